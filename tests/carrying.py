@@ -15,7 +15,7 @@ from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
-from rollback_operator.reconcile.act.verifying import Sight, Verifier
+from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
@@ -85,7 +85,9 @@ class Carried:
         return at(self.seconds)
 
     async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
-        return await self.executor.carry_on(self.stored, self.workloads.workload, Sight(watch))
+        return await self.executor.carry_on(
+            self.stored, self.workloads.workload, VerificationInputs(watch)
+        )
 
     async def last(self, most: int = 200) -> Rollback:
         """Carry on until the end, each time after the seconds that were asked for."""

@@ -1,4 +1,4 @@
-"""What the watches have told: our resources parsed, Deployments as projections, never whole."""
+"""The state that the watches deliver: our resources parsed, Deployments as projections."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -46,14 +46,14 @@ class Sharing:
                 parts[name] = self._shared(value)
             elif isinstance(value, list):
                 parts[name] = [
-                    self._shared(one) if isinstance(one, BaseModel) else one for one in value
+                    self._shared(part) if isinstance(part, BaseModel) else part for part in value
                 ]
-        for one in _models(policy):
+        for part in _models(policy):
             # Which fields were given is asked of no model of the API; a copy gets a set of its own.
-            kind = type(one)
+            kind = type(part)
             if kind not in self._given:
                 self._given[kind] = set(kind.model_fields)
-            object.__setattr__(one, _FIELDS_SET, self._given[kind])
+            object.__setattr__(part, _FIELDS_SET, self._given[kind])
 
     def _shared(self, part: BaseModel) -> BaseModel:
         return self._known.setdefault((type(part), part.model_dump_json()), part)
@@ -63,11 +63,11 @@ def _models(value: Any) -> Iterator[BaseModel]:
     """Go through a model and all that it holds."""
     if isinstance(value, BaseModel):
         yield value
-        for one in value.__dict__.values():
-            yield from _models(one)
+        for part in value.__dict__.values():
+            yield from _models(part)
     elif isinstance(value, list):
-        for one in value:
-            yield from _models(one)
+        for part in value:
+            yield from _models(part)
 
 
 Key = tuple[str, str]
@@ -79,7 +79,7 @@ _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """Which version of which object."""
+    """A version of an object."""
 
     uid: str
     number: str
@@ -88,7 +88,7 @@ class ObjectVersion:
     def is_newer(self, other: "ObjectVersion") -> bool:
         """Tell whether this is a later version of the same object."""
         numbers = self.number, other.number
-        is_same = self.uid == other.uid and all(one.isdecimal() for one in numbers)
+        is_same = self.uid == other.uid and all(number.isdecimal() for number in numbers)
         return is_same and int(numbers[0]) > int(numbers[1])
 
 
@@ -142,7 +142,7 @@ class Cache:
         return key
 
     def put_rollback(self, raw: dict[str, Any]) -> Key:
-        """Take in a Rollback; one that cannot be read is not ours."""
+        """Take in a Rollback; a Rollback that cannot be parsed is not ours."""
         metadata = ObjectMeta.model_validate(raw["metadata"])
         key = metadata.namespace, metadata.name
         known = self.rollbacks.get(key) or self.requests.get(key)
@@ -160,12 +160,12 @@ class Cache:
         known, last = self.deployments.get(key), self._shown.get(key)
         if known is not None and last is not None and last.is_newer(shown):
             return key, False
-        found = deployment_of(raw)
-        if _is_long(found) and not self._watching.get(key):
-            self.drop_deployment(key)  # nobody asks for it; for a policy it is read by itself
+        deployment = deployment_of(raw)
+        if _is_long(deployment) and not self._watching.get(key):
+            self.drop_deployment(key)  # no policy watches it; a policy reads it anew
             return key, False
-        self.deployments[key], self._shown[key] = found, shown
-        return key, known is None or _turns(known) != _turns(found)
+        self.deployments[key], self._shown[key] = deployment, shown
+        return key, known is None or _turns(known) != _turns(deployment)
 
     def version(self, plural: str, key: Key) -> ObjectVersion | None:
         """Tell which version of an object is known; None: it is not."""
@@ -174,8 +174,8 @@ class Cache:
         kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
         if plural == RollbackPolicy.PLURAL:
             kinds = (self.policies,)
-        found = next((kind[key] for kind in kinds if key in kind), None)
-        return None if found is None else _version_of(found.metadata)
+        known = next((kind[key] for kind in kinds if key in kind), None)
+        return None if known is None else _version_of(known.metadata)
 
     def versions(self, plural: str) -> dict[Key, ObjectVersion]:
         """Tell which version is known of each object of a kind."""
@@ -186,8 +186,8 @@ class Cache:
                 keys = {*self.rollbacks, *self.requests}
             case _:
                 keys = set(self._shown)
-        found = ((key, self.version(plural, key)) for key in sorted(keys))
-        return {key: version for key, version in found if version is not None}
+        pairs = ((key, self.version(plural, key)) for key in sorted(keys))
+        return {key: version for key, version in pairs if version is not None}
 
     def drop_deployment(self, key: Key) -> None:
         """Forget a Deployment."""
@@ -195,11 +195,11 @@ class Cache:
         self._shown.pop(key, None)
 
     def forget_cause(self, seen: Deployment) -> None:
-        """Forget a Deployment's change-cause, until a watch tells of it again."""
+        """Forget a Deployment's change-cause until a watch delivers it again."""
         key = seen.namespace, seen.name
         known = self.deployments.get(key)
-        said = seen.uid, seen.revision, seen.change_cause
-        if known is not None and (known.uid, known.revision, known.change_cause) == said:
+        shown = seen.uid, seen.revision, seen.change_cause
+        if known is not None and (known.uid, known.revision, known.change_cause) == shown:
             self.deployments[key] = replace(known, change_cause="")
 
     def drop_policy(self, key: Key) -> None:
@@ -217,7 +217,7 @@ class Cache:
             self._decided.get(_policy_key(known), set()).discard(key)
 
     def remember(self, written: Resource) -> None:
-        """Take in what a write returned, so that the next pass does not act on an older view."""
+        """Take in what a write returned, so that the next pass does not act on a stale view."""
         match written:
             case RollbackPolicy():
                 self._sharing.share(written)
@@ -244,20 +244,20 @@ class Cache:
         return [self.rollbacks[key] for key in sorted(keys) if key[0] == namespace]
 
     def records_of(self, policy: RollbackPolicy, deployment_uid: str) -> list[Rollback]:
-        """Give all Rollbacks of a Deployment, and those of the policy that were of another one."""
+        """Give all Rollbacks of a Deployment, and those of the policy for other Deployments."""
         here = self.rollbacks_of(policy.metadata.namespace, deployment_uid)
         named = self.rollbacks_by(policy.key)
-        return [*here, *(one for one in named if one.spec.target_ref.uid != deployment_uid)]
+        return [*here, *(each for each in named if each.spec.target_ref.uid != deployment_uid)]
 
     def policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
         """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
-        found = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
-        return found if isinstance(found, RollbackPolicy) else None
+        policy = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
+        return policy if isinstance(policy, RollbackPolicy) else None
 
     def requests_of(self, policy: Key) -> list[RollbackRequest]:
         """Give what people ask of a policy and have no answer to, the oldest first."""
-        found = [one for one in self.requests_by(policy) if one.status.outcome is None]
-        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+        asked = [each for each in self.requests_by(policy) if each.status.outcome is None]
+        return sorted(asked, key=_by_age)
 
     def requests_by(self, policy: Key) -> list[RollbackRequest]:
         """Give what people ask of a policy and what was refused them."""
@@ -276,12 +276,12 @@ class Cache:
         """Tell whether a person has asked something of a policy, or a Rollback of it is open."""
         asked = (self.requests[key].status for key in self._asked.get(policy, ()))
         decided = (self.rollbacks[key].status for key in self._decided.get(policy, ()))
-        return any(one.outcome is None for one in (*asked, *decided))
+        return any(status.outcome is None for status in (*asked, *decided))
 
     def policy_at(self, key: Key) -> RollbackPolicy | None:
         """Give a policy that can be read."""
-        found = self.policies.get(key)
-        return found if isinstance(found, RollbackPolicy) else None
+        policy = self.policies.get(key)
+        return policy if isinstance(policy, RollbackPolicy) else None
 
     def is_unreadable(self, key: Key) -> bool:
         """Tell whether there is a policy that cannot be read."""
@@ -300,8 +300,8 @@ class Cache:
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""
         keys = self._watching.get((namespace, deployment), set())
-        found = [one for one in map(self.policies.get, keys) if isinstance(one, RollbackPolicy)]
-        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+        known = map(self.policies.get, keys)
+        return sorted((each for each in known if isinstance(each, RollbackPolicy)), key=_by_age)
 
 
 def _is_long(deployment: Deployment) -> bool:
@@ -314,6 +314,10 @@ def _is_long(deployment: Deployment) -> bool:
 def _turns(deployment: Deployment) -> tuple[object, ...]:
     """Tell what cannot wait: a template, the first pods of it, a pause."""
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
+
+
+def _by_age(resource: Resource) -> tuple[float, str]:
+    return _created(resource.metadata), resource.metadata.name
 
 
 def _policy_key(rollback: Rollback | RollbackRequest) -> Key:
@@ -342,5 +346,6 @@ def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:
 
 def _words(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc'])}: {fault_of(one)}" for one in error.errors()
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault_of(fault)}"
+        for fault in error.errors()
     )[:2000]

@@ -1,4 +1,4 @@
-"""Details: what goes on record with a decision, and is read only once there is one.
+"""Details: what goes on record with a decision, and is read only after it.
 
 Live counts while a person watches, the migrations of a trusted release, durations by route where a
 person is to investigate. Each is read before the acts of its pass, and none of them keeps a
@@ -52,10 +52,10 @@ class Rememberer:
         now, database = self.clock(), policy.spec.database
         before = health_of(policy.status.revisions, release)
         wanted = any(
-            one.release == release
-            and one.health in _TRUSTED
-            and (one.migrations is None or one.health is not before)
-            for one in ledger
+            entry.release == release
+            and entry.health in _TRUSTED
+            and (entry.migrations is None or entry.health is not before)
+            for entry in ledger
         )
         if database is None or not wanted or now < self.rests.get(policy.key, now):
             return list(ledger)
@@ -63,16 +63,16 @@ class Rememberer:
         self.rests[policy.key] = now + timedelta(seconds=REST_SECONDS)
         try:
             async with asyncio.timeout(MIGRATIONS_SECONDS):
-                found = await self.schemas.read(policy.metadata.namespace, database)
+                applied = await self.schemas.read(policy.metadata.namespace, database)
         except TimeoutError:
             return list(ledger)
-        if not isinstance(found, Applied):
+        if not isinstance(applied, Applied):
             return list(ledger)
         self.rests.pop(policy.key, None)
-        record = schema.recorded(found, now)
+        record = schema.recorded(applied, now)
         return [
-            one.model_copy(update={"migrations": record}) if one.release == release else one
-            for one in ledger
+            entry.model_copy(update={"migrations": record}) if entry.release == release else entry
+            for entry in ledger
         ]
 
 
@@ -97,20 +97,20 @@ class DetailReader:
     pace: RecordRateLimit = field(default_factory=RecordRateLimit)
     """How many evaluations were put on record of late, for all policies."""
 
-    async def read(self, found: EvaluationResult) -> Details:
+    async def read(self, result: EvaluationResult) -> Details:
         """Read what the record of a decision needs besides the watch."""
-        policy, release = found.case.policy, found.case.workload.deployment.template.release
+        policy, release = result.case.policy, result.case.workload.deployment.template.release
         return Details(
-            await self.rememberer.remember(policy, found.case.ledger, release),
-            await self._investigation(found),
-            await self._evaluation(found),
+            await self.rememberer.remember(policy, result.case.ledger, release),
+            await self._investigation(result),
+            await self._evaluation(result),
         )
 
-    async def _investigation(self, found: EvaluationResult) -> Investigation | None:
+    async def _investigation(self, result: EvaluationResult) -> Investigation | None:
         """Collect the evidence when a person is first asked to investigate, or it gets worse."""
-        case, decision, watch = found.case, found.decision, found.watch
+        case, decision, watch = result.case, result.decision, result.watch
         # A pause does not wait for durations: the pass after it reads them.
-        if decision.response is not Response.INVESTIGATE or found.hold != case.policy.status.hold:
+        if decision.response is not Response.INVESTIGATE or result.hold != case.policy.status.hold:
             return None
         known, workload = case.policy.status.investigation, case.workload
         is_known = known is not None and known.release == workload.deployment.template.release
@@ -120,20 +120,20 @@ class DetailReader:
         latency = await self.observer.latency_by_route(watch, workload, source)
         return diagnose(decision, workload, watch, latency, self.clock())
 
-    async def _evaluation(self, found: EvaluationResult) -> Evaluation | None:
+    async def _evaluation(self, result: EvaluationResult) -> Evaluation | None:
         """Give the counts to put on record; None: nobody watches, or there is no room."""
-        policy, now = found.case.policy, self.clock()
+        policy, now = result.case.policy, self.clock()
         if not live_counts.is_watched(policy.metadata.annotations, now):
             return None
         known = policy.status.evaluation
-        if known is not None and not live_counts.is_current(known, found):
+        if known is not None and not live_counts.is_current(known, result):
             known = None
-        if not live_counts.is_due(known, found.verdict, now):
+        if not live_counts.is_due(known, result.verdict, now):
             return known
         namespace = policy.metadata.namespace
         pace = self.pace.after(namespace, now)
         if pace is None:
             return known
         self.pace = pace
-        size = len(found.watch.evidence.increments)
-        return await apart(namespace, size, partial(live_counts.evaluate, found, now))
+        size = len(result.watch.evidence.increments)
+        return await apart(namespace, size, partial(live_counts.evaluate, result, now))

@@ -1,7 +1,7 @@
-"""Looks after Rollbacks on record whatever has become of their policy: suspended, changed, gone.
+"""Looks after Rollbacks on record, also where their policy is suspended, changed or gone.
 
-What has begun is carried on, what was raised or suspended is put back, what is over is let go of,
-and what is too much is deleted. What a policy that stands decides is none of it.
+An open Rollback is carried on, bounds and owners are restored, finalizers of ended Rollbacks are
+removed, and superfluous records are deleted. Decisions of an active policy are none of it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +27,7 @@ from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
-from rollback_operator.reconcile.act.verifying import Sight
+from rollback_operator.reconcile.act.verifying import VerificationInputs
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
@@ -77,13 +77,14 @@ class Keeper:
         """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
         now = self.clock()
         return [
-            one
-            for one in self.cache.rollbacks_by(policy.key)
-            if is_active(one)
+            rollback
+            for rollback in self.cache.rollbacks_by(policy.key)
+            if is_active(rollback)
             and (
-                one.spec.target_ref.uid != deployment.uid
+                rollback.spec.target_ref.uid != deployment.uid
                 or isinstance(
-                    course(one, scene_of(one, policy, ready, deployment), now), RollbackEnd
+                    course(rollback, scene_of(rollback, policy, ready, deployment), now),
+                    RollbackEnd,
                 )
             )
         ]
@@ -97,7 +98,7 @@ class Keeper:
         done = await self.workloads.drop_cause(deployment, overdue)
         kind = done.kind if isinstance(done, Failure) else None
         if kind is not FailureKind.UNAVAILABLE:
-            # Until a watch tells how it is now: what was refused once is not tried at each look.
+            # Until a watch delivers it again: a refused write is not repeated at each look.
             self.cache.forget_cause(deployment)
         is_open = kind in (FailureKind.UNAVAILABLE, FailureKind.CONFLICT)
         return done.wait if isinstance(done, Failure) and is_open else None
@@ -108,8 +109,8 @@ class Keeper:
         It was deleted and created anew, or the policy names another one now.
         """
         known = self.cache.rollbacks_by(key)
-        earlier = [one for one in known if one.spec.target_ref.uid != deployment.uid]
-        owners = [await self.settle_owner(one) for one in earlier]
+        earlier = [each for each in known if each.spec.target_ref.uid != deployment.uid]
+        owners = [await self.settle_owner(rollback) for rollback in earlier]
         ended = await self.release_ended(earlier)
         return schedule.soonest(ended, await self.scaler.settle(earlier), *owners)
 
@@ -119,26 +120,26 @@ class Keeper:
         Whatever stands against the policy: suspended, unreadable or gone.
         """
         known = self.cache.rollbacks_by(key)
-        deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
-        owners = [await self.settle_owner(one) for one in deleted]
+        deleted = [each for each in known if each.metadata.deletion_timestamp is not None]
+        owners = [await self.settle_owner(rollback) for rollback in deleted]
         return schedule.soonest(await self.scaler.settle(deleted), *owners)
 
     async def settle_owner(self, rollback: Rollback) -> float | None:
         """Look after who is suspended for a rollback, whatever has become of its policy."""
         name = rollback.spec.target_ref.name
-        found = self.cache.deployments.get((rollback.metadata.namespace, name))
-        return await self.suspender.settle([rollback], found)
+        deployment = self.cache.deployments.get((rollback.metadata.namespace, name))
+        return await self.suspender.settle([rollback], deployment)
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:
         """Carry on what a policy had begun before it was deleted or came to a stand."""
         own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
-        names = {(key[0], one.spec.target_ref.name) for one in own}
-        known = (self.cache.deployments.get(one) for one in sorted(names))
-        waits += [await self.settle_cause(one) for one in known if one is not None]
+        names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
+        known = (self.cache.deployments.get(name) for name in sorted(names))
+        waits += [await self.settle_cause(each) for each in known if each is not None]
         if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
             waits.append(await self.scaler.settle(own))
-            waits += [await self.settle_owner(one) for one in own]
+            waits += [await self.settle_owner(rollback) for rollback in own]
         return schedule.soonest(*waits, await self.carry(own, why))
 
     async def carry(self, rollbacks: Iterable[Rollback], ready: Condition) -> float | None:
@@ -146,17 +147,17 @@ class Keeper:
 
         Args:
             rollbacks: that name one policy.
-            ready: the policy's condition; of one that is gone or unreadable, why nothing is done.
+            ready: the policy's condition; where it is gone or unreadable, the reason.
         """
-        waits = [await self._carried(one, ready) for one in rollbacks if is_active(one)]
+        waits = [await self._carried(each, ready) for each in rollbacks if is_active(each)]
         return schedule.soonest(*waits)
 
     async def _carried(self, rollback: Rollback, ready: Condition) -> float | None:
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
-        found = await self.workloads.inspect(namespace, name)
+        target = await self.workloads.inspect(namespace, name)
         policy = self.cache.policy_of(rollback)
-        scene = scene_of(rollback, policy, ready, _seen(found))
-        deployment = found.deployment if isinstance(found, Workload) else None
+        scene = scene_of(rollback, policy, ready, _seen(target))
+        deployment = target.deployment if isinstance(target, Workload) else None
         match course(rollback, scene, self.clock()):
             case Retry():
                 return RETRY_SECONDS
@@ -165,10 +166,10 @@ class Keeper:
                 left = deployment if is_same else None
                 done = await self.executor.end(rollback, end, left)
             case Carry():
-                assert isinstance(found, Workload)  # or it would not go on
-                sight = Sight(blind=f"metrics are not read: {scene.told}")
+                assert isinstance(target, Workload)  # or it would not go on
+                inputs = VerificationInputs(blind=f"metrics are not read: {scene.told}")
                 with tagged(rollback=rollback.metadata.name):
-                    done = await self.executor.carry_on(rollback, found, sight)
+                    done = await self.executor.carry_on(rollback, target, inputs)
         if isinstance(done, Again):
             return done.seconds
         # Where the policy is gone nothing else leads to another pass.
@@ -177,11 +178,11 @@ class Keeper:
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Take off the finalizers that a crash or an outage has left on what is over."""
-        ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
-        return schedule.soonest(*[await self._release_ended(one) for one in ended])
+        ended = [each for each in rollbacks if not is_active(each) and _left_on(each)]
+        return schedule.soonest(*[await self._release_ended(rollback) for rollback in ended])
 
     async def _release_ended(self, known: Rollback) -> float | None:
-        """Tell the end and let go, unless whoever led before has, and no watch has told it yet."""
+        """Post the end and remove the finalizer, unless an earlier leader has done so."""
         unread = await self.refresh(known.PLURAL, known.key)
         if unread is not None:
             return unread.wait
@@ -193,12 +194,12 @@ class Keeper:
     async def release_refused(self, requests: Iterable[RollbackRequest]) -> float | None:
         """Take off the finalizer of a plan that was never stored: the request was refused since.
 
-        It is put on before a plan is, and whoever put it on has died, or lost the Lease, between.
+        It is put on before a plan is: a leader may have died, or lost the Lease, in between.
         """
-        refused = [one for one in requests if one.status.outcome is not None and _left_on(one)]
+        refused = [each for each in requests if each.status.outcome is not None and _left_on(each)]
         waits: list[float | None] = []
-        for one in refused:
-            done = await self.store.release(one, FINALIZER)
+        for request in refused:
+            done = await self.store.release(request, FINALIZER)
             if isinstance(done, Failure):
                 waits.append(None if done.kind is FailureKind.GONE else done.wait)
             else:
@@ -210,20 +211,20 @@ class Keeper:
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
-        for one in records.superfluous(policy, *known, self.clock()):
-            failure = await self.store.delete_rollback(one)
+        for rollback in records.superfluous(policy, *known, self.clock()):
+            failure = await self.store.delete_rollback(rollback)
             if failure is None or failure.kind is FailureKind.GONE:
-                self.cache.drop_rollback(one.key)
+                self.cache.drop_rollback(rollback.key)
             elif failure.kind is not FailureKind.REJECTED:
                 waits.append(failure.wait)
         return schedule.soonest(*waits)
 
 
-def _seen(found: Workload | Failure) -> Deployment | Missing | None:
-    if isinstance(found, Workload):
-        return found.deployment
-    is_gone = found.kind is FailureKind.GONE
-    return None if is_gone else Missing(Reason.READ_FAILED, found.message)
+def _seen(target: Workload | Failure) -> Deployment | Missing | None:
+    if isinstance(target, Workload):
+        return target.deployment
+    is_gone = target.kind is FailureKind.GONE
+    return None if is_gone else Missing(Reason.READ_FAILED, target.message)
 
 
 def _left_on(ended: Resource | Failure) -> float | None:

@@ -41,11 +41,11 @@ class MetricsAccess:
 
 
 def around(policy: RollbackPolicy, cache: Cache, address: MetricsAccess, now: datetime) -> Around:
-    """Look around a policy; who else steers its target is looked at elsewhere."""
+    """Collect what bears on a policy; other owners of its target are read elsewhere."""
     namespace, source = policy.metadata.namespace, policy.spec.prometheus
     url, tenant = source.url, source.tenant
     oldest = cache.policies_on(namespace, policy.spec.target_ref.name)[:1]
-    rivals = [one.metadata.name for one in oldest if one.key != policy.key]
+    rivals = [policy_.metadata.name for policy_ in oldest if policy_.key != policy.key]
     return Around(
         stopped=address.stopped(),
         is_address_allowed=url is None or address.allows(url, namespace),
@@ -54,25 +54,25 @@ def around(policy: RollbackPolicy, cache: Cache, address: MetricsAccess, now: da
         are_queries_allowed=address.may_query(policy),
         older_policy=rivals[0] if rivals else "",
         refused_probes=tuple(
-            one.name
-            for one in policy.spec.verification.http
-            if not address.may_call(one.host, namespace)
+            probe.name
+            for probe in policy.spec.verification.http
+            if not address.may_call(probe.host, namespace)
         ),
         frozen=str(freeze.frozen(policy.spec.safety.freeze, now) or ""),
     )
 
 
 GIVEN_SECONDS = 300.0
-"""How long it is known that a right is there."""
+"""Lifetime of the result that a right is granted."""
 DENIED_SECONDS = 60.0
-"""How long it is known that it is not: somebody may be giving it."""
+"""... that it is not: somebody may be granting it."""
 
 Place = tuple[str, Right]
 
 
 @dataclass
 class Decisions:
-    """Knows for a while whether people's decisions count here, for all policies that may ask."""
+    """Checks whether people's decisions count here, for all policies that may ask."""
 
     surroundings: Surroundings
     clock: Callable[[], datetime]
@@ -80,14 +80,14 @@ class Decisions:
     known: str = ""
 
     async def unprotected(self, policy: RollbackPolicy) -> str:
-        """Say why nobody's decision would count; empty: it would, nobody is asked, or not known."""
+        """Give the reason why no decision would count; empty: none is known, or nobody is asked."""
         if not approval.may_ask(policy):
             return ""
         now = self.clock()
         if self.until is None or now >= self.until:
-            found = await self.surroundings.approvals_unprotected()
-            is_known = not isinstance(found, Failure)
-            self.known = found if isinstance(found, str) else self.known
+            answer = await self.surroundings.approvals_unprotected()
+            is_known = not isinstance(answer, Failure)
+            self.known = answer if isinstance(answer, str) else self.known
             seconds = GIVEN_SECONDS if is_known and not self.known else DENIED_SECONDS
             self.until = now + timedelta(seconds=seconds)
         return self.known
@@ -101,7 +101,7 @@ class Decisions:
 
 @dataclass
 class Permits:
-    """Knows for a while which rights the operator has, by namespace."""
+    """Checks the rights that only some policies need, by namespace."""
 
     rights: Rights
     clock: Callable[[], datetime]
@@ -109,17 +109,16 @@ class Permits:
     """Until when it is known, and what."""
 
     async def missing(self, policy: RollbackPolicy) -> tuple[str, ...]:
-        """Say which rights are missing that a policy takes; nothing of what cannot be seen now."""
+        """List the rights that a policy needs and the operator lacks, as far as is known."""
         namespace = policy.metadata.namespace
         wanted = rights.wanted(policy)
-        return tuple(
-            [said for right, said in wanted.items() if not await self._given(namespace, right)]
-        )
+        lacks = {right for right in wanted if not await self._given(namespace, right)}
+        return tuple(message for right, message in wanted.items() if right in lacks)
 
     def next_look(self, policy: RollbackPolicy) -> float | None:
         """Give the seconds until a policy's rights are asked for again; None: it takes none."""
-        places = [(policy.metadata.namespace, one) for one in rights.wanted(policy)]
-        due = [self.known[one][0] for one in places if one in self.known]
+        places = [(policy.metadata.namespace, right) for right in rights.wanted(policy)]
+        due = [self.known[place][0] for place in places if place in self.known]
         return max(0.05, (min(due) - self.clock()).total_seconds()) if due else None
 
     async def _given(self, namespace: str, right: Right) -> bool:
@@ -127,34 +126,34 @@ class Permits:
         until, known = self.known.get(place, (now, True))
         if now < until:
             return known
-        found = await self.rights.may(namespace, right)
-        is_given = known if isinstance(found, Failure) else found
-        seconds = GIVEN_SECONDS if is_given and not isinstance(found, Failure) else DENIED_SECONDS
-        self.known = {key: one for key, one in self.known.items() if now < one[0]}
+        answer = await self.rights.may(namespace, right)
+        is_given = known if isinstance(answer, Failure) else answer
+        seconds = GIVEN_SECONDS if is_given and not isinstance(answer, Failure) else DENIED_SECONDS
+        self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
         self.known[place] = now + timedelta(seconds=seconds), is_given
         return is_given
 
 
 @dataclass
 class Foresight:
-    """Asks all who would take part in a rollback what stands against it."""
+    """Runs all preflight checks of a policy."""
 
     suspender: Suspender
     switch: Switch
     observer: Observer
     default: str
-    """Where the metrics of policies are read that name no address."""
+    """The address of Prometheus for policies that name none."""
     permits: Permits
     decisions: Decisions
 
     async def look(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
     ) -> tuple[Around, float | None]:
-        """Add what would be missing; gives the seconds until that is looked at anew.
+        """Add what a rollback would lack; gives the seconds until the next check is due.
 
         Args:
             policy: that would decide the rollback.
-            deployment: its target; None: there is none, and nothing to be foreseen.
+            deployment: its target; None: there is none, and nothing to check.
             around: what else bears on the policy.
         """
         if deployment is None:

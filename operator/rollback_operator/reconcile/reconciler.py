@@ -1,7 +1,8 @@
-"""One pass for one policy: observe, decide, act, report. Straight down, once.
+"""One pass over one policy: observe, decide, act, report, in that order and once.
 
-Nothing here knows kopf, HTTP or SQL: what is seen comes through ports, what is decided comes from
-core, and what is stored is stored before it is done.
+Nothing here knows kopf, HTTP or SQL: observations come through ports, decisions from the pure
+rooms, and each act is recorded before it begins. A pass that has acted before metrics are read ends
+there, and the next pass observes anew.
 """
 
 import logging
@@ -65,14 +66,14 @@ class _Acted:
 
     policy: RollbackPolicy
     again: float | None
-    """Seconds until what is under way is looked at again; None: nothing is."""
+    """Seconds until an open act is looked at again; None: there is none."""
     retry: float | None = None
     """Seconds until a hold that could not be settled is tried again."""
 
 
 @dataclass
 class Reconciler:
-    """Everything that a pass needs; made once, in bootstrap."""
+    """The parts of a pass; made once, in bootstrap."""
 
     cache: Cache
     inspector: Inspector
@@ -92,18 +93,18 @@ class Reconciler:
     watches: dict[Key, Watch] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make one pass; gives the seconds until the next look, None: when something happens."""
+        """Make a pass; gives the seconds until the requeue, None: when something changes."""
         freed = await self.keeper.let_be_deleted(key)
         try:
             wait = schedule.soonest(freed, await self._reconciled(key))
         except Exception:
-            # Whatever a pass cannot make sense of, what has begun is brought to its end.
+            # A bug must not keep an open Rollback from its end.
             await self.keeper.carry(self.cache.rollbacks_by(key), _PASS_FAILED)
             raise
-        # After all acts: people are told of what is stored, and nothing waits for them.
-        told = await self.teller.settle(key)
+        # After all acts: notifications follow the record, and no act waits for them.
+        notified = await self.teller.settle(key)
         refused = await self.keeper.release_refused(self.cache.requests_by(key))
-        return schedule.soonest(wait, told, refused, await self.keeper.prune(key))
+        return schedule.soonest(wait, notified, refused, await self.keeper.prune(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -117,8 +118,8 @@ class Reconciler:
                 why = status.not_ready(Reason.INVALID_SPEC, policy.message)
                 carried = await self.keeper.carry_open(key, why)
                 answered = await self._refuse(self.cache.requests_of(key), why)
-                told = await self._report_unreadable(policy)
-                return schedule.soonest(told, carried, answered)
+                reported = await self._report_unreadable(policy)
+                return schedule.soonest(reported, carried, answered)
             case RollbackPolicy():
                 return await self._pass(policy)
 
@@ -141,7 +142,7 @@ class Reconciler:
         """Tell whether the release is under watch, or something of it is open."""
         rollbacks = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         return (
-            any(is_active(one) for one in rollbacks)
+            any(is_active(rollback) for rollback in rollbacks)
             or holds.is_held(policy, deployment)
             or bool(self.cache.requests_of(policy.key))
             or is_due(policy, deployment, self.clock())
@@ -170,31 +171,31 @@ class Reconciler:
         if carried is not None and carried.is_changed:
             return SOON
         watch = await self._observe_metrics(case)
-        found = await self._decide(case, watch)
-        details = await self.details.read(found)
-        acted = await self._act(found)
+        result = await self._decide(case, watch)
+        details = await self.details.read(result)
+        acted = await self._act(result)
         if carried is not None:
             acted = replace(acted, again=schedule.soonest(acted.again, carried.seconds))
-        return await self._report(found, ready, details, acted)
+        return await self._report(result, ready, details, acted)
 
     # -- observe -----------------------------------------------------------------------------------
 
     async def _observe_target(self, policy: RollbackPolicy) -> _Target | None:
-        """Look at the target and around the policy; None: the target is not known for certain."""
+        """Observe the target and run the preflight checks; None: the watch is not up to date."""
         target = policy.metadata.namespace, policy.spec.target_ref.name
         deployment = self.cache.deployments.get(target)
         if deployment is not None:
             deployment = await self.inspector.lookout.claimed(deployment)
-        found = around(policy, self.cache, self.address, self.clock())
-        found, again = await self.foresight.look(policy, deployment, found)
-        ready = readiness(policy, deployment, found)
+        context = around(policy, self.cache, self.address, self.clock())
+        context, again = await self.foresight.look(policy, deployment, context)
+        ready = readiness(policy, deployment, context)
         if ready.reason == Reason.TARGET_NOT_FOUND:
             absence = await self.inspector.absence(*target)
             if absence is None:
                 return None
             if absence.kind is not FailureKind.GONE:
-                said = f"the Deployment {target[1]} cannot be read: {absence.message}"
-                ready = status.not_ready(Reason.TARGET_NOT_FOUND, said)
+                message = f"the Deployment {target[1]} cannot be read: {absence.message}"
+                ready = status.not_ready(Reason.TARGET_NOT_FOUND, message)
         if policy.metadata.deletion_timestamp is not None:
             ready = _POLICY_DELETED
         return _Target(deployment, ready, again)
@@ -205,8 +206,8 @@ class Reconciler:
         """Read the target, and put together what a decision is made from."""
         key, now = policy.key, self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        is_open = bool(asked) or any(is_active(one) for one in rollbacks)
-        # What is carried on writes to the target: a look of before would show its own write undone.
+        is_open = bool(asked) or any(is_active(rollback) for rollback in rollbacks)
+        # A Rollback that is carried on writes to the target: an older read would hide its write.
         watched = None if is_open else self.watches.get(key)
         workload = await self.inspector.inspect(key, deployment, watched)
         if isinstance(workload, Failure):
@@ -222,7 +223,7 @@ class Reconciler:
         policy, now = case.policy, self.clock()
         source = Source(policy, Prometheus.of(policy, self.address.default))
         watch = watch_of(self.watches.get(policy.key), case, source.prometheus.identity, now)
-        if any(is_active(one) for one in case.rollbacks):
+        if any(is_active(rollback) for rollback in case.rollbacks):
             watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
         watch = await self.readings.observe(policy.key, watch, case.workload, source)
         self.watches[policy.key] = watch
@@ -239,7 +240,7 @@ class Reconciler:
     # -- act ---------------------------------------------------------------------------------------
 
     async def _act_on_hold(self, case: Case) -> _Acted:
-        """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
+        """Pause a staged rollout, or resume a held rollout: neither waits for metrics."""
         wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
         settled = await self._settle_hold(case, wanted)
         is_same = (settled.policy, settled.deployment) == (case.policy, case.workload.deployment)
@@ -252,10 +253,10 @@ class Reconciler:
             self.inspector.forget(case.policy.key)
         return settled
 
-    async def _act(self, found: EvaluationResult) -> _Acted:
-        """Do what a look has decided: the hold of the rollout, and the rollback."""
-        settled = await self._settle_hold(found.case, found.hold)
-        again = await self.carrier.act(found.case, found.decision, found.watch)
+    async def _act(self, result: EvaluationResult) -> _Acted:
+        """Execute a decision: the hold of the rollout, and the rollback."""
+        settled = await self._settle_hold(result.case, result.hold)
+        again = await self.carrier.act(result.case, result.decision, result.watch)
         return _Acted(settled.policy, again, settled.retry)
 
     # -- at rest -----------------------------------------------------------------------------------
@@ -263,9 +264,9 @@ class Reconciler:
     async def _rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
-        """Judge nothing; let go of what is held, and carry on what has begun."""
+        """Judge nothing; resume a held rollout, and carry on open Rollbacks."""
         self._end_watch(policy.key)
-        # Another policy's target may be held by that one.
+        # Another policy may hold the same target.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
         end = hold_end.HoldEnd(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
@@ -276,13 +277,13 @@ class Reconciler:
         uid = deployment.uid if deployment is not None else ""
         known = self.cache.rollbacks_of(policy.metadata.namespace, uid)
         seen = status.StatusInputs(why, rollbacks=ownership.own(policy, known))
-        told = await self.reporter.report(settled.policy, seen)
-        return schedule.soonest(settled.retry, carried, told)
+        reported = await self.reporter.report(settled.policy, seen)
+        return schedule.soonest(settled.retry, carried, reported)
 
     async def _answer_at_rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
-        """Answer people while nothing is judged: suspended, a policy does what they ask."""
+        """Answer requests while nothing is judged: a suspended policy still serves them."""
         asked = self.cache.requests_of(policy.key)
         if not asked:
             return None
@@ -297,7 +298,8 @@ class Reconciler:
 
     async def _refuse(self, asked: Sequence[RollbackRequest], why: Condition) -> float | None:
         refusal = Refusal(Reason(why.reason), why.message)
-        return max([await self.desk.refuse(one, refusal) for one in asked], default=0.0) or None
+        waits = [await self.desk.refuse(request, refusal) for request in asked]
+        return max(waits, default=0.0) or None
 
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)
@@ -307,17 +309,17 @@ class Reconciler:
     # -- report ------------------------------------------------------------------------------------
 
     async def _report(
-        self, found: EvaluationResult, ready: Condition, details: Details, acted: _Acted
+        self, result: EvaluationResult, ready: Condition, details: Details, acted: _Acted
     ) -> float:
-        """Write the status, and give when to look again."""
-        policy, workload, watch = acted.policy, found.case.workload, found.watch
+        """Write the status, and give the seconds until the requeue."""
+        policy, workload, watch = acted.policy, result.case.workload, result.watch
         uid = workload.deployment.uid
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, uid)
         seen = status.StatusInputs(
             ready,
             workload=workload,
             ledger=details.ledger,
-            decision=found.decision,
+            decision=result.decision,
             missing=watch.missing,
             folded=watch.folded,
             direct=watch.pages_state,
@@ -331,12 +333,12 @@ class Reconciler:
         retry = await self.reporter.report(policy, seen)
         stamp = self.clock().timestamp()
         every = policy.spec.pod_metrics.every_milliseconds / 1000
-        scrape = schedule.next_look(watch, workload, found.verdict, stamp)
+        scrape = schedule.next_look(watch, workload, result.verdict, stamp)
         is_calm = acted.again is None
-        read = schedule.next_read(watch, found.verdict, every, stamp) if is_calm else math.inf
+        read = schedule.next_read(watch, result.verdict, every, stamp) if is_calm else math.inf
         self.watches[policy.key] = replace(watch, scrape_due=scrape, read_due=read)
-        times = found.decision.deadline, holds.limit(policy)
-        limit = schedule.next_limit(watch, found.question, times, stamp)
+        times = result.decision.deadline, holds.limit(policy)
+        limit = schedule.next_limit(watch, result.question, times, stamp)
         due = min(scrape, read, limit) - stamp
         return max(0.05, schedule.soonest(due, acted.again, retry, acted.retry) or 0.0)
 
@@ -373,9 +375,9 @@ class Reconciler:
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         end = hold_end.HoldEnd(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
-        said = status.not_ready(Reason.INVALID_SPEC, policy.message)
-        told = await self.reporter.report_unreadable(settled.policy, said)
-        return schedule.soonest(settled.retry, told)
+        why = status.not_ready(Reason.INVALID_SPEC, policy.message)
+        reported = await self.reporter.report_unreadable(settled.policy, why)
+        return schedule.soonest(settled.retry, reported)
 
 
 _PASS_FAILED = status.ready(

@@ -34,7 +34,12 @@ from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.verifying import Meter, Sight, VerificationSubject, Verifier
+from rollback_operator.reconcile.act.verifying import (
+    Meter,
+    VerificationInputs,
+    VerificationSubject,
+    Verifier,
+)
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
@@ -58,17 +63,17 @@ class Again:
 @dataclass(frozen=True, slots=True)
 class _ExecutionState:
     workload: Workload
-    sight: Sight
+    inputs: VerificationInputs
     deployment: Deployment
     """The newest version: that of the workload, or what our own write returned."""
 
     @property
     def watch(self) -> Watch | None:
-        return self.sight.watch
+        return self.inputs.watch
 
     @property
     def meter(self) -> Meter | None:
-        return self.sight.meter
+        return self.inputs.meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class Executor:
     own writes and of the rollout would else use all attempts up within a second."""
 
     async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
-        """Store a severity; one that is not stored now is seen again at the next look."""
+        """Store a severity; a write that fails is repeated by the next pass."""
         return await self._store(rollback, {"severity": severity})
 
     async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
@@ -113,19 +118,19 @@ class Executor:
         return await self._conclude(rollback, end, deployment)
 
     async def carry_on(
-        self, rollback: Rollback, workload: Workload, sight: Sight
+        self, rollback: Rollback, workload: Workload, inputs: VerificationInputs
     ) -> Rollback | Again:
         """Carry a rollback on as far as it goes now.
 
         Args:
             rollback: the stored intent, not ended.
             workload: the target as it was read in this pass.
-            sight: what it is verified by.
+            inputs: what it is verified by.
         """
         if workload.deployment.uid != rollback.spec.target_ref.uid:
             gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED_MESSAGE)
             return await self.end(rollback, gone)
-        seen = _ExecutionState(workload, sight, workload.deployment)
+        seen = _ExecutionState(workload, inputs, workload.deployment)
         rebased = await self._by_this_clock(rollback)
         if isinstance(rebased, Failure):
             return _again(rollback, rebased)
@@ -171,7 +176,7 @@ class Executor:
         if not approval.is_asked(rollback, checklist):
             return _Stepped(checked, seen.deployment)
         status = approval.asked(rollback, checklist, self.clock())
-        written = await self._told(rollback, status)
+        written = await self._recorded(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return _Stepped(written, seen.deployment)
@@ -179,21 +184,21 @@ class Executor:
     async def _await(
         self, rollback: Rollback, seen: "_ExecutionState"
     ) -> "_Stepped | Rollback | Again":
-        """Look whether a person has decided, and whether one still needs to."""
+        """Check whether a person has decided, and whether a decision is still needed."""
         looked = await self.checker.look(rollback, seen.workload, seen.watch)
-        found, status = approval.take(rollback, looked)
-        if isinstance(found, RollbackEnd):
+        decided, status = approval.take(rollback, looked)
+        if isinstance(decided, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
-            return await self._conclude(changed, found)
-        written = await self._told(rollback, status)
+            return await self._conclude(changed, decided)
+        written = await self._recorded(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
-        if isinstance(found, Done):
+        if isinstance(decided, Done):
             return _Stepped(written, seen.deployment)
         return Again(written, approval.next_look(written, looked.now))
 
-    async def _told(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
-        """Store what is known of an approval, if it is new, and tell it before."""
+    async def _recorded(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        """Store the state of an approval if it is new; the Event about it is posted before."""
         if status == rollback.status:
             return rollback
         notice = approval.notice(rollback, status)
@@ -212,14 +217,14 @@ class Executor:
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
-        return await self._followed(begun, step, found, seen)
+        following = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
+        return await self._followed(begun, step, following, seen)
 
     async def _followed(
-        self, rollback: Rollback, step: StepName, found: progress.Next, seen: "_ExecutionState"
+        self, rollback: Rollback, step: StepName, following: progress.Next, seen: "_ExecutionState"
     ) -> "_Stepped | Rollback | Again":
         """Do what follows from a look."""
-        match found:
+        match following:
             case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
                 return Again(rollback, STEP_POLL_SECONDS)
             case Act():
@@ -229,7 +234,7 @@ class Executor:
             case Wait():
                 return Again(rollback, STEP_POLL_SECONDS)
             case RollbackEnd():
-                return await self._conclude(rollback, found, seen.deployment)
+                return await self._conclude(rollback, following, seen.deployment)
             case Done(message):
                 return await self._finish(rollback, step, message, seen.deployment)
 
@@ -266,22 +271,22 @@ class Executor:
     def _look(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
-            found = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+            following = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            found = late or progress.look(rollback, step, seen.deployment, now)
+            following = late or progress.look(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
-        return Wait() if isinstance(found, Act) and rests else found
+        return Wait() if isinstance(following, Act) and rests else following
 
     async def _verify(self, rollback: Rollback, seen: "_ExecutionState") -> Rollback | Again:
-        """Look at all that shows whether it helped; who waits for the end sees what has failed."""
-        watch, now = seen.watch, self.clock()
+        """Evaluate all checks of recovery; failed checks are stored while the rollback waits."""
+        watch, blind, now = seen.watch, seen.inputs.blind, self.clock()
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = error_recovery.without_evidence(rollback, seen.sight.blind, now)
-            if seen.sight.blind:
-                missing = Missing(Reason.NOT_YET_READ, seen.sight.blind)
+            counted = error_recovery.without_evidence(rollback, blind, now)
+            if blind:
+                missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
             counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
@@ -296,15 +301,15 @@ class Executor:
                 *asked,
             )
         )
-        found = verification.conclude(checks, verification.situation(rollback, missing, now))
-        if isinstance(found, RollbackEnd):
-            return await self._conclude(rollback, found, seen.deployment)
+        end = verification.conclude(checks, verification.situation(rollback, missing, now))
+        if isinstance(end, RollbackEnd):
+            return await self._conclude(rollback, end, seen.deployment)
         status = rollback_status.with_checks(rollback.status, verification.stored(checks))
         known, failing = (
-            verification.failures_of(one.verification) for one in (rollback.status, status)
+            verification.failures_of(each.verification) for each in (rollback.status, status)
         )
-        is_told = bool(rollback.status.verification) or not seen.sight.blind
-        if known == failing and is_told:
+        is_reported = bool(rollback.status.verification) or not blind
+        if known == failing and is_reported:
             return Again(rollback, STEP_POLL_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
@@ -318,7 +323,7 @@ class Executor:
         if progress.step_status(rollback, step) is not None:
             return rollback
         if not progress.has_acted(rollback):
-            # Before the first step is stored: who finds none stored cannot know it was told.
+            # Before the first step is stored: a leader that finds none cannot know it was posted.
             await self.store.post(rollback, events.started(rollback))
         strategy = None
         if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
@@ -386,7 +391,7 @@ class Executor:
 def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
     """Give what was counted of requests that prove something: probes are answered by anybody."""
     known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
-    kept = tuple(one for one in watch.evidence.increments if one.route not in known)
+    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
     return replace(watch.evidence, increments=kept)
 
 

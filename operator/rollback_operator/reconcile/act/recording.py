@@ -1,4 +1,4 @@
-"""Puts on record how far a Rollback has come, and lets it go once it is told how it has ended."""
+"""Stores the progress of a Rollback, and removes its finalizer once the end is posted."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Recorder:
     store: Store
     remember: Callable[[Rollback], None]
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = lambda _, status: status
-    """Adds to a status what it has to tell people, so that both are one write."""
+    """Adds the notifications to a status, so that both are one write."""
     measured: Callable[[Rollback], None] = lambda _: None
     """Counts a Rollback that has just ended."""
 
@@ -35,9 +35,9 @@ class Recorder:
         return written
 
     async def release(self, rollback: Rollback) -> Rollback | Failure:
-        """Tell how a Rollback has ended, then take the finalizer off it.
+        """Post the end of a Rollback, then remove its finalizer.
 
-        In this order: an end that a crash kept from being told is told by who finds the finalizer.
+        In this order: after a crash in between, the next leader finds the finalizer and posts.
         """
         await self.store.post(rollback, events.finished(rollback))
         released = await self.store.release(rollback, FINALIZER)

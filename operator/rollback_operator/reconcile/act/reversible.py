@@ -85,8 +85,8 @@ class Reversible(ABC):
             rollbacks: of one Deployment. While one goes on its own steps come first.
             deployment: of that name, as it is now; None: it is gone, or does not matter.
         """
-        left = [one for one in rollbacks if self.rules.is_left(one)]
-        return soonest(*[await self._settle(one, deployment) for one in left])
+        left = [rollback for rollback in rollbacks if self.rules.is_left(rollback)]
+        return soonest(*[await self._settle(rollback, deployment) for rollback in left])
 
     async def guard(self, rollback: Rollback) -> Rollback | Failure:
         """Put the finalizer on a Rollback, so that its record outlives a deletion."""
@@ -139,25 +139,25 @@ class Scaler(Reversible):
     )
 
     async def raise_bounds(
-        self, rollback: Rollback, found: Autoscaler
+        self, rollback: Rollback, autoscaler: Autoscaler
     ) -> tuple[Rollback, Failure | None]:
         """Raise the bounds of a rollback whose step has begun; gives it with what is on record."""
         guarded = await self.guard(rollback)
         if isinstance(guarded, Failure):
             return rollback, guarded
-        rollback, record = guarded, autoscaling.recorded(guarded, found)
+        rollback, record = guarded, autoscaling.recorded(guarded, autoscaler)
         if record != rollback.status.autoscaler:
-            told = autoscaling.told(rollback, record)
+            condition = autoscaling.told(rollback, record)
             # Before it is stored: a leader that reads the record cannot know that it was posted.
-            await self.store.post(rollback, events.bounds_raised(told.message))
-            status = autoscaling.stored(rollback.status, record, told, self.clock())
+            await self.store.post(rollback, events.bounds_raised(condition.message))
+            status = autoscaling.stored(rollback.status, record, condition, self.clock())
             written = await self.write(rollback, status)
             if isinstance(written, Failure):
                 return rollback, written
             rollback = written
         wanted = autoscaling.after(record)
-        _log.info("%s: gives %s %s", rollback.metadata.name, found, wanted)
-        done = await self.autoscalers.set_bounds(rollback.metadata.namespace, found, wanted)
+        _log.info("%s: gives %s %s", rollback.metadata.name, autoscaler, wanted)
+        done = await self.autoscalers.set_bounds(rollback.metadata.namespace, autoscaler, wanted)
         return rollback, done if isinstance(done, Failure) else None
 
     async def restore(
@@ -169,20 +169,22 @@ class Scaler(Reversible):
         read = await self.autoscalers.look(namespace, plan.name)
         if isinstance(read, Failure) and read.kind is not FailureKind.GONE:
             return read
-        found = None if isinstance(read, Failure) else read
-        end = autoscaling.settled(rollback, found, now)
+        autoscaler = None if isinstance(read, Failure) else read
+        end = autoscaling.settled(rollback, autoscaler, now)
         if end is None:
             return autoscaling.next_look(rollback, now)
         if isinstance(end, Due):
-            assert found is not None
-            _log.info("%s: gives %s %s: %s", rollback.metadata.name, found, end.bounds, end.why)
-            done = await self.autoscalers.set_bounds(namespace, found, end.bounds)
+            assert autoscaler is not None
+            _log.info(
+                "%s: gives %s %s: %s", rollback.metadata.name, autoscaler, end.bounds, end.why
+            )
+            done = await self.autoscalers.set_bounds(namespace, autoscaler, end.bounds)
             if isinstance(done, Failure):
                 return done
             end = Closed(Reason.BOUNDS_RESTORED, f"it has {end.bounds} as before: {end.why}")
-        record, told = autoscaling.closed(rollback, end, self.clock())
-        await self.store.post(rollback, events.bounds_settled(end.reason, told.message))
-        status = autoscaling.stored(rollback.status, record, told, self.clock())
+        record, condition = autoscaling.closed(rollback, end, self.clock())
+        await self.store.post(rollback, events.bounds_settled(end.reason, condition.message))
+        status = autoscaling.stored(rollback.status, record, condition, self.clock())
         return await self.write(rollback, status)
 
 
@@ -221,13 +223,13 @@ class Suspender(Reversible):
         until, why = self.known.get(steered, (now, ""))
         if now < until:
             return why
-        found = await self.owners.look(steered)
-        if not isinstance(found, Failure):
-            why = "" if found.is_suspended else found.obstacle
-        elif found.kind in _FINAL:
-            why = found.message
+        owner = await self.owners.look(steered)
+        if not isinstance(owner, Failure):
+            why = "" if owner.is_suspended else owner.obstacle
+        elif owner.kind in _FINAL:
+            why = owner.message
         forgotten = now - timedelta(seconds=OWNER_SECONDS)
-        self.known = {key: one for key, one in self.known.items() if one[0] > forgotten}
+        self.known = {key: kept for key, kept in self.known.items() if kept[0] > forgotten}
         self.known[steered] = now + timedelta(seconds=OWNER_SECONDS), why
         return why
 
@@ -236,29 +238,29 @@ class Suspender(Reversible):
         steered = gitops.steered(rollback)
         if steered is None:
             return Taken(rollback, Done("nobody is to be suspended"))
-        found = await self.owners.look(steered)
-        if isinstance(found, Failure):
-            return Taken(rollback, _refused(found.message) if found.kind in _FINAL else found)
-        record = suspension.recorded(rollback, found)
-        if found.obstacle and not record.was_suspended:
-            return Taken(rollback, _refused(found.obstacle))
+        owner = await self.owners.look(steered)
+        if isinstance(owner, Failure):
+            return Taken(rollback, _refused(owner.message) if owner.kind in _FINAL else owner)
+        record = suspension.recorded(rollback, owner)
+        if owner.obstacle and not record.was_suspended:
+            return Taken(rollback, _refused(owner.obstacle))
         noted = await self._noted(rollback, record)
         if isinstance(noted, Failure):
             return Taken(rollback, noted)
-        if not found.is_suspended:
+        if not owner.is_suspended:
             by = f"{noted.metadata.namespace}/{noted.metadata.name}"
-            _log.info("%s: suspends %s", by, gitops.named(steered.object, found.namespace))
-            done = await self.owners.suspend(steered, found, by)
+            _log.info("%s: suspends %s", by, gitops.named(steered.object, owner.namespace))
+            done = await self.owners.suspend(steered, owner, by)
             if isinstance(done, Failure):
                 return Taken(noted, done)
         now, stored = self.clock(), noted.status.owner
         assert stored is not None
-        record, told = suspension.suspended(noted, stored, now)
+        record, condition = suspension.suspended(noted, stored, now)
         if not record.was_suspended:
             # Before it is stored: a leader that finds the step open cannot know it was posted.
-            await self.store.post(noted, events.owner_suspended(told.message))
-        status = _with_owner(noted.status, record, told, now)
-        return Taken(noted.model_copy(update={"status": status}), Done(told.message))
+            await self.store.post(noted, events.owner_suspended(condition.message))
+        status = _with_owner(noted.status, record, condition, now)
+        return Taken(noted.model_copy(update={"status": status}), Done(condition.message))
 
     async def _noted(self, rollback: Rollback, record: OwnerRecord) -> Rollback | Failure:
         """Put on record how an owner was, behind a finalizer where it is to be suspended."""
@@ -296,20 +298,20 @@ class Suspender(Reversible):
         """Release the owner, or record that it is released already; None: it is not time yet."""
         steered = gitops.steered(rollback)
         assert steered is not None  # or nobody would be on record
-        found = await self.owners.look(steered)
-        if isinstance(found, Failure):
-            if found.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
-                return found
+        owner = await self.owners.look(steered)
+        if isinstance(owner, Failure):
+            if owner.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
+                return owner
             return await self._released(rollback, "it is gone")
-        if over := suspension.taken_over(rollback, found):
+        if over := suspension.taken_over(rollback, owner):
             return await self._released(rollback, over)
         if deployment is None:
             return None  # to release it could bring the bad release back
-        why = suspension.release(rollback, found, deployment)
+        why = suspension.release(rollback, owner, deployment)
         why = why or suspension.replaced(rollback, deployment)
-        return await self._resume(rollback, found, why) if why else None
+        return await self._resume(rollback, owner, why) if why else None
 
-    async def _resume(self, rollback: Rollback, found: OwnerState, why: str) -> Rollback | Failure:
+    async def _resume(self, rollback: Rollback, owner: OwnerState, why: str) -> Rollback | Failure:
         steered = gitops.steered(rollback)
         assert steered is not None
         record, _ = suspension.released(rollback, why, None)
@@ -319,17 +321,17 @@ class Suspender(Reversible):
             if isinstance(written, Failure):
                 return written
             rollback = written
-        done = await self.owners.resume(steered, found, record.automated)
+        done = await self.owners.resume(steered, owner, record.automated)
         if isinstance(done, Failure):
             return done
         return await self._released(rollback, why)
 
     async def _released(self, rollback: Rollback, why: str) -> Rollback | Failure:
         now = self.clock()
-        record, told = suspension.released(rollback, why, now)
-        if told is not None:
-            await self.store.post(rollback, events.owner_released(told.message))
-        return await self.write(rollback, _with_owner(rollback.status, record, told, now))
+        record, condition = suspension.released(rollback, why, now)
+        if condition is not None:
+            await self.store.post(rollback, events.owner_released(condition.message))
+        return await self.write(rollback, _with_owner(rollback.status, record, condition, now))
 
 
 def _refused(why: str) -> RollbackEnd:
@@ -338,10 +340,10 @@ def _refused(why: str) -> RollbackEnd:
 
 
 def _with_owner(
-    status: RollbackStatus, record: OwnerRecord, told: Condition | None, now: datetime
+    status: RollbackStatus, record: OwnerRecord, condition: Condition | None, now: datetime
 ) -> RollbackStatus:
     """Put the state of an owner on record."""
     known = status.conditions
-    if told is not None:
-        known = conditions.upsert(known, [told], 1, now)
+    if condition is not None:
+        known = conditions.upsert(known, [condition], 1, now)
     return status.model_copy(update={"owner": record, "conditions": known})

@@ -37,14 +37,14 @@ class Lookout:
 
     async def _claims(self, deployment: Deployment) -> Claims:
         key, now = (deployment.namespace, deployment.name), self.clock()
-        until, found = self.known.get(key, (now, Claims()))
+        until, claims = self.known.get(key, (now, Claims()))
         if now >= until:
-            found = await self.tools.look(deployment)
-            seconds = UNSEEN_SECONDS if found.unseen else PREFLIGHT_SECONDS
+            claims = await self.tools.look(deployment)
+            seconds = UNSEEN_SECONDS if claims.unseen else PREFLIGHT_SECONDS
             self._forget(now)
             self.known.pop(key, None)  # the newest stand last
-            self.known[key] = now + timedelta(seconds=seconds), found
-        return found
+            self.known[key] = now + timedelta(seconds=seconds), claims
+        return claims
 
     def _forget(self, now: datetime) -> None:
         """Drop what is not known any more: it may be of Deployments that are gone."""
@@ -66,7 +66,7 @@ class _Inspected:
     time: datetime
 
     def is_fresh(self, deployment: Deployment, now: datetime) -> bool:
-        """Tell whether it is not worth another read: young, and nobody tells of a change."""
+        """Tell whether it need not be read again: it is young, and no watch shows a change."""
         age = (now - self.time).total_seconds()
         return self.workload.deployment == deployment and age < INSPECT_SECONDS
 
@@ -90,32 +90,32 @@ class Inspector:
 
         Args:
             key: the policy's.
-            deployment: the target as the watches have told it.
+            deployment: the target as the watches show it.
             watch: of the release that is judged; None: none is.
         """
         now, known = self.clock(), self.known.get(key)
         is_reading = watch is not None and watch.is_reading_pods(now.timestamp())
         if known is not None and is_reading and known.is_fresh(deployment, now):
             return known.workload
-        found = await self.read(key[0], deployment.name)
-        if isinstance(found, Workload):
-            self.known[key] = _Inspected(found, now)
-        return found
+        workload = await self.read(key[0], deployment.name)
+        if isinstance(workload, Workload):
+            self.known[key] = _Inspected(workload, now)
+        return workload
 
     async def read(self, namespace: str, name: str) -> Workload | Failure:
         """Read a target, fresh, and who else takes hold of it."""
-        found = await self.workloads.inspect(namespace, name)
-        if isinstance(found, Failure):
-            return found
-        return replace(found, deployment=await self.lookout.claimed(found.deployment))
+        workload = await self.workloads.inspect(namespace, name)
+        if isinstance(workload, Failure):
+            return workload
+        return replace(workload, deployment=await self.lookout.claimed(workload.deployment))
 
     async def absence(self, namespace: str, name: str) -> Failure | None:
         """Say why a Deployment cannot be had: gone, or unreadable; None: it may be there."""
-        found = await self.workloads.inspect(namespace, name)
-        if not isinstance(found, Failure):
+        workload = await self.workloads.inspect(namespace, name)
+        if not isinstance(workload, Failure):
             return None
-        is_final = isinstance(found, TooLarge) or found.kind in _FINAL
-        return found if is_final else None
+        is_final = isinstance(workload, TooLarge) or workload.kind in _FINAL
+        return workload if is_final else None
 
     def forget(self, key: Key) -> None:
         """Have the target of a policy read anew: it has been changed, or is no longer judged."""

@@ -42,9 +42,9 @@ error series appears with its first error is only known to have been read before
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
 CREDENTIALS_EVERY_SECONDS = 300.0
-"""How long it is known that a policy's own credentials are there: that is only told beforehand."""
+"""Lifetime of a preflight result for a policy's own credentials."""
 CREDENTIALS_AGAIN_SECONDS = 60.0
-"""How long it is known that they are not: somebody may be putting it right."""
+"""... with an obstacle, which somebody may be fixing."""
 READ_PATIENCE_SECONDS = 2.0
 DUE_TOLERANCE_SECONDS = 0.05
 """A look that was due a moment later is not put off for that."""
@@ -75,7 +75,7 @@ class Observer:
     router: Router | None = None
     """None: Services are not looked at."""
     credentials: CredentialsCheck | None = None
-    """None: nothing is told beforehand of policies' own."""
+    """None: policies have no credentials of their own."""
 
     async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:
         """Add what would keep metrics from being read; gives when that is looked at anew."""
@@ -135,12 +135,12 @@ class Observer:
     async def _with_prometheus(
         self, watch: Watch, workload: Workload, source: Source, now: float
     ) -> Watch:
-        found = await self._with_skew(watch, source.prometheus, now)
-        if isinstance(found, Missing):
+        compared = await self._with_skew(watch, source.prometheus, now)
+        if isinstance(compared, Missing):
             # By a clock that is not known, samples can be put in no order with what the pods did.
             seen = await self._with_scrapes(watch, workload, source, now)
-            return replace(watch, missing=seen.missing or found)
-        watch = found
+            return replace(watch, missing=seen.missing or compared)
+        watch = compared
         if watch.control_hashes and (watch.control is None or not watch.control.seconds):
             watch = await self._with_control(watch, workload, source)
         return await self._with_scrapes(watch, workload, source, now)
@@ -193,13 +193,13 @@ class Observer:
             return RouteLatency()
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        found = await self._past(watch, workload, source, watch.control_hashes)
+        control = await self._past(watch, workload, source, watch.control_hashes)
         wider = watch.control_hashes | watch.good_hashes
-        if wider > watch.control_hashes and (found is None or not found.is_sufficient):
-            # It came a moment before this one: what did well before it is as good a witness.
-            found = await self._past(watch, workload, source, wider) or found
+        if wider > watch.control_hashes and (control is None or not control.is_sufficient):
+            # It came a moment before this release: a good revision before it is as good a witness.
+            control = await self._past(watch, workload, source, wider) or control
         # No past is asked for again: a Prometheus that has lost it may find it.
-        return watch if found is None else replace(watch, control=found)
+        return watch if control is None else replace(watch, control=control)
 
     async def _past(
         self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
@@ -215,8 +215,8 @@ class Observer:
             _query(source, workload.deployment.namespace, pods),
             left_out=left_out(source.policy.spec.signals, workload.deployment),
         )
-        found = await self.metrics.read_control(query, watch.opened + watch.skew)
-        return None if isinstance(found, Missing) or not found.routes else found
+        control = await self.metrics.read_control(query, watch.opened + watch.skew)
+        return None if isinstance(control, Missing) or not control.routes else control
 
     async def _with_skew(self, watch: Watch, prometheus: Prometheus, now: float) -> Watch | Missing:
         """Compare clocks now and then; at each look while their difference prevents a verdict.
@@ -227,14 +227,14 @@ class Observer:
         if is_fresh and abs(watch.skew) <= watch.evidence.interval:
             return watch
         before = self.clock()
-        found = await self.metrics.read_clock(prometheus)
+        answer = await self.metrics.read_clock(prometheus)
         after = self.clock()
-        if isinstance(found, Missing):
-            return found if watch.skew_read is None else watch
-        # A slow answer is no difference: only what cannot lie between question and answer is one.
-        skew = found - min(max(found, before), after)
+        if isinstance(answer, Missing):
+            return answer if watch.skew_read is None else watch
+        # A slow answer is no skew: only a time outside question and answer is.
+        skew = answer - min(max(answer, before), after)
         if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:
-            # Samples that were timed by the clock as it was cannot be put in order with new ones.
+            # Samples timed by the old clock cannot be put in order with new samples.
             watch = replace(watch, evidence=Evidence(watch.opened), control=None)
         return replace(watch, skew=skew, skew_read=after)
 
@@ -258,7 +258,7 @@ def _size(reading: Reading) -> int:
     """Count the samples."""
     if isinstance(reading, Missing):
         return 0
-    return sum(len(one.samples) for side in (reading.requests, reading.errors) for one in side)
+    return sum(len(each.samples) for side in (reading.requests, reading.errors) for each in side)
 
 
 def _kept(watch: Watch) -> int:
@@ -297,15 +297,15 @@ def _place(watch: Watch, workload: Workload, source: Source) -> Place:
 
 
 def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
-    """Name revisions' pods: by ReplicaSet where its name survives in theirs, else one by one."""
-    names = [one.name for one in workload.replica_sets if one.pod_hash in hashes]
+    """Name revisions' pods: by ReplicaSet where its name survives in theirs, else pod by pod."""
+    names = [each.name for each in workload.replica_sets if each.pod_hash in hashes]
     if all(map(pod_names.survives, names)):
         return tuple(map(pod_names.of_replica_set, names))
     return tuple(pod_names.escaped(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 
 def _interval(counters: Counters, known: float) -> float:
-    """Give the time between two samples of a pod, whoever's it is; `known` if none has two."""
+    """Give the time between two samples of any pod; `known` if no pod has two."""
     gaps = sorted(
         later[0] - earlier[0]
         for series in counters.requests
@@ -318,6 +318,6 @@ def _of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
     """Leave out other Deployments' pods, whose names may begin alike."""
     names = {aggregate.POD, *(pod.name for pod in pods)}
     return Counters(
-        tuple(one for one in counters.requests if one.pod in names),
-        tuple(one for one in counters.errors if one.pod in names),
+        tuple(series for series in counters.requests if series.pod in names),
+        tuple(series for series in counters.errors if series.pod in names),
     )

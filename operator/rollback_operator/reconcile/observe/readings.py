@@ -1,4 +1,4 @@
-"""Reads of metrics that are under way: no pass waits for a server of a policy's choice.
+"""Reads of metrics in the background: no pass waits for a server of a policy's choice.
 
 A look waits a moment for what is answered at once. What is not goes on beside it, and the pass goes
 on with what Kubernetes shows; when the answer is there, or the server is given up, the policy is
@@ -52,7 +52,7 @@ class Readings:
 
     observer: Observer
     wake: Callable[[Key], None]
-    """Has a policy looked at anew."""
+    """Requeues a policy."""
     quick: float = READ_WAIT_SECONDS
     holdings: Holdings = field(default_factory=Holdings)
     """What all watches keep."""
@@ -84,11 +84,11 @@ class Readings:
             if read.folded and not watch.folded:
                 _log.warning("the watch of %s: %s", "/".join(key), read.folded)
             return read
-        said = (
+        message = (
             "the watches of this namespace keep as much of their answers as they may: let the "
             "metrics have fewer labels"
         )
-        missing = Missing(Reason.ANSWER_TOO_LARGE, said)
+        missing = Missing(Reason.ANSWER_TOO_LARGE, message)
         return replace(
             read,
             evidence=watch.evidence,
@@ -111,10 +111,10 @@ class Readings:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = [one.task for one in self.running.values()]
+        tasks = [read.task for read in self.running.values()]
         self.running.clear()
-        for one in tasks:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, key: Key, watch: Watch, workload: Workload, source: Source) -> _Running:
@@ -127,12 +127,12 @@ class Readings:
             async with asyncio.timeout(READ_LIMIT_SECONDS):
                 return await self.observer.read(watch, workload, source)
         except TimeoutError:
-            said = (
+            message = (
                 f"{source.prometheus.url}: not all was answered within {READ_LIMIT_SECONDS:.0f} s"
             )
-            return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, said))
+            return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, message))
         except Exception as error:
             # A bug: the release is judged by what Kubernetes shows, and rollbacks still end.
             _log.exception("the metrics of %s cannot be taken in", workload.deployment.name)
-            said = f"what was answered cannot be taken in: {type(error).__name__}"
-            return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, said))
+            message = f"what was answered cannot be taken in: {type(error).__name__}"
+            return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, message))

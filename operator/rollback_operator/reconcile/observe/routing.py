@@ -37,26 +37,28 @@ class Router:
         read = watch.routing.read
         if read is not None and now - read < LEAST_ROUTING_SECONDS:
             return watch
-        found = await self.services.list_all(workload.deployment.namespace)
-        if isinstance(found, Failure):
+        listed = await self.services.list_all(workload.deployment.namespace)
+        if isinstance(listed, Failure):
             _log.log(
-                logging.WARNING if found.kind is FailureKind.REJECTED else logging.INFO,
+                logging.WARNING if listed.kind is FailureKind.REJECTED else logging.INFO,
                 "The Services of %s cannot be read: %s",
                 workload.deployment.namespace,
-                found.message,
+                listed.message,
             )
-            is_over = found.kind is FailureKind.REJECTED
+            is_over = listed.kind is FailureKind.REJECTED
             return replace(watch, routing=Routing(is_settled=is_over, read=now))
-        return replace(watch, routing=services.after(watch.routing, found, old, new, now))
+        return replace(watch, routing=services.after(watch.routing, listed, old, new, now))
 
 
 def _is_asked(policy: RollbackPolicy) -> bool:
     return any(
-        one.signal is SignalName.TRAFFIC_LOST for rule in policy.spec.matrix for one in rule.when
+        condition.signal is SignalName.TRAFFIC_LOST
+        for rule in policy.spec.matrix
+        for condition in rule.when
     )
 
 
 def _replaced(watch: Watch, workload: Workload) -> ReplicaSet | None:
     """Find the revision that the release has replaced."""
-    known = (one for one in workload.replica_sets if one.pod_hash in watch.control_hashes)
-    return max(known, key=lambda one: one.revision, default=None)
+    known = (each for each in workload.replica_sets if each.pod_hash in watch.control_hashes)
+    return max(known, key=lambda each: each.revision, default=None)
