@@ -420,6 +420,6 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
         Decisions(world.surroundings, world.now),
     )
     for target in (deployment, None):
-        found = await foresight.look(make_policy(**fields), target, Around())
+        found = await foresight.check(make_policy(**fields), target, Around())
         assert found == (Around(), None)
     assert world.journal == []

@@ -97,7 +97,7 @@ class DetailReader:
     pace: RecordRateLimit = field(default_factory=RecordRateLimit)
     """How many evaluations were put on record of late, for all policies."""
 
-    async def read(self, result: EvaluationResult) -> Details:
+    async def observe(self, result: EvaluationResult) -> Details:
         """Read what the record of a decision needs besides the watch."""
         policy, release = result.case.policy, result.case.workload.deployment.template.release
         return Details(

@@ -227,7 +227,6 @@ def _seen(target: Workload | Failure) -> Deployment | Missing | None:
     return None if is_gone else Missing(Reason.READ_FAILED, target.message)
 
 
-def _left_on(ended: Resource | Failure) -> float | None:
+def _left_on(ended: Resource) -> float | None:
     """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
-    is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
-    return None if is_off else RETRY_SECONDS
+    return RETRY_SECONDS if FINALIZER in ended.metadata.finalizers else None

@@ -146,7 +146,7 @@ class Foresight:
     permits: Permits
     decisions: Decisions
 
-    async def look(
+    async def check(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
     ) -> tuple[Around, float | None]:
         """Add what a rollback would lack; gives the seconds until the next check is due.

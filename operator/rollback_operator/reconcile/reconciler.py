@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _TargetState:
     """A policy's target as the watches show it, and whether it can be judged."""
 
     deployment: Deployment | None
@@ -61,7 +61,7 @@ class _Target:
 
 
 @dataclass(frozen=True, slots=True)
-class _Acted:
+class _ActResult:
     """How far the acts of a pass have come."""
 
     policy: RollbackPolicy
@@ -172,7 +172,7 @@ class Reconciler:
             return SOON
         watch = await self._observe_metrics(case)
         result = await self._decide(case, watch)
-        details = await self.details.read(result)
+        details = await self.details.observe(result)
         acted = await self._act(result)
         if carried is not None:
             acted = replace(acted, again=schedule.soonest(acted.again, carried.seconds))
@@ -180,14 +180,14 @@ class Reconciler:
 
     # -- observe -----------------------------------------------------------------------------------
 
-    async def _observe_target(self, policy: RollbackPolicy) -> _Target | None:
+    async def _observe_target(self, policy: RollbackPolicy) -> _TargetState | None:
         """Observe the target and run the preflight checks; None: the watch is not up to date."""
         target = policy.metadata.namespace, policy.spec.target_ref.name
         deployment = self.cache.deployments.get(target)
         if deployment is not None:
             deployment = await self.inspector.lookout.claimed(deployment)
         context = around(policy, self.cache, self.address, self.clock())
-        context, again = await self.foresight.look(policy, deployment, context)
+        context, again = await self.foresight.check(policy, deployment, context)
         ready = readiness(policy, deployment, context)
         if ready.reason == Reason.TARGET_NOT_FOUND:
             absence = await self.inspector.absence(*target)
@@ -198,7 +198,7 @@ class Reconciler:
                 ready = status.not_ready(Reason.TARGET_NOT_FOUND, message)
         if policy.metadata.deletion_timestamp is not None:
             ready = _POLICY_DELETED
-        return _Target(deployment, ready, again)
+        return _TargetState(deployment, ready, again)
 
     async def _observe_release(
         self, policy: RollbackPolicy, deployment: Deployment, asked: Sequence[RollbackRequest]
@@ -239,12 +239,12 @@ class Reconciler:
 
     # -- act ---------------------------------------------------------------------------------------
 
-    async def _act_on_hold(self, case: Case) -> _Acted:
+    async def _act_on_hold(self, case: Case) -> _ActResult:
         """Pause a staged rollout, or resume a held rollout: neither waits for metrics."""
         wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
         settled = await self._settle_hold(case, wanted)
         is_same = (settled.policy, settled.deployment) == (case.policy, case.workload.deployment)
-        return _Acted(settled.policy, None if is_same else SOON)
+        return _ActResult(settled.policy, None if is_same else SOON)
 
     async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
         deployment = case.workload.deployment
@@ -253,11 +253,11 @@ class Reconciler:
             self.inspector.forget(case.policy.key)
         return settled
 
-    async def _act(self, result: EvaluationResult) -> _Acted:
+    async def _act(self, result: EvaluationResult) -> _ActResult:
         """Execute a decision: the hold of the rollout, and the rollback."""
         settled = await self._settle_hold(result.case, result.hold)
         again = await self.carrier.act(result.case, result.decision, result.watch)
-        return _Acted(settled.policy, again, settled.retry)
+        return _ActResult(settled.policy, again, settled.retry)
 
     # -- at rest -----------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class Reconciler:
             return None
         if why.reason != Reason.SUSPENDED or deployment is None:
             return await self._refuse(asked, why)
-        workload = await self.inspector.read(policy.metadata.namespace, deployment.name)
+        workload = await self.inspector.read_target(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         records = self.cache.records_of(policy, deployment.uid)
@@ -309,7 +309,7 @@ class Reconciler:
     # -- report ------------------------------------------------------------------------------------
 
     async def _report(
-        self, result: EvaluationResult, ready: Condition, details: Details, acted: _Acted
+        self, result: EvaluationResult, ready: Condition, details: Details, acted: _ActResult
     ) -> float:
         """Write the status, and give the seconds until the requeue."""
         policy, workload, watch = acted.policy, result.case.workload, result.watch
@@ -342,7 +342,7 @@ class Reconciler:
         due = min(scrape, read, limit) - stamp
         return max(0.05, schedule.soonest(due, acted.again, retry, acted.retry) or 0.0)
 
-    async def _report_at_rest(self, policy: RollbackPolicy, target: _Target) -> float | None:
+    async def _report_at_rest(self, policy: RollbackPolicy, target: _TargetState) -> float | None:
         """Write the status of a policy whose release is no longer under watch."""
         uid = target.deployment.uid if target.deployment is not None else ""
         rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, uid)

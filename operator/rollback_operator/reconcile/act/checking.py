@@ -78,7 +78,7 @@ class Checker:
         }
         return made
 
-    async def look(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
+    async def recheck(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
         """See what is known now of a rollback that a person is asked about."""
         known, now = self.kept.get(rollback.metadata.uid), self.clock()
         if (
@@ -160,10 +160,10 @@ class Checker:
         steered = gitops.steered(rollback)
         if steered is None:
             return None
-        (state,) = await _within([self._looked(steered)], self.seconds)
+        (state,) = await _within([self._owner_state(steered)], self.seconds)
         return state
 
-    async def _looked(self, steered: Steered) -> OwnerState | Failure:
+    async def _owner_state(self, steered: Steered) -> OwnerState | Failure:
         """Look at who is to be suspended; what asking again will not change stands against it."""
         state = await self.owners.look(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)

@@ -111,12 +111,6 @@ class Executor:
         written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
         return rollback if isinstance(written, Failure) else written
 
-    async def end(
-        self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
-    ) -> Rollback | Again:
-        """End a rollback here; a strategy of ours is put back on the Deployment, if it is given."""
-        return await self._conclude(rollback, end, deployment)
-
     async def carry_on(
         self, rollback: Rollback, workload: Workload, inputs: VerificationInputs
     ) -> Rollback | Again:
@@ -150,7 +144,7 @@ class Executor:
             if not isinstance(result, _Stepped):
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
-        return await self._conclude(
+        return await self.end(
             rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
 
@@ -164,8 +158,8 @@ class Executor:
         return await self.recorder.write(rollback, status)
 
     async def _checked(
-        self, rollback: Rollback, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
+        self, rollback: Rollback, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
         """Go through the checklist; it is stored with the first step, or with the end."""
         checklist = await self.checker.check(rollback, seen.workload, seen.watch)
         checked = rollback.model_copy(update={"status": with_checklist(rollback.status, checklist)})
@@ -182,14 +176,14 @@ class Executor:
         return _Stepped(written, seen.deployment)
 
     async def _await(
-        self, rollback: Rollback, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
+        self, rollback: Rollback, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
         """Check whether a person has decided, and whether a decision is still needed."""
-        looked = await self.checker.look(rollback, seen.workload, seen.watch)
+        looked = await self.checker.recheck(rollback, seen.workload, seen.watch)
         decided, status = approval.take(rollback, looked)
         if isinstance(decided, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
-            return await self._conclude(changed, decided)
+            return await self.end(changed, decided)
         written = await self._recorded(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
@@ -207,68 +201,62 @@ class Executor:
         return await self.recorder.write(rollback, status)
 
     async def _step(
-        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Take one step: store its start, look, act if need be, store its end."""
+        self, rollback: Rollback, step: StepName, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
+        """Take a step: store its start, compare, act if that is due, store its end."""
         deployment = seen.deployment
         if self._is_too_late(rollback, step, seen):
             late = progress.stale(rollback, self.clock())
-            return await self._conclude(rollback, late, deployment)
+            return await self.end(rollback, late, deployment)
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        following = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
+        following = await self.actor.switch.reverted(begun) or self._compare(begun, step, seen)
         return await self._followed(begun, step, following, seen)
 
     async def _followed(
-        self, rollback: Rollback, step: StepName, following: progress.Next, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Do what follows from a look."""
+        self,
+        rollback: Rollback,
+        step: StepName,
+        following: progress.Next | Failure,
+        seen: _ExecutionState,
+    ) -> _Stepped | Rollback | Again:
+        """Do what follows from a comparison, or from an act."""
+        if isinstance(following, Act) and self.stopped() and step is not StepName.RESTORE_STRATEGY:
+            following = Wait()
         match following:
-            case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
-                return Again(rollback, STEP_POLL_SECONDS)
             case Act():
-                return await self._act(rollback, step, seen)
+                workload = seen.workload
+                acted = await self.actor.act(rollback, step, seen.deployment, workload.autoscaler)
+                seen = replace(seen, deployment=acted.deployment)
+                return await self._followed(acted.rollback, step, acted.next, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(rollback, seen)
             case Wait():
                 return Again(rollback, STEP_POLL_SECONDS)
             case RollbackEnd():
-                return await self._conclude(rollback, following, seen.deployment)
+                return await self.end(rollback, following, seen.deployment)
             case Done(message):
                 return await self._finish(rollback, step, message, seen.deployment)
+            case Failure():
+                return await self._refused(rollback, step, following)
 
-    def _is_too_late(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> bool:
+    def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; putting back is never late."""
         if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
             return False
-        return isinstance(self._look(rollback, step, seen), Act)
-
-    async def _act(
-        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Do what a step says, and store what came of it."""
-        acted = await self.actor.act(rollback, step, seen.deployment, seen.workload.autoscaler)
-        match acted.next:
-            case Done(message):
-                return await self._finish(acted.rollback, step, message, acted.deployment)
-            case Wait():
-                return Again(acted.rollback, STEP_POLL_SECONDS)
-            case RollbackEnd() as end:
-                return await self._conclude(acted.rollback, end, acted.deployment)
-            case Failure() as failure:
-                return await self._refused(acted.rollback, step, failure)
+        return isinstance(self._compare(rollback, step, seen), Act)
 
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
-    ) -> "_Stepped | Again":
+    ) -> _Stepped | Again:
         status = rollback_status.finished(rollback.status, step, message, self.clock())
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return _Stepped(written, deployment)
 
-    def _look(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> progress.Next:
+    def _compare(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
             following = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
@@ -278,7 +266,7 @@ class Executor:
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(following, Act) and rests else following
 
-    async def _verify(self, rollback: Rollback, seen: "_ExecutionState") -> Rollback | Again:
+    async def _verify(self, rollback: Rollback, seen: _ExecutionState) -> Rollback | Again:
         """Evaluate all checks of recovery; failed checks are stored while the rollback waits."""
         watch, blind, now = seen.watch, seen.inputs.blind, self.clock()
         missing: Missing | None = NOT_YET_READ
@@ -291,7 +279,7 @@ class Executor:
             pods = seen.workload.current_of(seen.workload.pods)
             counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
-        asked = await self.verifier.look(
+        asked = await self.verifier.check(
             VerificationSubject(rollback, seen.workload, seen.meter, skew)
         )
         checks = verification.in_order(
@@ -303,7 +291,7 @@ class Executor:
         )
         end = verification.conclude(checks, verification.situation(rollback, missing, now))
         if isinstance(end, RollbackEnd):
-            return await self._conclude(rollback, end, seen.deployment)
+            return await self.end(rollback, end, seen.deployment)
         status = rollback_status.with_checks(rollback.status, verification.stored(checks))
         known, failing = (
             verification.failures_of(each.verification) for each in (rollback.status, status)
@@ -343,7 +331,7 @@ class Executor:
             case FailureKind.UNAVAILABLE:
                 return _again(rollback, failure)
             case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
-                return await self._conclude(
+                return await self.end(
                     rollback, RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
                 )
             case _:
@@ -359,28 +347,24 @@ class Executor:
                     self.rests = {uid: due for uid, due in self.rests.items() if now < due}
                     self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
-                return await self._conclude(
+                return await self.end(
                     rollback, RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
                 )
 
-    async def _conclude(
+    async def end(
         self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
     ) -> Rollback | Again:
-        """Store the end; but leave no surge of ours behind on a Deployment that moved on."""
+        """Store the end; but leave no surge of ours on a Deployment, if it is given."""
         if deployment is not None and rollback.status.strategy is not None:
             left = progress.look(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
                     return _again(rollback, done)
-        return _settled(rollback, await self._end(rollback, end))
-
-    async def _end(self, rollback: Rollback, end: RollbackEnd) -> Rollback | Failure:
-        written = await self.recorder.write(
-            rollback, rollback_status.ended(rollback.status, end, self.clock())
-        )
+        status = rollback_status.ended(rollback.status, end, self.clock())
+        written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
-            return written
+            return _again(rollback, written)
         self.rests.pop(written.metadata.uid, None)
         self.checker.forget(written)
         await self.verifier.forget(written.metadata.uid)
@@ -398,7 +382,3 @@ def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
 def _again(rollback: Rollback, failure: Failure) -> Again:
     _log.warning("%s: %s", rollback.metadata.name, failure.message)
     return Again(rollback, failure.wait)
-
-
-def _settled(rollback: Rollback, ended: Rollback | Failure) -> Rollback | Again:
-    return _again(rollback, ended) if isinstance(ended, Failure) else ended

@@ -121,7 +121,7 @@ class Switch:
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
             return _refused("the Rollback does not say how the flag was found")
-        state = await self._look(rollback, flag)
+        state = await self._read(rollback, flag)
         if isinstance(state, Failure):
             return state
         following = flags.look(rollback, state)
@@ -140,10 +140,10 @@ class Switch:
         flag = rollback.spec.remedy.flag
         if flag is None or not flags.is_set(rollback):
             return None
-        state = await self._look(rollback, flag)
+        state = await self._read(rollback, flag)
         return None if isinstance(state, Failure) else flags.reverted(rollback, state)
 
-    async def _look(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
+    async def _read(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
         """Read a flag; None: there is no such ConfigMap."""
         state = await self.flags.read(rollback.metadata.namespace, flag)
         is_gone = isinstance(state, Failure) and state.kind is FailureKind.GONE

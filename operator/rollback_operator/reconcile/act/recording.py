@@ -34,7 +34,7 @@ class Recorder:
                 self.measured(written)
         return written
 
-    async def release(self, rollback: Rollback) -> Rollback | Failure:
+    async def release(self, rollback: Rollback) -> Rollback:
         """Post the end of a Rollback, then remove its finalizer.
 
         In this order: after a crash in between, the next leader finds the finalizer and posts.

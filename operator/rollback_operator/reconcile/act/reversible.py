@@ -45,7 +45,7 @@ _FINAL = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RecordRules:
     """What the record of a Rollback says about one kind of reversible act."""
 
     finalizer: str
@@ -68,7 +68,7 @@ class Reversible(ABC):
     """Takes in what another write returned, unless the Rollback is gone by now."""
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict, init=False)
     """By the Rollback's uid: the time of the next look, and whether a person had asked by then."""
-    rules: ClassVar[Rules]
+    rules: ClassVar[RecordRules]
 
     @abstractmethod
     async def restore(
@@ -134,7 +134,7 @@ class Scaler(Reversible):
     """Raises the bounds of the autoscaler that sets a Deployment's replicas."""
 
     autoscalers: Autoscalers
-    rules = Rules(
+    rules = RecordRules(
         BOUNDS_FINALIZER, autoscaling.is_left, autoscaling.is_open, autoscaling.is_wanted_back
     )
 
@@ -211,7 +211,7 @@ class Suspender(Reversible):
     owners: Owners
     known: dict[Steered, tuple[datetime, str]] = field(default_factory=dict, init=False)
     """By owner: until when the preflight result holds, and the obstacle."""
-    rules = Rules(
+    rules = RecordRules(
         OWNER_FINALIZER, suspension.is_left, suspension.is_open, suspension.is_being_deleted
     )
 

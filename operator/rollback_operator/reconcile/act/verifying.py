@@ -122,7 +122,7 @@ class Verifier:
     courses: dict[str, _Course] = field(default_factory=dict)
     """By the Rollback's uid."""
 
-    async def look(self, subject: VerificationSubject) -> tuple[Check, ...]:
+    async def check(self, subject: VerificationSubject) -> tuple[Check, ...]:
         """Ask what is due and give what is known of each check that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
         asks = dict(self._asks(subject, course))

@@ -97,12 +97,12 @@ class Inspector:
         is_reading = watch is not None and watch.is_reading_pods(now.timestamp())
         if known is not None and is_reading and known.is_fresh(deployment, now):
             return known.workload
-        workload = await self.read(key[0], deployment.name)
+        workload = await self.read_target(key[0], deployment.name)
         if isinstance(workload, Workload):
             self.known[key] = _Inspected(workload, now)
         return workload
 
-    async def read(self, namespace: str, name: str) -> Workload | Failure:
+    async def read_target(self, namespace: str, name: str) -> Workload | Failure:
         """Read a target, fresh, and who else takes hold of it."""
         workload = await self.workloads.inspect(namespace, name)
         if isinstance(workload, Failure):

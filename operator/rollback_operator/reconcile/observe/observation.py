@@ -87,7 +87,7 @@ class Observer:
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what Kubernetes shows and what has been counted since the last look."""
-        return await self.read(await self.beside(watch, workload, source), workload, source)
+        return await self.read_metrics(await self.beside(watch, workload, source), workload, source)
 
     async def beside(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in all that needs no metrics; no server of a policy's choice is waited for."""
@@ -95,12 +95,12 @@ class Observer:
         if self.pods is not None:
             watch = with_use(watch, source.policy)
         if self.trier is not None:
-            watch = await self.trier.look(watch, workload, source.policy)
+            watch = await self.trier.send_due(watch, workload, source.policy)
         if self.router is not None:
-            watch = await self.router.look(watch, workload, source.policy)
+            watch = await self.router.observe(watch, workload, source.policy)
         return watch
 
-    async def read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
+    async def read_metrics(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Take in what has been counted since the last look."""
         now = self.clock()
         is_reading = self.pods is not None and watch.is_reading_pods(now)

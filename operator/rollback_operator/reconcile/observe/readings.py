@@ -125,7 +125,7 @@ class Readings:
     async def _read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         try:
             async with asyncio.timeout(READ_LIMIT_SECONDS):
-                return await self.observer.read(watch, workload, source)
+                return await self.observer.read_metrics(watch, workload, source)
         except TimeoutError:
             message = (
                 f"{source.prometheus.url}: not all was answered within {READ_LIMIT_SECONDS:.0f} s"

@@ -26,7 +26,7 @@ class Router:
     services: Services
     clock: Callable[[], float]
 
-    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+    async def observe(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Take in whether the Services lead to the release."""
         now, new, old = self.clock(), workload.current, _replaced(watch, workload)
         if watch.routing.is_settled or new is None or old is None or not _is_asked(policy):

@@ -46,7 +46,7 @@ class Trier:
     """By the policy's key and the probe's name."""
     due: dict[tuple[Key, str], float] = field(default_factory=dict)
 
-    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+    async def send_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Send what is due, and take in what has been answered."""
         wanted = list(_wanted(policy))
         if not wanted:
