@@ -38,7 +38,7 @@ class Sharing:
     def share(self, policy: RollbackPolicy) -> None:
         """Put known equals into a policy that was just parsed, in the place of its own parts.
 
-        Done in place, which nobody can tell: the models are immutable, and equal.
+        Done in place, which has no visible effect: the models are immutable, and equal.
         """
         parts = policy.spec.__dict__
         for name, value in parts.items():
@@ -102,7 +102,7 @@ class Unreadable:
 
     @property
     def shell(self) -> RollbackPolicy:
-        """Stands in for it where only metadata and status are written."""
+        """A policy for writes of metadata and status."""
         return RollbackPolicy(metadata=self.metadata, spec=_NO_SPEC, status=self.status)
 
 
@@ -153,7 +153,7 @@ class Cache:
         return key
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
-        """Take in a Deployment; gives its key, and whether it is to be looked at at once."""
+        """Take in a Deployment; gives its key, and whether its policies are requeued at once."""
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
         shown = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
@@ -255,12 +255,12 @@ class Cache:
         return policy if isinstance(policy, RollbackPolicy) else None
 
     def requests_of(self, policy: Key) -> list[RollbackRequest]:
-        """Give what people ask of a policy and have no answer to, the oldest first."""
+        """Give the unanswered requests to a policy, the oldest first."""
         asked = [each for each in self.requests_by(policy) if each.status.outcome is None]
         return sorted(asked, key=_by_age)
 
     def requests_by(self, policy: Key) -> list[RollbackRequest]:
-        """Give what people ask of a policy and what was refused them."""
+        """Give the requests to a policy, refused requests included."""
         return [self.requests[key] for key in sorted(self._asked.get(policy, set()))]
 
     def _drop_request(self, key: Key) -> None:
@@ -273,7 +273,7 @@ class Cache:
         return [self.rollbacks[key] for key in sorted(self._decided.get(policy, set()))]
 
     def is_waited_for(self, policy: Key) -> bool:
-        """Tell whether a person has asked something of a policy, or a Rollback of it is open."""
+        """Tell whether a policy has an unanswered request or an open Rollback."""
         asked = (self.requests[key].status for key in self._asked.get(policy, ()))
         decided = (self.rollbacks[key].status for key in self._decided.get(policy, ()))
         return any(status.outcome is None for status in (*asked, *decided))
@@ -305,14 +305,14 @@ class Cache:
 
 
 def _is_long(deployment: Deployment) -> bool:
-    """Tell whether a Deployment's names take more than those of any number of them may."""
+    """Tell whether a Deployment's names are too long to keep for every Deployment."""
     known = deployment.template
     names = (*known.images, *known.containers, *known.init_images, *known.init_containers)
     return sum(map(weight, (*names, *deployment.probe_paths))) > MOST_NAMES
 
 
 def _turns(deployment: Deployment) -> tuple[object, ...]:
-    """Tell what cannot wait: a template, the first pods of it, a pause."""
+    """Give the parts whose change is urgent: a template, its first pods, a pause."""
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
 
 
@@ -329,7 +329,7 @@ def _created(metadata: ObjectMeta) -> float:
 
 
 def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
-    """Tell whether what is known is newer than what a watch delivers late."""
+    """Tell whether the known version is newer than a late delivery."""
     return _version_of(known).is_newer(_version_of(seen))
 
 

@@ -35,7 +35,7 @@ from rollback_operator.rollback.course import NOT_OURS, needs_no_metrics
 
 _log = logging.getLogger(__name__)
 SOON = 0.05
-"""Until another look, where something has been changed."""
+"""Seconds until the next pass after a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,22 @@ class Carried:
 
 @dataclass
 class Carrier:
-    """Stores intents, and carries the Rollback of a policy that stands on its target on."""
+    """Stores intents, and carries on the open Rollback of a policy."""
 
     cache: Cache
     store: Store
     executor: Executor
     default: str
-    """Where the metrics of policies are read that name no address."""
+    """The address of Prometheus for policies that name none."""
     rests: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """By plan: the time of the next check whether it is still blocked."""
 
     async def before_metrics(self, case: Case, known: Watch | None) -> Carried | None:
-        """Carry on what goes on without metrics; None: nothing does.
+        """Carry on a Rollback that needs no metrics; None: there is none.
 
         Args:
             case: the policy and its target, as they were read in this pass.
-            known: what was known of the release at the last look; None: nothing.
+            known: the watch of the release so far; None: there is none.
         """
         active = _open(case)
         if active is None or not needs_no_metrics(active):
@@ -137,7 +137,7 @@ class Carrier:
             self.cache.remember(rollback)
         same = [each for each in fresh if each.spec.target_ref.uid == spec.target_ref.uid]
         if ownership.records(same) != ownership.records(case.rollbacks):
-            # The guards were asked on an older view: this pass ends, the next one asks anew.
+            # The guards decided on a stale view: this pass ends, the next decides again.
             return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
         made = await self.store.create_rollback(namespace, name, spec)
         if isinstance(made, Failure):
@@ -148,7 +148,7 @@ class Carrier:
         return made
 
     async def _raise_severity(self, known: Rollback, decision: Decision) -> Rollback:
-        """Let a recorded severity rise with the evidence; it never falls."""
+        """Raise a recorded severity with the evidence; it never falls."""
         if decision.severity is Severity.NONE:
             return known
         if decision.severity < (known.status.severity or known.spec.severity):

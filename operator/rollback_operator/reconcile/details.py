@@ -1,4 +1,4 @@
-"""Details: what goes on record with a decision, and is read only after it.
+"""Details: reads that a decision leads to, and that go on record with it.
 
 Live counts while a person watches, the migrations of a trusted release, durations by route where a
 person is to investigate. Each is read before the acts of its pass, and none of them keeps a
@@ -78,7 +78,7 @@ class Rememberer:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is put on record with a decision."""
+    """The record of a decision besides the watch."""
 
     ledger: Sequence[LedgerEntry]
     investigation: Investigation | None
@@ -98,7 +98,7 @@ class DetailReader:
     """How many evaluations were put on record of late, for all policies."""
 
     async def observe(self, result: EvaluationResult) -> Details:
-        """Read what the record of a decision needs besides the watch."""
+        """Read the details of a decision."""
         policy, release = result.case.policy, result.case.workload.deployment.template.release
         return Details(
             await self.rememberer.remember(policy, result.case.ledger, release),
@@ -121,7 +121,7 @@ class DetailReader:
         return diagnose(decision, workload, watch, latency, self.clock())
 
     async def _evaluation(self, result: EvaluationResult) -> Evaluation | None:
-        """Give the counts to put on record; None: nobody watches, or there is no room."""
+        """Give the counts to put on record; None: no person watches, or there is no room."""
         policy, now = result.case.policy, self.clock()
         if not live_counts.is_watched(policy.metadata.annotations, now):
             return None

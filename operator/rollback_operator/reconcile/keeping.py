@@ -38,7 +38,7 @@ from rollback_operator.rollback.course import Carry, Retry, course, scene_of
 
 @dataclass
 class Keeper:
-    """Settles what Rollbacks leave; each call gives the seconds until it is to be made again."""
+    """Settles Rollbacks on record; each call gives the seconds until the next is due."""
 
     cache: Cache
     workloads: Workloads
@@ -53,7 +53,7 @@ class Keeper:
     async def settle(
         self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
     ) -> float | None:
-        """Settle what Rollbacks have left that are not carried on with the release of a policy.
+        """Settle the Rollbacks that are not carried on with the release of a policy.
 
         Args:
             policy: that judges the Deployment.
@@ -90,7 +90,7 @@ class Keeper:
         ]
 
     async def settle_cause(self, deployment: Deployment) -> float | None:
-        """Take a change-cause off that would pass for the next release's."""
+        """Remove a change-cause that would be taken for that of the next release."""
         known = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         overdue = change_cause.overdue(deployment, known)
         if overdue is None:
@@ -104,46 +104,45 @@ class Keeper:
         return done.wait if isinstance(done, Failure) and is_open else None
 
     async def _settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
-        """Look after what Rollbacks of a policy have left that were of another Deployment.
+        """Settle the Rollbacks of a policy for an earlier Deployment.
 
-        It was deleted and created anew, or the policy names another one now.
+        It was deleted and recreated, or the policy names another Deployment now.
         """
         known = self.cache.rollbacks_by(key)
         earlier = [each for each in known if each.spec.target_ref.uid != deployment.uid]
-        owners = [await self.settle_owner(rollback) for rollback in earlier]
-        ended = await self.release_ended(earlier)
-        return schedule.soonest(ended, await self.scaler.settle(earlier), *owners)
+        return schedule.soonest(await self._restore(earlier), await self.release_ended(earlier))
 
     async def let_be_deleted(self, key: Key) -> float | None:
-        """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
+        """Restore the bounds and owners of Rollbacks that are being deleted: a person waits for it.
 
-        Whatever stands against the policy: suspended, unreadable or gone.
+        Also where the policy is suspended, unreadable or gone.
         """
         known = self.cache.rollbacks_by(key)
         deleted = [each for each in known if each.metadata.deletion_timestamp is not None]
-        owners = [await self.settle_owner(rollback) for rollback in deleted]
-        return schedule.soonest(await self.scaler.settle(deleted), *owners)
+        return await self._restore(deleted)
 
-    async def settle_owner(self, rollback: Rollback) -> float | None:
-        """Look after who is suspended for a rollback, whatever has become of its policy."""
-        name = rollback.spec.target_ref.name
-        deployment = self.cache.deployments.get((rollback.metadata.namespace, name))
-        return await self.suspender.settle([rollback], deployment)
+    async def _restore(self, rollbacks: Sequence[Rollback]) -> float | None:
+        """Restore owners and bounds, whatever has become of the policy and the Deployment."""
+        waits = []
+        for rollback in rollbacks:
+            name = rollback.spec.target_ref.name
+            deployment = self.cache.deployments.get((rollback.metadata.namespace, name))
+            waits.append(await self.suspender.settle([rollback], deployment))
+        return schedule.soonest(*waits, await self.scaler.settle(rollbacks))
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:
-        """Carry on what a policy had begun before it was deleted or came to a stand."""
+        """Carry on the Rollbacks that a policy had begun before it was deleted or became idle."""
         own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
         names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
         known = (self.cache.deployments.get(name) for name in sorted(names))
         waits += [await self.settle_cause(each) for each in known if each is not None]
         if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
-            waits.append(await self.scaler.settle(own))
-            waits += [await self.settle_owner(rollback) for rollback in own]
+            waits.append(await self._restore(own))
         return schedule.soonest(*waits, await self.carry(own, why))
 
     async def carry(self, rollbacks: Iterable[Rollback], ready: Condition) -> float | None:
-        """Carry on or end each that is open, by what there is around it; no metrics are read.
+        """Carry on or end each open Rollback by policy and target; no metrics are read.
 
         Args:
             rollbacks: that name one policy.
@@ -177,7 +176,7 @@ class Keeper:
         return schedule.soonest(_left_on(done), settled)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
-        """Take off the finalizers that a crash or an outage has left on what is over."""
+        """Remove the finalizers that a crash or an outage has left on ended Rollbacks."""
         ended = [each for each in rollbacks if not is_active(each) and _left_on(each)]
         return schedule.soonest(*[await self._release_ended(rollback) for rollback in ended])
 
@@ -192,7 +191,7 @@ class Keeper:
         return _left_on(await self.recorder.release(now))
 
     async def release_refused(self, requests: Iterable[RollbackRequest]) -> float | None:
-        """Take off the finalizer of a plan that was never stored: the request was refused since.
+        """Remove the finalizer of a plan that was never stored: the request was refused since.
 
         It is put on before a plan is: a leader may have died, or lost the Lease, in between.
         """
@@ -207,7 +206,7 @@ class Keeper:
         return schedule.soonest(*waits)
 
     async def prune(self, key: Key) -> float | None:
-        """Delete the records that are too many: seen at each pass, a crash puts it off only."""
+        """Delete superfluous records; a deletion that fails is repeated by the next pass."""
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
@@ -228,5 +227,5 @@ def _seen(target: Workload | Failure) -> Deployment | Missing | None:
 
 
 def _left_on(ended: Resource) -> float | None:
-    """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
+    """Give the seconds until a finalizer is to be removed: it blocks a namespace's deletion."""
     return RETRY_SECONDS if FINALIZER in ended.metadata.finalizers else None

@@ -1,7 +1,7 @@
 """Delivers the notifications on record to the channels, and records the result of each delivery.
 
 Off the rollback's path: a pass only hands messages over and takes results in; the sending waits in
-tasks of its own. Each channel gets its messages in their order. What was delivered is on record
+tasks of its own. Each channel gets its messages in their order. A delivery is on record
 after the delivery, so a message may arrive twice if the operator dies in between, and then under
 the same identifier.
 """
@@ -36,13 +36,13 @@ Told = Rollback | RollbackRequest | RollbackPolicy
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What delivering depends on."""
+    """The dependencies of a delivery."""
 
     clock: Callable[[], datetime]
     is_leading: Callable[[], bool]
     """Asked before each message: without the Lease nothing is sent."""
     wake: Callable[[Key], None]
-    """Wants a pass for a policy: there is a result to put on record."""
+    """Requeues a policy: there is a result to put on record."""
     refresh: Refresh = left_as_known
     """Reads the record of a message anew: an earlier leader may have delivered it."""
 
@@ -132,7 +132,7 @@ class Teller:
         policy = record if isinstance(record, RollbackPolicy) else self._policy_of(record)
         now = self.runtime.clock()
         new = self._with_results(key, record, policy, now)
-        # What arrives while that is being written is not in it, and not to be forgotten with it.
+        # A result that arrives during the write is not in it, and must not be dropped with it.
         arrived = frozenset(self._results)
         if new.status != record.status:
             written = await self._write(new, record)
@@ -191,7 +191,7 @@ class Teller:
             return
         if result is not None and result.failure is not None:
             asked = timedelta(seconds=result.failure.retry_after or 0.0)
-            # What is due counts no more, and may be of records that are gone.
+            # Entries that are due have no effect, and their records may be gone.
             self._due = {id_: due for id_, due in self._due.items() if now < due}
             self._due[notification.id] = now + max(asked, outbox.backoff(notification.attempts))
 
@@ -232,7 +232,7 @@ class Teller:
         return self.runtime.is_leading() and not self._is_ending
 
     async def _is_settled(self, job: _Job) -> bool:
-        """Tell whether a message is on record as delivered, or given up, by who led before.
+        """Tell whether an earlier leader has recorded a message as delivered or given up.
 
         A watch may be stale. Where the record cannot be read the message is sent: twice is better
         than not at all.

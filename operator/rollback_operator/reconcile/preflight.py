@@ -35,7 +35,7 @@ class MetricsAccess:
     may_query: Callable[[RollbackPolicy], bool]
     """Whether a policy's own queries may be put to its Prometheus."""
     stopped: Callable[[], str] = stop.nobody
-    """Who has stopped everything, when and why; empty: nobody has."""
+    """By whom, when and why everything is suspended; empty: it is not."""
     may_read_as: Callable[[str, str, str], bool] = lambda tenant, url, namespace: True
     """Whether the metrics of a tenant may be read: tenant, address, the policy's namespace."""
 

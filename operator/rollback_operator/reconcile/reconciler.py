@@ -131,7 +131,7 @@ class Reconciler:
         deployment, ready = target.deployment, target.ready
         if deployment is None or ready.reason in IDLE:
             return await self._rest(policy, deployment, ready)
-        # Earlier Rollbacks are settled by what is on record, before the release is observed.
+        # Earlier Rollbacks are settled by the record, before the release is observed.
         left = await self.keeper.settle(policy, deployment, ready)
         if self._is_judged(policy, deployment):
             return schedule.soonest(left, await self._judge(policy, deployment, ready))
@@ -203,7 +203,7 @@ class Reconciler:
     async def _observe_release(
         self, policy: RollbackPolicy, deployment: Deployment, asked: Sequence[RollbackRequest]
     ) -> Case | Failure:
-        """Read the target, and put together what a decision is made from."""
+        """Read the target, and collect the input of a decision."""
         key, now = policy.key, self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
         is_open = bool(asked) or any(is_active(rollback) for rollback in rollbacks)

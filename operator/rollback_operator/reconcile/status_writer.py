@@ -19,7 +19,7 @@ from rollback_operator.report import events, outbox, status
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05
-"""What a policy that is gone leaves behind is looked at as soon."""
+"""Seconds until the Rollbacks of a policy that is gone are settled."""
 
 
 REPEAT_AFTER = timedelta(minutes=10)
@@ -98,7 +98,7 @@ class Reporter:
         if isinstance(written, Failure):
             return self._unwritten(policy, written)
         self.cache.renew(written)
-        # After the write: what is not on record is news again in the next pass.
+        # After the write: without the record, the next pass posts the Event again.
         for event in self.recent.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, event)
         return None

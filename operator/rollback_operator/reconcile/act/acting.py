@@ -28,7 +28,7 @@ class Acted:
     """How far an act has come."""
 
     rollback: Rollback
-    """With what is to be stored with the step's end."""
+    """With the changes to store with the step's end."""
     deployment: Deployment
     """The newest version that is known."""
     next: Done | Wait | RollbackEnd | Failure
@@ -85,7 +85,7 @@ class Actor:
         return Acted(rollback, deployment, Wait() if failure is None else failure)
 
     async def _change(self, rollback: Rollback, step: StepName) -> Deployment | Failure:
-        """Change the Deployment itself, in one guarded write."""
+        """Change the Deployment, in one guarded write."""
         _log.info("%s: %s %s", rollback.metadata.name, step, rollback.spec.target_ref.name)
         stored = rollback.status.strategy
         match step:

@@ -1,7 +1,7 @@
-"""Collects what the checklist looks at: all at once, within one time limit, before an act.
+"""Collects the facts of the checklist: side by side, within a time limit, before an act.
 
-What has not been read by then is not waited for: the item says so, and why. An undo that is urgent
-must not wait for a side question.
+An item whose fact is not read by then says so, and why: an urgent undo does not wait for a side
+question.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class OwnResources:
-    """What is known of our own resources."""
+    """Access to our own resources."""
 
     policy_of: Callable[[Rollback], RollbackPolicy | None]
     rollbacks_of: Callable[[str, str], Sequence[Rollback]]
@@ -57,7 +57,7 @@ class _Kept:
 
 @dataclass
 class Checker:
-    """Goes through the checklist, and through it again while a person is asked."""
+    """Evaluates the checklist, and again while a person is asked."""
 
     surroundings: Surroundings
     schemas: Schemas
@@ -79,7 +79,7 @@ class Checker:
         return made
 
     async def recheck(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
-        """See what is known now of a rollback that a person is asked about."""
+        """Give the current facts about a rollback that waits for an approval."""
         known, now = self.kept.get(rollback.metadata.uid), self.clock()
         if (
             known is None
@@ -108,7 +108,7 @@ class Checker:
         return str(cold) if cold is not None else ""
 
     def forget(self, rollback: Rollback) -> None:
-        """Drop what is kept of a Rollback that is over."""
+        """Drop the checklist of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
     async def _unprotected(self, rollback: Rollback) -> str:
@@ -164,7 +164,7 @@ class Checker:
         return state
 
     async def _owner_state(self, steered: Steered) -> OwnerState | Failure:
-        """Look at who is to be suspended; what asking again will not change stands against it."""
+        """Read the owner to be suspended; a final failure is an obstacle."""
         state = await self.owners.look(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
         if isinstance(state, Failure) and state.kind in final:
@@ -183,7 +183,7 @@ class Checker:
 
 
 async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> list[T | Missing]:
-    """Read all side by side; what is not there in time is missing."""
+    """Read all side by side; a late answer is missing."""
     if not reads:
         return []
     tasks = [asyncio.ensure_future(read) for read in reads]

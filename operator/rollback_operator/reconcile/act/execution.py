@@ -35,7 +35,6 @@ from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.verifying import (
-    Meter,
     VerificationInputs,
     VerificationSubject,
     Verifier,
@@ -67,14 +66,6 @@ class _ExecutionState:
     deployment: Deployment
     """The newest version: that of the workload, or what our own write returned."""
 
-    @property
-    def watch(self) -> Watch | None:
-        return self.inputs.watch
-
-    @property
-    def meter(self) -> Meter | None:
-        return self.inputs.meter
-
 
 @dataclass(frozen=True, slots=True)
 class _Stepped:
@@ -84,7 +75,7 @@ class _Stepped:
 
 @dataclass
 class Executor:
-    """Carries rollbacks out through the ports."""
+    """Executes rollbacks through the ports."""
 
     workloads: Workloads
     store: Store
@@ -104,7 +95,7 @@ class Executor:
         return await self._store(rollback, {"severity": severity})
 
     async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
-        """Store that what was only proposed is now done without asking; if not now, then soon."""
+        """Store that a proposed rollback proceeds without approval; a failed write is repeated."""
         return await self._store(rollback, {"severity": severity, "escalated_time": self.clock()})
 
     async def _store(self, rollback: Rollback, changes: dict[str, object]) -> Rollback:
@@ -149,7 +140,7 @@ class Executor:
         )
 
     async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
-        """Store what has begun at a time that is yet to come as begun now."""
+        """Store times that are ahead of the clock as now."""
         seconds = self.checker.terms(rollback).timeout_seconds
         status = rollback_status.by_this_clock(rollback.status, seconds, self.clock())
         if status == rollback.status:
@@ -160,8 +151,8 @@ class Executor:
     async def _checked(
         self, rollback: Rollback, seen: _ExecutionState
     ) -> _Stepped | Rollback | Again:
-        """Go through the checklist; it is stored with the first step, or with the end."""
-        checklist = await self.checker.check(rollback, seen.workload, seen.watch)
+        """Evaluate the checklist; it is stored with the first step, or with the end."""
+        checklist = await self.checker.check(rollback, seen.workload, seen.inputs.watch)
         checked = rollback.model_copy(update={"status": with_checklist(rollback.status, checklist)})
         if rollback.spec.mode is Mode.OBSERVE:
             return await self.end(checked, checklist.observed)
@@ -179,7 +170,7 @@ class Executor:
         self, rollback: Rollback, seen: _ExecutionState
     ) -> _Stepped | Rollback | Again:
         """Check whether a person has decided, and whether a decision is still needed."""
-        looked = await self.checker.recheck(rollback, seen.workload, seen.watch)
+        looked = await self.checker.recheck(rollback, seen.workload, seen.inputs.watch)
         decided, status = approval.take(rollback, looked)
         if isinstance(decided, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
@@ -242,7 +233,7 @@ class Executor:
                 return await self._refused(rollback, step, following)
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
-        """Tell whether an act is due that was decided too long ago; putting back is never late."""
+        """Tell whether an act is due that was decided too long ago; restoring is never late."""
         if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
@@ -268,7 +259,7 @@ class Executor:
 
     async def _verify(self, rollback: Rollback, seen: _ExecutionState) -> Rollback | Again:
         """Evaluate all checks of recovery; failed checks are stored while the rollback waits."""
-        watch, blind, now = seen.watch, seen.inputs.blind, self.clock()
+        watch, blind, now = seen.inputs.watch, seen.inputs.blind, self.clock()
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
@@ -280,7 +271,7 @@ class Executor:
             counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.check(
-            VerificationSubject(rollback, seen.workload, seen.meter, skew)
+            VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
         )
         checks = verification.in_order(
             (
@@ -307,7 +298,7 @@ class Executor:
     async def _begin(
         self, rollback: Rollback, step: StepName, deployment: Deployment
     ) -> Rollback | Failure:
-        """Store that a step begins; for the express undo, first of all, what it will change."""
+        """Store the start of a step; for an express undo with the strategy that it changes."""
         if progress.step_status(rollback, step) is not None:
             return rollback
         if not progress.has_acted(rollback):
@@ -323,7 +314,7 @@ class Executor:
     async def _refused(
         self, rollback: Rollback, step: StepName, failure: Failure
     ) -> Rollback | Again:
-        """Read again after a conflict or an outage; give up on what will be refused again."""
+        """Retry after a conflict or an outage; end the rollback after a final refusal."""
         _log.warning("%s: %s: %s", rollback.metadata.name, step, failure.message)
         match failure.kind:
             case FailureKind.CONFLICT | FailureKind.EXISTS:
@@ -340,10 +331,10 @@ class Executor:
                     status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self.recorder.write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
-                    # A quota or an admission policy that is being mended takes its seconds.
+                    # Fixing a quota or an admission policy takes some seconds.
                     rest = again.seconds * 2.0 ** (known.attempts - 1)
                     now = self.clock()
-                    # What is over counts no more, and may be of Rollbacks that are gone.
+                    # Entries that are due have no effect, and their Rollbacks may be gone.
                     self.rests = {uid: due for uid, due in self.rests.items() if now < due}
                     self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
@@ -373,8 +364,8 @@ class Executor:
 
 
 def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
-    """Give what was counted of requests that prove something: probes are answered by anybody."""
-    known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
+    """Leave out the routes that prove nothing, such as those of kubelet probes."""
+    known = seen.deployment.probe_paths if seen.inputs.meter is None else seen.inputs.meter.left_out
     kept = tuple(each for each in watch.evidence.increments if each.route not in known)
     return replace(watch.evidence, increments=kept)
 

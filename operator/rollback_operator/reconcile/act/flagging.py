@@ -44,7 +44,7 @@ class Switch:
     known: dict[tuple[str, Flag], tuple[datetime, Found]] = field(default_factory=dict)
     """Until when it is known how a flag stands, and how, by namespace."""
     foreseen: dict[Place, tuple[datetime, Found | None]] = field(default_factory=dict)
-    """Until when it is known whether a flag could be set, and what was found."""
+    """The end of a preflight result's lifetime, and the result."""
 
     async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], Found]:
         """Read the flags of a policy's remedies; only while a release is judged."""
@@ -90,7 +90,7 @@ class Switch:
         return max(0.05, (min(due) - now).total_seconds()) if due else None
 
     async def _foreseen(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
-        """Look at a flag and at the right to it, seldom; None: neither is known."""
+        """Read a flag and the right to set it, seldom; None: neither is known."""
         now, place = self.clock(), _place(policy, flag)
         until, known = self.foreseen.get(place, (now, None))
         if now < until:
@@ -120,7 +120,7 @@ class Switch:
         """Set the flag of a rollback whose step has begun."""
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
-            return _refused("the Rollback does not say how the flag was found")
+            return _refused("the Rollback does not record the previous value of the flag")
         state = await self._read(rollback, flag)
         if isinstance(state, Failure):
             return state

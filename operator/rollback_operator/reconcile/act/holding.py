@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Policy and Deployment as they are now, and what was not done."""
+    """Policy and Deployment as they are now, and a failure if something is left to do."""
 
     policy: RollbackPolicy
     deployment: Deployment | None
@@ -39,7 +39,7 @@ class Settled:
 
 @dataclass
 class Holder:
-    """Carries holds out through the ports."""
+    """Executes holds through the ports."""
 
     workloads: Workloads
     store: Store

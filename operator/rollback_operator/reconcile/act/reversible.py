@@ -46,7 +46,7 @@ _FINAL = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
 
 @dataclass(frozen=True, slots=True)
 class RecordRules:
-    """What the record of a Rollback says about one kind of reversible act."""
+    """Questions to the record of a Rollback about a kind of reversible act."""
 
     finalizer: str
     is_left: Callable[[Rollback], bool]
@@ -196,7 +196,7 @@ class Taken:
     """How far a suspension has come."""
 
     rollback: Rollback
-    """With what is to be stored with the step's end."""
+    """With the changes to store with the step's end."""
     next: Done | RollbackEnd | Failure
 
 
@@ -237,7 +237,7 @@ class Suspender(Reversible):
         """Suspend the owner for a rollback whose step has begun."""
         steered = gitops.steered(rollback)
         if steered is None:
-            return Taken(rollback, Done("nobody is to be suspended"))
+            return Taken(rollback, Done("no owner is to be suspended"))
         owner = await self.owners.look(steered)
         if isinstance(owner, Failure):
             return Taken(rollback, _refused(owner.message) if owner.kind in _FINAL else owner)
@@ -335,7 +335,9 @@ class Suspender(Reversible):
 
 
 def _refused(why: str) -> RollbackEnd:
-    message = f"who would revert it cannot be suspended, so nothing was done: {why}"
+    message = (
+        f"the owner, which would revert it, cannot be suspended, so nothing was done: {why}"
+    )
     return RollbackEnd(Outcome.FAILED, Reason.OWNER_NOT_SUSPENDED, message)
 
 

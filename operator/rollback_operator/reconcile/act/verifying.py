@@ -1,8 +1,8 @@
-"""Carry out what a verification asks for: probes, health endpoints, durations, logs.
+"""Runs the checks of a verification: probes, health endpoints, durations, logs.
 
 Nothing here is waited for long: an address that hangs must not keep a worker from another policy's
 release. A question without an answer goes on in the background until the next look. Nothing is
-stored: who carries on after a crash asks anew.
+stored: the next leader asks again.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class VerificationInputs:
 
 @dataclass(frozen=True, slots=True)
 class VerificationSubject:
-    """What is verified, as it was read in this pass."""
+    """The rollback under verification, as read in this pass."""
 
     rollback: Rollback
     workload: Workload
@@ -105,7 +105,7 @@ class _Course:
     bases: dict[str, Histogram] = field(default_factory=dict)
     looks: list[tuple[float, Counted]] = field(default_factory=list)
     warm: Counted | None = None
-    """What the pods had counted at the first look that saw all of them warm."""
+    """The counts at the first look at which all pods were warm."""
 
 
 Ask = Callable[[], Awaitable[Check]]
@@ -113,7 +113,7 @@ Ask = Callable[[], Awaitable[Check]]
 
 @dataclass
 class Verifier:
-    """Asks through the ports, and remembers what was answered until the rollback has ended."""
+    """Asks through the ports, and keeps the answers until the rollback has ended."""
 
     probes: Probes
     logs: Logs
@@ -123,7 +123,7 @@ class Verifier:
     """By the Rollback's uid."""
 
     async def check(self, subject: VerificationSubject) -> tuple[Check, ...]:
-        """Ask what is due and give what is known of each check that applies."""
+        """Start the checks that are due, and give the newest result of each that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
         asks = dict(self._asks(subject, course))
         now = self.clock()
@@ -142,7 +142,7 @@ class Verifier:
         )
 
     async def forget(self, uid: str) -> None:
-        """Drop what is known of a rollback that has ended, and what is still asked for it."""
+        """Drop the results of a rollback that has ended, and cancel its open checks."""
         course = self.courses.pop(uid, None)
         if course is not None:
             await _cancelled(course.running.values())
@@ -268,7 +268,7 @@ def _flag_taken(rollback: Rollback) -> datetime | None:
 def _spans(
     subject: VerificationSubject, course: _Course, read: Counted, at: float
 ) -> tuple[list[Counted], list[Counted]]:
-    """Give what was counted of late and since the act, and the same without the warm-up.
+    """Give the counts of the recent spans and since the act, and the same without the warm-up.
 
     What an old pod had counted before the act is taken off; a new pod has counted nothing before.
     """
@@ -320,7 +320,7 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
 
 
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:
-    """Say where a policy's target's durations are read; `default`: where it names no address."""
+    """Give the source of a target's durations; `default`: the address if the policy names none."""
     signals, namespace = policy.spec.signals, policy.metadata.namespace
     prometheus = Prometheus.of(policy, default)
     query = SeriesQuery(prometheus, namespace, (), signals.latency, signals.labels)

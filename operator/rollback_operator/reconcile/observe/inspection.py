@@ -1,6 +1,6 @@
-"""Reads a policy's target and what rollout tools claim of it; not anew what was read just now.
+"""Reads a policy's target and the claims of rollout tools on it, and caches both for a moment.
 
-A look at the claims costs several reads. The checklist of a rollback looks anew before an act.
+Claims cost several reads. The checklist of a rollback reads them again before an act.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,22 @@ from rollback_operator.reconcile.cache import Key
 from rollback_operator.remedies.claims import claimed
 
 PREFLIGHT_SECONDS = 300.0
-"""How long it is known who claims a Deployment."""
+"""Lifetime of the claims on a Deployment."""
 UNSEEN_SECONDS = 30.0
-"""... where something could not be looked at."""
+"""... where a tool could not be read."""
 
 
 @dataclass
 class Lookout:
-    """Knows who else takes hold of the Deployments that are watched."""
+    """Caches the claims on the Deployments that are watched."""
 
     tools: Tools
     clock: Callable[[], datetime]
     known: dict[tuple[str, str], tuple[datetime, Claims]] = field(default_factory=dict)
-    """Until when it is known who claims a Deployment, by namespace and name."""
+    """By namespace and name of a Deployment: the end of the lifetime, and the claims."""
 
     async def claimed(self, deployment: Deployment) -> Deployment:
-        """Put what is claimed of a Deployment to how it was seen."""
+        """Add the claims to a Deployment."""
         return claimed(deployment, await self._claims(deployment))
 
     async def _claims(self, deployment: Deployment) -> Claims:
@@ -47,7 +47,7 @@ class Lookout:
         return claims
 
     def _forget(self, now: datetime) -> None:
-        """Drop what is not known any more: it may be of Deployments that are gone."""
+        """Drop stale claims: their Deployments may be gone."""
         while self.known:
             key, (until, _) = next(iter(self.known.items()))
             if now < until:
@@ -76,7 +76,7 @@ _FINAL = (FailureKind.GONE, FailureKind.REJECTED)
 
 @dataclass
 class Inspector:
-    """Knows how targets were when they were read last."""
+    """Reads targets, and caches them while pods are read often."""
 
     workloads: Workloads
     lookout: Lookout
@@ -103,14 +103,14 @@ class Inspector:
         return workload
 
     async def read_target(self, namespace: str, name: str) -> Workload | Failure:
-        """Read a target, fresh, and who else takes hold of it."""
+        """Read a target, uncached, with the claims on it."""
         workload = await self.workloads.inspect(namespace, name)
         if isinstance(workload, Failure):
             return workload
         return replace(workload, deployment=await self.lookout.claimed(workload.deployment))
 
     async def absence(self, namespace: str, name: str) -> Failure | None:
-        """Say why a Deployment cannot be had: gone, or unreadable; None: it may be there."""
+        """Give the reason why a Deployment is gone or unreadable; None: it may be there."""
         workload = await self.workloads.inspect(namespace, name)
         if not isinstance(workload, Failure):
             return None
@@ -118,5 +118,5 @@ class Inspector:
         return workload if is_final else None
 
     def forget(self, key: Key) -> None:
-        """Have the target of a policy read anew: it has been changed, or is no longer judged."""
+        """Drop the target of a policy: it has been changed, or is no longer judged."""
         self.known.pop(key, None)

@@ -65,9 +65,9 @@ class Observer:
     metrics: Metrics
     clock: Callable[[], float]
     trends: TrendMetrics | None = None
-    """None: what changes slowly is not looked at."""
+    """None: slow signals are not read."""
     patience: float = READ_PATIENCE_SECONDS
-    """How long what changes slowly may take, seconds."""
+    """Time limit for slow signals, seconds."""
     pods: PodMetrics | None = None
     """None: their own pages are not read."""
     trier: Trier | None = None
@@ -78,7 +78,7 @@ class Observer:
     """None: policies have no credentials of their own."""
 
     async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:
-        """Add what would keep metrics from being read; gives when that is looked at anew."""
+        """Add obstacles to reading metrics; gives the seconds until the next check."""
         if self.credentials is None or not prometheus.has_own_credentials:
             return around, None
         why = await self.credentials.obstacle(prometheus)
@@ -86,11 +86,11 @@ class Observer:
         return replace(around, credentials_obstacle=why), anew
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what Kubernetes shows and what has been counted since the last look."""
+        """Update the watch from Kubernetes and from metrics."""
         return await self.read_metrics(await self.beside(watch, workload, source), workload, source)
 
     async def beside(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in all that needs no metrics; no server of a policy's choice is waited for."""
+        """Update the watch from all that needs no server of a policy's choice."""
         watch = with_workload(watch, workload, self.clock())
         if self.pods is not None:
             watch = with_use(watch, source.policy)
@@ -101,7 +101,7 @@ class Observer:
         return watch
 
     async def read_metrics(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what has been counted since the last look."""
+        """Update the watch from metrics: Prometheus and the pods' own pages."""
         now = self.clock()
         is_reading = self.pods is not None and watch.is_reading_pods(now)
         # Pods are read more often than Prometheus has anything new of them.
@@ -137,7 +137,7 @@ class Observer:
     ) -> Watch:
         compared = await self._with_skew(watch, source.prometheus, now)
         if isinstance(compared, Missing):
-            # By a clock that is not known, samples can be put in no order with what the pods did.
+            # With an unknown skew, samples cannot be put in order with events of the pods.
             seen = await self._with_scrapes(watch, workload, source, now)
             return replace(watch, missing=seen.missing or compared)
         watch = compared
@@ -162,7 +162,7 @@ class Observer:
         return await apart(namespace, size, partial(_with_counters, watch, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
-        """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
+        """Read the slow signals, with a time limit so that a P1 is not late."""
         at = now + watch.skew
         if self.trends is None:
             return replace(watch.trends, read=at)  # nothing slow is looked at here, nor waited for
@@ -179,7 +179,7 @@ class Observer:
     async def latency_by_route(
         self, watch: Watch, workload: Workload, source: Source
     ) -> RouteLatency:
-        """Read both revisions' durations for a diagnosis; what cannot be read is left out."""
+        """Read both revisions' durations for a diagnosis; missing data is left out."""
         if self.trends is None:
             return RouteLatency()
         place, now = _place(watch, workload, source), self.clock() + watch.skew
@@ -204,9 +204,9 @@ class Observer:
     async def _past(
         self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
     ) -> Control | None:
-        """Read the hour up to the release of these revisions' pods; None: nobody knows of any.
+        """Read the hour up to the release of these revisions' pods; None: no data.
 
-        That counters were there and counted nothing is known: a service that nobody calls.
+        Counters that counted nothing are data: a service without traffic.
         """
         pods = _patterns(watch, workload, hashes)
         if not pods:
@@ -247,7 +247,7 @@ def _named(watch: Watch, workload: Workload, source: Source) -> Watch:
 def _with_counters(watch: Watch, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
-            # Before the new pods have two samples, those of the pods they replace tell it.
+            # Before the new pods have two samples, the replaced pods show the interval.
             interval = _interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
         reading = _of_target(reading, watch.pods)

@@ -1,8 +1,8 @@
 """Reads of metrics in the background: no pass waits for a server of a policy's choice.
 
-A look waits a moment for what is answered at once. What is not goes on beside it, and the pass goes
+A look waits a moment for quick answers. A slow read goes on in the background, and the pass goes
 on with what Kubernetes shows; when the answer is there, or the server is given up, the policy is
-looked at anew.
+requeued.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class _Running:
     task: "asyncio.Task[Watch]"
 
     def is_of(self, watch: Watch) -> bool:
-        """Tell whether what is read is of use to a watch: the same release, compared with the same.
+        """Tell whether a read belongs to a watch: the same release, compared with the same control.
 
         The signals and where they are read are part of it.
         """
@@ -59,7 +59,7 @@ class Readings:
     running: dict[Key, _Running] = field(default_factory=dict)
 
     async def observe(self, key: Key, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what Kubernetes shows now, and what has been read of metrics so far."""
+        """Update the watch from Kubernetes, and from metrics as far as they are read."""
         watch = await self.observer.beside(watch, workload, source)
         known = self.running.get(key)
         if known is not None and not known.is_of(watch):
@@ -76,7 +76,7 @@ class Readings:
         return self._kept(key, watch, with_read(watch, known.task.result()))
 
     def _kept(self, key: Key, watch: Watch, read: Watch) -> Watch:
-        """Keep what was read, if there is room for it: else what was known, and nothing is judged.
+        """Keep the answer if there is room for it; else the watch stays, and nothing is judged.
 
         A namespace that makes much of it leaves room for others.
         """
@@ -85,8 +85,8 @@ class Readings:
                 _log.warning("the watch of %s: %s", "/".join(key), read.folded)
             return read
         message = (
-            "the watches of this namespace keep as much of their answers as they may: let the "
-            "metrics have fewer labels"
+            "the watches of this namespace keep as many samples as they may: reduce the labels of "
+            "the metrics"
         )
         missing = Missing(Reason.ANSWER_TOO_LARGE, message)
         return replace(
@@ -98,7 +98,7 @@ class Readings:
         )
 
     def forget(self, key: Key) -> None:
-        """Give up what is read for a policy: its release is no longer watched."""
+        """Cancel the read of a policy whose release is no longer watched."""
         self.holdings.drop(key)
         self._give_up(key)
 
@@ -127,12 +127,11 @@ class Readings:
             async with asyncio.timeout(READ_LIMIT_SECONDS):
                 return await self.observer.read_metrics(watch, workload, source)
         except TimeoutError:
-            message = (
-                f"{source.prometheus.url}: not all was answered within {READ_LIMIT_SECONDS:.0f} s"
-            )
+            limit = f"{READ_LIMIT_SECONDS:.0f} s"
+            message = f"{source.prometheus.url}: not all queries were answered within {limit}"
             return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, message))
         except Exception as error:
             # A bug: the release is judged by what Kubernetes shows, and rollbacks still end.
             _log.exception("the metrics of %s cannot be taken in", workload.deployment.name)
-            message = f"what was answered cannot be taken in: {type(error).__name__}"
+            message = f"the answer cannot be processed: {type(error).__name__}"
             return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, message))

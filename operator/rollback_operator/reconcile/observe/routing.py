@@ -1,6 +1,6 @@
-"""Look whether a release's Services lead to its pods, once all of them are ready.
+"""Checks whether a release's Services select its pods, once all of them are ready.
 
-Until they do: what ceases to lead anywhere later is hardly the release's doing.
+Until they do: Services that lose their pods later are hardly the release's doing.
 """
 
 import logging
@@ -32,7 +32,7 @@ class Router:
         if watch.routing.is_settled or new is None or old is None or not _is_asked(policy):
             return watch
         if not workload.deployment.is_rolled_out or not ready_since(workload):
-            # Pods that are not ready are no endpoints: what was seen may have been that.
+            # Pods that are not ready are no endpoints: that may explain the last read.
             return replace(watch, routing=Routing())
         read = watch.routing.read
         if read is not None and now - read < LEAST_ROUTING_SECONDS:

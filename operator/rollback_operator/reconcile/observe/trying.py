@@ -1,6 +1,6 @@
-"""Send the probes that the matrix names while a release is watched.
+"""Sends the probes that the matrix names while a release is watched.
 
-Each until the release has passed it: what fails much later is hardly the release's doing. A probe
+Each until the release has passed it: a failure much later is hardly the release's doing. A probe
 that hangs goes on in the background; no look waits for it.
 """
 
@@ -47,7 +47,7 @@ class Trier:
     due: dict[tuple[Key, str], float] = field(default_factory=dict)
 
     async def send_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
-        """Send what is due, and take in what has been answered."""
+        """Send the probes that are due, and take in the answers."""
         wanted = list(_wanted(policy))
         if not wanted:
             return watch
@@ -73,7 +73,7 @@ class Trier:
         return replace(watch, trends=replace(watch.trends, trials=results))
 
     def forget(self, key: Key) -> None:
-        """Give up what is asked for a policy: its release is no longer watched."""
+        """Cancel the probes of a policy whose release is no longer watched."""
         for sent in [sent for sent in self.sent if sent[0] == key]:
             self.sent.pop(sent).task.cancel()
 
@@ -90,7 +90,7 @@ class Trier:
         now = self.clock()
         if key in self.sent or now < self.due.get(key, now):
             return
-        # What is due counts no more, and may be of policies that are gone.
+        # Entries that are due have no effect, and their policies may be gone.
         self.due = {other: due for other, due in self.due.items() if now < due}
         task = asyncio.create_task(self._asked(policy.metadata.namespace, probe))
         self.sent[key] = _Sent(digest, who, task)
