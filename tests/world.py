@@ -170,7 +170,7 @@ class World:
                 self.now,
                 refresh,
             ),
-            holder=Holder(self.workloads, self.store, cache.renew, self.now),
+            holder=Holder(self.workloads, self.store, cache.take_in, self.now),
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
             details=DetailReader(Rememberer(self.schemas, self.now), observer, OWN, self.now),
             teller=teller,

@@ -106,7 +106,7 @@ class Sweep:
         store = ApiStore(api, identity, utc_now)
         self._store = store
         self._scaler = Scaler(store, utc_now, self._write, self._cache.take_in, ApiAutoscalers(api))
-        self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
+        self._holder = Holder(self._workloads, store, self._cache.take_in, utc_now)
         self._results: dict[str, str] = {}
 
     async def through(self, namespaces: Sequence[str]) -> dict[str, str]:

@@ -233,11 +233,6 @@ class Cache:
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
                 self._decided.setdefault(_policy_key(written), set()).add(written.key)
 
-    def renew(self, written: RollbackPolicy) -> None:
-        """Take in what a write to a policy returned, unless it is gone or unreadable by now."""
-        if isinstance(self.policies.get(written.key), RollbackPolicy):
-            self.remember(written)
-
     def rollbacks_of(self, namespace: str, deployment_uid: str) -> list[Rollback]:
         """Give all Rollbacks of a Deployment."""
         keys = self._undoing.get(deployment_uid, set())
@@ -251,8 +246,7 @@ class Cache:
 
     def policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
         """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
-        policy = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
-        return policy if isinstance(policy, RollbackPolicy) else None
+        return self.policy_at(_policy_key(rollback))
 
     def requests_of(self, policy: Key) -> list[RollbackRequest]:
         """Give the unanswered requests to a policy, the oldest first."""
@@ -288,10 +282,10 @@ class Cache:
         return isinstance(self.policies.get(key), Unreadable)
 
     def take_in(self, written: RollbackPolicy | Rollback | RollbackRequest) -> None:
-        """Take in what a write returned, unless it is gone by now."""
+        """Take in what a write returned, unless it is gone or unreadable by now."""
         match written:
-            case RollbackPolicy():
-                self.renew(written)
+            case RollbackPolicy() if self.policy_at(written.key) is not None:
+                self.remember(written)
             case Rollback() if written.key in self.rollbacks:
                 self.remember(written)
             case RollbackRequest() if written.key in self.requests:

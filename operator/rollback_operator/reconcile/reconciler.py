@@ -159,10 +159,15 @@ class Reconciler:
         case = await self._observe_release(policy, deployment, asked)
         if isinstance(case, Failure):
             return await self._report_unread(policy, case)
-        held = await self._act_on_hold(case)
-        if held.again is not None:
-            return held.again
-        case = replace(case, policy=held.policy)
+        # A staged rollout is paused, and a held rollout resumed, before anything else.
+        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
+        held = await self._settle_hold(case, wanted)
+        is_same = (held.policy, held.deployment) == (case.policy, case.workload.deployment)
+        if not is_same and held.failure is None:
+            return SOON
+        if not is_same:
+            # A hold that cannot be settled keeps no release from being judged.
+            case = await self._with_hold(case, held)
         if case.workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         if asked:
@@ -239,12 +244,12 @@ class Reconciler:
 
     # -- act ---------------------------------------------------------------------------------------
 
-    async def _act_on_hold(self, case: Case) -> _ActResult:
-        """Pause a staged rollout, or resume a held rollout: neither waits for metrics."""
-        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
-        settled = await self._settle_hold(case, wanted)
-        is_same = (settled.policy, settled.deployment) == (case.policy, case.workload.deployment)
-        return _ActResult(settled.policy, None if is_same else SOON)
+    async def _with_hold(self, case: Case, held: Settled) -> Case:
+        """Go on with policy and Deployment as a hold has left them that is not settled."""
+        deployment = held.deployment or case.workload.deployment
+        claimed = await self.inspector.lookout.claimed(deployment)
+        workload = replace(case.workload, deployment=claimed)
+        return replace(case, policy=held.policy, workload=workload)
 
     async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
         deployment = case.workload.deployment

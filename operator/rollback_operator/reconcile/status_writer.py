@@ -97,7 +97,7 @@ class Reporter:
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure):
             return self._unwritten(policy, written)
-        self.cache.renew(written)
+        self.cache.take_in(written)
         # After the write: without the record, the next pass posts the Event again.
         for event in self.recent.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, event)

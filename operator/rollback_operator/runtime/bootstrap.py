@@ -208,7 +208,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),
         keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now, refresh),
-        holder=Holder(workloads, store, cache.renew, now),
+        holder=Holder(workloads, store, cache.take_in, now),
         desk=Desk(store, cache.remember, now, teller.refused),
         details=DetailReader(
             Rememberer(outside.schemas, now), observer, settings.prometheus_url, now

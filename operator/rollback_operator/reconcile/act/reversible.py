@@ -335,9 +335,7 @@ class Suspender(Reversible):
 
 
 def _refused(why: str) -> RollbackEnd:
-    message = (
-        f"the owner, which would revert it, cannot be suspended, so nothing was done: {why}"
-    )
+    message = f"the owner, which would revert it, cannot be suspended, so nothing was done: {why}"
     return RollbackEnd(Outcome.FAILED, Reason.OWNER_NOT_SUSPENDED, message)
 
 

@@ -7,7 +7,7 @@ stored: the next leader asks again.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -108,7 +108,7 @@ class _Course:
     """The counts at the first look at which all pods were warm."""
 
 
-Ask = Callable[[], Awaitable[Check]]
+Ask = Callable[[], Coroutine[None, None, Check]]
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Verifier:
         now = self.clock()
         for name, ask in asks.items():
             if name not in course.running and now >= course.due.get(name, now):
-                course.running[name] = asyncio.create_task(_made(ask))
+                course.running[name] = asyncio.create_task(ask())
         if course.running:
             await asyncio.wait(course.running.values(), timeout=CHECK_WAIT_SECONDS)
         for name, task in list(course.running.items()):
@@ -143,9 +143,10 @@ class Verifier:
 
     async def forget(self, uid: str) -> None:
         """Drop the results of a rollback that has ended, and cancel its open checks."""
-        course = self.courses.pop(uid, None)
-        if course is not None:
-            await _cancelled(course.running.values())
+        running = self.courses.pop(uid, _Course()).running.values()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop asking."""
@@ -306,17 +307,6 @@ def _pause(course: _Course, name: str) -> float:
     if name in CHECK_INTERVAL_SECONDS:
         return CHECK_INTERVAL_SECONDS[name]
     return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]
-
-
-async def _made(ask: Ask) -> Check:
-    return await ask()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
-    waiting = list(tasks)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:
