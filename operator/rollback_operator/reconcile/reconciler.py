@@ -1,8 +1,8 @@
 """One pass over one policy: observe, decide, act, report, in that order and once.
 
 Nothing here knows kopf, HTTP or SQL: observations come through ports, decisions from the pure
-rooms, and each act is recorded before it begins. A pass that has acted before metrics are read ends
-there, and the next pass observes anew.
+rooms, and each act is recorded before it begins. Holds, requests and open Rollbacks that need no
+metrics are acted on before metrics are read.
 """
 
 import logging
@@ -151,23 +151,12 @@ class Reconciler:
     async def _judge(
         self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
     ) -> float | None:
-        """Observe, decide, act, report. What needs no metrics is acted on before they are read.
-
-        A pass that has changed anything by then ends: nothing is observed after an act.
-        """
+        """Observe, decide, act, report. What needs no metrics is acted on before they are read."""
         asked = self.cache.requests_of(policy.key)
         case = await self._observe_release(policy, deployment, asked)
         if isinstance(case, Failure):
             return await self._report_unread(policy, case)
-        # A staged rollout is paused, and a held rollout resumed, before anything else.
-        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
-        held = await self._settle_hold(case, wanted)
-        is_same = (held.policy, held.deployment) == (case.policy, case.workload.deployment)
-        if not is_same and held.failure is None:
-            return SOON
-        if not is_same:
-            # A hold that cannot be settled keeps no release from being judged.
-            case = await self._with_hold(case, held)
+        case = await self._act_on_hold(case)
         if case.workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
         if asked:
@@ -244,8 +233,13 @@ class Reconciler:
 
     # -- act ---------------------------------------------------------------------------------------
 
-    async def _with_hold(self, case: Case, held: Settled) -> Case:
-        """Go on with policy and Deployment as a hold has left them that is not settled."""
+    async def _act_on_hold(self, case: Case) -> Case:
+        """Pause a staged rollout, or resume a held rollout: neither waits for metrics.
+
+        The pass goes on with the objects that the writes returned.
+        """
+        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
+        held = await self._settle_hold(case, wanted)
         deployment = held.deployment or case.workload.deployment
         claimed = await self.inspector.lookout.claimed(deployment)
         workload = replace(case.workload, deployment=claimed)
