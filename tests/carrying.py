@@ -14,9 +14,8 @@ from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
-from rollback_operator.reconcile.act.verifying import Sight, Verifier
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
@@ -75,9 +74,9 @@ class Carried:
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)
         actor = Actor(
             self.workloads,
-            Suspender(self.owners, self.store, self.now, recorder.write, remember),
+            Suspender(self.store, self.now, recorder.write, remember, self.owners),
             Switch(self.flags, self.now),
-            Scaler(self.autoscalers, self.store, self.now, recorder.write, remember),
+            Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)
@@ -86,7 +85,9 @@ class Carried:
         return at(self.seconds)
 
     async def carry_on(self, watch: Watch | None = None) -> Rollback | Again:
-        return await self.executor.carry_on(self.stored, self.workloads.workload, Sight(watch))
+        return await self.executor.carry_on(
+            self.stored, self.workloads.workload, VerificationInputs(watch)
+        )
 
     async def last(self, most: int = 200) -> Rollback:
         """Carry on until the end, each time after the seconds that were asked for."""

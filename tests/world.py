@@ -19,22 +19,18 @@ from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.details import DetailReader, Rememberer
 from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Runtime, Teller
-from rollback_operator.reconcile.observe.inspection import Inspector
-from rollback_operator.reconcile.observe.lookout import Lookout
+from rollback_operator.reconcile.observe.inspection import Inspector, Lookout
 from rollback_operator.reconcile.observe.observation import Observer
-from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.standing import MetricsAccess
 from rollback_operator.reconcile.observe.trying import Trier
-from rollback_operator.reconcile.preflight import Foresight
+from rollback_operator.reconcile.preflight import Decisions, Foresight, MetricsAccess, Permits
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
@@ -140,9 +136,9 @@ class World:
             credentials=self.credentials,
         )
         recorder = Recorder(store, cache.remember, teller.announced)
-        suspender = Suspender(self.owners, store, self.now, recorder.write, cache.take_in)
+        suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = Switch(self.flags, self.now)
-        scaler = Scaler(self.autoscalers, store, self.now, recorder.write, cache.take_in)
+        scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
         actor = Actor(self.workloads, suspender, switch, scaler, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
@@ -152,8 +148,6 @@ class World:
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
-            store=store,
-            observer=observer,
             readings=Readings(observer, self.woken.append, quick=self.quick),
             foresight=Foresight(
                 suspender,
@@ -176,10 +170,9 @@ class World:
                 self.now,
                 refresh,
             ),
-            holder=Holder(self.workloads, self.store, cache.renew, self.now),
-            lookout=lookout,
+            holder=Holder(self.workloads, self.store, cache.take_in, self.now),
             desk=Desk(self.store, cache.remember, self.now, teller.refused),
-            rememberer=Rememberer(self.schemas, self.now),
+            details=DetailReader(Rememberer(self.schemas, self.now), observer, OWN, self.now),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
             address=MetricsAccess(

@@ -317,7 +317,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an end leaves no surge behind",
-        (Removal("reconcile.act.execution:Executor._conclude", _ends_at_once),),
+        (Removal("reconcile.act.execution:Executor.end", _ends_at_once),),
         tests="tests/unit/test_execution.py",
     ),
     Mutant(

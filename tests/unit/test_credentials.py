@@ -88,4 +88,4 @@ async def test_nothing_that_is_said_holds_a_credential(
     condition = outbox.notified(desk.policy, [desk.rollback])
     said = f"{desk.rollback} {condition} {caplog.text}"
     assert SECRET not in said
-    assert "not told" in caplog.text
+    assert "not delivered" in caplog.text

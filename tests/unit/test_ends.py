@@ -29,7 +29,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS
+from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.remedies import gitops

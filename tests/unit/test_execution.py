@@ -28,7 +28,7 @@ from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, STEP_POLL_SECONDS, Again
-from rollback_operator.reconcile.act.verifying import Sight
+from rollback_operator.reconcile.act.verifying import VerificationInputs
 from rollback_operator.rollback.probing import ProbeResponse
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
@@ -354,7 +354,7 @@ async def test_a_target_that_is_another_object_by_now_ends_it() -> None:
     found = make_workload()
     found = replace(found, deployment=replace(found.deployment, uid="made-anew"))
 
-    done = await world.executor.carry_on(world.stored, found, Sight())
+    done = await world.executor.carry_on(world.stored, found, VerificationInputs())
 
     assert isinstance(done, Rollback)
     assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_DELETED)

@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.decide.holds import let_go
+from rollback_operator.model.controllers import Claims, Updater
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure
@@ -37,7 +38,7 @@ from tests.builders import (
     make_policy,
     make_workload,
 )
-from tests.fakes.failures import CONFLICT, GONE, OUTAGE, Crash
+from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.fakes.metrics import NOTHING
 from tests.world import KEY, World, watched
 
@@ -502,6 +503,19 @@ async def test_what_fails_is_tried_again(call: str, failure: Failure) -> None:
     await world.run(world.operator(), world.is_let_go)
 
     assert world.hold.release_reason == Reason.PROVED_NO_WORSE
+
+
+async def test_a_hold_that_cannot_be_settled_keeps_no_release_from_being_judged() -> None:
+    """A Deployment that is resumed comes back without claims: no pass takes that for a change."""
+    world = await held()
+    world.failing = ""
+    world.tools.claims = Claims(updaters=(Updater("Keel", "an annotation", "remove it"),))
+    world.store.fail_next("release_policy", *[REFUSAL] * 500)
+    operator = world.operator()
+    await world.run(operator, lambda: not world.deployment.paused)
+    seen = operator.watches[KEY].evidence.newest_scrape
+
+    await world.run(operator, lambda: operator.watches[KEY].evidence.newest_scrape != seen, most=9)
 
 
 async def finish(world: Rollout) -> int:

@@ -11,7 +11,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
 from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, Right
-from rollback_operator.reconcile.observe.permits import (
+from rollback_operator.reconcile.preflight import (
     DENIED_SECONDS,
     GIVEN_SECONDS,
     Decisions,

@@ -31,7 +31,7 @@ async def test_what_a_canary_drives_is_judged_and_told_and_left_alone() -> None:
 async def test_a_canary_that_comes_between_decision_and_act_blocks() -> None:
     world = World()
     operator = world.operator()
-    await operator.lookout.claimed(world.workloads.workload.deployment)
+    await operator.inspector.lookout.claimed(world.workloads.workload.deployment)
     # The lookout still knows what it has seen; the checklist looks anew.
     world.tools.claims = Claims(driver=FLAGGER)
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.model.event import Notice
-from rollback_operator.reconcile.status_writer import REPEAT_AFTER, Told
+from rollback_operator.reconcile.status_writer import REPEAT_AFTER, RecentEvents
 from tests.builders import at, make_workload
 from tests.unit.report.test_events import CLEAN, WATCHING, status_of
 
 
 def test_what_comes_and_goes_is_told_once_in_a_while() -> None:
-    told, started_ = Told(), Notice(EventReason.RELEASE_WATCHED, "revision 2")
+    told, started_ = RecentEvents(), Notice(EventReason.RELEASE_WATCHED, "revision 2")
     bad = Notice(EventReason.RELEASE_BAD, "P1: 81 of 90", True, cause="ErrorRateAboveControl")
     refused_ = Notice(EventReason.ROLLBACK_REFUSED, "81 of 90", True, cause="CooldownActive")
     first = [bad, refused_, started_]
@@ -30,7 +30,7 @@ def test_what_comes_and_goes_is_told_once_in_a_while() -> None:
 
 
 def test_what_is_kept_of_what_was_told_is_dropped() -> None:
-    told = Told()
+    told = RecentEvents()
     bad = Notice(EventReason.RELEASE_BAD, "P1", True, cause="x")
     told.news("uid", WATCHING, [bad], at(0))
     told.news("uid", WATCHING, [], at(REPEAT_AFTER.total_seconds() + 1))

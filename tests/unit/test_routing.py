@@ -43,7 +43,7 @@ class Bench:
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
             self.seconds += 1
-            self.watch = await self.router.look(self.watch, self.workload, self.policy)
+            self.watch = await self.router.observe(self.watch, self.workload, self.policy)
 
 
 async def test_what_leads_nowhere_is_looked_at_again_until_it_is_shown() -> None:

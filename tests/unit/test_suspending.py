@@ -24,10 +24,9 @@ from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, Again
-from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS, OWNER_SECONDS
+from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS, OWNER_SECONDS
 from rollback_operator.reconcile.observe.observation import Observer
-from rollback_operator.reconcile.observe.permits import Decisions, Permits
-from rollback_operator.reconcile.preflight import Foresight
+from rollback_operator.reconcile.preflight import Decisions, Foresight, Permits
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.report.readiness import Around
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
@@ -421,6 +420,6 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
         Decisions(world.surroundings, world.now),
     )
     for target in (deployment, None):
-        found = await foresight.look(make_policy(**fields), target, Around())
+        found = await foresight.check(make_policy(**fields), target, Around())
         assert found == (Around(), None)
     assert world.journal == []

@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.act.suspending import OWNER_POLL_SECONDS
+from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.remedies import suspension
 from tests.builders import NAME, NAMESPACE, make_policy, make_template

@@ -13,7 +13,11 @@ from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.model.controllers import Claims, Owner, OwnerObject
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.observe.lookout import PREFLIGHT_SECONDS, UNSEEN_SECONDS, Lookout
+from rollback_operator.reconcile.observe.inspection import (
+    PREFLIGHT_SECONDS,
+    UNSEEN_SECONDS,
+    Lookout,
+)
 from tests.builders import at, make_deployment
 from tests.fakes.cluster import FakeTools
 from tests.unit.test_claiming import (

@@ -57,7 +57,7 @@ class Bench:
 
     async def look(self, seconds: float = 1.0) -> None:
         self.seconds += seconds
-        self.watch = await self.trier.look(self.watch, self.workload, self.policy)
+        self.watch = await self.trier.send_due(self.watch, self.workload, self.policy)
 
 
 async def test_a_probe_that_the_matrix_does_not_name_is_not_sent() -> None:

@@ -90,7 +90,7 @@ class Bench:
 
     async def look(self, seconds: float = 0.0, meter: Meter | None = METER) -> dict[str, Check]:
         self.seconds += seconds
-        found = await self.verifier.look(
+        found = await self.verifier.check(
             VerificationSubject(self.rollback, self.workload, meter, skew=2.0)
         )
         return {one.name: one for one in found}

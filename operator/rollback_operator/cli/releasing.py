@@ -29,7 +29,7 @@ from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.decide.holds import is_on_record
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.holding import Holder
-from rollback_operator.reconcile.act.scaling import Scaler
+from rollback_operator.reconcile.act.reversible import Scaler
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.remedies import autoscaling, suspension
 from rollback_operator.runtime.bootstrap import utc_now
@@ -105,8 +105,8 @@ class Sweep:
         self._workloads = ApiWorkloads(api)
         store = ApiStore(api, identity, utc_now)
         self._store = store
-        self._scaler = Scaler(ApiAutoscalers(api), store, utc_now, self._write, self._cache.take_in)
-        self._holder = Holder(self._workloads, store, self._cache.renew, utc_now)
+        self._scaler = Scaler(store, utc_now, self._write, self._cache.take_in, ApiAutoscalers(api))
+        self._holder = Holder(self._workloads, store, self._cache.take_in, utc_now)
         self._results: dict[str, str] = {}
 
     async def through(self, namespaces: Sequence[str]) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""One pass for one policy: observe, decide, act, report. Straight down, once."""
+"""One pass over one policy: observe, decide, act, report, in that order and once."""

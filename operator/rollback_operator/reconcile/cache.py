@@ -1,11 +1,12 @@
-"""What the watches have told: our resources parsed, Deployments as projections, never whole."""
+"""The state that the watches deliver: our resources parsed, Deployments as projections."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
 from rollback_operator.api.parsing import fault_of
@@ -23,7 +24,51 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
-from rollback_operator.reconcile.interning import Sharing
+
+_FIELDS_SET = "__pydantic_fields_set__"
+
+
+class Sharing:
+    """Knows the parts that some policy holds; what none holds any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[type, str], BaseModel] = WeakValueDictionary()
+        self._given: dict[type[BaseModel], set[str]] = {}
+
+    def share(self, policy: RollbackPolicy) -> None:
+        """Put known equals into a policy that was just parsed, in the place of its own parts.
+
+        Done in place, which has no visible effect: the models are immutable, and equal.
+        """
+        parts = policy.spec.__dict__
+        for name, value in parts.items():
+            if isinstance(value, BaseModel):
+                parts[name] = self._shared(value)
+            elif isinstance(value, list):
+                parts[name] = [
+                    self._shared(part) if isinstance(part, BaseModel) else part for part in value
+                ]
+        for part in _models(policy):
+            # Which fields were given is asked of no model of the API; a copy gets a set of its own.
+            kind = type(part)
+            if kind not in self._given:
+                self._given[kind] = set(kind.model_fields)
+            object.__setattr__(part, _FIELDS_SET, self._given[kind])
+
+    def _shared(self, part: BaseModel) -> BaseModel:
+        return self._known.setdefault((type(part), part.model_dump_json()), part)
+
+
+def _models(value: Any) -> Iterator[BaseModel]:
+    """Go through a model and all that it holds."""
+    if isinstance(value, BaseModel):
+        yield value
+        for part in value.__dict__.values():
+            yield from _models(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _models(part)
+
 
 Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"
@@ -34,7 +79,7 @@ _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """Which version of which object."""
+    """A version of an object."""
 
     uid: str
     number: str
@@ -43,7 +88,7 @@ class ObjectVersion:
     def is_newer(self, other: "ObjectVersion") -> bool:
         """Tell whether this is a later version of the same object."""
         numbers = self.number, other.number
-        is_same = self.uid == other.uid and all(one.isdecimal() for one in numbers)
+        is_same = self.uid == other.uid and all(number.isdecimal() for number in numbers)
         return is_same and int(numbers[0]) > int(numbers[1])
 
 
@@ -57,7 +102,7 @@ class Unreadable:
 
     @property
     def shell(self) -> RollbackPolicy:
-        """Stands in for it where only metadata and status are written."""
+        """A policy for writes of metadata and status."""
         return RollbackPolicy(metadata=self.metadata, spec=_NO_SPEC, status=self.status)
 
 
@@ -97,7 +142,7 @@ class Cache:
         return key
 
     def put_rollback(self, raw: dict[str, Any]) -> Key:
-        """Take in a Rollback; one that cannot be read is not ours."""
+        """Take in a Rollback; a Rollback that cannot be parsed is not ours."""
         metadata = ObjectMeta.model_validate(raw["metadata"])
         key = metadata.namespace, metadata.name
         known = self.rollbacks.get(key) or self.requests.get(key)
@@ -108,19 +153,19 @@ class Cache:
         return key
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
-        """Take in a Deployment; gives its key, and whether it is to be looked at at once."""
+        """Take in a Deployment; gives its key, and whether its policies are requeued at once."""
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
         shown = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
         known, last = self.deployments.get(key), self._shown.get(key)
         if known is not None and last is not None and last.is_newer(shown):
             return key, False
-        found = deployment_of(raw)
-        if _is_long(found) and not self._watching.get(key):
-            self.drop_deployment(key)  # nobody asks for it; for a policy it is read by itself
+        deployment = deployment_of(raw)
+        if _is_long(deployment) and not self._watching.get(key):
+            self.drop_deployment(key)  # no policy watches it; a policy reads it anew
             return key, False
-        self.deployments[key], self._shown[key] = found, shown
-        return key, known is None or _turns(known) != _turns(found)
+        self.deployments[key], self._shown[key] = deployment, shown
+        return key, known is None or _turns(known) != _turns(deployment)
 
     def version(self, plural: str, key: Key) -> ObjectVersion | None:
         """Tell which version of an object is known; None: it is not."""
@@ -129,8 +174,8 @@ class Cache:
         kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
         if plural == RollbackPolicy.PLURAL:
             kinds = (self.policies,)
-        found = next((kind[key] for kind in kinds if key in kind), None)
-        return None if found is None else _version_of(found.metadata)
+        known = next((kind[key] for kind in kinds if key in kind), None)
+        return None if known is None else _version_of(known.metadata)
 
     def versions(self, plural: str) -> dict[Key, ObjectVersion]:
         """Tell which version is known of each object of a kind."""
@@ -141,8 +186,8 @@ class Cache:
                 keys = {*self.rollbacks, *self.requests}
             case _:
                 keys = set(self._shown)
-        found = ((key, self.version(plural, key)) for key in sorted(keys))
-        return {key: version for key, version in found if version is not None}
+        pairs = ((key, self.version(plural, key)) for key in sorted(keys))
+        return {key: version for key, version in pairs if version is not None}
 
     def drop_deployment(self, key: Key) -> None:
         """Forget a Deployment."""
@@ -150,11 +195,11 @@ class Cache:
         self._shown.pop(key, None)
 
     def forget_cause(self, seen: Deployment) -> None:
-        """Forget a Deployment's change-cause, until a watch tells of it again."""
+        """Forget a Deployment's change-cause until a watch delivers it again."""
         key = seen.namespace, seen.name
         known = self.deployments.get(key)
-        said = seen.uid, seen.revision, seen.change_cause
-        if known is not None and (known.uid, known.revision, known.change_cause) == said:
+        shown = seen.uid, seen.revision, seen.change_cause
+        if known is not None and (known.uid, known.revision, known.change_cause) == shown:
             self.deployments[key] = replace(known, change_cause="")
 
     def drop_policy(self, key: Key) -> None:
@@ -172,7 +217,7 @@ class Cache:
             self._decided.get(_policy_key(known), set()).discard(key)
 
     def remember(self, written: Resource) -> None:
-        """Take in what a write returned, so that the next pass does not act on an older view."""
+        """Take in what a write returned, so that the next pass does not act on a stale view."""
         match written:
             case RollbackPolicy():
                 self._sharing.share(written)
@@ -188,34 +233,28 @@ class Cache:
                 self._undoing.setdefault(written.spec.target_ref.uid, set()).add(written.key)
                 self._decided.setdefault(_policy_key(written), set()).add(written.key)
 
-    def renew(self, written: RollbackPolicy) -> None:
-        """Take in what a write to a policy returned, unless it is gone or unreadable by now."""
-        if isinstance(self.policies.get(written.key), RollbackPolicy):
-            self.remember(written)
-
     def rollbacks_of(self, namespace: str, deployment_uid: str) -> list[Rollback]:
         """Give all Rollbacks of a Deployment."""
         keys = self._undoing.get(deployment_uid, set())
         return [self.rollbacks[key] for key in sorted(keys) if key[0] == namespace]
 
     def records_of(self, policy: RollbackPolicy, deployment_uid: str) -> list[Rollback]:
-        """Give all Rollbacks of a Deployment, and those of the policy that were of another one."""
+        """Give all Rollbacks of a Deployment, and those of the policy for other Deployments."""
         here = self.rollbacks_of(policy.metadata.namespace, deployment_uid)
         named = self.rollbacks_by(policy.key)
-        return [*here, *(one for one in named if one.spec.target_ref.uid != deployment_uid)]
+        return [*here, *(each for each in named if each.spec.target_ref.uid != deployment_uid)]
 
     def policy_of(self, rollback: Rollback) -> RollbackPolicy | None:
         """Find the policy that a Rollback belongs to; None: it is gone, or cannot be read."""
-        found = self.policies.get((rollback.metadata.namespace, rollback.spec.policy_ref.name))
-        return found if isinstance(found, RollbackPolicy) else None
+        return self.policy_at(_policy_key(rollback))
 
     def requests_of(self, policy: Key) -> list[RollbackRequest]:
-        """Give what people ask of a policy and have no answer to, the oldest first."""
-        found = [one for one in self.requests_by(policy) if one.status.outcome is None]
-        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+        """Give the unanswered requests to a policy, the oldest first."""
+        asked = [each for each in self.requests_by(policy) if each.status.outcome is None]
+        return sorted(asked, key=_by_age)
 
     def requests_by(self, policy: Key) -> list[RollbackRequest]:
-        """Give what people ask of a policy and what was refused them."""
+        """Give the requests to a policy, refused requests included."""
         return [self.requests[key] for key in sorted(self._asked.get(policy, set()))]
 
     def _drop_request(self, key: Key) -> None:
@@ -228,25 +267,25 @@ class Cache:
         return [self.rollbacks[key] for key in sorted(self._decided.get(policy, set()))]
 
     def is_waited_for(self, policy: Key) -> bool:
-        """Tell whether a person has asked something of a policy, or a Rollback of it is open."""
+        """Tell whether a policy has an unanswered request or an open Rollback."""
         asked = (self.requests[key].status for key in self._asked.get(policy, ()))
         decided = (self.rollbacks[key].status for key in self._decided.get(policy, ()))
-        return any(one.outcome is None for one in (*asked, *decided))
+        return any(status.outcome is None for status in (*asked, *decided))
 
     def policy_at(self, key: Key) -> RollbackPolicy | None:
         """Give a policy that can be read."""
-        found = self.policies.get(key)
-        return found if isinstance(found, RollbackPolicy) else None
+        policy = self.policies.get(key)
+        return policy if isinstance(policy, RollbackPolicy) else None
 
     def is_unreadable(self, key: Key) -> bool:
         """Tell whether there is a policy that cannot be read."""
         return isinstance(self.policies.get(key), Unreadable)
 
     def take_in(self, written: RollbackPolicy | Rollback | RollbackRequest) -> None:
-        """Take in what a write returned, unless it is gone by now."""
+        """Take in what a write returned, unless it is gone or unreadable by now."""
         match written:
-            case RollbackPolicy():
-                self.renew(written)
+            case RollbackPolicy() if self.policy_at(written.key) is not None:
+                self.remember(written)
             case Rollback() if written.key in self.rollbacks:
                 self.remember(written)
             case RollbackRequest() if written.key in self.requests:
@@ -255,20 +294,24 @@ class Cache:
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""
         keys = self._watching.get((namespace, deployment), set())
-        found = [one for one in map(self.policies.get, keys) if isinstance(one, RollbackPolicy)]
-        return sorted(found, key=lambda one: (_created(one.metadata), one.metadata.name))
+        known = map(self.policies.get, keys)
+        return sorted((each for each in known if isinstance(each, RollbackPolicy)), key=_by_age)
 
 
 def _is_long(deployment: Deployment) -> bool:
-    """Tell whether a Deployment's names take more than those of any number of them may."""
+    """Tell whether a Deployment's names are too long to keep for every Deployment."""
     known = deployment.template
     names = (*known.images, *known.containers, *known.init_images, *known.init_containers)
     return sum(map(weight, (*names, *deployment.probe_paths))) > MOST_NAMES
 
 
 def _turns(deployment: Deployment) -> tuple[object, ...]:
-    """Tell what cannot wait: a template, the first pods of it, a pause."""
+    """Give the parts whose change is urgent: a template, its first pods, a pause."""
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
+
+
+def _by_age(resource: Resource) -> tuple[float, str]:
+    return _created(resource.metadata), resource.metadata.name
 
 
 def _policy_key(rollback: Rollback | RollbackRequest) -> Key:
@@ -280,7 +323,7 @@ def _created(metadata: ObjectMeta) -> float:
 
 
 def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
-    """Tell whether what is known is newer than what a watch delivers late."""
+    """Tell whether the known version is newer than a late delivery."""
     return _version_of(known).is_newer(_version_of(seen))
 
 
@@ -297,5 +340,6 @@ def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:
 
 def _words(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc'])}: {fault_of(one)}" for one in error.errors()
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault_of(fault)}"
+        for fault in error.errors()
     )[:2000]

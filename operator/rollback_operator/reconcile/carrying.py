@@ -1,6 +1,7 @@
-"""Carries on what a policy has decided or was asked for, in its pass; the intent is stored before.
+"""Carries on the Rollbacks of a policy, in its pass; the intent is stored before.
 
-Before metrics are read what needs none of them: an undo does not wait for a Prometheus.
+A Rollback that needs no metrics is carried on before they are read: an undo does not wait for
+Prometheus.
 """
 
 import logging
@@ -23,7 +24,7 @@ from rollback_operator.model.context import Case, is_active
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.execution import Again, Executor
-from rollback_operator.reconcile.act.verifying import Sight, meter_of
+from rollback_operator.reconcile.act.verifying import VerificationInputs, meter_of
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import ownership
@@ -34,7 +35,7 @@ from rollback_operator.rollback.course import NOT_OURS, needs_no_metrics
 
 _log = logging.getLogger(__name__)
 SOON = 0.05
-"""Until another look, where something has been changed."""
+"""Seconds until the next pass after a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +48,24 @@ class Carried:
 
 @dataclass
 class Carrier:
-    """Stores intents, and carries the Rollback of a policy that stands on its target on."""
+    """Stores intents, and carries on the open Rollback of a policy."""
 
     cache: Cache
     store: Store
     executor: Executor
     default: str
-    """Where the metrics of policies are read that name no address."""
+    """The address of Prometheus for policies that name none."""
     rests: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    """Until when it is not looked again whether what has blocked a try is mended."""
+    """By plan: the time of the next check whether it is still blocked."""
 
     async def before_metrics(self, case: Case, known: Watch | None) -> Carried | None:
-        """Carry on what goes on without metrics; None: nothing does.
+        """Carry on a Rollback that needs no metrics; None: there is none.
 
         Args:
             case: the policy and its target, as they were read in this pass.
-            known: what was known of the release at the last look; None: nothing.
+            known: the watch of the release so far; None: there is none.
         """
-        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
+        active = _open(case)
         if active is None or not needs_no_metrics(active):
             return None
         is_same = known is not None and known.digest == case.workload.deployment.template.digest
@@ -80,11 +81,13 @@ class Carrier:
             return await self.executor.end(active, NOT_OURS)
         meter = meter_of(case.policy, case.workload.deployment, self.default)
         with tagged(rollback=active.metadata.name):
-            return await self.executor.carry_on(active, case.workload, Sight(watch, meter))
+            return await self.executor.carry_on(
+                active, case.workload, VerificationInputs(watch, meter)
+            )
 
     async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
-        """Do what a look has decided; gives when to look again, None: nothing is under way."""
-        active = next((one for one in case.rollbacks if ownership.is_open(one, case.policy)), None)
+        """Execute a decision; gives the seconds until the next look, None: nothing is open."""
+        active = _open(case)
         if decision.plan is not None and await self._is_blocked_still(case, decision.plan, watch):
             return None
         if decision.plan is not None:
@@ -107,12 +110,12 @@ class Carrier:
         return done.seconds if isinstance(done, Again) else SOON
 
     async def _is_blocked_still(self, case: Case, spec: RollbackSpec, watch: Watch) -> bool:
-        """Look whether what has blocked the try before this one is mended: else nobody is told."""
+        """Check whether the last try of this plan was blocked, and still would be."""
         last = attempts.of_plan(case.rollbacks, spec)
         if last is None or last.status.outcome is not Outcome.BLOCKED:
-            return False  # nobody has been told yet what blocks it
+            return False  # no report yet of what blocks it
         now, key = self.executor.clock(), (case.policy.metadata.namespace, name_of(spec))
-        self.rests = {one: until for one, until in self.rests.items() if now < until}
+        self.rests = {name: until for name, until in self.rests.items() if now < until}
         if key in self.rests:
             return True
         made = ObjectMeta(namespace=key[0], name=key[1], uid="/".join(key))
@@ -125,16 +128,16 @@ class Carrier:
         return True
 
     async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
-        """Store the intent, unless a fresh look shows what the watches have not told yet."""
+        """Store the intent, unless a fresh list shows what the watches have not delivered yet."""
         namespace, name = case.policy.metadata.namespace, name_of(spec)
         fresh = await self.store.list_rollbacks(namespace)
         if isinstance(fresh, Failure):
             return fresh
-        for one in fresh:
-            self.cache.remember(one)
-        same = [one for one in fresh if one.spec.target_ref.uid == spec.target_ref.uid]
+        for rollback in fresh:
+            self.cache.remember(rollback)
+        same = [each for each in fresh if each.spec.target_ref.uid == spec.target_ref.uid]
         if ownership.records(same) != ownership.records(case.rollbacks):
-            # The guards were asked on an older view: this pass ends, the next one asks anew.
+            # The guards decided on a stale view: this pass ends, the next decides again.
             return Failure(FailureKind.CONFLICT, f"{name}: the rollbacks on record have changed")
         made = await self.store.create_rollback(namespace, name, spec)
         if isinstance(made, Failure):
@@ -145,9 +148,15 @@ class Carrier:
         return made
 
     async def _raise_severity(self, known: Rollback, decision: Decision) -> Rollback:
-        """Let a recorded severity rise with the evidence; it never falls."""
+        """Raise a recorded severity with the evidence; it never falls."""
         if decision.severity is Severity.NONE:
             return known
         if decision.severity < (known.status.severity or known.spec.severity):
             return await self.executor.set_severity(known, MatrixSeverity(decision.severity))
         return known
+
+
+def _open(case: Case) -> Rollback | None:
+    """Find the open Rollback of a policy on its target."""
+    opened = (each for each in case.rollbacks if ownership.is_open(each, case.policy))
+    return next(opened, None)

@@ -1,7 +1,7 @@
-"""Looks after Rollbacks on record whatever has become of their policy: suspended, changed, gone.
+"""Looks after Rollbacks on record, also where their policy is suspended, changed or gone.
 
-What has begun is carried on, what was raised or suspended is put back, what is over is let go of,
-and what is too much is deleted. What a policy that stands decides is none of it.
+An open Rollback is carried on, bounds and owners are restored, finalizers of ended Rollbacks are
+removed, and superfluous records are deleted. Decisions of an active policy are none of it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     Condition,
     Resource,
     Rollback,
+    RollbackPolicy,
     RollbackRequest,
 )
 from rollback_operator.decide import schedule
@@ -25,9 +26,8 @@ from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
-from rollback_operator.reconcile.act.verifying import Sight
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.verifying import VerificationInputs
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
@@ -38,7 +38,7 @@ from rollback_operator.rollback.course import Carry, Retry, course, scene_of
 
 @dataclass
 class Keeper:
-    """Settles what Rollbacks leave; each call gives the seconds until it is to be made again."""
+    """Settles Rollbacks on record; each call gives the seconds until the next is due."""
 
     cache: Cache
     workloads: Workloads
@@ -50,17 +50,47 @@ class Keeper:
     clock: Callable[[], datetime]
     refresh: Refresh
 
-    async def settle(self, rollbacks: Sequence[Rollback], deployment: Deployment) -> float | None:
-        """Look after what the rollbacks of a Deployment have left."""
+    async def settle(
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
+    ) -> float | None:
+        """Settle the Rollbacks that are not carried on with the release of a policy.
+
+        Args:
+            policy: that judges the Deployment.
+            deployment: its target.
+            ready: the policy's condition.
+        """
+        carried = await self.carry(self._left_over(policy, deployment, ready), ready)
+        rollbacks = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         return schedule.soonest(
+            carried,
+            await self._settle_earlier(policy.key, deployment),
             await self.release_ended(rollbacks),
             await self.suspender.settle(rollbacks, deployment),
             await self.scaler.settle(rollbacks),
             await self.settle_cause(deployment),
         )
 
+    def _left_over(
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
+    ) -> list[Rollback]:
+        """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
+        now = self.clock()
+        return [
+            rollback
+            for rollback in self.cache.rollbacks_by(policy.key)
+            if is_active(rollback)
+            and (
+                rollback.spec.target_ref.uid != deployment.uid
+                or isinstance(
+                    course(rollback, scene_of(rollback, policy, ready, deployment), now),
+                    RollbackEnd,
+                )
+            )
+        ]
+
     async def settle_cause(self, deployment: Deployment) -> float | None:
-        """Take a change-cause off that would pass for the next release's."""
+        """Remove a change-cause that would be taken for that of the next release."""
         known = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         overdue = change_cause.overdue(deployment, known)
         if overdue is None:
@@ -68,66 +98,65 @@ class Keeper:
         done = await self.workloads.drop_cause(deployment, overdue)
         kind = done.kind if isinstance(done, Failure) else None
         if kind is not FailureKind.UNAVAILABLE:
-            # Until a watch tells how it is now: what was refused once is not tried at each look.
+            # Until a watch delivers it again: a refused write is not repeated at each look.
             self.cache.forget_cause(deployment)
         is_open = kind in (FailureKind.UNAVAILABLE, FailureKind.CONFLICT)
         return done.wait if isinstance(done, Failure) and is_open else None
 
-    async def settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
-        """Look after what Rollbacks of a policy have left that were of another Deployment.
+    async def _settle_earlier(self, key: Key, deployment: Deployment) -> float | None:
+        """Settle the Rollbacks of a policy for an earlier Deployment.
 
-        It was deleted and created anew, or the policy names another one now.
+        It was deleted and recreated, or the policy names another Deployment now.
         """
         known = self.cache.rollbacks_by(key)
-        earlier = [one for one in known if one.spec.target_ref.uid != deployment.uid]
-        owners = [await self.settle_owner(one) for one in earlier]
-        ended = await self.release_ended(earlier)
-        return schedule.soonest(ended, await self.scaler.settle(earlier), *owners)
+        earlier = [each for each in known if each.spec.target_ref.uid != deployment.uid]
+        return schedule.soonest(await self._restore(earlier), await self.release_ended(earlier))
 
     async def let_be_deleted(self, key: Key) -> float | None:
-        """Put back what Rollbacks that are deleted have raised or suspended: a person waits for it.
+        """Restore the bounds and owners of Rollbacks that are being deleted: a person waits for it.
 
-        Whatever stands against the policy: suspended, unreadable or gone.
+        Also where the policy is suspended, unreadable or gone.
         """
         known = self.cache.rollbacks_by(key)
-        deleted = [one for one in known if one.metadata.deletion_timestamp is not None]
-        owners = [await self.settle_owner(one) for one in deleted]
-        return schedule.soonest(await self.scaler.settle(deleted), *owners)
+        deleted = [each for each in known if each.metadata.deletion_timestamp is not None]
+        return await self._restore(deleted)
 
-    async def settle_owner(self, rollback: Rollback) -> float | None:
-        """Look after who is suspended for a rollback, whatever has become of its policy."""
-        name = rollback.spec.target_ref.name
-        found = self.cache.deployments.get((rollback.metadata.namespace, name))
-        return await self.suspender.settle([rollback], found)
+    async def _restore(self, rollbacks: Sequence[Rollback]) -> float | None:
+        """Restore owners and bounds, whatever has become of the policy and the Deployment."""
+        waits = []
+        for rollback in rollbacks:
+            name = rollback.spec.target_ref.name
+            deployment = self.cache.deployments.get((rollback.metadata.namespace, name))
+            waits.append(await self.suspender.settle([rollback], deployment))
+        return schedule.soonest(*waits, await self.scaler.settle(rollbacks))
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:
-        """Carry on what a policy had begun before it was deleted or came to a stand."""
+        """Carry on the Rollbacks that a policy had begun before it was deleted or became idle."""
         own = self.cache.rollbacks_by(key)
         waits = [await self.release_ended(own)]
-        names = {(key[0], one.spec.target_ref.name) for one in own}
-        known = (self.cache.deployments.get(one) for one in sorted(names))
-        waits += [await self.settle_cause(one) for one in known if one is not None]
+        names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
+        known = (self.cache.deployments.get(name) for name in sorted(names))
+        waits += [await self.settle_cause(each) for each in known if each is not None]
         if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
-            waits.append(await self.scaler.settle(own))
-            waits += [await self.settle_owner(one) for one in own]
+            waits.append(await self._restore(own))
         return schedule.soonest(*waits, await self.carry(own, why))
 
     async def carry(self, rollbacks: Iterable[Rollback], ready: Condition) -> float | None:
-        """Carry on or end each that is open, by what there is around it; no metrics are read.
+        """Carry on or end each open Rollback by policy and target; no metrics are read.
 
         Args:
             rollbacks: that name one policy.
-            ready: the policy's condition; of one that is gone or unreadable, why nothing is done.
+            ready: the policy's condition; where it is gone or unreadable, the reason.
         """
-        waits = [await self._carried(one, ready) for one in rollbacks if is_active(one)]
+        waits = [await self._carried(each, ready) for each in rollbacks if is_active(each)]
         return schedule.soonest(*waits)
 
     async def _carried(self, rollback: Rollback, ready: Condition) -> float | None:
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
-        found = await self.workloads.inspect(namespace, name)
+        target = await self.workloads.inspect(namespace, name)
         policy = self.cache.policy_of(rollback)
-        scene = scene_of(rollback, policy, ready, _seen(found))
-        deployment = found.deployment if isinstance(found, Workload) else None
+        scene = scene_of(rollback, policy, ready, _seen(target))
+        deployment = target.deployment if isinstance(target, Workload) else None
         match course(rollback, scene, self.clock()):
             case Retry():
                 return RETRY_SECONDS
@@ -136,10 +165,10 @@ class Keeper:
                 left = deployment if is_same else None
                 done = await self.executor.end(rollback, end, left)
             case Carry():
-                assert isinstance(found, Workload)  # or it would not go on
-                sight = Sight(blind=f"metrics are not read: {scene.told}")
+                assert isinstance(target, Workload)  # or it would not go on
+                inputs = VerificationInputs(blind=f"metrics are not read: {scene.told}")
                 with tagged(rollback=rollback.metadata.name):
-                    done = await self.executor.carry_on(rollback, found, sight)
+                    done = await self.executor.carry_on(rollback, target, inputs)
         if isinstance(done, Again):
             return done.seconds
         # Where the policy is gone nothing else leads to another pass.
@@ -147,12 +176,12 @@ class Keeper:
         return schedule.soonest(_left_on(done), settled)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
-        """Take off the finalizers that a crash or an outage has left on what is over."""
-        ended = [one for one in rollbacks if not is_active(one) and _left_on(one)]
-        return schedule.soonest(*[await self._release_ended(one) for one in ended])
+        """Remove the finalizers that a crash or an outage has left on ended Rollbacks."""
+        ended = [each for each in rollbacks if not is_active(each) and _left_on(each)]
+        return schedule.soonest(*[await self._release_ended(rollback) for rollback in ended])
 
     async def _release_ended(self, known: Rollback) -> float | None:
-        """Tell the end and let go, unless whoever led before has, and no watch has told it yet."""
+        """Post the end and remove the finalizer, unless an earlier leader has done so."""
         unread = await self.refresh(known.PLURAL, known.key)
         if unread is not None:
             return unread.wait
@@ -162,14 +191,14 @@ class Keeper:
         return _left_on(await self.recorder.release(now))
 
     async def release_refused(self, requests: Iterable[RollbackRequest]) -> float | None:
-        """Take off the finalizer of a plan that was never stored: the request was refused since.
+        """Remove the finalizer of a plan that was never stored: the request was refused since.
 
-        It is put on before a plan is, and whoever put it on has died, or lost the Lease, between.
+        It is put on before a plan is: a leader may have died, or lost the Lease, in between.
         """
-        refused = [one for one in requests if one.status.outcome is not None and _left_on(one)]
+        refused = [each for each in requests if each.status.outcome is not None and _left_on(each)]
         waits: list[float | None] = []
-        for one in refused:
-            done = await self.store.release(one, FINALIZER)
+        for request in refused:
+            done = await self.store.release(request, FINALIZER)
             if isinstance(done, Failure):
                 waits.append(None if done.kind is FailureKind.GONE else done.wait)
             else:
@@ -177,27 +206,26 @@ class Keeper:
         return schedule.soonest(*waits)
 
     async def prune(self, key: Key) -> float | None:
-        """Delete the records that are too many: seen at each pass, a crash puts it off only."""
+        """Delete superfluous records; a deletion that fails is repeated by the next pass."""
         policy = self.cache.policy_at(key)
         known = self.cache.rollbacks_by(key), self.cache.requests_by(key)
         waits = []
-        for one in records.superfluous(policy, *known, self.clock()):
-            failure = await self.store.delete_rollback(one)
+        for rollback in records.superfluous(policy, *known, self.clock()):
+            failure = await self.store.delete_rollback(rollback)
             if failure is None or failure.kind is FailureKind.GONE:
-                self.cache.drop_rollback(one.key)
+                self.cache.drop_rollback(rollback.key)
             elif failure.kind is not FailureKind.REJECTED:
                 waits.append(failure.wait)
         return schedule.soonest(*waits)
 
 
-def _seen(found: Workload | Failure) -> Deployment | Missing | None:
-    if isinstance(found, Workload):
-        return found.deployment
-    is_gone = found.kind is FailureKind.GONE
-    return None if is_gone else Missing(Reason.READ_FAILED, found.message)
+def _seen(target: Workload | Failure) -> Deployment | Missing | None:
+    if isinstance(target, Workload):
+        return target.deployment
+    is_gone = target.kind is FailureKind.GONE
+    return None if is_gone else Missing(Reason.READ_FAILED, target.message)
 
 
-def _left_on(ended: Resource | Failure) -> float | None:
-    """Tell when a finalizer that is still on is to be taken off: it holds a namespace up."""
-    is_off = isinstance(ended, Failure) or FINALIZER not in ended.metadata.finalizers
-    return None if is_off else RETRY_SECONDS
+def _left_on(ended: Resource) -> float | None:
+    """Give the seconds until a finalizer is to be removed: it blocks a namespace's deletion."""
+    return RETRY_SECONDS if FINALIZER in ended.metadata.finalizers else None

@@ -1,18 +1,17 @@
-"""Tells people: takes what is on record to the channels, and puts on record what became of it.
+"""Delivers the notifications on record to the channels, and records the result of each delivery.
 
 Off the rollback's path: a pass only hands messages over and takes results in; the sending waits in
-tasks of its own. Each channel gets its messages in their order. What was delivered is on record
+tasks of its own. Each channel gets its messages in their order. A delivery is on record
 after the delivery, so a message may arrive twice if the operator dies in between, and then under
 the same identifier.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.api.notify import Channel, Notification
@@ -21,6 +20,7 @@ from rollback_operator.model.message import Message
 from rollback_operator.ports.application import Channels
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store, left_as_known
+from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.report import incident, outbox
 from rollback_operator.report.transitions import next_update, transition_named
 
@@ -31,40 +31,20 @@ SEND_SECONDS = 20.0
 """For one attempt, whatever it waits for."""
 FINISH_SECONDS = 1.0
 
-Key = tuple[str, str]
 Told = Rollback | RollbackRequest | RollbackPolicy
-
-
-class NotifierRecords(Protocol):
-    """What the watches have told, as far as telling needs it."""
-
-    def policy_at(self, key: Key) -> RollbackPolicy | None:
-        """Give a policy; None: there is none."""
-
-    def is_unreadable(self, key: Key) -> bool:
-        """Tell whether there is a policy whose channels cannot be read."""
-
-    def rollbacks_by(self, key: Key) -> Sequence[Rollback]:
-        """Give the Rollbacks that name a policy."""
-
-    def requests_by(self, key: Key) -> Sequence[RollbackRequest]:
-        """Give what people ask of a policy and what was refused them."""
-
-    def take_in(self, written: Told) -> None:
-        """Take in what a write returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What delivering depends on."""
+    """The dependencies of a delivery."""
 
     clock: Callable[[], datetime]
     is_leading: Callable[[], bool]
-    """Asked before each message: who has lost the Lease tells nobody anything."""
+    """Asked before each message: without the Lease nothing is sent."""
     wake: Callable[[Key], None]
-    """Wants a pass for a policy: there is a result to put on record."""
+    """Requeues a policy: there is a result to put on record."""
     refresh: Refresh = left_as_known
-    """Reads anew on what record a message is: whoever led before may have delivered it."""
+    """Reads the record of a message anew: an earlier leader may have delivered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +69,7 @@ class Teller:
 
     channels: Channels
     store: Store
-    records: NotifierRecords
+    records: Cache
     runtime: Runtime
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
     _gate: Gate = field(default_factory=lambda: Gate(AT_ONCE, EACH))
@@ -105,38 +85,38 @@ class Teller:
             group.create_task(self._dispatch(group))
 
     def announced(self, rollback: Rollback, status: RollbackStatus) -> RollbackStatus:
-        """Add to a status that is about to be stored what it has to tell."""
+        """Add the notifications to a status that is about to be stored."""
         return outbox.announced(rollback, status, self._policy_of(rollback), self.runtime.clock())
 
     def refused(self, request: RollbackRequest, status: RollbackStatus) -> RollbackStatus:
-        """Add to a refusal that is about to be stored what it has to tell."""
+        """Add the notifications to a refusal that is about to be stored."""
         return outbox.refused(request, status, self._policy_of(request))
 
     async def settle(self, key: Key) -> float | None:
         """Put results on record and hand over what is due; gives the seconds until there is more.
 
-        Called at the end of a policy's pass and nowhere else: two writers of one status would get
-        in each other's way.
+        Called at the end of a policy's pass and nowhere else: two writers of a status would
+        conflict.
         """
         policy = self.records.policy_at(key)
-        told: list[Told] = [*self.records.rollbacks_by(key), *self.records.requests_by(key)]
+        records: list[Told] = [*self.records.rollbacks_by(key), *self.records.requests_by(key)]
         if policy is not None:
-            told.append(policy)
-        waits = [await self._settle(key, one) for one in told]
-        known = {one.id for each in told for one in each.status.notifications}
-        for gone in [id_ for id_, one in self._results.items() if one.key == key]:
+            records.append(policy)
+        waits = [await self._settle(key, record) for record in records]
+        known = {notification.id for each in records for notification in each.status.notifications}
+        for gone in [id_ for id_, result in self._results.items() if result.key == key]:
             if gone not in known:
                 del self._results[gone]
-        return min((one for one in waits if one is not None), default=None)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     async def finish(self) -> None:
-        """Put on record what is delivered already: else the next leader would tell it again."""
+        """Record what is delivered already: else the next leader would deliver it again."""
         self._is_ending = True
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH_SECONDS):
                 while self._busy:  # noqa: ASYNC110 (bounded, once in a life)
                     await asyncio.sleep(0.05)
-        for key in {one.key for one in self._results.values()}:
+        for key in {result.key for result in self._results.values()}:
             if self.runtime.is_leading():
                 await self.settle(key)
 
@@ -148,50 +128,51 @@ class Teller:
         is_same = policy is not None and policy.metadata.uid == rollback.spec.policy_ref.uid
         return policy if is_same else None
 
-    async def _settle(self, key: Key, told: Told) -> float | None:
-        policy = told if isinstance(told, RollbackPolicy) else self._policy_of(told)
+    async def _settle(self, key: Key, record: Told) -> float | None:
+        policy = record if isinstance(record, RollbackPolicy) else self._policy_of(record)
         now = self.runtime.clock()
-        new = self._with_results(key, told, policy, now)
-        # What arrives while that is being written is not in it, and not to be forgotten with it.
+        new = self._with_results(key, record, policy, now)
+        # A result that arrives during the write is not in it, and must not be dropped with it.
         arrived = frozenset(self._results)
-        if new.status != told.status:
-            written = await self._write(new, told)
+        if new.status != record.status:
+            written = await self._write(new, record)
             if isinstance(written, Failure):
                 return None if written.kind is FailureKind.GONE else written.wait
-            for one in written.status.notifications:
-                if one.id in arrived or not one.is_open:
-                    self._forget_settled(one, now)
+            for notification in written.status.notifications:
+                if notification.id in arrived or not notification.is_open:
+                    self._forget_settled(notification, now)
             self.records.take_in(written)
-            told = written
+            record = written
         if policy is None:
             return None
-        waits = [self._hand_over(key, told, policy, one) for one in _heads(told)]
-        if isinstance(told, Rollback) and (update := next_update(told, now)) is not None:
+        waits = [
+            self._hand_over(key, record, policy, notification)
+            for notification in outbox.heads(record.status.notifications)
+        ]
+        if isinstance(record, Rollback) and (update := next_update(record, now)) is not None:
             waits.append((update - now).total_seconds())
-        return min((one for one in waits if one is not None), default=None)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _with_results(
-        self, key: Key, told: Told, policy: RollbackPolicy | None, now: datetime
+        self, key: Key, record: Told, policy: RollbackPolicy | None, now: datetime
     ) -> Told:
-        if isinstance(told, Rollback):
-            status = outbox.announced(told, told.status, policy, now)
-            told = told.model_copy(update={"status": status})
-        channels = {one.name for one in policy.spec.notify} if policy is not None else set()
+        if isinstance(record, Rollback):
+            status = outbox.announced(record, record.status, policy, now)
+            record = record.model_copy(update={"status": status})
+        channels = {channel.name for channel in policy.spec.notify} if policy is not None else set()
+        may_return = self.records.is_unreadable(key)
         notifications = []
-        for one in told.status.notifications:
-            found = self._results.get(one.id) if one.is_open else None
-            if found is not None:
-                notifications.append(_settled(one, found.failure, now))
-            elif one.is_open and one.channel not in channels and not self._may_return(key):
+        for notification in record.status.notifications:
+            result = self._results.get(notification.id) if notification.is_open else None
+            if result is not None:
+                notifications.append(_settled(notification, result.failure, now))
+            elif notification.is_open and notification.channel not in channels and not may_return:
                 why = "spec.notify names the channel no longer" if policy else "the policy is gone"
-                notifications.append(outbox.given_up(one, why, now))
+                notifications.append(outbox.given_up(notification, why, now))
             else:
-                notifications.append(one)
-        changed = told.status.model_copy(update={"notifications": notifications})
-        return told.model_copy(update={"status": changed})
-
-    def _may_return(self, key: Key) -> bool:
-        return self.records.is_unreadable(key)
+                notifications.append(notification)
+        changed = record.status.model_copy(update={"notifications": notifications})
+        return record.model_copy(update={"status": changed})
 
     async def _write(self, new: Told, old: Told) -> Told | Failure:
         if isinstance(new, Rollback) and isinstance(old, Rollback):
@@ -202,32 +183,36 @@ class Teller:
             return await self.store.write_policy(old, new.status)
         raise AssertionError(new)
 
-    def _forget_settled(self, one: Notification, now: datetime) -> None:
-        """Drop a result that is on record; note when a failed one is tried again."""
-        result = self._results.pop(one.id, None)
-        if not one.is_open:
-            self._due.pop(one.id, None)
+    def _forget_settled(self, notification: Notification, now: datetime) -> None:
+        """Drop a result that is on record; note when a failed message is sent again."""
+        result = self._results.pop(notification.id, None)
+        if not notification.is_open:
+            self._due.pop(notification.id, None)
             return
         if result is not None and result.failure is not None:
             asked = timedelta(seconds=result.failure.retry_after or 0.0)
-            # What is due counts no more, and may be of records that are gone.
+            # Entries that are due have no effect, and their records may be gone.
             self._due = {id_: due for id_, due in self._due.items() if now < due}
-            self._due[one.id] = now + max(asked, outbox.backoff(one.attempts))
+            self._due[notification.id] = now + max(asked, outbox.backoff(notification.attempts))
 
     def _hand_over(
-        self, key: Key, told: Told, policy: RollbackPolicy, one: Notification
+        self, key: Key, record: Told, policy: RollbackPolicy, notification: Notification
     ) -> float | None:
         now = self.runtime.clock()
-        due = self._due.get(one.id, now)
+        due = self._due.get(notification.id, now)
         if due > now:
             return (due - now).total_seconds()
-        if self._is_ending or one.id in self._busy or one.id in self._results:
+        if self._is_ending or notification.id in self._busy or notification.id in self._results:
             return None
-        channel = next((each for each in policy.spec.notify if each.name == one.channel), None)
+        channel = next(
+            (each for each in policy.spec.notify if each.name == notification.channel), None
+        )
         if channel is not None:
-            self._busy.add(one.id)
-            record = told.PLURAL, told.key
-            self._jobs.put_nowait(_Job(key, record, one.id, channel, _message(told, policy, one)))
+            self._busy.add(notification.id)
+            where = record.PLURAL, record.key
+            self._jobs.put_nowait(
+                _Job(key, where, notification.id, channel, _message(record, policy, notification))
+            )
         return None
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
@@ -247,17 +232,19 @@ class Teller:
         return self.runtime.is_leading() and not self._is_ending
 
     async def _is_settled(self, job: _Job) -> bool:
-        """Tell whether a message is on record as delivered, or given up, by who led before.
+        """Tell whether an earlier leader has recorded a message as delivered or given up.
 
-        What a watch has told may be behind. Where the record cannot be read people are told: twice
-        is better than not at all.
+        A watch may be stale. Where the record cannot be read the message is sent: twice is better
+        than not at all.
         """
         await self.runtime.refresh(*job.record)
         policy = self.records.policy_at(job.key)
         rollbacks, requests = self.records.rollbacks_by(job.key), self.records.requests_by(job.key)
         known: list[Told] = [*rollbacks, *requests, *([] if policy is None else [policy])]
-        found = (one for each in known for one in each.status.notifications)
-        return any(one.id == job.id and not one.is_open for one in found)
+        notifications = (
+            notification for each in known for notification in each.status.notifications
+        )
+        return any(each.id == job.id and not each.is_open for each in notifications)
 
     async def _send(self, job: _Job) -> Failure | None:
         try:
@@ -269,28 +256,26 @@ class Teller:
             # Its text and its trace may hold what was being sent, and a credential with it.
             failure = Failure(FailureKind.UNAVAILABLE, f"a bug: {type(error).__name__}")
         if failure is None:
-            _log.info("%s: told", job.id)
+            _log.info("%s: delivered", job.id)
         else:
-            _log.warning("%s: not told: %s", job.id, failure.message)
+            _log.warning("%s: not delivered: %s", job.id, failure.message)
         return failure
 
 
-def _heads(told: Told) -> list[Notification]:
-    return list(outbox.heads(told.status.notifications))
-
-
-def _settled(one: Notification, failure: Failure | None, now: datetime) -> Notification:
+def _settled(notification: Notification, failure: Failure | None, now: datetime) -> Notification:
     if failure is None:
-        return outbox.delivered(one, now)
-    return outbox.failed(one, failure.message, now)
+        return outbox.delivered(notification, now)
+    return outbox.failed(notification, failure.message, now)
 
 
-def _message(told: Told, policy: RollbackPolicy, one: Notification) -> Message:
+def _message(record: Told, policy: RollbackPolicy, notification: Notification) -> Message:
     """Make the message of a notification, under its identifier."""
-    if isinstance(told, RollbackPolicy):
-        made = incident.of_policy(told, one)
-    elif isinstance(told, RollbackRequest):
-        made = incident.of_request(told, policy, one)
+    if isinstance(record, RollbackPolicy):
+        made = incident.of_policy(record, notification)
+    elif isinstance(record, RollbackRequest):
+        made = incident.of_request(record, policy, notification)
     else:
-        made = incident.of_rollback(told, policy, transition_named(one.transition, one.time))
-    return replace(made, id=one.id)
+        made = incident.of_rollback(
+            record, policy, transition_named(notification.transition, notification.time)
+        )
+    return replace(made, id=notification.id)

@@ -1,7 +1,8 @@
-"""One pass for one policy: observe, decide, act, report. Straight down, once.
+"""One pass over one policy: observe, decide, act, report, in that order and once.
 
-Nothing here knows kopf, HTTP or SQL: what is seen comes through ports, what is decided comes from
-core, and what is stored is stored before it is done.
+Nothing here knows kopf, HTTP or SQL: observations come through ports, decisions from the pure
+rooms, and each act is recorded before it begins. Holds, requests and open Rollbacks that need no
+metrics are acted on before metrics are read.
 """
 
 import logging
@@ -15,96 +16,95 @@ from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
-    Investigation,
-    Response,
-    Rollback,
+    Hold,
     RollbackPolicy,
     RollbackRequest,
 )
 from rollback_operator.decide import freeze, hold_end, holds, schedule
 from rollback_operator.decide.cluster_budget import load_of
-from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
+from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
 from rollback_operator.decide.hold_end import HoldFacts
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import Prometheus
-from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.flagging import Switch
-from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.holding import Holder, Settled
 from rollback_operator.reconcile.cache import Cache, Key, Unreadable
-from rollback_operator.reconcile.carrying import SOON, Carried, Carrier
+from rollback_operator.reconcile.carrying import SOON, Carrier
+from rollback_operator.reconcile.details import DetailReader, Details
 from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.live_counts import Evaluator
-from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Teller
 from rollback_operator.reconcile.observe.inspection import Inspector
-from rollback_operator.reconcile.observe.lookout import Lookout
-from rollback_operator.reconcile.observe.observation import Observer, Source
+from rollback_operator.reconcile.observe.observation import Source
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.standing import MetricsAccess, around
-from rollback_operator.reconcile.preflight import Foresight
+from rollback_operator.reconcile.preflight import Foresight, MetricsAccess, around
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
-from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import status
-from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.readiness import not_found, readiness
-from rollback_operator.rollback.course import course, scene_of
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _PolicyState:
-    """What is known of a policy before its release is judged."""
+class _TargetState:
+    """A policy's target as the watches show it, and whether it can be judged."""
 
+    deployment: Deployment | None
     ready: Condition
-    carried: Carried | None
+    again: float | None
+    """Seconds until the preflight checks are due again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ActResult:
+    """How far the acts of a pass have come."""
+
+    policy: RollbackPolicy
+    again: float | None
+    """Seconds until an open act is looked at again; None: there is none."""
+    retry: float | None = None
+    """Seconds until a hold that could not be settled is tried again."""
 
 
 @dataclass
 class Reconciler:
-    """Everything that a pass needs; made once, in bootstrap."""
+    """The parts of a pass; made once, in bootstrap."""
 
     cache: Cache
     inspector: Inspector
-    store: Store
-    observer: Observer
     readings: Readings
     foresight: Foresight
     switch: Switch
     carrier: Carrier
     keeper: Keeper
     holder: Holder
-    lookout: Lookout
     desk: Desk
-    rememberer: Rememberer
+    details: DetailReader
     teller: Teller
     reporter: Reporter
     address: MetricsAccess
     clock: Callable[[], datetime]
     budget: RollbackBudget = field(default_factory=RollbackBudget)
-    evaluator: Evaluator = field(default_factory=Evaluator)
     watches: dict[Key, Watch] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make one pass; gives the seconds until the next look, None: when something happens."""
+        """Make a pass; gives the seconds until the requeue, None: when something changes."""
         freed = await self.keeper.let_be_deleted(key)
         try:
             wait = schedule.soonest(freed, await self._reconciled(key))
         except Exception:
-            # Whatever a pass cannot make sense of, what has begun is brought to its end.
+            # A bug must not keep an open Rollback from its end.
             await self.keeper.carry(self.cache.rollbacks_by(key), _PASS_FAILED)
             raise
-        # After all acts: people are told of what is stored, and nothing waits for them.
-        told = await self.teller.settle(key)
+        # After all acts: notifications follow the record, and no act waits for them.
+        notified = await self.teller.settle(key)
         refused = await self.keeper.release_refused(self.cache.requests_by(key))
-        return schedule.soonest(wait, told, refused, await self.keeper.prune(key))
+        return schedule.soonest(wait, notified, refused, await self.keeper.prune(key))
 
     async def _reconciled(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
@@ -118,131 +118,154 @@ class Reconciler:
                 why = status.not_ready(Reason.INVALID_SPEC, policy.message)
                 carried = await self.keeper.carry_open(key, why)
                 answered = await self._refuse(self.cache.requests_of(key), why)
-                told = await self._report_unreadable(policy)
-                return schedule.soonest(told, carried, answered)
+                reported = await self._report_unreadable(policy)
+                return schedule.soonest(reported, carried, answered)
             case RollbackPolicy():
                 return await self._pass(policy)
 
-    # -- observe -----------------------------------------------------------------------------------
-
     async def _pass(self, policy: RollbackPolicy) -> float | None:
-        policy, key = ownership.of_target(policy), policy.key
-        target = key[0], policy.spec.target_ref.name
-        deployment = self.cache.deployments.get(target)
-        if deployment is not None:
-            deployment = await self.lookout.claimed(deployment)
-        found = around(policy, self.cache, self.address, self.clock())
-        found, anew = await self.foresight.look(policy, deployment, found)
-        ready = readiness(policy, deployment, found)
-        is_missing = ready.reason == Reason.TARGET_NOT_FOUND
-        if is_missing:
-            absence = await self.inspector.absence(*target)
-            if absence is None:
-                return RETRY_SECONDS / 4  # the watch has not delivered it yet
-            if absence.kind is not FailureKind.GONE:
-                said = f"the Deployment {target[1]} cannot be read: {absence.message}"
-                ready = status.not_ready(Reason.TARGET_NOT_FOUND, said)
-        if policy.metadata.deletion_timestamp is not None:
-            ready = _POLICY_DELETED
+        policy = ownership.of_target(policy)
+        target = await self._observe_target(policy)
+        if target is None:
+            return RETRY_SECONDS / 4  # the watch has not delivered it yet
+        deployment, ready = target.deployment, target.ready
         if deployment is None or ready.reason in IDLE:
             return await self._rest(policy, deployment, ready)
-        now = self.clock()
-        left_over = self._left_over(policy, deployment, ready)
-        carried = await self.keeper.carry(left_over, ready)
-        rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        earlier = await self.keeper.settle_earlier(key, deployment)
-        settled = await self.keeper.settle(rollbacks, deployment)
-        left = schedule.soonest(carried, earlier, settled)
-        active = next((one for one in rollbacks if is_active(one)), None)
-        is_held = holds.is_held(policy, deployment)
-        asked = self.cache.requests_of(key)
-        is_busy = active is not None or is_held or bool(asked)
-        if not is_busy and not is_due(policy, deployment, now):
-            self._end_watch(key)
-            seen = status.StatusInputs(
-                ready,
-                rollbacks=ownership.own(policy, rollbacks),
-                quarantine_seconds=policy.spec.safety.quarantine_seconds,
-            )
-            thaw = freeze.next_change(policy.spec.safety.freeze, now)
-            free = quarantine.next_end(policy.status.quarantine, now)
-            return schedule.soonest(
-                left, await self.reporter.report(policy, seen), free, thaw, anew
-            )
-        return schedule.soonest(left, await self._judge(policy, deployment, ready, asked))
+        # Earlier Rollbacks are settled by the record, before the release is observed.
+        left = await self.keeper.settle(policy, deployment, ready)
+        if self._is_judged(policy, deployment):
+            return schedule.soonest(left, await self._judge(policy, deployment, ready))
+        self._end_watch(policy.key)
+        return schedule.soonest(left, target.again, await self._report_at_rest(policy, target))
 
-    def _left_over(
-        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
-    ) -> list[Rollback]:
-        """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
-        now = self.clock()
-        return [
-            one
-            for one in self.cache.rollbacks_by(policy.key)
-            if is_active(one)
-            and (
-                one.spec.target_ref.uid != deployment.uid
-                or isinstance(
-                    course(one, scene_of(one, policy, ready, deployment), now), RollbackEnd
-                )
-            )
-        ]
+    def _is_judged(self, policy: RollbackPolicy, deployment: Deployment) -> bool:
+        """Tell whether the release is under watch, or something of it is open."""
+        rollbacks = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
+        return (
+            any(is_active(rollback) for rollback in rollbacks)
+            or holds.is_held(policy, deployment)
+            or bool(self.cache.requests_of(policy.key))
+            or is_due(policy, deployment, self.clock())
+        )
 
     async def _judge(
-        self,
-        policy: RollbackPolicy,
-        deployment: Deployment,
-        ready: Condition,
-        asked: Sequence[RollbackRequest],
+        self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
     ) -> float | None:
-        """Read the target and its metrics, and go on from there."""
+        """Observe, decide, act, report. What needs no metrics is acted on before they are read."""
+        asked = self.cache.requests_of(policy.key)
+        case = await self._observe_release(policy, deployment, asked)
+        if isinstance(case, Failure):
+            return await self._report_unread(policy, case)
+        case = await self._act_on_hold(case)
+        if case.workload.current is None:
+            return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
+        if asked:
+            return await self.desk.answer(case, asked)
+        carried = await self.carrier.before_metrics(case, self.watches.get(policy.key))
+        if carried is not None and carried.is_changed:
+            return SOON
+        watch = await self._observe_metrics(case)
+        result = await self._decide(case, watch)
+        details = await self.details.observe(result)
+        acted = await self._act(result)
+        if carried is not None:
+            acted = replace(acted, again=schedule.soonest(acted.again, carried.seconds))
+        return await self._report(result, ready, details, acted)
+
+    # -- observe -----------------------------------------------------------------------------------
+
+    async def _observe_target(self, policy: RollbackPolicy) -> _TargetState | None:
+        """Observe the target and run the preflight checks; None: the watch is not up to date."""
+        target = policy.metadata.namespace, policy.spec.target_ref.name
+        deployment = self.cache.deployments.get(target)
+        if deployment is not None:
+            deployment = await self.inspector.lookout.claimed(deployment)
+        context = around(policy, self.cache, self.address, self.clock())
+        context, again = await self.foresight.check(policy, deployment, context)
+        ready = readiness(policy, deployment, context)
+        if ready.reason == Reason.TARGET_NOT_FOUND:
+            absence = await self.inspector.absence(*target)
+            if absence is None:
+                return None
+            if absence.kind is not FailureKind.GONE:
+                message = f"the Deployment {target[1]} cannot be read: {absence.message}"
+                ready = status.not_ready(Reason.TARGET_NOT_FOUND, message)
+        if policy.metadata.deletion_timestamp is not None:
+            ready = _POLICY_DELETED
+        return _TargetState(deployment, ready, again)
+
+    async def _observe_release(
+        self, policy: RollbackPolicy, deployment: Deployment, asked: Sequence[RollbackRequest]
+    ) -> Case | Failure:
+        """Read the target, and collect the input of a decision."""
         key, now = policy.key, self.clock()
         rollbacks = self.cache.rollbacks_of(key[0], deployment.uid)
-        is_open = bool(asked) or any(is_active(one) for one in rollbacks)
-        # What is carried on writes to the target: a look of before would show its own write undone.
+        is_open = bool(asked) or any(is_active(rollback) for rollback in rollbacks)
+        # A Rollback that is carried on writes to the target: an older read would hide its write.
         watched = None if is_open else self.watches.get(key)
         workload = await self.inspector.inspect(key, deployment, watched)
         if isinstance(workload, Failure):
-            return await self._unread(policy, workload)
+            return workload
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy)
         records = self.cache.records_of(policy, deployment.uid)
         known = ownership.informed(policy, self.cache.policies_on(key[0], deployment.name))
-        made = replace(case_of(known, workload, records, now), load=load, flags=flags)
-        case = await self._settled(made, now)
-        workload, policy = case.workload, case.policy
-        if workload.current is None:
-            return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
-        if asked:
-            return await self.desk.answer(case, asked)
-        # Before metrics: what has begun, or is asked for by a person, needs none of them.
-        carried = await self.carrier.before_metrics(case, self.watches.get(key))
-        if carried is not None and carried.is_changed:
-            return SOON  # what has been changed is looked at anew
-        source = Source(policy, Prometheus.of(policy, self.address.default))
-        watch = watch_of(self.watches.get(key), case, source.prometheus.identity, now)
-        if any(is_active(one) for one in rollbacks):
-            watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
-        watch = self.watches[key] = await self.readings.observe(key, watch, workload, source)
-        return await self._decide(case, watch, _PolicyState(ready, carried))
+        return replace(case_of(known, workload, records, now), load=load, flags=flags)
 
-    async def _settled(self, case: Case, now: datetime) -> Case:
-        """Hold a staged rollout, or let one go, before anything else: both cannot wait."""
-        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), now)
+    async def _observe_metrics(self, case: Case) -> Watch:
+        """Bring the watch of the release up to date."""
+        policy, now = case.policy, self.clock()
+        source = Source(policy, Prometheus.of(policy, self.address.default))
+        watch = watch_of(self.watches.get(policy.key), case, source.prometheus.identity, now)
+        if any(is_active(rollback) for rollback in case.rollbacks):
+            watch = replace(watch, read_due=math.inf)  # whether it helped is for scrapes to show
+        watch = await self.readings.observe(policy.key, watch, case.workload, source)
+        self.watches[policy.key] = watch
+        return watch
+
+    # -- decide ------------------------------------------------------------------------------------
+
+    async def _decide(self, case: Case, watch: Watch) -> EvaluationResult:
+        """Judge the release, beside the loop where there is much to count."""
+        size = len(watch.evidence.increments)
+        judged = partial(look, case, watch, self.clock())
+        return await apart(case.policy.metadata.namespace, size, judged)
+
+    # -- act ---------------------------------------------------------------------------------------
+
+    async def _act_on_hold(self, case: Case) -> Case:
+        """Pause a staged rollout, or resume a held rollout: neither waits for metrics.
+
+        The pass goes on with the objects that the writes returned.
+        """
+        wanted = holds.wanted_hold(HoldFacts(case, control_hashes(case)), self.clock())
+        held = await self._settle_hold(case, wanted)
+        deployment = held.deployment or case.workload.deployment
+        claimed = await self.inspector.lookout.claimed(deployment)
+        workload = replace(case.workload, deployment=claimed)
+        return replace(case, policy=held.policy, workload=workload)
+
+    async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
         deployment = case.workload.deployment
         settled = await self.holder.settle(case.policy, wanted, deployment, case.ledger)
         if settled.deployment != deployment:
             self.inspector.forget(case.policy.key)
-        claimed = await self.lookout.claimed(settled.deployment or deployment)
-        workload = replace(case.workload, deployment=claimed)
-        return replace(case, policy=settled.policy, workload=workload)
+        return settled
+
+    async def _act(self, result: EvaluationResult) -> _ActResult:
+        """Execute a decision: the hold of the rollout, and the rollback."""
+        settled = await self._settle_hold(result.case, result.hold)
+        again = await self.carrier.act(result.case, result.decision, result.watch)
+        return _ActResult(settled.policy, again, settled.retry)
+
+    # -- at rest -----------------------------------------------------------------------------------
 
     async def _rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
-        """Judge nothing; let go of what is held, and carry on what has begun."""
+        """Judge nothing; resume a held rollout, and carry on open Rollbacks."""
         self._end_watch(policy.key)
-        # Another policy's target may be held by that one.
+        # Another policy may hold the same target.
         ours = None if why.reason == Reason.TARGET_ALREADY_WATCHED else deployment
         end = hold_end.HoldEnd(Reason(why.reason), why.message)
         settled = await self.holder.end(policy, end, ours)
@@ -253,19 +276,19 @@ class Reconciler:
         uid = deployment.uid if deployment is not None else ""
         known = self.cache.rollbacks_of(policy.metadata.namespace, uid)
         seen = status.StatusInputs(why, rollbacks=ownership.own(policy, known))
-        told = await self.reporter.report(settled.policy, seen)
-        return schedule.soonest(settled.retry, carried, told)
+        reported = await self.reporter.report(settled.policy, seen)
+        return schedule.soonest(settled.retry, carried, reported)
 
     async def _answer_at_rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
-        """Answer people while nothing is judged: suspended, a policy does what they ask."""
+        """Answer requests while nothing is judged: a suspended policy still serves them."""
         asked = self.cache.requests_of(policy.key)
         if not asked:
             return None
         if why.reason != Reason.SUSPENDED or deployment is None:
             return await self._refuse(asked, why)
-        workload = await self.inspector.read(policy.metadata.namespace, deployment.name)
+        workload = await self.inspector.read_target(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         records = self.cache.records_of(policy, deployment.uid)
@@ -274,76 +297,67 @@ class Reconciler:
 
     async def _refuse(self, asked: Sequence[RollbackRequest], why: Condition) -> float | None:
         refusal = Refusal(Reason(why.reason), why.message)
-        return max([await self.desk.refuse(one, refusal) for one in asked], default=0.0) or None
+        waits = [await self.desk.refuse(request, refusal) for request in asked]
+        return max(waits, default=0.0) or None
 
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)
         self.readings.forget(key)
         self.inspector.forget(key)
 
-    # -- decide, act, report -----------------------------------------------------------------------
+    # -- report ------------------------------------------------------------------------------------
 
-    async def _decide(self, case: Case, watch: Watch, stands: _PolicyState) -> float | None:
-        now = self.clock()
-        policy, workload = case.policy, case.workload
-        size = len(watch.evidence.increments)
-        namespace = policy.metadata.namespace
-        found = await apart(namespace, size, partial(look, case, watch, now))
-        deployment, ledger = workload.deployment, found.case.ledger
-        settled = await self.holder.settle(policy, found.hold, deployment, ledger)
-        policy = settled.policy
-        if settled.deployment != workload.deployment:
-            self.inspector.forget(policy.key)
-        again = await self.carrier.act(found.case, found.decision, watch)
-        if stands.carried is not None:
-            again = schedule.soonest(again, stands.carried.seconds)
-        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, workload.deployment.uid)
+    async def _report(
+        self, result: EvaluationResult, ready: Condition, details: Details, acted: _ActResult
+    ) -> float:
+        """Write the status, and give the seconds until the requeue."""
+        policy, workload, watch = acted.policy, result.case.workload, result.watch
+        uid = workload.deployment.uid
+        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, uid)
         seen = status.StatusInputs(
-            stands.ready,
+            ready,
             workload=workload,
-            ledger=await self.rememberer.remember(
-                policy, found.case.ledger, workload.deployment.template.release
-            ),
-            decision=found.decision,
+            ledger=details.ledger,
+            decision=result.decision,
             missing=watch.missing,
             folded=watch.folded,
             direct=watch.pages_state,
             rollbacks=ownership.own(policy, rollbacks),
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
-            investigation=await self._investigate(found.case, found.decision, watch),
-            evaluation=await self.evaluator.evaluation(policy, found, now),
+            investigation=details.investigation,
+            evaluation=details.evaluation,
             trends=watch.trends,
         )
         retry = await self.reporter.report(policy, seen)
         stamp = self.clock().timestamp()
         every = policy.spec.pod_metrics.every_milliseconds / 1000
-        scrape = schedule.next_look(watch, workload, found.verdict, stamp)
-        is_calm = again is None
-        read = schedule.next_read(watch, found.verdict, every, stamp) if is_calm else math.inf
-        self.watches[policy.key] = replace(found.watch, scrape_due=scrape, read_due=read)
-        times = found.decision.deadline, holds.limit(policy)
-        limit = schedule.next_limit(watch, found.question, times, stamp)
-        return max(
-            0.05,
-            schedule.soonest(min(scrape, read, limit) - stamp, again, retry, settled.retry) or 0.0,
+        scrape = schedule.next_look(watch, workload, result.verdict, stamp)
+        is_calm = acted.again is None
+        read = schedule.next_read(watch, result.verdict, every, stamp) if is_calm else math.inf
+        self.watches[policy.key] = replace(watch, scrape_due=scrape, read_due=read)
+        times = result.decision.deadline, holds.limit(policy)
+        limit = schedule.next_limit(watch, result.question, times, stamp)
+        due = min(scrape, read, limit) - stamp
+        return max(0.05, schedule.soonest(due, acted.again, retry, acted.retry) or 0.0)
+
+    async def _report_at_rest(self, policy: RollbackPolicy, target: _TargetState) -> float | None:
+        """Write the status of a policy whose release is no longer under watch."""
+        uid = target.deployment.uid if target.deployment is not None else ""
+        rollbacks = self.cache.rollbacks_of(policy.metadata.namespace, uid)
+        now, safety = self.clock(), policy.spec.safety
+        seen = status.StatusInputs(
+            target.ready,
+            rollbacks=ownership.own(policy, rollbacks),
+            quarantine_seconds=safety.quarantine_seconds,
+        )
+        return schedule.soonest(
+            await self.reporter.report(policy, seen),
+            quarantine.next_end(policy.status.quarantine, now),
+            freeze.next_change(safety.freeze, now),
         )
 
-    async def _investigate(
-        self, case: Case, decision: Decision, watch: Watch
-    ) -> Investigation | None:
-        """Collect what is known when a release is first found to need looking at, or gets worse."""
-        if decision.response is not Response.INVESTIGATE:
-            return None
-        known, workload = case.policy.status.investigation, case.workload
-        is_known = known is not None and known.release == workload.deployment.template.release
-        if is_known and known is not None and known.severity <= decision.severity:
-            return None
-        source = Source(case.policy, Prometheus.of(case.policy, self.address.default))
-        latency = await self.observer.latency_by_route(watch, workload, source)
-        return diagnose(decision, workload, watch, latency, self.clock())
-
-    async def _unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
+    async def _report_unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
         if failure.kind is FailureKind.GONE:
             name = policy.spec.target_ref.name
             missing = status.not_ready(
@@ -360,9 +374,9 @@ class Reconciler:
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         end = hold_end.HoldEnd(Reason.INVALID_SPEC, policy.message)
         settled = await self.holder.end(policy.shell, end, None)
-        said = status.not_ready(Reason.INVALID_SPEC, policy.message)
-        told = await self.reporter.report_unreadable(settled.policy, said)
-        return schedule.soonest(settled.retry, told)
+        why = status.not_ready(Reason.INVALID_SPEC, policy.message)
+        reported = await self.reporter.report_unreadable(settled.policy, why)
+        return schedule.soonest(settled.retry, reported)
 
 
 _PASS_FAILED = status.ready(

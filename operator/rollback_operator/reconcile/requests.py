@@ -1,4 +1,4 @@
-"""Answers what people ask for: a stored plan, or a stored refusal. Carrying out is execution's."""
+"""Answers requests with a stored plan or a stored refusal; `execution` carries the plan out."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -18,23 +18,18 @@ GRACE = timedelta(seconds=10)
 """A policy that is applied together with a Rollback may be seen after it."""
 
 
-def silent(_: RollbackRequest, status: RollbackStatus) -> RollbackStatus:
-    """Announce nothing."""
-    return status
-
-
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Takes requests, one after the other."""
+    """Answers requests, the oldest first."""
 
     store: Store
     remember: Callable[[Resource], None]
     clock: Callable[[], datetime]
-    announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus] = silent
-    """Adds to a refusal what it has to tell people, so that both are one write."""
+    announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus]
+    """Adds the notifications to a refusal, so that both are one write."""
 
     async def answer(self, case: Case, asked: Iterable[RollbackRequest]) -> float:
-        """Plan the first, so that the others find it active; gives when to look again."""
+        """Plan the first, so that the others find it active; gives the seconds to the requeue."""
         waits = [0.05]
         for request in asked:
             now = self.clock()
@@ -46,24 +41,25 @@ class Desk:
         return max(waits)
 
     async def _plan(self, case: Case, request: RollbackRequest, made: RollbackSpec) -> float:
-        """Store a plan, unless a fresh look shows a rollback that the watches have not told yet."""
+        """Store a plan, unless a fresh list shows a rollback that no watch has delivered yet."""
         fresh = await self.store.list_rollbacks(request.metadata.namespace)
         if isinstance(fresh, Failure):
             return fresh.wait
-        known = {one.metadata.uid for one in case.rollbacks}
+        known = {rollback.metadata.uid for rollback in case.rollbacks}
         unseen = [
-            one
-            for one in fresh
-            if one.metadata.uid not in known and one.spec.target_ref.uid == made.target_ref.uid
+            rollback
+            for rollback in fresh
+            if rollback.metadata.uid not in known
+            and rollback.spec.target_ref.uid == made.target_ref.uid
         ]
-        for one in unseen:
-            self.remember(one)
+        for rollback in unseen:
+            self.remember(rollback)
         if unseen:
             return 0.05
         return await self._store(request, requests.planned(request.status, made))
 
     async def refuse(self, request: RollbackRequest, refusal: Refusal) -> float:
-        """Store why nothing is done."""
+        """Store the reason for a refusal."""
         status = requests.refused(request.status, refusal, self.clock())
         wait = await self._store(request, self.announced(request, status))
         if not wait:
@@ -71,7 +67,7 @@ class Desk:
         return wait
 
     async def without_policy(self, asked: Iterable[RollbackRequest]) -> float | None:
-        """Refuse what names a policy that is not there, once it cannot be merely unseen."""
+        """Refuse requests that name a missing policy, once a watch must have delivered it."""
         waits = []
         for request in asked:
             made, now = request.metadata.creation_timestamp, self.clock()
@@ -79,9 +75,9 @@ class Desk:
                 waits.append((made + GRACE - now).total_seconds())
                 continue
             name = request.spec.policy_ref.name
-            said = f"spec.policyRef.name: there is no RollbackPolicy {name} in this namespace"
-            waits.append(await self.refuse(request, Refusal(Reason.POLICY_NOT_FOUND, said)))
-        return min((one for one in waits if one), default=None)
+            message = f"spec.policyRef.name: there is no RollbackPolicy {name} in this namespace"
+            waits.append(await self.refuse(request, Refusal(Reason.POLICY_NOT_FOUND, message)))
+        return min((wait for wait in waits if wait), default=None)
 
     async def _store(self, request: RollbackRequest, status: RollbackStatus) -> float:
         written = await self.store.answer_request(request, status)

@@ -1,6 +1,6 @@
 """Report: one guarded write of a policy's status, or none when nothing has changed.
 
-What people are told by channels is put on record in the same write; Events follow it.
+Notifications are put on record in the same write; Events follow it.
 """
 
 import logging
@@ -19,16 +19,16 @@ from rollback_operator.report import events, outbox, status
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05
-"""What a policy that is gone leaves behind is looked at as soon."""
+"""Seconds until the Rollbacks of a policy that is gone are settled."""
 
 
 REPEAT_AFTER = timedelta(minutes=10)
-"""What comes and goes is told again after so long: Events are read by people."""
+"""An Event that comes and goes is posted again after this time: people read Events."""
 
 
 @dataclass
-class Told:
-    """Which of the things that last were told of late, by policy and release. Bounded by time."""
+class RecentEvents:
+    """The Events of lasting causes posted recently, by policy and release. Bounded by time."""
 
     times: dict[tuple[str, str, EventReason, str], datetime] = field(default_factory=dict)
     """The oldest first."""
@@ -36,19 +36,19 @@ class Told:
     def news(
         self, uid: str, status: RollbackPolicyStatus, events: Sequence[Notice], now: datetime
     ) -> list[Notice]:
-        """Leave out what was told of this release for this cause a moment ago."""
+        """Leave out Events that were posted recently for the same release and cause."""
         while self.times and now - next(iter(self.times.values())) >= REPEAT_AFTER:
             del self.times[next(iter(self.times))]
         digest = status.revision.digest if status.revision is not None else ""
-        found = []
-        for one in events:
-            key = (uid, digest, one.reason, one.cause)
-            if one.cause and key in self.times:
+        news = []
+        for event in events:
+            key = (uid, digest, event.reason, event.cause)
+            if event.cause and key in self.times:
                 continue
-            if one.cause:
+            if event.cause:
                 self.times[key] = now
-            found.append(one)
-        return found
+            news.append(event)
+        return news
 
 
 @dataclass
@@ -58,10 +58,10 @@ class Reporter:
     cache: Cache
     store: Store
     clock: Callable[[], datetime]
-    told: Told = field(default_factory=Told)
+    recent: RecentEvents = field(default_factory=RecentEvents)
 
     async def report(self, policy: RollbackPolicy, seen: status.StatusInputs) -> float | None:
-        """Tell what was seen; gives the seconds until a write that failed is tried again."""
+        """Write what was observed; gives the seconds until a failed write is repeated."""
         policy = ownership.of_target(policy)
         old, now = policy.status, self.clock()
         own = self.cache.rollbacks_by(policy.key)
@@ -75,13 +75,15 @@ class Reporter:
             known = ownership.informed(policy, others)
             seen = replace(seen, ledger=ledger.at_rest(known, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
-        found = events.policy_notices(old, new, seen.decision)
-        told = [*found, *events.suspicion(new, seen.decision)]
-        found = events.on_deployment(found, seen.workload)
-        return await self._write(policy, outbox.announced_of_policy(policy, new, told, now), found)
+        notices = events.policy_notices(old, new, seen.decision)
+        announced = [*notices, *events.suspicion(new, seen.decision)]
+        notices = events.on_deployment(notices, seen.workload)
+        return await self._write(
+            policy, outbox.announced_of_policy(policy, new, announced, now), notices
+        )
 
     async def report_unreadable(self, policy: RollbackPolicy, why: Condition) -> float | None:
-        """Tell what is wrong with a policy that cannot be read: of its spec nothing is known."""
+        """Report why a policy cannot be parsed: nothing of its spec is known."""
         own = self.cache.rollbacks_by(policy.key)
         seen, generation = status.StatusInputs(why, own=own), policy.metadata.generation
         new = status.next_status(policy.status, seen, generation, self.clock())
@@ -95,14 +97,14 @@ class Reporter:
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure):
             return self._unwritten(policy, written)
-        self.cache.renew(written)
-        # After the write: what is not on record is news again in the next pass.
-        for one in self.told.news(policy.metadata.uid, new, events, self.clock()):
-            await self.store.post(written, one)
+        self.cache.take_in(written)
+        # After the write: without the record, the next pass posts the Event again.
+        for event in self.recent.news(policy.metadata.uid, new, events, self.clock()):
+            await self.store.post(written, event)
         return None
 
     def _unwritten(self, policy: RollbackPolicy, failure: Failure) -> float:
-        """Drop a policy that is gone: no watch tells what was deleted while it was interrupted."""
+        """Drop a policy that is gone: an interrupted watch does not deliver the deletion."""
         if failure.kind is not FailureKind.GONE:
             _log.warning("%s: status not written: %s", policy.metadata.name, failure.message)
             return failure.wait

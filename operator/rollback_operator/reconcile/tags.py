@@ -1,7 +1,7 @@
-"""Fields of log lines: of which policy, Deployment and Rollback a line tells.
+"""Fields of log lines: the policy, Deployment and Rollback that a line is about.
 
-Whoever works on one says so once; each line that is written meanwhile, in whatever module, carries
-it. Without it a line could be told from another policy's of the same name only by its words.
+The code that works on an object names it once; each line that is logged meanwhile, in any module,
+carries the field. Without it the lines of two policies of the same name would look alike.
 """
 
 import logging
@@ -18,7 +18,7 @@ def tagged(**tags: str) -> Iterator[None]:
     """Have the lines of this task carry these fields beside those that they carry already.
 
     Args:
-        tags: by the names in NAMES; one that is empty is left out.
+        tags: by the names in NAMES; an empty field is left out.
 
     Raises:
         ValueError: there is no such field.
@@ -50,5 +50,5 @@ class Tagging(logging.Filter):
 def put_on(logger: logging.Logger) -> None:
     """Have all handlers of a logger tag what they write."""
     for handler in logger.handlers:
-        if not any(isinstance(one, Tagging) for one in handler.filters):
+        if not any(isinstance(filter_, Tagging) for filter_ in handler.filters):
             handler.addFilter(Tagging())

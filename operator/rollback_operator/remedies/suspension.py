@@ -114,9 +114,14 @@ def is_guarded(rollback: Rollback) -> bool:
     return OWNER_FINALIZER in rollback.metadata.finalizers
 
 
+def is_being_deleted(rollback: Rollback) -> bool:
+    """Tell whether a person deletes the record."""
+    return rollback.metadata.deletion_timestamp is not None
+
+
 def is_left(rollback: Rollback) -> bool:
     """Tell whether a rollback that is over has somebody suspended, or is to be let go."""
-    is_kept = rollback.metadata.deletion_timestamp is None and is_open(rollback)
+    is_kept = not is_being_deleted(rollback) and is_open(rollback)
     return rollback.status.outcome is not None and (is_kept or is_guarded(rollback))
 
 

@@ -34,23 +34,19 @@ from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import Switch
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.carrying import Carrier
+from rollback_operator.reconcile.details import DetailReader, Rememberer
 from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.migrations import Rememberer
 from rollback_operator.reconcile.notifier import Runtime, Teller
-from rollback_operator.reconcile.observe.inspection import Inspector
-from rollback_operator.reconcile.observe.lookout import Lookout
+from rollback_operator.reconcile.observe.inspection import Inspector, Lookout
 from rollback_operator.reconcile.observe.observation import Observer
-from rollback_operator.reconcile.observe.permits import Decisions, Permits
 from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.routing import Router
-from rollback_operator.reconcile.observe.standing import MetricsAccess
 from rollback_operator.reconcile.observe.trying import Trier
-from rollback_operator.reconcile.preflight import Foresight
+from rollback_operator.reconcile.preflight import Decisions, Foresight, MetricsAccess, Permits
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import Desk
 from rollback_operator.reconcile.status_writer import Reporter
@@ -190,9 +186,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     readings = Readings(observer, queue.add)
     recorder = Recorder(store, cache.remember, teller.announced, telemetry.measure_end)
     telemetry.registry.register(Census(cache, elector.is_leading))
-    suspender = Suspender(owners, store, now, recorder.write, cache.take_in)
+    suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = Switch(ApiFlags(api), now)
-    scaler = Scaler(ApiAutoscalers(api), store, now, recorder.write, cache.take_in)
+    scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
     actor = Actor(workloads, suspender, switch, scaler, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
@@ -201,8 +197,6 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
-        store=store,
-        observer=observer,
         readings=readings,
         foresight=Foresight(
             suspender,
@@ -215,10 +209,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),
         keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now, refresh),
-        holder=Holder(workloads, store, cache.renew, now),
-        lookout=lookout,
+        holder=Holder(workloads, store, cache.take_in, now),
         desk=Desk(store, cache.remember, now, teller.refused),
-        rememberer=Rememberer(outside.schemas, now),
+        details=DetailReader(
+            Rememberer(outside.schemas, now), observer, settings.prometheus_url, now
+        ),
         teller=teller,
         reporter=Reporter(cache, store, now),
         address=MetricsAccess(

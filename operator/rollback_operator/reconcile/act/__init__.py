@@ -1,1 +1,1 @@
-"""Carries a stored Rollback on, step by step: each looked at before it is done."""
+"""The acts of a pass. Each step compares its aim with the live object before it acts."""

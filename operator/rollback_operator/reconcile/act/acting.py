@@ -1,7 +1,7 @@
-"""Does what a step of a rollback says, through whoever does that; what follows is for others.
+"""Dispatches a step of a rollback to its executor; `execution` decides what follows.
 
-That the step has begun is stored before, and each act is guarded or looks before it does: one that
-is replayed after a crash does no harm.
+The start of the step is stored before. Each act is guarded, or compares before it acts, so that a
+replay after a crash does no harm.
 """
 
 import logging
@@ -14,8 +14,7 @@ from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import Switch
-from rollback_operator.reconcile.act.scaling import Scaler
-from rollback_operator.reconcile.act.suspending import Suspender
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.remedies import autoscaling, progress
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
@@ -29,7 +28,7 @@ class Acted:
     """How far an act has come."""
 
     rollback: Rollback
-    """With what is to be stored with the step's end."""
+    """With the changes to store with the step's end."""
     deployment: Deployment
     """The newest version that is known."""
     next: Done | Wait | RollbackEnd | Failure
@@ -37,7 +36,7 @@ class Acted:
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, who would change it back, or who sets its replicas."""
+    """Changes the Deployment, a flag, the owner of the Deployment, or its autoscaler."""
 
     workloads: Workloads
     suspender: Suspender
@@ -52,13 +51,13 @@ class Actor:
         deployment: Deployment,
         autoscaler: Autoscaler | None,
     ) -> Acted:
-        """Do what a step says.
+        """Execute a step.
 
         Args:
-            rollback: its step has begun, and a look has shown that there is something to be done.
+            rollback: its step has begun, and the comparison has shown that an act is due.
             step: that has begun.
             deployment: the target.
-            autoscaler: who sets its replicas; None: nobody does.
+            autoscaler: that sets its replicas; None: there is none.
         """
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
@@ -76,7 +75,7 @@ class Actor:
     async def _raise(
         self, rollback: Rollback, deployment: Deployment, autoscaler: Autoscaler
     ) -> Acted:
-        """Raise the bounds of who sets the replicas; it follows in its own time."""
+        """Raise the bounds of the autoscaler, which sets the replicas in its own time."""
         if deployment.is_held:
             # Nothing else lifts our own pause: the Deployment itself is not written to.
             lifted = await self.workloads.resume(rollback.metadata.namespace, deployment.name)
@@ -86,7 +85,7 @@ class Actor:
         return Acted(rollback, deployment, Wait() if failure is None else failure)
 
     async def _change(self, rollback: Rollback, step: StepName) -> Deployment | Failure:
-        """Change the Deployment itself, in one guarded write."""
+        """Change the Deployment, in one guarded write."""
         _log.info("%s: %s %s", rollback.metadata.name, step, rollback.spec.target_ref.name)
         stored = rollback.status.strategy
         match step:

@@ -1,7 +1,7 @@
-"""Collects what the checklist looks at: all at once, within one time limit, before an act.
+"""Collects the facts of the checklist: side by side, within a time limit, before an act.
 
-What has not been read by then is not waited for: the item says so, and why. An undo that is urgent
-must not wait for a side question.
+An item whose fact is not read by then says so, and why: an urgent undo does not wait for a side
+question.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class OwnResources:
-    """What is known of our own resources."""
+    """Access to our own resources."""
 
     policy_of: Callable[[Rollback], RollbackPolicy | None]
     rollbacks_of: Callable[[str, str], Sequence[Rollback]]
@@ -56,7 +56,7 @@ class _Kept:
 
 @dataclass
 class Checker:
-    """Goes through the checklist, and through it again while a person is asked."""
+    """Evaluates the checklist, and again while a person is asked."""
 
     surroundings: Surroundings
     schemas: Schemas
@@ -73,12 +73,12 @@ class Checker:
         facts = await self._facts(rollback, workload, watch)
         made = checklist.make(facts)
         self.kept = {rollback.metadata.uid: _Kept(made, self.clock(), rollback.spec.approval)} | {
-            uid: one for uid, one in self.kept.items() if uid != rollback.metadata.uid
+            uid: kept for uid, kept in self.kept.items() if uid != rollback.metadata.uid
         }
         return made
 
-    async def look(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
-        """See what is known now of a rollback that a person is asked about."""
+    async def recheck(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
+        """Give the current facts about a rollback that waits for an approval."""
         known, now = self.kept.get(rollback.metadata.uid), self.clock()
         if (
             known is None
@@ -107,19 +107,19 @@ class Checker:
         return str(cold) if cold is not None else ""
 
     def forget(self, rollback: Rollback) -> None:
-        """Drop what is kept of a Rollback that is over."""
+        """Drop the checklist of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
     async def _unprotected(self, rollback: Rollback) -> str:
-        """Say why decisions do not count; before there is one, as it was with the checklist."""
+        """Give the reason why decisions do not count; before a decision, as of the checklist."""
         kept, is_decided = self.kept[rollback.metadata.uid], rollback.spec.approval is not None
         if kept.unprotected is not None and not is_decided:
             return kept.unprotected
-        (found,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
-        if isinstance(found, Missing):
-            return found.message if is_decided else ""  # said once it is known
-        self.kept[rollback.metadata.uid] = replace(kept, unprotected=found)
-        return found
+        (answer,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
+        if isinstance(answer, Missing):
+            return answer.message if is_decided else ""  # reported once it is known
+        self.kept[rollback.metadata.uid] = replace(kept, unprotected=answer)
+        return answer
 
     async def _facts(
         self, rollback: Rollback, workload: Workload, watch: Watch | None
@@ -127,9 +127,9 @@ class Checker:
         policy = self.records.policy_of(rollback)
         namespace, uid = rollback.metadata.namespace, rollback.spec.target_ref.uid
         others = [
-            one
-            for one in self.records.rollbacks_of(namespace, uid)
-            if is_active(one) and one.metadata.uid != rollback.metadata.uid
+            other
+            for other in self.records.rollbacks_of(namespace, uid)
+            if is_active(other) and other.metadata.uid != rollback.metadata.uid
         ]
         facts = ChecklistFacts(rollback, workload, self.clock(), policy, others, watch)
         wanted = facts.target.references if facts.target else ()
@@ -140,7 +140,7 @@ class Checker:
             self._applied(policy),
             self._owner(rollback),
             _within([self.tools.read_claims(workload.deployment)], self.seconds),
-            _within([around.is_there(namespace, one) for one in wanted], self.seconds),
+            _within([around.is_there(namespace, reference) for reference in wanted], self.seconds),
         )
         if isinstance(claims, Claims):
             deployment = claimed(workload.deployment, claims)
@@ -159,16 +159,16 @@ class Checker:
         steered = gitops.steered(rollback)
         if steered is None:
             return None
-        (found,) = await _within([self._looked(steered)], self.seconds)
-        return found
+        (state,) = await _within([self._owner_state(steered)], self.seconds)
+        return state
 
-    async def _looked(self, steered: Steered) -> OwnerState | Failure:
-        """Look at who is to be suspended; what asking again will not change stands against it."""
-        found = await self.owners.read_owner(steered)
+    async def _owner_state(self, steered: Steered) -> OwnerState | Failure:
+        """Read the owner to be suspended; a final failure is an obstacle."""
+        state = await self.owners.read_owner(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
-        if isinstance(found, Failure) and found.kind in final:
-            return OwnerState(steered.object.namespace, obstacle=found.message)
-        return found
+        if isinstance(state, Failure) and state.kind in final:
+            return OwnerState(steered.object.namespace, obstacle=state.message)
+        return state
 
     async def _applied(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
         if policy is None or policy.spec.database is None:
@@ -177,15 +177,15 @@ class Checker:
             async with asyncio.timeout(self.seconds):
                 return await self.schemas.read(policy.metadata.namespace, policy.spec.database)
         except TimeoutError:
-            said = f"the database did not answer within {self.seconds:g} s"
-            return Missing(Reason.SCHEMA_UNKNOWN, said)
+            message = f"the database did not answer within {self.seconds:g} s"
+            return Missing(Reason.SCHEMA_UNKNOWN, message)
 
 
 async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> list[T | Missing]:
-    """Read all side by side; what is not there in time is missing."""
+    """Read all side by side; a late answer is missing."""
     if not reads:
         return []
-    tasks = [asyncio.ensure_future(one) for one in reads]
+    tasks = [asyncio.ensure_future(read) for read in reads]
     await asyncio.wait(tasks, timeout=seconds)
     late = Missing(Reason.READ_FAILED, f"it was not read within {seconds:g} s")
     unread = [task for task in tasks if not task.done()]
@@ -195,7 +195,7 @@ async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> li
     return [late if task in unread else _value(task.result()) for task in tasks]
 
 
-def _value(found: T | Failure) -> T | Missing:
-    if isinstance(found, Failure):
-        return Missing(Reason.READ_FAILED, found.message)
-    return found
+def _value(answer: T | Failure) -> T | Missing:
+    if isinstance(answer, Failure):
+        return Missing(Reason.READ_FAILED, answer.message)
+    return answer

@@ -34,7 +34,11 @@ from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker
 from rollback_operator.reconcile.act.recording import Recorder
-from rollback_operator.reconcile.act.verifying import Meter, Sight, VerificationSubject, Verifier
+from rollback_operator.reconcile.act.verifying import (
+    VerificationInputs,
+    VerificationSubject,
+    Verifier,
+)
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
@@ -58,17 +62,9 @@ class Again:
 @dataclass(frozen=True, slots=True)
 class _ExecutionState:
     workload: Workload
-    sight: Sight
+    inputs: VerificationInputs
     deployment: Deployment
     """The newest version: that of the workload, or what our own write returned."""
-
-    @property
-    def watch(self) -> Watch | None:
-        return self.sight.watch
-
-    @property
-    def meter(self) -> Meter | None:
-        return self.sight.meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ class _Stepped:
 
 @dataclass
 class Executor:
-    """Carries rollbacks out through the ports."""
+    """Executes rollbacks through the ports."""
 
     workloads: Workloads
     store: Store
@@ -95,37 +91,31 @@ class Executor:
     own writes and of the rollout would else use all attempts up within a second."""
 
     async def set_severity(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
-        """Store a severity; one that is not stored now is seen again at the next look."""
+        """Store a severity; a write that fails is repeated by the next pass."""
         return await self._store(rollback, {"severity": severity})
 
     async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
-        """Store that what was only proposed is now done without asking; if not now, then soon."""
+        """Store that a proposed rollback proceeds without approval; a failed write is repeated."""
         return await self._store(rollback, {"severity": severity, "escalated_time": self.clock()})
 
     async def _store(self, rollback: Rollback, changes: dict[str, object]) -> Rollback:
         written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
         return rollback if isinstance(written, Failure) else written
 
-    async def end(
-        self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
-    ) -> Rollback | Again:
-        """End a rollback here; a strategy of ours is put back on the Deployment, if it is given."""
-        return await self._conclude(rollback, end, deployment)
-
     async def carry_on(
-        self, rollback: Rollback, workload: Workload, sight: Sight
+        self, rollback: Rollback, workload: Workload, inputs: VerificationInputs
     ) -> Rollback | Again:
         """Carry a rollback on as far as it goes now.
 
         Args:
             rollback: the stored intent, not ended.
             workload: the target as it was read in this pass.
-            sight: what it is verified by.
+            inputs: what it is verified by.
         """
         if workload.deployment.uid != rollback.spec.target_ref.uid:
             gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED_MESSAGE)
             return await self.end(rollback, gone)
-        seen = _ExecutionState(workload, sight, workload.deployment)
+        seen = _ExecutionState(workload, inputs, workload.deployment)
         rebased = await self._by_this_clock(rollback)
         if isinstance(rebased, Failure):
             return _again(rollback, rebased)
@@ -145,12 +135,12 @@ class Executor:
             if not isinstance(result, _Stepped):
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
-        return await self._conclude(
+        return await self.end(
             rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
 
     async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
-        """Store what has begun at a time that is yet to come as begun now."""
+        """Store times that are ahead of the clock as now."""
         seconds = self.checker.terms(rollback).timeout_seconds
         status = rollback_status.by_this_clock(rollback.status, seconds, self.clock())
         if status == rollback.status:
@@ -159,10 +149,10 @@ class Executor:
         return await self.recorder.write(rollback, status)
 
     async def _checked(
-        self, rollback: Rollback, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Go through the checklist; it is stored with the first step, or with the end."""
-        checklist = await self.checker.check(rollback, seen.workload, seen.watch)
+        self, rollback: Rollback, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
+        """Evaluate the checklist; it is stored with the first step, or with the end."""
+        checklist = await self.checker.check(rollback, seen.workload, seen.inputs.watch)
         checked = rollback.model_copy(update={"status": with_checklist(rollback.status, checklist)})
         if rollback.spec.mode is Mode.OBSERVE:
             return await self.end(checked, checklist.observed)
@@ -171,29 +161,29 @@ class Executor:
         if not approval.is_asked(rollback, checklist):
             return _Stepped(checked, seen.deployment)
         status = approval.asked(rollback, checklist, self.clock())
-        written = await self._told(rollback, status)
+        written = await self._recorded(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return _Stepped(written, seen.deployment)
 
     async def _await(
-        self, rollback: Rollback, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Look whether a person has decided, and whether one still needs to."""
-        looked = await self.checker.look(rollback, seen.workload, seen.watch)
-        found, status = approval.take(rollback, looked)
-        if isinstance(found, RollbackEnd):
+        self, rollback: Rollback, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
+        """Check whether a person has decided, and whether a decision is still needed."""
+        looked = await self.checker.recheck(rollback, seen.workload, seen.inputs.watch)
+        decided, status = approval.take(rollback, looked)
+        if isinstance(decided, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
-            return await self._conclude(changed, found)
-        written = await self._told(rollback, status)
+            return await self.end(changed, decided)
+        written = await self._recorded(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
-        if isinstance(found, Done):
+        if isinstance(decided, Done):
             return _Stepped(written, seen.deployment)
         return Again(written, approval.next_look(written, looked.now))
 
-    async def _told(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
-        """Store what is known of an approval, if it is new, and tell it before."""
+    async def _recorded(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+        """Store the state of an approval if it is new; the Event about it is posted before."""
         if status == rollback.status:
             return rollback
         notice = approval.notice(rollback, status)
@@ -202,92 +192,86 @@ class Executor:
         return await self.recorder.write(rollback, status)
 
     async def _step(
-        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Take one step: store its start, look, act if need be, store its end."""
+        self, rollback: Rollback, step: StepName, seen: _ExecutionState
+    ) -> _Stepped | Rollback | Again:
+        """Take a step: store its start, compare, act if that is due, store its end."""
         deployment = seen.deployment
         if self._is_too_late(rollback, step, seen):
             late = progress.stale(rollback, self.clock())
-            return await self._conclude(rollback, late, deployment)
+            return await self.end(rollback, late, deployment)
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
             return _again(rollback, begun)
-        found = await self.actor.switch.reverted(begun) or self._look(begun, step, seen)
-        return await self._followed(begun, step, found, seen)
+        following = await self.actor.switch.reverted(begun) or self._compare(begun, step, seen)
+        return await self._followed(begun, step, following, seen)
 
     async def _followed(
-        self, rollback: Rollback, step: StepName, found: progress.Next, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Do what follows from a look."""
-        match found:
-            case Act() if self.stopped() and step is not StepName.RESTORE_STRATEGY:
-                return Again(rollback, STEP_POLL_SECONDS)
+        self,
+        rollback: Rollback,
+        step: StepName,
+        following: progress.Next | Failure,
+        seen: _ExecutionState,
+    ) -> _Stepped | Rollback | Again:
+        """Do what follows from a comparison, or from an act."""
+        if isinstance(following, Act) and self.stopped() and step is not StepName.RESTORE_STRATEGY:
+            following = Wait()
+        match following:
             case Act():
-                return await self._act(rollback, step, seen)
+                workload = seen.workload
+                acted = await self.actor.act(rollback, step, seen.deployment, workload.autoscaler)
+                seen = replace(seen, deployment=acted.deployment)
+                return await self._followed(acted.rollback, step, acted.next, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(rollback, seen)
             case Wait():
                 return Again(rollback, STEP_POLL_SECONDS)
             case RollbackEnd():
-                return await self._conclude(rollback, found, seen.deployment)
+                return await self.end(rollback, following, seen.deployment)
             case Done(message):
                 return await self._finish(rollback, step, message, seen.deployment)
+            case Failure():
+                return await self._refused(rollback, step, following)
 
-    def _is_too_late(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> bool:
-        """Tell whether an act is due that was decided too long ago; putting back is never late."""
+    def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
+        """Tell whether an act is due that was decided too long ago; restoring is never late."""
         if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
             return False
-        return isinstance(self._look(rollback, step, seen), Act)
-
-    async def _act(
-        self, rollback: Rollback, step: StepName, seen: "_ExecutionState"
-    ) -> "_Stepped | Rollback | Again":
-        """Do what a step says, and store what came of it."""
-        acted = await self.actor.act(rollback, step, seen.deployment, seen.workload.autoscaler)
-        match acted.next:
-            case Done(message):
-                return await self._finish(acted.rollback, step, message, acted.deployment)
-            case Wait():
-                return Again(acted.rollback, STEP_POLL_SECONDS)
-            case RollbackEnd() as end:
-                return await self._conclude(acted.rollback, end, acted.deployment)
-            case Failure() as failure:
-                return await self._refused(acted.rollback, step, failure)
+        return isinstance(self._compare(rollback, step, seen), Act)
 
     async def _finish(
         self, rollback: Rollback, step: StepName, message: str, deployment: Deployment
-    ) -> "_Stepped | Again":
+    ) -> _Stepped | Again:
         status = rollback_status.finished(rollback.status, step, message, self.clock())
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _again(rollback, written)
         return _Stepped(written, deployment)
 
-    def _look(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> progress.Next:
+    def _compare(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
-            found = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+            following = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            found = late or progress.look(rollback, step, seen.deployment, now)
+            following = late or progress.look(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
-        return Wait() if isinstance(found, Act) and rests else found
+        return Wait() if isinstance(following, Act) and rests else following
 
-    async def _verify(self, rollback: Rollback, seen: "_ExecutionState") -> Rollback | Again:
-        """Look at all that shows whether it helped; who waits for the end sees what has failed."""
-        watch, now = seen.watch, self.clock()
+    async def _verify(self, rollback: Rollback, seen: _ExecutionState) -> Rollback | Again:
+        """Evaluate all checks of recovery; failed checks are stored while the rollback waits."""
+        watch, blind, now = seen.inputs.watch, seen.inputs.blind, self.clock()
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = error_recovery.without_evidence(rollback, seen.sight.blind, now)
-            if seen.sight.blind:
-                missing = Missing(Reason.NOT_YET_READ, seen.sight.blind)
+            counted = error_recovery.without_evidence(rollback, blind, now)
+            if blind:
+                missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
             counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
-        asked = await self.verifier.look(
-            VerificationSubject(rollback, seen.workload, seen.meter, skew)
+        asked = await self.verifier.check(
+            VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
         )
         checks = verification.in_order(
             (
@@ -296,15 +280,15 @@ class Executor:
                 *asked,
             )
         )
-        found = verification.conclude(checks, verification.situation(rollback, missing, now))
-        if isinstance(found, RollbackEnd):
-            return await self._conclude(rollback, found, seen.deployment)
+        end = verification.conclude(checks, verification.situation(rollback, missing, now))
+        if isinstance(end, RollbackEnd):
+            return await self.end(rollback, end, seen.deployment)
         status = rollback_status.with_checks(rollback.status, verification.stored(checks))
         known, failing = (
-            verification.failures_of(one.verification) for one in (rollback.status, status)
+            verification.failures_of(each.verification) for each in (rollback.status, status)
         )
-        is_told = bool(rollback.status.verification) or not seen.sight.blind
-        if known == failing and is_told:
+        is_reported = bool(rollback.status.verification) or not blind
+        if known == failing and is_reported:
             return Again(rollback, STEP_POLL_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
@@ -314,11 +298,11 @@ class Executor:
     async def _begin(
         self, rollback: Rollback, step: StepName, deployment: Deployment
     ) -> Rollback | Failure:
-        """Store that a step begins; for the express undo, first of all, what it will change."""
+        """Store the start of a step; for an express undo with the strategy that it changes."""
         if progress.step_status(rollback, step) is not None:
             return rollback
         if not progress.has_acted(rollback):
-            # Before the first step is stored: who finds none stored cannot know it was told.
+            # Before the first step is stored: a leader that finds none cannot know it was posted.
             await self.store.post(rollback, events.started(rollback))
         strategy = None
         if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
@@ -330,7 +314,7 @@ class Executor:
     async def _refused(
         self, rollback: Rollback, step: StepName, failure: Failure
     ) -> Rollback | Again:
-        """Read again after a conflict or an outage; give up on what will be refused again."""
+        """Retry after a conflict or an outage; end the rollback after a final refusal."""
         _log.warning("%s: %s: %s", rollback.metadata.name, step, failure.message)
         match failure.kind:
             case FailureKind.CONFLICT | FailureKind.EXISTS:
@@ -338,7 +322,7 @@ class Executor:
             case FailureKind.UNAVAILABLE:
                 return _again(rollback, failure)
             case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
-                return await self._conclude(
+                return await self.end(
                     rollback, RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
                 )
             case _:
@@ -347,35 +331,31 @@ class Executor:
                     status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self.recorder.write(rollback, status)
                     again = _again(rollback if isinstance(written, Failure) else written, failure)
-                    # A quota or an admission policy that is being mended takes its seconds.
+                    # Fixing a quota or an admission policy takes some seconds.
                     rest = again.seconds * 2.0 ** (known.attempts - 1)
                     now = self.clock()
-                    # What is over counts no more, and may be of Rollbacks that are gone.
+                    # Entries that are due have no effect, and their Rollbacks may be gone.
                     self.rests = {uid: due for uid, due in self.rests.items() if now < due}
                     self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
-                return await self._conclude(
+                return await self.end(
                     rollback, RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
                 )
 
-    async def _conclude(
+    async def end(
         self, rollback: Rollback, end: RollbackEnd, deployment: Deployment | None = None
     ) -> Rollback | Again:
-        """Store the end; but leave no surge of ours behind on a Deployment that moved on."""
+        """Store the end; but leave no surge of ours on a Deployment, if it is given."""
         if deployment is not None and rollback.status.strategy is not None:
             left = progress.look(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
                     return _again(rollback, done)
-        return _settled(rollback, await self._end(rollback, end))
-
-    async def _end(self, rollback: Rollback, end: RollbackEnd) -> Rollback | Failure:
-        written = await self.recorder.write(
-            rollback, rollback_status.ended(rollback.status, end, self.clock())
-        )
+        status = rollback_status.ended(rollback.status, end, self.clock())
+        written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
-            return written
+            return _again(rollback, written)
         self.rests.pop(written.metadata.uid, None)
         self.checker.forget(written)
         await self.verifier.forget(written.metadata.uid)
@@ -384,16 +364,12 @@ class Executor:
 
 
 def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
-    """Give what was counted of requests that prove something: probes are answered by anybody."""
-    known = seen.deployment.probe_paths if seen.meter is None else seen.meter.left_out
-    kept = tuple(one for one in watch.evidence.increments if one.route not in known)
+    """Leave out the routes that prove nothing, such as those of kubelet probes."""
+    known = seen.deployment.probe_paths if seen.inputs.meter is None else seen.inputs.meter.left_out
+    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
     return replace(watch.evidence, increments=kept)
 
 
 def _again(rollback: Rollback, failure: Failure) -> Again:
     _log.warning("%s: %s", rollback.metadata.name, failure.message)
     return Again(rollback, failure.wait)
-
-
-def _settled(rollback: Rollback, ended: Rollback | Failure) -> Rollback | Again:
-    return _again(rollback, ended) if isinstance(ended, Failure) else ended

@@ -1,6 +1,6 @@
-"""Reads the flags that policies' remedies name, and sets one for a rollback.
+"""Reads the feature flags that remedies name, and sets a flag for a rollback.
 
-Each call looks before it does: replayed after a crash, it does no harm.
+Each call compares before it acts, so that a replay after a crash does no harm.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ from rollback_operator.remedies import flags
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd
 
 FLAG_KNOWN_SECONDS = 5.0
-"""How long what was read of a flag will do for a decision: what is set is looked at anew."""
+"""Lifetime of a flag's value for decisions; an act reads it anew."""
 FORESEEN_SECONDS = 300.0
-"""How long it is known that a flag could be set: that is only told beforehand."""
+"""Lifetime of a preflight result without an obstacle."""
 FLAG_RETRY_SECONDS = 60.0
-"""How long it is known that it could not: somebody may be putting it right."""
+"""Lifetime of a preflight result with an obstacle, which somebody may be fixing."""
 FORGOTTEN_SECONDS = 3600.0
 
 Found = FlagState | Missing
@@ -37,20 +37,21 @@ def _place(policy: RollbackPolicy, flag: Flag) -> Place:
 
 @dataclass
 class Switch:
-    """Knows how flags stand, and sets them."""
+    """Reads flags, remembers them for a while, and sets them."""
 
     flags: Flags
     clock: Callable[[], datetime]
     known: dict[tuple[str, Flag], tuple[datetime, Found]] = field(default_factory=dict)
     """Until when it is known how a flag stands, and how, by namespace."""
     foreseen: dict[Place, tuple[datetime, Found | None]] = field(default_factory=dict)
-    """Until when it is known whether a flag could be set, and what was found."""
+    """The end of a preflight result's lifetime, and the result."""
 
     async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], Found]:
-        """Tell how the flags of a policy's remedies stand; asked only while it judges a release."""
+        """Read the flags of a policy's remedies; only while a release is judged."""
         namespace = policy.metadata.namespace
         return {
-            one.key: await self._state(namespace, one) for one in flags.wanted(policy.spec.remedies)
+            flag.key: await self._state(namespace, flag)
+            for flag in flags.wanted(policy.spec.remedies)
         }
 
     async def _state(self, namespace: str, flag: Flag) -> Found:
@@ -58,70 +59,72 @@ class Switch:
         until, known = self.known.get((namespace, flag), (now, None))
         if known is not None and now < until:
             return known
-        self.known = {key: one for key, one in self.known.items() if now < one[0]}
-        found = await self.flags.read(namespace, flag)
-        state = Missing(Reason.READ_FAILED, found.message) if isinstance(found, Failure) else found
+        self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
+        answer = await self.flags.read(namespace, flag)
+        state = (
+            Missing(Reason.READ_FAILED, answer.message) if isinstance(answer, Failure) else answer
+        )
         self.known[namespace, flag] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), state
         return state
 
     async def obstacles(self, policy: RollbackPolicy, deployment: Deployment) -> Mapping[Flag, str]:
-        """Say beforehand which flags of a policy could not be set, and why.
+        """Check in advance which flags of a policy could not be set, and why.
 
-        Told at once, not in the night when it matters; nothing is said of what cannot be seen now.
+        A flag that cannot be read now has no obstacle that is known.
         """
-        said, soon = {}, self.clock() + timedelta(seconds=FLAG_RETRY_SECONDS)
+        obstacles, soon = {}, self.clock() + timedelta(seconds=FLAG_RETRY_SECONDS)
         for flag in flags.wanted(policy.spec.remedies):
-            found = await self._foreseen(policy, flag)
-            if found is None or not (why := flags.obstacle(policy, deployment, flag, found)):
+            state = await self._foreseen(policy, flag)
+            if state is None or not (why := flags.obstacle(policy, deployment, flag, state)):
                 continue
-            said[flag] = why
+            obstacles[flag] = why
             place = _place(policy, flag)
-            self.foreseen[place] = min(soon, self.foreseen[place][0]), found
-        return said
+            self.foreseen[place] = min(soon, self.foreseen[place][0]), state
+        return obstacles
 
     def next_look(self, policy: RollbackPolicy) -> float | None:
         """Give the seconds until a policy's flags are to be looked at again; None: it has none."""
         now, named = self.clock(), flags.wanted(policy.spec.remedies)
-        places = [_place(policy, one) for one in named]
-        due = [self.foreseen[one][0] for one in places if one in self.foreseen]
+        places = [_place(policy, flag) for flag in named]
+        due = [self.foreseen[place][0] for place in places if place in self.foreseen]
         return max(0.05, (min(due) - now).total_seconds()) if due else None
 
     async def _foreseen(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
-        """Look at a flag and at the right to it, seldom; None: neither is known."""
+        """Read a flag and the right to set it, seldom; None: neither is known."""
         now, place = self.clock(), _place(policy, flag)
         until, known = self.foreseen.get(place, (now, None))
         if now < until:
             return known
         seen = await self._looked_ahead(policy, flag)
-        found = known if seen is None else seen
+        state = known if seen is None else seen
         seconds = FORESEEN_SECONDS if seen is not None else FLAG_RETRY_SECONDS
         forgotten = now - timedelta(seconds=FORGOTTEN_SECONDS)
-        self.foreseen = {key: one for key, one in self.foreseen.items() if one[0] > forgotten}
-        self.foreseen[place] = now + timedelta(seconds=seconds), found
-        return found
+        self.foreseen = {key: kept for key, kept in self.foreseen.items() if kept[0] > forgotten}
+        self.foreseen[place] = now + timedelta(seconds=seconds), state
+        return state
 
     async def _looked_ahead(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
         namespace = policy.metadata.namespace
-        found = await self.flags.read(namespace, flag)
-        if isinstance(found, Failure):
-            is_known = found.kind in (FailureKind.GONE, FailureKind.REJECTED)
-            return Missing(Reason.FLAG_UNUSABLE, found.message) if is_known else None
-        if found.value is None:
-            return found  # without the key the right to it is of no use
+        state = await self.flags.read(namespace, flag)
+        if isinstance(state, Failure):
+            is_known = state.kind in (FailureKind.GONE, FailureKind.REJECTED)
+            return Missing(Reason.FLAG_UNUSABLE, state.message) if is_known else None
+        if state.value is None:
+            return state  # without the key the right to it is of no use
         # In mode Observe nothing is set, and no right is needed.
         if policy.spec.mode is Mode.ENFORCE and await self.flags.may_set(namespace, flag) is False:
             return Missing(Reason.FLAG_UNUSABLE, flags.no_right(flag))
-        return found
+        return state
 
     async def set(self, rollback: Rollback) -> Done | RollbackEnd | Failure:
         """Set the flag of a rollback whose step has begun."""
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
-            return _refused("the Rollback does not say how the flag was found")
-        found = await self._look(rollback, flag)
-        if isinstance(found, Failure):
-            return found
-        following = flags.look(rollback, found)
+            return _refused("the Rollback does not record the previous value of the flag")
+        state = await self._read(rollback, flag)
+        if isinstance(state, Failure):
+            return state
+        following = flags.look(rollback, state)
         if not isinstance(following, Act):
             return following
         self.known.pop((rollback.metadata.namespace, flag), None)
@@ -137,15 +140,15 @@ class Switch:
         flag = rollback.spec.remedy.flag
         if flag is None or not flags.is_set(rollback):
             return None
-        found = await self._look(rollback, flag)
-        return None if isinstance(found, Failure) else flags.reverted(rollback, found)
+        state = await self._read(rollback, flag)
+        return None if isinstance(state, Failure) else flags.reverted(rollback, state)
 
-    async def _look(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
+    async def _read(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
         """Read a flag; None: there is no such ConfigMap."""
-        found = await self.flags.read(rollback.metadata.namespace, flag)
-        is_gone = isinstance(found, Failure) and found.kind is FailureKind.GONE
-        return None if is_gone else found
+        state = await self.flags.read(rollback.metadata.namespace, flag)
+        is_gone = isinstance(state, Failure) and state.kind is FailureKind.GONE
+        return None if is_gone else state
 
 
-def _refused(said: str) -> RollbackEnd:
-    return RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, said)
+def _refused(message: str) -> RollbackEnd:
+    return RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, message)

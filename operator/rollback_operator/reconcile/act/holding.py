@@ -1,8 +1,8 @@
-"""Hold: pause a rollout and let it go, so that no crash leaves a Deployment paused.
+"""Hold: pause and resume a rollout, so that no crash leaves a Deployment paused.
 
-In this order: the finalizer, the record in the policy's status, the pause; then the record closed,
-the pause off, the finalizer off. Whoever finds any part of it knows what is left to do. The record
-is closed first: a pause that is off while the record is open was lifted by a person.
+In this order: guard the policy with a finalizer, record the hold in its status, pause; then close
+the record, resume, remove the finalizer. A leader that finds any part of it knows what is left to
+do. The record is closed first: a pause that is off while the record is open was lifted by a person.
 """
 
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Policy and Deployment as they are now, and what was not done."""
+    """Policy and Deployment as they are now, and a failure if something is left to do."""
 
     policy: RollbackPolicy
     deployment: Deployment | None
@@ -39,7 +39,7 @@ class Settled:
 
 @dataclass
 class Holder:
-    """Carries holds out through the ports."""
+    """Executes holds through the ports."""
 
     workloads: Workloads
     store: Store
@@ -53,7 +53,7 @@ class Holder:
         deployment: Deployment | None,
         ledger: Sequence[LedgerEntry],
     ) -> Settled:
-        """Make record and Deployment what is wanted; nothing is sent where they are.
+        """Make record and Deployment what is wanted; nothing is written where they are.
 
         Args:
             policy: as it is stored.
@@ -66,13 +66,13 @@ class Holder:
             return await self._let_go(stands, wanted)
         if wanted == policy.status.hold and wanted.paused_time is not None:
             return stands
-        held = next((one for one in ledger if one.digest == wanted.digest), None)
+        held = next((entry for entry in ledger if entry.digest == wanted.digest), None)
         return await self._hold(stands, wanted, held)
 
     async def end(
         self, policy: RollbackPolicy, end: HoldEnd, deployment: Deployment | None
     ) -> Settled:
-        """Let a policy's rollout go, if it holds one."""
+        """Resume the rollout that a policy holds, if there is a hold."""
         known = policy.status.hold
         if known is not None and known.is_open:
             known = holds.let_go(known, end, self.clock())
@@ -90,7 +90,7 @@ class Holder:
         if isinstance(paused, Failure):
             return _again(stands, paused)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
-        # Told before it is noted as done: who finds it not noted tells it again.
+        # Before it is recorded as done: a leader that finds it open posts it again.
         await self.store.post(policy, events.held(policy, wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
@@ -106,12 +106,12 @@ class Holder:
         if stands.failure is not None or HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             return stands
         if wanted is not None and wanted.paused_time is not None:
-            # Told before the finalizer is off: who finds it tells it again.
+            # Before the finalizer is removed: a leader that finds the finalizer posts it again.
             await self.store.post(stands.policy, events.let_go(wanted))
         return self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
 
     def _cannot_wait(self, hold: Hold, failure: Failure) -> bool:
-        """Tell whether a rollout is let go although that cannot be put on record."""
+        """Tell whether a rollout is resumed although that cannot be put on record."""
         return failure.kind is FailureKind.GONE or self.clock() >= hold.until_time
 
     async def _resume(self, stands: Settled, names: frozenset[str]) -> Settled:

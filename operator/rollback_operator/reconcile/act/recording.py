@@ -1,4 +1,4 @@
-"""Puts on record how far a Rollback has come, and lets it go once it is told how it has ended."""
+"""Stores the progress of a Rollback, and removes its finalizer once the end is posted."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,24 +12,15 @@ Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 """Stores a Rollback's status, and gives the Rollback as it is then."""
 
 
-def silent(_: Rollback, status: RollbackStatus) -> RollbackStatus:
-    """Announce nothing."""
-    return status
-
-
-def uncounted(_: Rollback) -> None:
-    """Count nothing."""
-
-
 @dataclass(frozen=True)
 class Recorder:
     """Writes Rollbacks' statuses, and knows at once what it has written."""
 
     store: Store
     remember: Callable[[Rollback], None]
-    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = silent
-    """Adds to a status what it has to tell people, so that both are one write."""
-    measured: Callable[[Rollback], None] = uncounted
+    announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = lambda _, status: status
+    """Adds the notifications to a status, so that both are one write."""
+    measured: Callable[[Rollback], None] = lambda _: None
     """Counts a Rollback that has just ended."""
 
     async def write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
@@ -43,10 +34,10 @@ class Recorder:
                 self.measured(written)
         return written
 
-    async def release(self, rollback: Rollback) -> Rollback | Failure:
-        """Tell how a Rollback has ended, then take the finalizer off it.
+    async def release(self, rollback: Rollback) -> Rollback:
+        """Post the end of a Rollback, then remove its finalizer.
 
-        In this order: an end that a crash kept from being told is told by who finds the finalizer.
+        In this order: after a crash in between, the next leader finds the finalizer and posts.
         """
         await self.store.post(rollback, events.finished(rollback))
         released = await self.store.release(rollback, FINALIZER)

@@ -1,13 +1,13 @@
-"""Carry out what a verification asks for: probes, health endpoints, durations, logs.
+"""Runs the checks of a verification: probes, health endpoints, durations, logs.
 
 Nothing here is waited for long: an address that hangs must not keep a worker from another policy's
-release. What is not answered at once goes on by itself and is looked at the next time. Nothing is
-stored: who carries on after a crash asks anew.
+release. A question without an answer goes on in the background until the next look. Nothing is
+stored: the next leader asks again.
 """
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ CHECK_RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 """Before each further try of a functional probe: it may leave something behind."""
 MOST_VERIFIED_PODS = 20
 SPANS_SECONDS = (20.0, 60.0)
-"""Of late: what serves little needs the longer one to count enough."""
+"""Recent spans: with little traffic only the longer span counts enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class VerificationInputs:
     """What a rollback is verified by."""
 
     watch: Watch | None = None
@@ -66,12 +66,12 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class VerificationSubject:
-    """What is verified, as it was read in this pass."""
+    """The rollback under verification, as read in this pass."""
 
     rollback: Rollback
     workload: Workload
     meter: Meter | None
-    """None: no policy tells where durations are read."""
+    """None: no policy names where durations are read."""
     skew: float = 0.0
     """The metrics' clock minus the operator's, seconds."""
 
@@ -88,8 +88,8 @@ class VerificationSubject:
         if self.rollback.spec.flag is not None:
             return _flag_taken(self.rollback)
         acts = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE)
-        found = (progress.step_status(self.rollback, one) for one in acts)
-        return next((one.started_time for one in found if one is not None), None)
+        steps = (progress.step_status(self.rollback, act) for act in acts)
+        return next((step.started_time for step in steps if step is not None), None)
 
 
 @dataclass
@@ -104,15 +104,15 @@ class _Course:
     bases: dict[str, Histogram] = field(default_factory=dict)
     looks: list[tuple[float, Counted]] = field(default_factory=list)
     warm: Counted | None = None
-    """What the pods had counted at the first look that saw all of them warm."""
+    """The counts at the first look at which all pods were warm."""
 
 
-Ask = Callable[[], Awaitable[Check]]
+Ask = Callable[[], Coroutine[None, None, Check]]
 
 
 @dataclass
 class Verifier:
-    """Asks through the ports, and remembers what was answered until the rollback has ended."""
+    """Asks through the ports, and keeps the answers until the rollback has ended."""
 
     probes: Probes
     logs: Logs
@@ -121,14 +121,14 @@ class Verifier:
     courses: dict[str, _Course] = field(default_factory=dict)
     """By the Rollback's uid."""
 
-    async def look(self, subject: VerificationSubject) -> tuple[Check, ...]:
-        """Ask what is due and give what is known of each check that applies."""
+    async def check(self, subject: VerificationSubject) -> tuple[Check, ...]:
+        """Start the checks that are due, and give the newest result of each that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
         asks = dict(self._asks(subject, course))
         now = self.clock()
         for name, ask in asks.items():
             if name not in course.running and now >= course.due.get(name, now):
-                course.running[name] = asyncio.create_task(_made(ask))
+                course.running[name] = asyncio.create_task(ask())
         if course.running:
             await asyncio.wait(course.running.values(), timeout=CHECK_WAIT_SECONDS)
         for name, task in list(course.running.items()):
@@ -141,10 +141,11 @@ class Verifier:
         )
 
     async def forget(self, uid: str) -> None:
-        """Drop what is known of a rollback that has ended, and what is still asked for it."""
-        course = self.courses.pop(uid, None)
-        if course is not None:
-            await _cancelled(course.running.values())
+        """Drop the results of a rollback that has ended, and cancel its open checks."""
+        running = self.courses.pop(uid, _Course()).running.values()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop asking."""
@@ -152,7 +153,7 @@ class Verifier:
             await self.forget(uid)
 
     def _asks(self, subject: VerificationSubject, course: _Course) -> Iterator[tuple[str, Ask]]:
-        """List the checks that apply, in the order in which they are told."""
+        """List the checks that apply, in the order in which they are reported."""
         spec = subject.rollback.spec.verification
         if any(pod.endpoints for pod in subject.pods):
             yield HEALTH, partial(self._health, subject)
@@ -174,12 +175,15 @@ class Verifier:
 
     async def _health(self, subject: VerificationSubject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
-        asked = [(pod, one) for pod in declared[:MOST_VERIFIED_PODS] for one in pod.endpoints]
+        asked = [
+            (pod, endpoint) for pod in declared[:MOST_VERIFIED_PODS] for endpoint in pod.endpoints
+        ]
         namespace = subject.rollback.metadata.namespace
         replies = await asyncio.gather(
-            *(self.probes.ask(namespace, pod.address, one) for pod, one in asked)
+            *(self.probes.ask(namespace, pod.address, endpoint) for pod, endpoint in asked)
         )
-        named = [(pod.name, one, reply) for (pod, one), reply in zip(asked, replies, strict=True)]
+        answered = zip(asked, replies, strict=True)
+        named = [(pod.name, endpoint, reply) for (pod, endpoint), reply in answered]
         return probing.health(named, len(declared))
 
     async def _logs(self, subject: VerificationSubject, asked: LogCheck) -> Check:
@@ -197,7 +201,7 @@ class Verifier:
         counts = await asyncio.gather(
             *(self.logs.count(replace(query, pod=pod.name)) for pod in read)
         )
-        named = {pod.name: one for pod, one in zip(read, counts, strict=True)}
+        named = {pod.name: count for pod, count in zip(read, counts, strict=True)}
         return probing.logs(asked, named, len(pods))
 
     # -- durations ---------------------------------------------------------------------------------
@@ -205,11 +209,11 @@ class Verifier:
     async def _latency(self, subject: VerificationSubject, course: _Course) -> Check:
         target, meter = subject.rollback.spec.to_revision, subject.meter
         if meter is None or target is None:
-            said = "there is no past of this template to compare with"
-            return unseeable(LATENCY, said)
+            message = "there is no past of this template to compare with"
+            return unseeable(LATENCY, message)
         if not pod_names.survives(target.replica_set):
-            said = f"pods of {target.replica_set} do not carry its whole name in their metrics"
-            return unseeable(LATENCY, said)
+            message = f"pods of {target.replica_set} do not carry its whole name in their metrics"
+            return unseeable(LATENCY, message)
         query = replace(meter.query, pods=(pod_names.of_replica_set(target.replica_set),))
         if course.past is None:
             past = await self._past(subject, query)
@@ -217,14 +221,14 @@ class Verifier:
                 return unknown(LATENCY, past.message)
             course.past = past
         if not course.past.total:
-            said = f"no histogram {query.signal.metric} of its past is there to compare with"
-            return unseeable(LATENCY, said)
+            message = f"no histogram {query.signal.metric} of its past is there to compare with"
+            return unseeable(LATENCY, message)
         at = self.clock().timestamp() + subject.skew
         read = await self.trends.read_latency(query, at)
         if isinstance(read, Missing):
             return unknown(LATENCY, read.message)
         names = {pod.name for pod in subject.pods}
-        living = {name: one for name, one in read.items() if name in names}
+        living = {name: counted for name, counted in read.items() if name in names}
         youngest = max((pod.ready_since or pod.created for pod in subject.pods), default=0.0)
         if (
             course.warm is None
@@ -237,23 +241,23 @@ class Verifier:
     async def _past(self, subject: VerificationSubject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
 
-        Where that ReplicaSet is an old one that came back, its making tells nothing: then the hour
+        Where that ReplicaSet is old and came back, its creation time says nothing: then the hour
         before the decision is taken.
         """
         spec = subject.rollback.spec
         made = (
-            one.created
-            for one in subject.workload.replica_sets
-            if one.uid == spec.from_revision.replica_set_uid
+            replica_set.created
+            for replica_set in subject.workload.replica_sets
+            if replica_set.uid == spec.from_revision.replica_set_uid
         )
         bad = spec.trigger.first_bad_time or spec.trigger.decided_time
-        found: Histogram | Missing = Histogram()
+        past: Histogram | Missing = Histogram()
         for until in (*made, bad.timestamp()):
-            found = await self.trends.read_past_latency(query, until + subject.skew)
-            if isinstance(found, Histogram) and found.total >= limits.LEAST_TIMED_REQUESTS:
-                return found
-        is_none = isinstance(found, Missing) and found.reason is Reason.NO_SERIES
-        return Histogram() if is_none else found
+            past = await self.trends.read_past_latency(query, until + subject.skew)
+            if isinstance(past, Histogram) and past.total >= limits.LEAST_TIMED_REQUESTS:
+                return past
+        is_none = isinstance(past, Missing) and past.reason is Reason.NO_SERIES
+        return Histogram() if is_none else past
 
 
 def _flag_taken(rollback: Rollback) -> datetime | None:
@@ -264,16 +268,16 @@ def _flag_taken(rollback: Rollback) -> datetime | None:
 def _spans(
     subject: VerificationSubject, course: _Course, read: Counted, at: float
 ) -> tuple[list[Counted], list[Counted]]:
-    """Give what was counted of late and since the act, and the same without the warm-up.
+    """Give the counts of the recent spans and since the act, and the same without the warm-up.
 
-    What an old pod had counted before the act is taken off; a new one has counted nothing before.
+    What an old pod had counted before the act is taken off; a new pod has counted nothing before.
     """
     acted = subject.acted.timestamp() if subject.acted is not None else 0.0
     old = {pod.name for pod in subject.pods if (pod.started or pod.created) < acted}
-    for name, one in read.items():
+    for name, counted in read.items():
         if name in old:
-            course.bases.setdefault(name, one)
-    course.looks = [one for one in course.looks if at - one[0] <= max(SPANS_SECONDS)]
+            course.bases.setdefault(name, counted)
+    course.looks = [seen_at for seen_at in course.looks if at - seen_at[0] <= max(SPANS_SECONDS)]
     begins = [
         next(look for time, look in course.looks if at - time <= span)
         for span in SPANS_SECONDS
@@ -292,7 +296,9 @@ def _spans(
 def _later(begin: Counted, warm: Counted) -> Counted:
     """Keep of a span's begin what lies after the warm-up: counts only grow."""
     return {
-        name: one for name, one in begin.items() if name not in warm or one.total > warm[name].total
+        name: counted
+        for name, counted in begin.items()
+        if name not in warm or counted.total > warm[name].total
     }
 
 
@@ -302,19 +308,8 @@ def _pause(course: _Course, name: str) -> float:
     return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]
 
 
-async def _made(ask: Ask) -> Check:
-    return await ask()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[Check]]) -> None:
-    waiting = list(tasks)
-    for one in waiting:
-        one.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-
-
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:
-    """Say where a policy's target's durations are read; `default`: where it names no address."""
+    """Give the source of a target's durations; `default`: the address if the policy names none."""
     signals, namespace = policy.spec.signals, policy.metadata.namespace
     prometheus = Prometheus.of(policy, default)
     query = SeriesQuery(prometheus, namespace, (), signals.latency, signals.labels)

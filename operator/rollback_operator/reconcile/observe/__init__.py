@@ -1,1 +1,1 @@
-"""Brings what is known of a release up to date, and looks at what stands around it."""
+"""Reads a release, its metrics, its pods and its Services."""

@@ -49,9 +49,9 @@ error series appears with its first error is only known to have been read before
 LONGEST_SECONDS = 6 * 3600.0
 CLOCK_EVERY_SECONDS = 60.0
 CREDENTIALS_EVERY_SECONDS = 300.0
-"""How long it is known that a policy's own credentials are there: that is only told beforehand."""
+"""Lifetime of a preflight result for a policy's own credentials."""
 CREDENTIALS_AGAIN_SECONDS = 60.0
-"""How long it is known that they are not: somebody may be putting it right."""
+"""... with an obstacle, which somebody may be fixing."""
 READ_PATIENCE_SECONDS = 2.0
 DUE_TOLERANCE_SECONDS = 0.05
 """A look that was due a moment later is not put off for that."""
@@ -72,9 +72,9 @@ class Observer:
     metrics: Metrics
     clock: Callable[[], float]
     trends: TrendMetrics | None = None
-    """None: what changes slowly is not looked at."""
+    """None: slow signals are not read."""
     patience: float = READ_PATIENCE_SECONDS
-    """How long what changes slowly may take, seconds."""
+    """Time limit for slow signals, seconds."""
     pods: PodMetrics | None = None
     """None: their own pages are not read."""
     trier: Trier | None = None
@@ -82,10 +82,10 @@ class Observer:
     router: Router | None = None
     """None: Services are not looked at."""
     credentials: CredentialsCheck | None = None
-    """None: nothing is told beforehand of policies' own."""
+    """None: policies have no credentials of their own."""
 
     async def foresee(self, prometheus: Prometheus, around: Around) -> tuple[Around, float | None]:
-        """Add what would keep metrics from being read; gives when that is looked at anew."""
+        """Add obstacles to reading metrics; gives the seconds until the next check."""
         if self.credentials is None or not prometheus.has_own_credentials:
             return around, None
         why = await self.credentials.obstacle(prometheus)
@@ -93,22 +93,22 @@ class Observer:
         return replace(around, credentials_obstacle=why), anew
 
     async def observe(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what Kubernetes shows and what has been counted since the last look."""
-        return await self.read(await self.beside(watch, workload, source), workload, source)
+        """Update the watch from Kubernetes and from metrics."""
+        return await self.read_metrics(await self.beside(watch, workload, source), workload, source)
 
     async def beside(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in all that needs no metrics; no server of a policy's choice is waited for."""
+        """Update the watch from all that needs no server of a policy's choice."""
         watch = with_workload(watch, workload, self.clock())
         if self.pods is not None:
             watch = with_use(watch, source.policy)
         if self.trier is not None:
-            watch = await self.trier.look(watch, workload, source.policy)
+            watch = await self.trier.send_due(watch, workload, source.policy)
         if self.router is not None:
-            watch = await self.router.look(watch, workload, source.policy)
+            watch = await self.router.observe(watch, workload, source.policy)
         return watch
 
-    async def read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what has been counted since the last look."""
+    async def read_metrics(self, watch: Watch, workload: Workload, source: Source) -> Watch:
+        """Update the watch from metrics: Prometheus and the pods' own pages."""
         now = self.clock()
         is_reading = self.pods is not None and watch.is_reading_pods(now)
         # Pods are read more often than Prometheus has anything new of them.
@@ -142,12 +142,12 @@ class Observer:
     async def _with_prometheus(
         self, watch: Watch, workload: Workload, source: Source, now: float
     ) -> Watch:
-        found = await self._with_skew(watch, source.prometheus, now)
-        if isinstance(found, Missing):
-            # By a clock that is not known, samples can be put in no order with what the pods did.
+        compared = await self._with_skew(watch, source.prometheus, now)
+        if isinstance(compared, Missing):
+            # With an unknown skew, samples cannot be put in order with events of the pods.
             seen = await self._with_scrapes(watch, workload, source, now)
-            return replace(watch, missing=seen.missing or found)
-        watch = found
+            return replace(watch, missing=seen.missing or compared)
+        watch = compared
         if watch.control_hashes and (watch.control is None or not watch.control.seconds):
             watch = await self._with_control(watch, workload, source)
         return await self._with_scrapes(watch, workload, source, now)
@@ -169,7 +169,7 @@ class Observer:
         return await apart(namespace, size, partial(_with_counters, watch, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
-        """Read what changes slowly; what is slow to come is not waited for: a P1 is not late."""
+        """Read the slow signals, with a time limit so that a P1 is not late."""
         at = now + watch.skew
         if self.trends is None:
             return replace(watch.trends, read=at)  # nothing slow is looked at here, nor waited for
@@ -186,7 +186,7 @@ class Observer:
     async def latency_by_route(
         self, watch: Watch, workload: Workload, source: Source
     ) -> RouteLatency:
-        """Read both revisions' durations for a diagnosis; what cannot be read is left out."""
+        """Read both revisions' durations for a diagnosis; missing data is left out."""
         if self.trends is None:
             return RouteLatency()
         place, now = _place(watch, workload, source), self.clock() + watch.skew
@@ -200,20 +200,20 @@ class Observer:
             return RouteLatency()
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        found = await self._past(watch, workload, source, watch.control_hashes)
+        control = await self._past(watch, workload, source, watch.control_hashes)
         wider = watch.control_hashes | watch.good_hashes
-        if wider > watch.control_hashes and (found is None or not found.is_sufficient):
-            # It came a moment before this one: what did well before it is as good a witness.
-            found = await self._past(watch, workload, source, wider) or found
+        if wider > watch.control_hashes and (control is None or not control.is_sufficient):
+            # It came a moment before this release: a good revision before it is as good a witness.
+            control = await self._past(watch, workload, source, wider) or control
         # No past is asked for again: a Prometheus that has lost it may find it.
-        return watch if found is None else replace(watch, control=found)
+        return watch if control is None else replace(watch, control=control)
 
     async def _past(
         self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
     ) -> Control | None:
-        """Read the hour up to the release of these revisions' pods; None: nobody knows of any.
+        """Read the hour up to the release of these revisions' pods; None: no data.
 
-        That counters were there and counted nothing is known: a service that nobody calls.
+        Counters that counted nothing are data: a service without traffic.
         """
         pods = _patterns(watch, workload, hashes)
         if not pods:
@@ -222,8 +222,8 @@ class Observer:
             _query(source, workload.deployment.namespace, pods),
             left_out=excluded_routes(source.policy.spec.signals, workload.deployment),
         )
-        found = await self.metrics.read_control(query, watch.opened + watch.skew)
-        return None if isinstance(found, Missing) or not found.routes else found
+        control = await self.metrics.read_control(query, watch.opened + watch.skew)
+        return None if isinstance(control, Missing) or not control.routes else control
 
     async def _with_skew(self, watch: Watch, prometheus: Prometheus, now: float) -> Watch | Missing:
         """Compare clocks now and then; at each look while their difference prevents a verdict.
@@ -234,14 +234,14 @@ class Observer:
         if is_fresh and abs(watch.skew) <= watch.evidence.interval:
             return watch
         before = self.clock()
-        found = await self.metrics.read_clock(prometheus)
+        answer = await self.metrics.read_clock(prometheus)
         after = self.clock()
-        if isinstance(found, Missing):
-            return found if watch.skew_read is None else watch
-        # A slow answer is no difference: only what cannot lie between question and answer is one.
-        skew = found - min(max(found, before), after)
+        if isinstance(answer, Missing):
+            return answer if watch.skew_read is None else watch
+        # A slow answer is no skew: only a time outside question and answer is.
+        skew = answer - min(max(answer, before), after)
         if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:
-            # Samples that were timed by the clock as it was cannot be put in order with new ones.
+            # Samples timed by the old clock cannot be put in order with new samples.
             watch = replace(watch, evidence=Evidence(watch.opened), control=None)
         return replace(watch, skew=skew, skew_read=after)
 
@@ -256,7 +256,7 @@ def _named(watch: Watch, workload: Workload, source: Source) -> Watch:
 def _with_counters(watch: Watch, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
-            # Before the new pods have two samples, those of the pods they replace tell it.
+            # Before the new pods have two samples, the replaced pods show the interval.
             interval = _interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
         reading = of_target(reading, watch.pods)
@@ -267,7 +267,7 @@ def _size(reading: Reading) -> int:
     """Count the samples."""
     if isinstance(reading, Missing):
         return 0
-    return sum(len(one.samples) for side in (reading.requests, reading.errors) for one in side)
+    return sum(len(each.samples) for side in (reading.requests, reading.errors) for each in side)
 
 
 def _kept(watch: Watch) -> int:
@@ -306,15 +306,15 @@ def _place(watch: Watch, workload: Workload, source: Source) -> Place:
 
 
 def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
-    """Name revisions' pods: by ReplicaSet where its name survives in theirs, else one by one."""
-    names = [one.name for one in workload.replica_sets if one.pod_hash in hashes]
+    """Name revisions' pods: by ReplicaSet where its name survives in theirs, else pod by pod."""
+    names = [each.name for each in workload.replica_sets if each.pod_hash in hashes]
     if all(map(pod_names.survives, names)):
         return tuple(map(pod_names.of_replica_set, names))
     return tuple(pod_names.escaped(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 
 def _interval(counters: Counters, known: float) -> float:
-    """Give the time between two samples of a pod, whoever's it is; `known` if none has two."""
+    """Give the time between two samples of any pod; `known` if no pod has two."""
     gaps = sorted(
         later[0] - earlier[0]
         for series in counters.requests
@@ -327,6 +327,6 @@ def of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
     """Leave out other Deployments' pods, whose names may begin alike."""
     names = {aggregate.POD, *(pod.name for pod in pods)}
     return Counters(
-        tuple(one for one in counters.requests if one.pod in names),
-        tuple(one for one in counters.errors if one.pod in names),
+        tuple(series for series in counters.requests if series.pod in names),
+        tuple(series for series in counters.errors if series.pod in names),
     )

@@ -18,14 +18,14 @@ def with_use(watch: Watch, policy: RollbackPolicy) -> Watch:
     missing = watch.direct.missing
     is_disabled = missing is not None and missing.reason is Reason.POD_METRICS_DISABLED
     if not policy.spec.pod_metrics.every_milliseconds:
-        said = "spec.podMetrics.everyMilliseconds is 0"
+        message = "spec.podMetrics.everyMilliseconds is 0"
     elif not policy.spec.signals.labels.pod:
-        said = "spec.signals.labels.pod is empty: the counters are not the pods' own"
+        message = "spec.signals.labels.pod is empty: the counters are not the pods' own"
     elif watch.direct.is_off and is_disabled:
         return replace(watch, direct=Direct(), read_due=0.0)
     else:
         return watch
-    return replace(watch, direct=off(Reason.POD_METRICS_DISABLED, said))
+    return replace(watch, direct=off(Reason.POD_METRICS_DISABLED, message))
 
 
 def page_query(
@@ -39,8 +39,8 @@ def page_query(
     old = [pod for pod in served if pod.pod_hash in watch.control_hashes]
     pages = _pages(workload.current_of(served), old, spec.pod_metrics)
     if not pages:
-        said = "no pod has an address of its own and says its port: set spec.podMetrics.port"
-        return Missing(Reason.PODS_UNREACHABLE, said)
+        message = "no pod has an address of its own and says its port: set spec.podMetrics.port"
+        return Missing(Reason.PODS_UNREACHABLE, message)
     signals = spec.signals
     return PageQuery(
         pages, signals.requests, signals.errors, signals.labels, workload.deployment.namespace
@@ -49,23 +49,23 @@ def page_query(
 
 def usable_pages(query: PageQuery, reading: Reading) -> Reading:
     """Leave out counters in which the reads themselves would be counted."""
-    is_shared = any(one.page.port == one.page.serving_port for one in query.pages)
+    is_shared = any(pod.page.port == pod.page.serving_port for pod in query.pages)
     if isinstance(reading, Counters) and is_shared and not any(x.route for x in reading.requests):
-        said = (
-            "requests are not told by route and come in by the port of the metrics page: reads of "
-            "it would be counted among them. Set spec.podMetrics.port or spec.signals.labels.route"
+        message = (
+            "the requests have no route and arrive at the port of the metrics page, so that its "
+            "reads would count as requests: set spec.podMetrics.port or spec.signals.labels.route"
         )
-        return Missing(Reason.POD_METRICS_DISABLED, said)
+        return Missing(Reason.POD_METRICS_DISABLED, message)
     return reading
 
 
 def _pages(new: Sequence[Pod], old: Sequence[Pod], spec: PodMetricsSpec) -> tuple[PodPage, ...]:
     readable = ([pod for pod in pods if pod.address] for pods in (new, old))
     judged = {pod.name for pod in new}
-    found = []
+    pages = []
     for pod in chosen(*readable):
         page = replace(pod.page, port=spec.port or pod.page.port, path=spec.path or pod.page.path)
         if page.port:
             is_judged, is_leaving = pod.name in judged, pod.terminating
-            found.append(PodPage(pod.name, pod.address, page, is_judged, is_leaving))
-    return tuple(found)
+            pages.append(PodPage(pod.name, pod.address, page, is_judged, is_leaving))
+    return tuple(pages)

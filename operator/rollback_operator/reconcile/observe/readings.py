@@ -1,8 +1,8 @@
-"""Reads of metrics that are under way: no pass waits for a server of a policy's choice.
+"""Reads of metrics in the background: no pass waits for a server of a policy's choice.
 
-A look waits a moment for what is answered at once. What is not goes on beside it, and the pass goes
+A look waits a moment for quick answers. A slow read goes on in the background, and the pass goes
 on with what Kubernetes shows; when the answer is there, or the server is given up, the policy is
-looked at anew.
+requeued.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class _Running:
     task: "asyncio.Task[Watch]"
 
     def is_of(self, watch: Watch) -> bool:
-        """Tell whether what is read is of use to a watch: the same release, compared with the same.
+        """Tell whether a read belongs to a watch: the same release, compared with the same control.
 
         The signals and where they are read are part of it.
         """
@@ -52,14 +52,14 @@ class Readings:
 
     observer: Observer
     wake: Callable[[Key], None]
-    """Has a policy looked at anew."""
+    """Requeues a policy."""
     quick: float = READ_WAIT_SECONDS
     holdings: Holdings = field(default_factory=Holdings)
     """What all watches keep."""
     running: dict[Key, _Running] = field(default_factory=dict)
 
     async def observe(self, key: Key, watch: Watch, workload: Workload, source: Source) -> Watch:
-        """Take in what Kubernetes shows now, and what has been read of metrics so far."""
+        """Update the watch from Kubernetes, and from metrics as far as they are read."""
         watch = await self.observer.beside(watch, workload, source)
         known = self.running.get(key)
         if known is not None and not known.is_of(watch):
@@ -76,7 +76,7 @@ class Readings:
         return self._kept(key, watch, with_read(watch, known.task.result()))
 
     def _kept(self, key: Key, watch: Watch, read: Watch) -> Watch:
-        """Keep what was read, if there is room for it: else what was known, and nothing is judged.
+        """Keep the answer if there is room for it; else the watch stays, and nothing is judged.
 
         A namespace that makes much of it leaves room for others.
         """
@@ -84,11 +84,11 @@ class Readings:
             if read.folded and not watch.folded:
                 _log.warning("the watch of %s: %s", "/".join(key), read.folded)
             return read
-        said = (
-            "the watches of this namespace keep as much of their answers as they may: let the "
-            "metrics have fewer labels"
+        message = (
+            "the watches of this namespace keep as many samples as they may: reduce the labels of "
+            "the metrics"
         )
-        missing = Missing(Reason.ANSWER_TOO_LARGE, said)
+        missing = Missing(Reason.ANSWER_TOO_LARGE, message)
         return replace(
             read,
             evidence=watch.evidence,
@@ -98,7 +98,7 @@ class Readings:
         )
 
     def forget(self, key: Key) -> None:
-        """Give up what is read for a policy: its release is no longer watched."""
+        """Cancel the read of a policy whose release is no longer watched."""
         self.holdings.drop(key)
         self._give_up(key)
 
@@ -111,10 +111,10 @@ class Readings:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = [one.task for one in self.running.values()]
+        tasks = [read.task for read in self.running.values()]
         self.running.clear()
-        for one in tasks:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, key: Key, watch: Watch, workload: Workload, source: Source) -> _Running:
@@ -125,14 +125,13 @@ class Readings:
     async def _read(self, watch: Watch, workload: Workload, source: Source) -> Watch:
         try:
             async with asyncio.timeout(READ_LIMIT_SECONDS):
-                return await self.observer.read(watch, workload, source)
+                return await self.observer.read_metrics(watch, workload, source)
         except TimeoutError:
-            said = (
-                f"{source.prometheus.url}: not all was answered within {READ_LIMIT_SECONDS:.0f} s"
-            )
-            return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, said))
+            limit = f"{READ_LIMIT_SECONDS:.0f} s"
+            message = f"{source.prometheus.url}: not all queries were answered within {limit}"
+            return replace(watch, missing=Missing(Reason.PROVIDER_UNREACHABLE, message))
         except Exception as error:
             # A bug: the release is judged by what Kubernetes shows, and rollbacks still end.
             _log.exception("the metrics of %s cannot be taken in", workload.deployment.name)
-            said = f"what was answered cannot be taken in: {type(error).__name__}"
-            return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, said))
+            message = f"the answer cannot be processed: {type(error).__name__}"
+            return replace(watch, missing=Missing(Reason.ANSWER_MALFORMED, message))

@@ -1,6 +1,6 @@
-"""Look whether a release's Services lead to its pods, once all of them are ready.
+"""Checks whether a release's Services select its pods, once all of them are ready.
 
-Until they do: what ceases to lead anywhere later is hardly the release's doing.
+Until they do: Services that lose their pods later are hardly the release's doing.
 """
 
 import logging
@@ -26,37 +26,39 @@ class Router:
     services: Services
     clock: Callable[[], float]
 
-    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+    async def observe(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Take in whether the Services lead to the release."""
         now, new, old = self.clock(), workload.current, _replaced(watch, workload)
         if watch.routing.is_settled or new is None or old is None or not _is_asked(policy):
             return watch
         if not workload.deployment.is_rolled_out or not ready_since(workload):
-            # Pods that are not ready are no endpoints: what was seen may have been that.
+            # Pods that are not ready are no endpoints: that may explain the last read.
             return replace(watch, routing=Routing())
         read = watch.routing.read
         if read is not None and now - read < LEAST_ROUTING_SECONDS:
             return watch
-        found = await self.services.list_all(workload.deployment.namespace)
-        if isinstance(found, Failure):
+        listed = await self.services.list_all(workload.deployment.namespace)
+        if isinstance(listed, Failure):
             _log.log(
-                logging.WARNING if found.kind is FailureKind.REJECTED else logging.INFO,
+                logging.WARNING if listed.kind is FailureKind.REJECTED else logging.INFO,
                 "The Services of %s cannot be read: %s",
                 workload.deployment.namespace,
-                found.message,
+                listed.message,
             )
-            is_over = found.kind is FailureKind.REJECTED
+            is_over = listed.kind is FailureKind.REJECTED
             return replace(watch, routing=Routing(is_settled=is_over, read=now))
-        return replace(watch, routing=services.after(watch.routing, found, old, new, now))
+        return replace(watch, routing=services.after(watch.routing, listed, old, new, now))
 
 
 def _is_asked(policy: RollbackPolicy) -> bool:
     return any(
-        one.signal is SignalName.TRAFFIC_LOST for rule in policy.spec.matrix for one in rule.when
+        condition.signal is SignalName.TRAFFIC_LOST
+        for rule in policy.spec.matrix
+        for condition in rule.when
     )
 
 
 def _replaced(watch: Watch, workload: Workload) -> ReplicaSet | None:
     """Find the revision that the release has replaced."""
-    known = (one for one in workload.replica_sets if one.pod_hash in watch.control_hashes)
-    return max(known, key=lambda one: one.revision, default=None)
+    known = (each for each in workload.replica_sets if each.pod_hash in watch.control_hashes)
+    return max(known, key=lambda each: each.revision, default=None)

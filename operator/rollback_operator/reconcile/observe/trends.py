@@ -28,9 +28,9 @@ from rollback_operator.stats.histogram import Histogram
 T = TypeVar("T")
 ANEW_TIMES = 1.5
 LEAST_PAST_SECONDS = 120.0
-"""Of a shorter time no slope can be told from noise."""
+"""In a shorter time a slope cannot be distinguished from noise."""
 ALIKE_SECONDS = 60.0
-"""Pods that started so soon one after the other are of one age."""
+"""Pods that started within this time have the same age."""
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 
 
@@ -50,8 +50,8 @@ async def read_trends(
     watch: Watch, spec: RollbackPolicySpec, place: Place, metrics: TrendMetrics, at: float
 ) -> Trends:
     """Read what the matrix asks for, as of `at`, seconds of the provider's clock."""
-    conditions = [one for rule in spec.matrix for one in rule.when]
-    signals = {one.signal for one in conditions}
+    conditions = [condition for rule in spec.matrix for condition in rule.when]
+    signals = {condition.signal for condition in conditions}
     trends = replace(watch.trends, read=at, missing={})
     if signals & _LATENCY:
         trends = await _with_latency(watch, trends, spec, place, metrics)
@@ -153,7 +153,7 @@ async def _with_queries(
 ) -> Trends:
     prometheus, opened = place
     at = trends.read or 0.0
-    for text in sorted({one.query for one in conditions if one.query}):
+    for text in sorted({condition.query for condition in conditions if condition.query}):
         value = await metrics.read_query(prometheus, text, at)
         if isinstance(value, Missing):
             trends = _lacking(trends, text, value)
@@ -172,4 +172,4 @@ def _lacking(trends: Trends, what: str, missing: Missing) -> Trends:
 
 def _of(read: Mapping[str, T], watch: Watch) -> dict[str, T]:
     names = {pod.name for pod in watch.pods}
-    return {pod: one for pod, one in read.items() if pod in names}
+    return {pod: value for pod, value in read.items() if pod in names}

@@ -1,7 +1,7 @@
-"""Send the probes that the matrix names while a release is watched.
+"""Sends the probes that the matrix names while a release is watched.
 
-Each until the release has passed it: what fails much later is hardly the release's doing. A probe
-that hangs goes on by itself; no look waits for it.
+Each until the release has passed it: a failure much later is hardly the release's doing. A probe
+that hangs goes on in the background; no look waits for it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class _Sent:
 
 @dataclass
 class Trier:
-    """Sends through the port, and remembers what is under way."""
+    """Sends through the port, and remembers which probes are open."""
 
     probes: Probes
     clock: Callable[[], float]
@@ -46,43 +46,43 @@ class Trier:
     """By the policy's key and the probe's name."""
     due: dict[tuple[Key, str], float] = field(default_factory=dict)
 
-    async def look(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
-        """Send what is due, and take in what has been answered."""
+    async def send_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
+        """Send the probes that are due, and take in the answers."""
         wanted = list(_wanted(policy))
         if not wanted:
             return watch
         release = workload.deployment.template.release
         known = {
-            one.name: watch.trends.trials.get(one.name)
-            or matrix_probes.opened_trial(one.name, policy.status.probes, release)
-            for one in wanted
+            probe.name: watch.trends.trials.get(probe.name)
+            or matrix_probes.opened_trial(probe.name, policy.status.probes, release)
+            for probe in wanted
         }
         who = matrix_probes.serving(workload)
         for probe in wanted:
             if who is not None and not known[probe.name].has_passed:
                 self._send(policy, probe, watch.digest, who)
-        found = {one.name: known[one.name] for one in wanted}
+        results = {probe.name: known[probe.name] for probe in wanted}
         for name, sent in await self._answered(policy):
-            # Who was to answer may be another by now: a new pod, where only old ones were.
+            # Another pod may answer by now: a new pod, where only old pods were.
             is_sure = sent.digest == watch.digest and sent.who is who
-            if is_sure and name in found:
-                found[name] = matrix_probes.with_result(
-                    found[name], sent.task.result(), sent.who, self.clock()
+            if is_sure and name in results:
+                results[name] = matrix_probes.with_result(
+                    results[name], sent.task.result(), sent.who, self.clock()
                 )
-                self.due[policy.key, name] = self.clock() + _pause(found[name], sent.who)
-        return replace(watch, trends=replace(watch.trends, trials=found))
+                self.due[policy.key, name] = self.clock() + _pause(results[name], sent.who)
+        return replace(watch, trends=replace(watch.trends, trials=results))
 
     def forget(self, key: Key) -> None:
-        """Give up what is asked for a policy: its release is no longer watched."""
-        for one in [one for one in self.sent if one[0] == key]:
-            self.sent.pop(one).task.cancel()
+        """Cancel the probes of a policy whose release is no longer watched."""
+        for sent in [sent for sent in self.sent if sent[0] == key]:
+            self.sent.pop(sent).task.cancel()
 
     async def close(self) -> None:
         """Stop sending."""
-        tasks = [one.task for one in self.sent.values()]
+        tasks = [sent.task for sent in self.sent.values()]
         self.sent.clear()
-        for one in tasks:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _send(self, policy: RollbackPolicy, probe: HttpProbe, digest: str, who: Serving) -> None:
@@ -90,8 +90,8 @@ class Trier:
         now = self.clock()
         if key in self.sent or now < self.due.get(key, now):
             return
-        # What is due counts no more, and may be of policies that are gone.
-        self.due = {one: due for one, due in self.due.items() if now < due}
+        # Entries that are due have no effect, and their policies may be gone.
+        self.due = {other: due for other, due in self.due.items() if now < due}
         task = asyncio.create_task(self._asked(policy.metadata.namespace, probe))
         self.sent[key] = _Sent(digest, who, task)
 
@@ -99,10 +99,10 @@ class Trier:
         return probing.functional(probe, await self.probes.send(namespace, probe), 1)
 
     async def _answered(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
-        mine = {name: one for (owner, name), one in self.sent.items() if owner == policy.key}
+        mine = {name: sent for (owner, name), sent in self.sent.items() if owner == policy.key}
         if mine:
-            await asyncio.wait([one.task for one in mine.values()], timeout=PROBE_WAIT_SECONDS)
-        done = [(name, one) for name, one in mine.items() if one.task.done()]
+            await asyncio.wait([sent.task for sent in mine.values()], timeout=PROBE_WAIT_SECONDS)
+        done = [(name, sent) for name, sent in mine.items() if sent.task.done()]
         for name, _ in done:
             del self.sent[policy.key, name]
         return done
@@ -110,12 +110,12 @@ class Trier:
 
 def _wanted(policy: RollbackPolicy) -> Iterator[HttpProbe]:
     names = {
-        one.name
+        condition.name
         for rule in policy.spec.matrix
-        for one in rule.when
-        if one.signal is SignalName.PROBE
+        for condition in rule.when
+        if condition.signal is SignalName.PROBE
     }
-    return (one for one in policy.spec.verification.http if one.name in names)
+    return (probe for probe in policy.spec.verification.http if probe.name in names)
 
 
 def _pause(trial: Trial, who: Serving) -> float:
