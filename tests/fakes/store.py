@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rollback_operator.api.approval import Approval
+from rollback_operator.api.checklist import Approval
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,

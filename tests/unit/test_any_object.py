@@ -23,8 +23,8 @@ from rollback_operator.adapters.kube.target.services import ApiServices
 from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
-from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.shape import LABEL_VALUE_FORM
 from rollback_operator.api.v1alpha1 import (
     Mode,

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalSpec, ApprovalTimeout
-from rollback_operator.api.checklist import CheckName, CheckResult, Consequence
-from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
+from rollback_operator.api.checklist import (
+    AppliedMigrations,
+    Approval,
+    ApprovalDecision,
+    ApprovalSpec,
+    ApprovalTimeout,
+    CheckName,
+    CheckResult,
+    Consequence,
+    DatabaseSpec,
+)
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,

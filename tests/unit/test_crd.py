@@ -10,15 +10,13 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from rollback_operator.api.approval import Approval
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult
-from rollback_operator.api.crd import (
+from rollback_operator.api.checklist import Approval, CheckItem, CheckName, CheckResult
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
+from rollback_operator.api.resource import (
     NotStructuralError,
     custom_resource_definition,
     structural,
 )
-from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
 from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     OWNER_FINALIZER,

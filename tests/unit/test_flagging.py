@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Health, Mode, Outcome, RemedyType, Rollback, StepName
 from rollback_operator.model.conditions import find
 from rollback_operator.report.incident import of_rollback

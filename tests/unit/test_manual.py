@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.safety import FreezeWindow
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Health,

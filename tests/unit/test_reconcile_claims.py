@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rollback_operator.api.checklist import CheckName, CheckResult
-from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps
 from rollback_operator.api.v1alpha1 import Outcome, SafetySpec, VerdictValue
 from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Claims, Owner, Updater

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback, RollbackPolicy
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.watch import Watch

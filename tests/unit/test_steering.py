@@ -14,7 +14,7 @@ from rollback_operator.adapters.kube.projections.gitops import (
     generator_of,
 )
 from rollback_operator.adapters.kube.projections.owners import changed_by, owner_of
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.controllers import OwnerObject, Steered
 from rollback_operator.model.workload import Bounds

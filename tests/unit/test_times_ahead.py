@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollback_operator.api.approval import ApprovalSpec
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.checklist import ApprovalSpec
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Health,

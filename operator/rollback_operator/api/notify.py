@@ -8,8 +8,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.api.shape import DNS_LABEL_FORM, HOST_FORM, LINE_FORM, Model, cel, keyed_by
+from rollback_operator.api.shape import (
+    DNS_LABEL_FORM,
+    HOST_FORM,
+    LINE_FORM,
+    Model,
+    SecretKeyRef,
+    cel,
+    keyed_by,
+)
 
 MOST_CHANNELS = 8
 MOST_NOTIFICATIONS = 64

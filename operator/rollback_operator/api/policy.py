@@ -4,14 +4,13 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.approval import ApprovalSpec
-from rollback_operator.api.checklist import CheckName, CheckRule
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import ApprovalSpec, CheckName, CheckRule, DatabaseSpec
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule, worst_first
 from rollback_operator.api.notify import Channels, CommunicationSpec
 from rollback_operator.api.policy_status import RollbackPolicyStatus
+from rollback_operator.api.remedy import Remedy
 from rollback_operator.api.resource import LONGEST_REASON, Resource
-from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
+from rollback_operator.api.safety import SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     LINE_FORM,
     Identifier,

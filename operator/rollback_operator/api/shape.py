@@ -223,3 +223,25 @@ class Model(BaseModel):
         extra="ignore",
         use_attribute_docstrings=True,
     )
+
+
+class SecretKeyRef(Model):
+    """Reference to a key of a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
+
+    name: Name
+    """Name of the Secret."""
+    key: DataKey
+    """Key in the Secret."""
+
+
+class SecretRef(Model):
+    """Reference to a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
+
+    name: Name
+    """Name of the Secret. The operator needs read access to it."""

@@ -4,17 +4,18 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from rollback_operator.api.expression import expression
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.shape import (
     BaseAddress,
     LabelName,
     MetricName,
     Model,
     Route,
+    SecretKeyRef,
+    SecretRef,
     Tenant,
     cel,
 )
+from rollback_operator.api.user_text.expression import expression
 
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")

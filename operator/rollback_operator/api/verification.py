@@ -9,8 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.secrets import SecretRef
-from rollback_operator.api.shape import Digest, DnsLabel, Model, cel, keyed_by
+from rollback_operator.api.shape import Digest, DnsLabel, Model, SecretRef, cel, keyed_by
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"

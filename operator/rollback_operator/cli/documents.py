@@ -12,7 +12,14 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.api.parsing import (
+from rollback_operator.api.shape import (
+    DNS_LABEL_FORM,
+    FORMS,
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    OBJECT_FORM,
+)
+from rollback_operator.api.user_text.documents import (
     UnparsableError,
     fault_of,
     load_all,
@@ -20,13 +27,6 @@ from rollback_operator.api.parsing import (
     model_in,
     path_of,
     unknown_keys,
-)
-from rollback_operator.api.shape import (
-    DNS_LABEL_FORM,
-    FORMS,
-    LONGEST_LABEL,
-    LONGEST_NAME,
-    OBJECT_FORM,
 )
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.approval import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.checklist import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,

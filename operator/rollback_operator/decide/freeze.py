@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rollback_operator.api.freeze import Day, FreezeWindow
+from rollback_operator.api.safety import Day, FreezeWindow
 
 _DAYS = tuple(Day)
 _WEEK = 8

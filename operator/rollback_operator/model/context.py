@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rollback_operator.api.policy_status import RecentRollback
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import FlagState, Workload

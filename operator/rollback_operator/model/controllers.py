@@ -5,7 +5,7 @@ Values only. What they mean for a rollback is told in gitops.py and claims.py.
 
 from dataclasses import dataclass
 
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.controllers import Claims, OwnerState, Steered
 from rollback_operator.model.rights import Right

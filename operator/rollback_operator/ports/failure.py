@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from rollback_operator.api.json_text import whole
+from rollback_operator.api.user_text.json_text import whole
 
 MOST_RETRY_SECONDS = 300
 """What any server may ask for: one that asks for more is tried again all the same."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalLabels
 from rollback_operator.model.pod import MetricsPage
 

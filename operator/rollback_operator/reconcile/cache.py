@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
-from rollback_operator.api.parsing import fault_of
+from rollback_operator.api.user_text.documents import fault_of
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from rollback_operator.adapters.fairness.slices import apart
-from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.policy_status import Evaluation
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.report import live_counts

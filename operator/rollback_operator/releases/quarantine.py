@@ -8,7 +8,7 @@ chart's policy) compares the same images.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.policy_status import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole, listed
 from rollback_operator.api.v1alpha1 import (

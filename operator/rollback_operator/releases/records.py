@@ -10,8 +10,8 @@ where a record is gone, and is written anew from the records where the status wa
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rollback_operator.api.policy_status import MOST_RECENT, RecentRollback
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.recent import MOST_RECENT, RecentRollback
 from rollback_operator.api.shape import fitted
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,

@@ -7,7 +7,7 @@ back, so it is told beforehand, at the rollback, and with what helps.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from rollback_operator.api.gitops import MOST_UPDATERS, UpdaterPlan
+from rollback_operator.api.remedy import MOST_UPDATERS, UpdaterPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RemedyType, Rollback
 from rollback_operator.model.controllers import Claims, Owner, Updater

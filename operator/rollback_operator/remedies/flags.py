@@ -7,9 +7,8 @@ this release, cannot be the cure, so the policy's next remedy follows.
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.flags import LONGEST_VALUE, Flag, FlagPlan, FlagTaking
-from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import LONGEST_VALUE, Flag, FlagPlan, FlagTaking, GitOps
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,

@@ -4,8 +4,8 @@ Pure. How the suspension itself goes on is told in suspension.py.
 """
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, OwnerPlan
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, OwnerPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Mode,

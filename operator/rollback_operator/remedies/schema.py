@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.database import (
+from rollback_operator.api.checklist import (
     MOST_RECORDED_MIGRATIONS,
     NAME_LENGTH,
     AppliedMigrations,
+    CheckItem,
+    CheckName,
+    CheckResult,
+    Consequence,
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason

@@ -1,6 +1,6 @@
 """The steps of a rollback, in their order."""
 
-from rollback_operator.api.flags import FlagTaking
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
 from rollback_operator.remedies import gitops
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import IDLE, Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.decide import matrix
 from rollback_operator.model.workload import Deployment

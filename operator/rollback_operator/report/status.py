@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rollback_operator.api.evaluation import Evaluation
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import Evaluation, QuarantineEntry, RecentRollback
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,

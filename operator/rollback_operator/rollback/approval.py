@@ -7,13 +7,13 @@ sees to it that nobody decides in another's name.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.approval import (
+from rollback_operator.api.checklist import (
     Approval,
     ApprovalDecision,
     ApprovalSpec,
     ApprovalTimeout,
+    Consequence,
 )
-from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.database import AppliedMigrations
-from rollback_operator.api.flags import FlagTaking
-from rollback_operator.api.json_text import whole
-from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.api.checklist import (
+    AppliedMigrations,
+    CheckItem,
+    CheckName,
+    CheckResult,
+    Consequence,
+)
+from rollback_operator.api.remedy import MOST_REPLICAS, FlagTaking
 from rollback_operator.api.shape import clipped, is_among
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,

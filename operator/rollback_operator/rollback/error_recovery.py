@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import in_order, plausible, total

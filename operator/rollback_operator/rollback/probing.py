@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
 from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.model.pod import Endpoint

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,

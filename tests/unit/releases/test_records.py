@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.policy_status import MOST_RECENT
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.recent import MOST_RECENT
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     Outcome,

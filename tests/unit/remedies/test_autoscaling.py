@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,

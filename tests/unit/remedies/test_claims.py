@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.checklist import CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, UpdaterPlan
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, UpdaterPlan
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.flags import LONGEST_VALUE, FlagTaking
-from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import LONGEST_VALUE, FlagTaking, GitOps, OwnerKind
 from rollback_operator.api.v1alpha1 import (
     RUNBOOK_MATRIX,
     Health,

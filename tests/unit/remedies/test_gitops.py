@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
-from rollback_operator.api.database import (
+from rollback_operator.api.checklist import (
     MOST_RECORDED_MIGRATIONS,
     AppliedMigrations,
+    CheckItem,
+    CheckResult,
+    Consequence,
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason

@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem
-from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, CommunicationSpec, Notification
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    AutoscalerRecord,
+    GitOps,
+    OwnerKind,
+    OwnerPlan,
+    OwnerRecord,
+)
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, OwnerKind
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,

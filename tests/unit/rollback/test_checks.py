@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan
 from rollback_operator.api.checklist import (
     CheckItem,
     CheckName,
@@ -19,6 +18,7 @@ from rollback_operator.api.checklist import (
     Consequence,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import AutoscalerPlan
 from rollback_operator.api.v1alpha1 import (
     Health,
     Mode,

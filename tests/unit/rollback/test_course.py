@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerPlan
 from rollback_operator.api.matrix import RUNBOOK_MATRIX
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, OwnerPlan
 from rollback_operator.api.safety import SafetySpec
 from rollback_operator.api.v1alpha1 import (
     Condition,

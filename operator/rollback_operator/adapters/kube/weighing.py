@@ -4,7 +4,7 @@ A small text can become large: `[[],[],...]` takes twenty times its bytes, and o
 of the Basic Multilingual Plane makes four bytes of every character of its text.
 """
 
-from rollback_operator.api.json_text import values_in
+from rollback_operator.api.user_text.json_text import values_in
 
 VALUE_MEMORY_BYTES = 96
 """What a value takes beside its characters, on average; the densest text stays below it."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import SecretKeyRef, SecretRef
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from json import JSONDecoder
 from typing import Any
 
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 
 CHUNK_BYTES = 65536
 SAMPLE_VALUE_BYTES = 64

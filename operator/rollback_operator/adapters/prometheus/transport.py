@@ -34,8 +34,8 @@ from rollback_operator.adapters.prometheus.decoding import (
     Unpacking,
     decoded,
 )
-from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.json_text import parsed, values_in
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.queries import Prometheus
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.api.parsing import (
+from rollback_operator.api.user_text.documents import (
     Model,
     UnparsableError,
     fault_of,

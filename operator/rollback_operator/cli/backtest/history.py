@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
-from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.expression import expression
 from rollback_operator.evidence.baseline import HOUR_SECONDS, Control, control_from
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading, usable
 from rollback_operator.ports.queries import CounterQuery, Prometheus

@@ -6,9 +6,9 @@ What a newer version knows (a signal, a kind of remedy) is left out and told: wh
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rollback_operator.api.group import API_VERSION, GROUP
-from rollback_operator.api.parsing import unknown_keys
+from rollback_operator.api.resource import API_VERSION, GROUP
 from rollback_operator.api.signals import PrometheusSpec
+from rollback_operator.api.user_text.documents import unknown_keys
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.advise.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     MatrixCondition,

@@ -2,8 +2,8 @@
 
 import argparse
 
+from rollback_operator.api.remedy import MOST_REPLICAS
 from rollback_operator.api.resource import LONGEST_REASON
-from rollback_operator.api.safety import MOST_REPLICAS
 
 
 def way(text: str) -> dict[str, object]:

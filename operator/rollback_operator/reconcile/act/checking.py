@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from rollback_operator.api.approval import Approval, ApprovalSpec
+from rollback_operator.api.checklist import Approval, ApprovalSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.decide.freeze import frozen

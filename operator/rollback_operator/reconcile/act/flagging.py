@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, FlagState

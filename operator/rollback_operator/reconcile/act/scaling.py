@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rollback_operator.api.group import BOUNDS_FINALIZER
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.resource import BOUNDS_FINALIZER
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.model.workload import Autoscaler
 from rollback_operator.ports.cluster import Autoscalers

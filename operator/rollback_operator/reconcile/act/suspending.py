@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rollback_operator.api.gitops import OwnerRecord
-from rollback_operator.api.group import OWNER_FINALIZER
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import OwnerRecord
+from rollback_operator.api.resource import OWNER_FINALIZER
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Outcome,

@@ -10,7 +10,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube.projections.owners import entries_of
 from rollback_operator.adapters.kube.projections.times import seconds_of
-from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
+from rollback_operator.api.remedy import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.remedies.suspension import SUSPENDED_BY

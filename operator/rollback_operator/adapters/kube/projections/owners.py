@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.shape import is_object_name
 from rollback_operator.model.controllers import Owner, OwnerObject
 from rollback_operator.remedies.claims import NEW_RELEASE

@@ -14,7 +14,7 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.foreign import projected
 from rollback_operator.adapters.kube.projections.gitops import application_of, flux_of, generator_of
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.model.controllers import OwnerState, Steered
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.suspension import SUSPENDED_BY, automation

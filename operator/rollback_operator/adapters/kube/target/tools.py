@@ -25,7 +25,7 @@ from rollback_operator.adapters.kube.projections.claims import (
     rollout_on,
 )
 from rollback_operator.adapters.kube.projections.foreign import projected
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind

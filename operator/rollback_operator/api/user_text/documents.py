@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from rollback_operator.api.freeze import MOMENT
+from rollback_operator.api.safety import MOMENT
 from rollback_operator.api.shape import FORMS
 
 Model = TypeVar("Model", bound=BaseModel)
