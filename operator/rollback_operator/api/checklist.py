@@ -1,11 +1,19 @@
 """What is asked before a rollback: preflight checks, the database schema, a person's approval."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.shape import LINE_FORM, TOKEN_FORM, DataKey, Model, Name, cel
+from rollback_operator.api.shape import (
+    LINE_FORM,
+    TOKEN_FORM,
+    DataKey,
+    Model,
+    Name,
+    Rule,
+    RuledModel,
+)
 
 
 class CheckName(StrEnum):
@@ -145,18 +153,15 @@ class ConnectionSecretRef(Model):
     parameter is rejected. The operator sets application_name and connect_timeout."""
 
 
-_ONE = "query must not be set together with preset or schema"
-
-
-class HistorySpec(Model):
+class HistorySpec(RuledModel):
     """Source of the list of applied migrations: a preset table or a query."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel("!has(self.query) || !(has(self.preset) || has(self.schema))", _ONE)
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.query) || !(has(self.preset) || has(self.schema))",
+            lambda one: one.query is None or not (one.preset or one.schema_name),
+            "query must not be set together with preset or schema",
+        ),
     )
 
     preset: HistoryPreset | None = None
@@ -171,12 +176,6 @@ class HistorySpec(Model):
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """SELECT statement that returns a row for each applied migration, with a column `name` and an
     optional column `applied_at` (timestamp with time zone). Use it instead of `preset`."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.query is not None and (self.preset is not None or self.schema_name):
-            raise ValueError(_ONE)
-        return self
 
 
 class DatabaseSpec(Model):

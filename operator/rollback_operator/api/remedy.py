@@ -5,9 +5,9 @@ made at the decision, the record is stored before the change.
 """
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field
 
 from rollback_operator.api.shape import (
     IMAGE_FORM,
@@ -17,7 +17,8 @@ from rollback_operator.api.shape import (
     Model,
     Name,
     NameOrNone,
-    cel,
+    Rule,
+    RuledModel,
 )
 from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
 
@@ -183,39 +184,43 @@ Updaters = Annotated[
 ]
 
 
-class Remedy(Model):
+class Remedy(RuledModel):
     """Action on a bad release.
 
     The first remedy that applies to the severity and can help is used.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "has(self.to) == (self.type == 'Undo')",
-                    "to is required for type Undo and must not be set otherwise",
-                ),
-                cel(
-                    "has(self.revision) == (has(self.to) && self.to == 'Revision')",
-                    "revision is required for 'to: Revision' and must not be set otherwise",
-                ),
-                cel(
-                    "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
-                    " && has(self.container) == has(self.image)",
-                    "container and image are required for type PinImage and must not be set"
-                    " otherwise",
-                ),
-                cel(
-                    "has(self.replicas) == (self.type == 'Scale')",
-                    "replicas is required for type Scale and must not be set otherwise",
-                ),
-                cel(
-                    "has(self.flag) == (self.type == 'DisableFlag')",
-                    "flag is required for type DisableFlag and must not be set otherwise",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.to) == (self.type == 'Undo')",
+            lambda one: (one.to is not None) == (one.type is RemedyType.UNDO),
+            "to is required for type Undo and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.revision) == (has(self.to) && self.to == 'Revision')",
+            lambda one: (one.revision is not None) == (one.to is UndoTo.REVISION),
+            "revision is required for 'to: Revision' and must not be set otherwise",
+        ),
+        Rule(
+            "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
+            " && has(self.container) == has(self.image)",
+            lambda one: (
+                (one.container is not None)
+                == (one.image is not None)
+                == (one.type is RemedyType.PIN_IMAGE)
+            ),
+            "container and image are required for type PinImage and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.replicas) == (self.type == 'Scale')",
+            lambda one: (one.replicas is not None) == (one.type is RemedyType.SCALE),
+            "replicas is required for type Scale and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.flag) == (self.type == 'DisableFlag')",
+            lambda one: (one.flag is not None) == (one.type is RemedyType.DISABLE_FLAG),
+            "flag is required for type DisableFlag and must not be set otherwise",
+        ),
     )
 
     type: RemedyType
@@ -245,20 +250,6 @@ class Remedy(Model):
     its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
     flag: Flag | None = None
     """For DisableFlag: ConfigMap key to set, and its value."""
-
-    @model_validator(mode="after")
-    def _fields_of_its_type(self) -> Self:
-        wanted = {
-            RemedyType.UNDO: {"to"},
-            RemedyType.PIN_IMAGE: {"container", "image"},
-            RemedyType.SCALE: {"replicas"},
-            RemedyType.DISABLE_FLAG: {"flag"},
-        }[self.type] | ({"revision"} if self.to is UndoTo.REVISION else set())
-        fields = ("to", "revision", "container", "image", "replicas", "flag")
-        given = {field for field in fields if getattr(self, field) is not None}
-        if given != wanted:
-            raise ValueError(f"type {self.type} requires {sorted(wanted)}, not {sorted(given)}")
-        return self
 
     def applies_to(self, severity: str) -> bool:
         """Return whether the remedy applies to a severity."""

@@ -1,22 +1,18 @@
 """Limits on automatic action: thresholds, freeze windows, staged rollouts."""
 
-import re
 from datetime import datetime, time
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from rollback_operator.api.remedy import GitOps
-from rollback_operator.api.shape import Label, Model, cel, keyed_by
+from rollback_operator.api.shape import Label, Model, Rule, RuledModel, keyed_by
 from rollback_operator.api.terms import MatrixSeverity, QuarantineResponse
 
 _CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 _DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]$"
-_FORM = "from and until must both be clock times (22:00) or both be dates (2026-12-24T18:00)"
-_ORDER = "until must be later than from"
-_DAYS = "days requires clock times in from and until"
 MOMENT = f"({_CLOCK})|({_DATE})"
 
 Moment = Annotated[str, Field(max_length=16, pattern=MOMENT)]
@@ -42,27 +38,7 @@ class FrozenSeverity(StrEnum):
     P3 = "P3"
 
 
-def _shape(schema: dict[str, Any]) -> None:
-    schema["x-kubernetes-validations"] = [
-        cel(
-            "self.from.contains('T') == self.until.contains('T')",
-            _FORM,
-            ".until",
-        ),
-        cel(
-            "!self.from.contains('T') || self.from < self.until",
-            _ORDER,
-            ".until",
-        ),
-        cel(
-            "!has(self.days) || !self.from.contains('T')",
-            _DAYS,
-            ".days",
-        ),
-    ]
-
-
-class FreezeWindow(Model):
+class FreezeWindow(RuledModel):
     """Period without automatic action.
 
     Releases are evaluated and people are notified, but the operator does not roll back or pause
@@ -70,7 +46,29 @@ class FreezeWindow(Model):
     night, from: "22:00", until: "06:00", timeZone: Europe/Berlin.
     """
 
-    model_config = ConfigDict(json_schema_extra=_shape)
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.from.contains('T') == self.until.contains('T')",
+            lambda one: one.is_daily == ("T" not in one.until),
+            "from and until must both be clock times (22:00) or both be dates (2026-12-24T18:00)",
+            ".until",
+        ),
+        Rule(
+            "!self.from.contains('T') || self.from < self.until",
+            lambda one: (
+                one.is_daily
+                or datetime.fromisoformat(one.from_) < datetime.fromisoformat(one.until)
+            ),
+            "until must be later than from",
+            ".until",
+        ),
+        Rule(
+            "!has(self.days) || !self.from.contains('T')",
+            lambda one: one.days is None or one.is_daily,
+            "days requires clock times in from and until",
+            ".days",
+        ),
+    )
 
     name: Label
     """Name of the window in messages."""
@@ -108,18 +106,6 @@ class FreezeWindow(Model):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"{name} is not a known time zone; example: Europe/Berlin") from None
         return name
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if self.is_daily != bool(re.match(_CLOCK, self.until)):
-            raise ValueError(_FORM)
-        if self.is_daily:
-            return self
-        if self.days is not None:
-            raise ValueError(_DAYS)
-        if datetime.fromisoformat(self.from_) >= datetime.fromisoformat(self.until):
-            raise ValueError(_ORDER)
-        return self
 
     @property
     def is_daily(self) -> bool:
