@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     TargetRef,
 )
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.model.workload import Workload

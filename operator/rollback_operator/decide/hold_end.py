@@ -1,6 +1,5 @@
 """Why a hold ends: it is void, its time is up, or the judgement ends it; what a rollout says."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,46 +101,35 @@ class HoldEnd:
     message: str
 
 
-def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:
-    """Tell why a hold is void, whatever the release does."""
+def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:  # noqa: PLR0911 (a ladder)
+    """Return why a hold is void, whatever the verdict; None: it is valid."""
     case, policy = facts.case, facts.case.policy
     deployment = case.workload.deployment
-    is_off = (
-        policy.spec.stage.max_seconds == 0
-        if hold.reason is HoldReason.STAGE
-        else not policy.spec.safety.pause_on_suspicion
-    )
-    reasons: tuple[tuple[bool, Callable[[], HoldEnd]], ...] = (
-        (
-            hold.deployment_uid != deployment.uid,
-            lambda: HoldEnd(Reason.TARGET_CHANGED, "the policy has another target now"),
-        ),
-        (hold.digest != deployment.template.digest, lambda: _replaced(hold, case)),
-        (
-            policy.spec.mode is Mode.OBSERVE,
-            lambda: HoldEnd(Reason.HOLDS_TURNED_OFF, "mode Observe touches nothing"),
-        ),
-        (
-            is_off,
-            lambda: HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy does not ask for it any more"),
-        ),
-        (
-            hold.paused_time is not None and not deployment.paused,
-            lambda: HoldEnd(
-                Reason.PAUSE_LIFTED,
-                "the Deployment is not paused any more: this release is not held again",
-            ),
-        ),
-        (
-            deployment.paused and not deployment.is_held,
-            lambda: HoldEnd(Reason.TARGET_PAUSED, "somebody else has paused the Deployment"),
-        ),
-        (
-            not old_pods(case.workload),
-            lambda: HoldEnd(Reason.NO_OLD_POD_LEFT, "no old pod is left to compare with"),
-        ),
-    )
-    return next((say() for is_void, say in reasons if is_void), None)
+    if hold.deployment_uid != deployment.uid:
+        return HoldEnd(Reason.TARGET_CHANGED, "the policy has another target now")
+    if hold.digest != deployment.template.digest:
+        return _replaced(hold, case)
+    if policy.spec.mode is Mode.OBSERVE:
+        return HoldEnd(Reason.HOLDS_TURNED_OFF, "mode Observe never pauses a rollout")
+    if not _is_allowed(hold, policy):
+        return HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy no longer allows the hold")
+    # Only after the pause was stored as done: until then the patch may be on its way.
+    if hold.paused_time is not None and not deployment.paused:
+        said = "the Deployment was resumed by another client: the release is not held again"
+        return HoldEnd(Reason.PAUSE_LIFTED, said)
+    # Another client owns the pause: the operator must not resume the rollout.
+    if deployment.paused and not deployment.is_held:
+        return HoldEnd(Reason.TARGET_PAUSED, "another client paused the Deployment")
+    # Without old pods there is nothing to compare with, so that a hold proves nothing.
+    if not old_pods(case.workload):
+        return HoldEnd(Reason.NO_OLD_POD_LEFT, "no old pod is left to compare with")
+    return None
+
+
+def _is_allowed(hold: Hold, policy: RollbackPolicy) -> bool:
+    if hold.reason is HoldReason.STAGE:
+        return policy.spec.stage.max_seconds > 0
+    return policy.spec.safety.pause_on_suspicion
 
 
 def _replaced(hold: Hold, case: Case) -> HoldEnd:

@@ -31,8 +31,8 @@ from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
-from rollback_operator.releases.ledger import health_of
-from rollback_operator.remedies import attempts, autoscaling, claims, flags, gitops
+from rollback_operator.releases.ledger import health_of, revision_of
+from rollback_operator.remedies import attempts, autoscaling, flags, gitops
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -126,7 +126,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         approval_policy=case.policy.spec.approval,
         trigger=order.trigger,
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
-        updaters=claims.planned(case.workload.deployment),
+        updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
             autoscaling.planned(case.workload, case.policy)
             if order.remedy.type is RemedyType.SCALE
@@ -172,12 +172,7 @@ def _pace(case: Case, order: Order) -> Pace:
 
 def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     return RevisionRef(
-        number=replica_set.revision,
-        template_hash=replica_set.pod_hash,
-        digest=replica_set.template.digest,
-        release=replica_set.template.release,
-        images=list(replica_set.template.images),
-        init_images=list(replica_set.template.init_images),
+        **dict(revision_of(replica_set, None)),
         replica_set=replica_set.name,
         replica_set_uid=replica_set.uid,
         health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,

@@ -49,7 +49,7 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
         or _before_policy(case, request)
         or _another_target(case, request)
         or _another_release(case, request)
-        or obstacle(case, now)
+        or obstacle(case)
         or _own_hands(case.workload.deployment, remedy)
         or _foreign_image(case, remedy)
     )

@@ -22,9 +22,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.decide import freeze, hold_end, holds, schedule
-from rollback_operator.decide.cluster_budget import load_of
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.hold_end import HoldFacts
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active

@@ -32,7 +32,7 @@ from rollback_operator.model.workload import Template, Workload
 from rollback_operator.releases import statements
 from rollback_operator.releases.statements import condemns
 from rollback_operator.remedies import autoscaling, suspension
-from rollback_operator.remedies.attempts import is_unbegun
+from rollback_operator.remedies.attempts import is_left, is_unbegun
 from rollback_operator.remedies.progress import (
     NOTHING_DONE,
     decided_time,
@@ -81,7 +81,7 @@ def restored(case: Case) -> frozenset[str]:
 
 def is_done(record: RecentRollback) -> bool:
     """Tell whether something was done, or is being done; how it ended does not undo it."""
-    return record.done or not (record.outcome in NOTHING_DONE or record.retryable)
+    return not is_left(record.outcome, record.done, record.retryable)
 
 
 def ended(record: RecentRollback) -> datetime:
@@ -265,8 +265,9 @@ def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
     By the images, and of those that have them the first since the act: what people have changed
     besides is a release of theirs.
     """
-    is_left = rollback.status.outcome in NOTHING_DONE and not was_done(rollback)
-    if rollback.spec.remedy.image is None or is_left:
+    if rollback.spec.remedy.image is None:
+        return False
+    if rollback.status.outcome in NOTHING_DONE and not was_done(rollback):
         return False
     running = workload.deployment.template
     if not _has_images(rollback, running):

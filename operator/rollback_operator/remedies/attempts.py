@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, Rollbac
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case
-from rollback_operator.remedies.progress import ended_time, has_acted, was_done
+from rollback_operator.remedies.progress import NOTHING_DONE, ended_time, has_acted, was_done
 
 NAME_PART = 40
 
@@ -125,6 +125,17 @@ def is_unbegun(last: Rollback) -> bool:
         return False
     # Paused by a person for the whole time of a step that had begun: nothing was changed either.
     return done.reason == Reason.TARGET_PAUSED or not has_acted(last)
+
+
+def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
+    """Return whether a rollback ended and its remedy was not applied.
+
+    Args:
+        outcome: None if the rollback is in progress.
+        is_done: whether the act was carried out (`was_done`).
+        is_retryable: whether it ended for a temporary reason (`is_unbegun`).
+    """
+    return (outcome in NOTHING_DONE or is_retryable) and not is_done
 
 
 def told(last: Rollback) -> str:

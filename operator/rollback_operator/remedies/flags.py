@@ -23,10 +23,17 @@ from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead, Deployment, FlagState, Workload
 from rollback_operator.remedies.attempts import is_unbegun
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, ended_time, was_done
+from rollback_operator.remedies.progress import (
+    NOTHING_DONE,
+    Act,
+    Done,
+    RollbackEnd,
+    ended_time,
+    was_done,
+)
 
 NOT_READ = "no container of the release reads it from there"
-_NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+_NOT_SET = (Outcome.OBSERVED, *NOTHING_DONE)
 
 
 def is_flag(rollback: Rollback) -> bool:
@@ -155,7 +162,7 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
         for one in case.past
         if (one.flag, one.mode, one.from_release) == (flag, policy.spec.mode, release)
         and one.deployment == case.workload.deployment.name
-        and (one.outcome not in _NOTHING_DONE or (one.done and not one.retryable))
+        and not _is_unset(one.outcome, one.done, one.retryable)
         and now - (one.finished_time or one.decided_time) < span
     )
     return next(tried, "")
@@ -165,9 +172,17 @@ def _counts(rollback: Rollback) -> bool:
     """Tell whether a flag's rollback has come to an end after which another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
-    is_set_for_good = was_done(rollback) and not is_unbegun(rollback)
-    is_left = rollback.status.outcome in _NOTHING_DONE and not is_set_for_good
-    return is_theirs or not (is_active(rollback) or is_left)
+    is_unset = _is_unset(rollback.status.outcome, was_done(rollback), is_unbegun(rollback))
+    return is_theirs or not (is_active(rollback) or is_unset)
+
+
+def _is_unset(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
+    """Return whether a rollback ended without trying its flag, so that no other remedy follows.
+
+    Stricter than `attempts.is_left`: an observed flag was not tried, and a flag that is set but
+    whose pods could not be restarted is tried again.
+    """
+    return outcome in _NOT_SET and (is_retryable or not is_done)
 
 
 def standing(case: Case) -> Rollback | None:

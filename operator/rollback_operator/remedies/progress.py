@@ -24,7 +24,7 @@ FURTHEST_AHEAD = timedelta(hours=1)
 lasts from it on would last for ever."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
-"""How a rollback ends whose act was not carried out, unless what is on record shows that it was."""
+"""Outcomes of a rollback that did not act, unless its steps show that it did."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 _BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
 

@@ -26,7 +26,7 @@ from rollback_operator.decide import requests
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Message, Moment, RevisionLabel
-from rollback_operator.remedies import autoscaling, claims, flags, suspension
+from rollback_operator.remedies import autoscaling, flags, gitops, suspension
 from rollback_operator.report.transitions import Transition, TransitionKind
 from rollback_operator.report.wording import (
     BY_ITSELF,
@@ -190,7 +190,7 @@ def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if _suspended(rollback, transition):
         yield RELEASE
     if transition.kind is TransitionKind.ENDED:
-        yield from claims.next_steps(rollback)
+        yield from gitops.next_steps(rollback)
     if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
         is_by_itself = rollback.status.outcome is Outcome.VERIFIED
         yield RAISED + (BY_ITSELF if is_by_itself else "")

@@ -8,7 +8,7 @@ from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.decide import matrix
 from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies import claims, flags, gitops
+from rollback_operator.remedies import flags, gitops
 from rollback_operator.report import status
 
 
@@ -171,7 +171,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
         if is_met:
             return status.not_ready(reason, message)
     is_enforced = policy.spec.mode is Mode.ENFORCE
-    pushed = claims.warning(deployment.updaters) if is_enforced else ""
+    pushed = gitops.warning(deployment.updaters) if is_enforced else ""
     if deployment.owner is not None and is_enforced:
         # Told at once, not in the night when it matters.
         response = policy.spec.safety.git_ops

@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.model import commands, conditions
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress, rollback_status
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait

@@ -34,7 +34,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.remedies import autoscaling, gitops, schema
-from rollback_operator.remedies.claims import warning
+from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
 from rollback_operator.remedies.schema import Applied
 

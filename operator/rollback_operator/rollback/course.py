@@ -121,23 +121,29 @@ def scene_of(
     return RollbackContext(standing, target, why or ready.message, Reason(ready.reason))
 
 
-def _standing(
+def _standing(  # noqa: PLR0911 (a ladder)
     rollback: Rollback, policy: RollbackPolicy | None, ready: Condition
 ) -> PolicyStanding:
     if policy is None:
         is_there = ready.reason == Reason.INVALID_SPEC
         return PolicyStanding.UNREADABLE if is_there else PolicyStanding.DELETED
-    is_for_record = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
-    states = (
-        (policy.metadata.uid != rollback.spec.policy_ref.uid, PolicyStanding.RECREATED),
-        (policy.metadata.deletion_timestamp is not None, PolicyStanding.BEING_DELETED),
-        (policy.spec.target_ref.name != rollback.spec.target_ref.name, PolicyStanding.RETARGETED),
-        (ready.reason == Reason.SUSPENDED, PolicyStanding.SUSPENDED),
-        (ready.reason in IDLE, PolicyStanding.AT_REST),
-        (is_for_record and rollback.spec.mode is Mode.ENFORCE, PolicyStanding.OBSERVING),
-        (not is_wanted(rollback, policy), PolicyStanding.REVISED),
-    )
-    return next((standing for is_so, standing in states if is_so), PolicyStanding.ACTIVE)
+    # Another object of the same name: its author never decided this rollback.
+    if policy.metadata.uid != rollback.spec.policy_ref.uid:
+        return PolicyStanding.RECREATED
+    if policy.metadata.deletion_timestamp is not None:
+        return PolicyStanding.BEING_DELETED
+    if policy.spec.target_ref.name != rollback.spec.target_ref.name:
+        return PolicyStanding.RETARGETED
+    # Before the other idle reasons: a suspended policy still accepts requests.
+    if ready.reason == Reason.SUSPENDED:
+        return PolicyStanding.SUSPENDED
+    if ready.reason in IDLE:
+        return PolicyStanding.AT_REST
+    # Mode Observe limits the operator, not a person who requests a rollback.
+    is_observing = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
+    if is_observing and rollback.spec.mode is Mode.ENFORCE:
+        return PolicyStanding.OBSERVING
+    return PolicyStanding.ACTIVE if is_wanted(rollback, policy) else PolicyStanding.REVISED
 
 
 def _target(rollback: Rollback, deployment: Deployment | Missing | None) -> Target:

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.decide import guards
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.releases import records
 from rollback_operator.remedies import attempts

@@ -22,7 +22,7 @@ from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Claims, Owner, Updater
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies import claims
+from rollback_operator.remedies import gitops
 from rollback_operator.report import incident
 from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.report.transitions import transition_named
@@ -48,7 +48,7 @@ FLAGGER = Owner(
     "Canary shop, spec.targetRef",
     "roll back where the release comes from",
     is_rollout_tool=True,
-    then=claims.NEW_RELEASE,
+    then=gitops.NEW_RELEASE,
 )
 TRACE = replace(FLAGGER, evidence="spec.replicas owned by flagger", is_trace=True, behind=ARGO)
 
@@ -80,20 +80,20 @@ DENIED = Claims(denied=frozenset({"Flagger"}))
 def test_a_tools_own_object_counts_more_than_what_it_has_left(
     left: Owner | None, said: Claims, expected: Owner | str | None
 ) -> None:
-    found = claims.claimed(deployment(left), said).owner
+    found = gitops.claimed(deployment(left), said).owner
 
     assert found == (left if expected == "itself" else expected)
 
 
 def test_an_updater_is_told_once_whoever_has_seen_it() -> None:
-    once = claims.claimed(deployment(None, KEEL), Claims(updaters=(FLUX,)))
-    twice = claims.claimed(once, Claims(updaters=(KEEL, FLUX)))
+    once = gitops.claimed(deployment(None, KEEL), Claims(updaters=(FLUX,)))
+    twice = gitops.claimed(once, Claims(updaters=(KEEL, FLUX)))
 
     assert once.updaters == twice.updaters == (KEEL, FLUX)
 
 
 def test_what_several_say_is_put_together() -> None:
-    found = claims.joined(
+    found = gitops.joined(
         (
             DENIED,
             Claims(driver=FLAGGER, unseen=("a",)),

@@ -32,7 +32,7 @@ from rollback_operator.remedies.progress import Act, Done, RollbackEnd, look
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report import recovery
 from rollback_operator.report.events import started
-from rollback_operator.rollback.error_recovery import proof_begins
+from rollback_operator.rollback.recovery import proof_begins
 from tests.builders import (
     CONFIG_MAP,
     DISABLE,

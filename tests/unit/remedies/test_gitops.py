@@ -120,8 +120,8 @@ def test_without_an_owner_nothing_is_planned_about_one() -> None:
 
 
 def test_a_rollback_by_hand_is_refused_by_the_same_rule() -> None:
-    assert obstacle(make_case(with_git_ops(REFUSE), owned()), at(20)) is not None
-    assert obstacle(make_case(with_git_ops(SUSPEND), owned()), at(20)) is None
+    assert obstacle(make_case(with_git_ops(REFUSE), owned())) is not None
+    assert obstacle(make_case(with_git_ops(SUSPEND), owned())) is None
 
 
 # -- the checklist ---------------------------------------------------------------------------------

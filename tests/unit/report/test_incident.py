@@ -34,8 +34,7 @@ from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.decide import requests
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
-from rollback_operator.model.event import Notice
-from rollback_operator.model.message import IncidentStage, Message
+from rollback_operator.model.message import IncidentStage, Message, Notice
 from rollback_operator.report import formats, incident
 from rollback_operator.report.transitions import transition_named
 from rollback_operator.report.wording import words_asked

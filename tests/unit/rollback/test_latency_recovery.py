@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.rollback.latency_recovery import latency, since_base
+from rollback_operator.rollback.recovery import latency, since_base
 from rollback_operator.stats.histogram import Histogram
 
 BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, float("inf"))

@@ -28,7 +28,7 @@ from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import TrendMetrics
 from rollback_operator.ports.queries import CounterQuery, Prometheus, SeriesQuery
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 
 
 @dataclass(frozen=True)

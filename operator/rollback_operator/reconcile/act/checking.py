@@ -24,7 +24,7 @@ from rollback_operator.ports.cluster import Owners, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.surroundings import Surroundings
 from rollback_operator.remedies import gitops
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback import approval, checklist
 from rollback_operator.rollback.approval import Looked

@@ -38,7 +38,7 @@ from rollback_operator.reconcile.act.verifying import Meter, Sight, Verification
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
-from rollback_operator.rollback import approval, error_recovery, verification
+from rollback_operator.rollback import approval, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
 from rollback_operator.rollback.course import REPLACED_MESSAGE
 
@@ -279,12 +279,12 @@ class Executor:
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = error_recovery.without_evidence(rollback, seen.sight.blind, now)
+            counted = recovery.without_evidence(rollback, seen.sight.blind, now)
             if seen.sight.blind:
                 missing = Missing(Reason.NOT_YET_READ, seen.sight.blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
+            counted = recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.look(
             VerificationSubject(rollback, seen.workload, seen.meter, skew)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Tools
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 
 PREFLIGHT_SECONDS = 300.0
 """How long it is known who claims a Deployment."""

@@ -1,10 +1,13 @@
-"""Whether the errors have ceased on the pods that serve after an act: what their counters show.
+"""Whether errors and latency of the restored revision have recovered after an act.
 
-Pure. Only what came after the act counts, and not the new pods' warm-up.
+Pure. Only requests after the act count, without the warm-up of new pods. Latency is compared with
+the restored revision's hour before the bad release, by the same bounds on quantiles as the
+verdict's (stats/histogram.py). Warm-up can only make pods look slower, so an early pass counts,
+and a failure counts only for requests after the warm-up.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
@@ -13,12 +16,15 @@ from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import in_order, plausible, total
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.limits import LEAST_REQUESTS
+from rollback_operator.evidence.limits import LEAST_REQUESTS, LEAST_TIMED_REQUESTS
 from rollback_operator.judge.warm_up import without_warm_up
+from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
+from rollback_operator.rollback.verification import LATENCY
+from rollback_operator.stats.histogram import Histogram, added
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment
 
@@ -123,3 +129,67 @@ def proof_begins(rollback: Rollback) -> float:
         step = StepName.RESTART_PODS
     known = step_status(rollback, step)
     return known.started_time.timestamp() if known is not None else 0.0
+
+
+LEVEL_TIMES = 1.5
+"""A quantile is read off buckets, and caches are cold: so much above the past is still its level.
+The matrix calls a release slow from twice the past on."""
+
+Counted = Mapping[str, Histogram]
+"""By pod."""
+
+
+def since_base(
+    read: Mapping[str, Histogram], bases: Mapping[str, Histogram]
+) -> dict[str, Histogram]:
+    """Give what pods have counted since their bases; who has none is new and counts from zero."""
+    return {
+        name: one.minus(bases[name]) if name in bases else one
+        for name, one in read.items()
+        if one.total > 0
+    }
+
+
+def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[Counted]) -> Check:
+    """Compare the quantile with the past's upper bound.
+
+    Args:
+        spans: what each pod that serves now has counted: of late, and since the rollback.
+        past: of the same revision, in the hour before the release that was taken back.
+        q: which quantile, as 0.99.
+        warm: the same spans without the pods' warm-up; none: they are still warming up.
+    """
+    reference = past.at_most(q)
+    if reference is None or past.total < LEAST_TIMED_REQUESTS:
+        said = f"{past.total:.0f} requests of its past are too few to compare with"
+        return unknown(LATENCY, said)
+    limit = LEVEL_TIMES * reference
+    enough = _enough(spans)
+    if not enough:
+        counted = max((added(one.values()).total for one in spans), default=0.0)
+        said = f"{counted:.0f} requests since the rollback are too few to tell p{100 * q:g}"
+        return unknown(LATENCY, said)
+    # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
+    value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
+    said = (
+        f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "
+        f"{_seconds(reference)} at most in the hour before the release"
+    )
+    if value <= limit:
+        return passed(LATENCY, said)
+    proof = _enough(warm)
+    if not proof:
+        why = "too few of them since the pods are warm" if warm else "the pods are still warming up"
+        return unknown(LATENCY, f"{said}: {why}")
+    if all((one.at_least(q) or 0.0) > limit for one in proof):
+        return failed(LATENCY, said)
+    return unknown(LATENCY, f"{said}: too uncertain to tell")
+
+
+def _enough(spans: Sequence[Counted]) -> list[Histogram]:
+    counted = (added(one.values()) for one in spans)
+    return [one for one in counted if one.total >= LEAST_TIMED_REQUESTS]
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"
