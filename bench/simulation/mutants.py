@@ -22,7 +22,7 @@ from rollback_operator.model.context import Load, is_active
 from rollback_operator.reconcile.act.holding import Settled
 from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.progress import Act
-from rollback_operator.rollback.course import PolicyStanding
+from rollback_operator.rollback.course import PolicyAuthority
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _sees_no_pause(_: Any) -> Any:
 def _never_recreated(known: Any) -> Any:
     def standing(rollback: Any, policy: Any, ready: Any) -> Any:
         found = known(rollback, policy, ready)
-        return PolicyStanding.ACTIVE if found is PolicyStanding.RECREATED else found
+        return PolicyAuthority.ACTIVE if found is PolicyAuthority.RECREATED else found
 
     return standing
 
@@ -335,7 +335,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a Rollback is its policy's, and what is done for one that was made anew",
         (
             Removal("releases.ownership:is_ours", _always(True)),
-            Removal("rollback.course:_standing", _never_recreated),
+            Removal("rollback.course:_state_of", _never_recreated),
         ),
         tests="tests/unit/test_ends.py",
     ),

@@ -197,7 +197,7 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
         automated='{"selfHeal": true}',
         suspended_time=NOW,
         released_time=NOW,
-        release_message="Git wants what runs",
+        release_message="Git contains the restored state",
     ),
     verification=[
         VerificationCheck(name="ErrorRate", result=VerificationResult.PASSED, message="0 of 300")

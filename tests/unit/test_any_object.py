@@ -35,7 +35,7 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.decide.plan import Order, plan_remedy
-from rollback_operator.model.controllers import Claims, OwnerObject, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerObject
 from rollback_operator.model.surroundings import ClusterCapacity
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -450,7 +450,7 @@ async def test_what_steers_of_any_form_is_a_state_or_a_failure(kind: OwnerKind, 
     group = {"preferredVersion": {"version": "v1"}}
     groups = ("argoproj.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io")
     owners = ApiOwners(Server({"/shop": raw, **dict.fromkeys(groups, group)}).api, "argocd")
-    steered = Steered(OwnerObject(kind, "production", "shop"), "production", "shop")
+    steered = OwnedDeployment(OwnerObject(kind, "production", "shop"), "production", "shop")
 
     state = await owners.look(steered)
     if not isinstance(state, Failure):

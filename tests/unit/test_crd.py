@@ -227,7 +227,7 @@ def filled_rollback() -> Rollback:
             automated="{}",
             suspended_time=at(11),
             released_time=at(90),
-            release_message="Git wants what runs",
+            release_message="Git contains the restored state",
         ),
         autoscaler=AutoscalerRecord(
             min_replicas=2,

@@ -293,7 +293,7 @@ async def test_a_rollback_ends_when_its_deployment_was_deleted_and_created_anew(
 
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
-    assert "created anew" in message
+    assert "recreated" in message
 
 
 async def test_who_was_suspended_for_a_deployment_that_was_created_anew_goes_on() -> None:
@@ -415,7 +415,7 @@ async def test_an_intent_for_one_revision_is_not_carried_out_on_a_later_one(is_b
 
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
-    assert "revision 2 was rolled out once more, as revision 4" in message
+    assert "revision 2 was rolled out again as revision 4" in message
     assert not world.rollback.status.steps
     assert "undo" not in world.journal
 

@@ -57,4 +57,4 @@ async def test_an_image_updater_is_told_and_stands_against_nothing() -> None:
         one for one in world.rollback.status.checklist if one.name is CheckName.NOBODY_ELSE_STEERS
     )
     assert item.result is CheckResult.WARNED
-    assert "Keep Keel from pushing the image again" in world.rollback.status.message
+    assert "Prevent Keel from deploying the image again" in world.rollback.status.message

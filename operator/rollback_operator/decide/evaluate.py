@@ -123,7 +123,7 @@ def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]
     return tuple(one for one in known.pods if one.pod_hash in control) if known else ()
 
 
-def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
+def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
     """Judge the release and decide what follows.
 
     Args:
@@ -136,7 +136,7 @@ def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
     verdict = judge(watch, workload, question, now.timestamp())
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
-    watch = goodness.looked(watch, decision, now.timestamp())
+    watch = goodness.with_clean_since(watch, decision, now.timestamp())
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     release = workload.deployment.template.release
@@ -147,11 +147,11 @@ def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
         and not ledger.bar(case.ledger, release)
     )
     if is_earned:
-        reason = f"at least {good_after} s fully rolled out with nothing against it"
+        reason = f"fully rolled out for at least {good_after} s without evidence against it"
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     elif is_ripe and ledger.useless(verdict):
-        said = ledger.useless(verdict)
-        case = replace(case, ledger=ledger.with_reason(case.ledger, release, said))
+        message = ledger.useless(verdict)
+        case = replace(case, ledger=ledger.with_reason(case.ledger, release, message))
     if verdict.value is VerdictValue.BAD:
         case = replace(case, ledger=ledger.found_bad(case.ledger, release))
     case = replace(case, ledger=_blamed(case, decision, now))

@@ -28,7 +28,7 @@ _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
 
 
-def looked(watch: Watch, decision: Decision, now: float) -> Watch:
+def with_clean_since(watch: Watch, decision: Decision, now: float) -> Watch:
     """Remember since when nothing has been seen that speaks against the release.
 
     Whoever begins to look later, after a crash for example, begins to wait then: what was before is

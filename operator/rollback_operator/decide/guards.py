@@ -36,7 +36,7 @@ def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
     meta = case.policy.metadata
     return Refusal(
         Reason.FREEZE_ACTIVE,
-        f"spec.safety.freeze: {cold}; what a person asks for is done all the same: "
+        f"spec.safety.freeze: {cold}. The operator does not act until then. To roll back anyway: "
         f"{commands.undo(meta.name, meta.namespace)}",
     )
 
@@ -56,14 +56,14 @@ def _recorded(case: Case, now: datetime) -> Refusal | None:
 
     What the checklist has blocked is tried again after a while, a bounded number of times.
     """
-    for last in (attempts.of_revision(case), flags.standing(case)):
+    for last in (attempts.of_revision(case), flags.blocking_rollback(case)):
         if last is not None and attempts.following(last, now) is None:
-            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
+            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
     names = attempts.names_of_revision(case)
     gone = next((one for one in case.past if one.name in names and not one.retryable), None)
     if gone is None:
         return None
-    return Refusal(Reason.ALREADY_ROLLED_BACK, f"{gone.name} has dealt with this revision")
+    return Refusal(Reason.ALREADY_ROLLED_BACK, f"{gone.name} already handled this revision")
 
 
 def _owner(case: Case) -> Refusal | None:
@@ -83,10 +83,9 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
         restored = one.to_release == release and one.mode is Mode.ENFORCE
         if restored and now - records.ended(one) < span:
             # Others may have gone back to it where the operator was kept from it: the same holds.
-            how = "was restored by" if records.is_done(one) else "is what"
-            what = "" if records.is_done(one) else " was to restore"
-            said = f"this revision {how} {one.name}{what}; it is not rolled back again"
-            return Refusal(Reason.IS_A_ROLLBACK, said)
+            how = "was" if records.is_done(one) else "was to be"
+            message = f"this revision {how} restored by {one.name}; it is not rolled back again"
+            return Refusal(Reason.IS_A_ROLLBACK, message)
     return None
 
 
@@ -98,8 +97,8 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
         if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
-            said = f"a person has rejected {one.name} for this release"
-            return Refusal(Reason.ALREADY_ROLLED_BACK, said)
+            message = f"a person rejected {one.name} for this release"
+            return Refusal(Reason.ALREADY_ROLLED_BACK, message)
     return None
 
 
@@ -107,10 +106,10 @@ def _active(case: Case) -> Refusal | None:
     one = next((one for one in case.rollbacks if is_active(one)), None)
     if one is None:
         return None
-    return Refusal(Reason.ROLLBACK_ACTIVE, _standing(one))
+    return Refusal(Reason.ROLLBACK_ACTIVE, _active_message(one))
 
 
-def _standing(active: Rollback) -> str:
+def _active_message(active: Rollback) -> str:
     """Say how far a rollback is that stands in the way, and what a person does about it."""
     name = active.metadata.name
     if active.status.step is not StepName.AWAITING_APPROVAL:
@@ -119,13 +118,13 @@ def _standing(active: Rollback) -> str:
     if asked is not None and asked.reason == Reason.APPROVAL_UNPROTECTED:
         return f"{name} waits for approval: {asked.message}"
     decide = commands.approve(name, active.metadata.namespace)
-    return f"{name} waits for approval: approve or reject it first ({decide})"
+    return f"{name} waits for approval: approve or reject it first: {decide}"
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:
     deployment = case.workload.deployment
     release = deployment.template.release
-    by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
+    by = f", deployed by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     # Whichever policy did it: one that is made anew must not do it all over again.
     for one in records.of_target(case, now):
@@ -135,9 +134,9 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
         if is_back and now - records.ended(one) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
-                f"{one.name} has rolled this release back already and it has come back"
-                f"{by}: remove it at its source; it is not rolled back by itself again before "
-                f"{(records.ended(one) + span):%Y-%m-%d %H:%M:%S} UTC",
+                f"{one.name} rolled back this release and it has come back{by}. It is not rolled "
+                f"back automatically again before {records.ended(one) + span:%Y-%m-%d %H:%M:%S} "
+                "UTC: remove it at its source",
             )
     return None
 
@@ -156,8 +155,8 @@ def _budget(case: Case, now: datetime) -> Refusal | None:
 
 
 def _cluster(case: Case) -> Refusal | None:
-    said = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
-    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, said) if said else None
+    message = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
+    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, message) if message else None
 
 
 LONGEST_RUN = timedelta(minutes=15)

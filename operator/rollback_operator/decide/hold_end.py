@@ -115,8 +115,8 @@ def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:  # noqa: PLR0911 (a l
         return HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy no longer allows the hold")
     # Only after the pause was stored as done: until then the patch may be on its way.
     if hold.paused_time is not None and not deployment.paused:
-        said = "the Deployment was resumed by another client: the release is not held again"
-        return HoldEnd(Reason.PAUSE_LIFTED, said)
+        message = "the Deployment was resumed by another client: the release is not held again"
+        return HoldEnd(Reason.PAUSE_LIFTED, message)
     # Another client owns the pause: the operator must not resume the rollout.
     if deployment.paused and not deployment.is_held:
         return HoldEnd(Reason.TARGET_PAUSED, "another client paused the Deployment")
@@ -135,8 +135,8 @@ def _is_allowed(hold: Hold, policy: RollbackPolicy) -> bool:
 def _replaced(hold: Hold, case: Case) -> HoldEnd:
     undone = any(one.spec.from_revision.digest == hold.digest for one in case.rollbacks)
     if undone:
-        return HoldEnd(Reason.RELEASE_TAKEN_BACK, "the release has been taken back")
-    return HoldEnd(Reason.RELEASE_CHANGED, "another release has been pushed")
+        return HoldEnd(Reason.RELEASE_TAKEN_BACK, "the release was rolled back")
+    return HoldEnd(Reason.RELEASE_CHANGED, "another release was deployed")
 
 
 def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
@@ -151,11 +151,11 @@ def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
 def timed_out(hold: Hold, now: datetime) -> HoldEnd:
     """Say that a hold has reached its limit."""
     seconds = max(0.0, (now - hold.since_time).total_seconds())
-    said = {
-        HoldReason.STAGE: "it was not proved no worse, and nothing speaks against it",
-        HoldReason.SUSPICION: "the suspicion stands, and a rollout is held no longer than this",
+    message = {
+        HoldReason.STAGE: "it was not proved no worse, and there is no evidence against it",
+        HoldReason.SUSPICION: "the release is still suspect, and the limit of the hold is reached",
     }[hold.reason]
-    return HoldEnd(Reason.HOLD_TIMED_OUT, f"held for {seconds:.0f} s: {said}")
+    return HoldEnd(Reason.HOLD_TIMED_OUT, f"held for {seconds:.0f} s: {message}")
 
 
 def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
@@ -165,11 +165,11 @@ def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
         if speaks_against(decision, facts.suspect_odds):
             return None  # refused for now: people are told and have the time that is left
         return HoldEnd(
-            Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix asks for no undo"
+            Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix requires no rollback"
         )
     margin = f"{100 * margin_of(facts.case.policy.spec.matrix):g} % of all requests"
     proved = (
-        f"the new pods fail less than {margin} more than the old ones, odds {ratio(facts.proof)}"
+        f"the new pods fail less than {margin} more than the old pods, odds {ratio(facts.proof)}"
     )
     if hold.reason is HoldReason.STAGE:
         is_over = facts.is_proved and not speaks_against(decision, facts.suspect_odds)

@@ -132,8 +132,8 @@ def _begun(known: Hold | None, facts: HoldFacts, now: datetime) -> Hold | None:
     staged = case.policy.spec.stage.max_seconds
     if known is None and staged > 0 and deployment.has_new_pods and old_pods(case.workload):
         until = now + timedelta(seconds=staged)
-        said = "the first new pods are compared with the old ones before the rollout goes on"
-        return _hold(deployment, HoldReason.STAGE, said, (now, until))
+        message = "the first new pods are compared with the old pods before the rollout continues"
+        return _hold(deployment, HoldReason.STAGE, message, (now, until))
     if _has_control(facts) and _is_to_be_paused(known, facts):
         return _suspected(known, facts, now)
     return None
@@ -196,8 +196,8 @@ def _suspected(
     spent = _spent(known)
     left = facts.case.policy.spec.safety.max_pause_seconds - spent
     times = now, now + timedelta(seconds=left)
-    said = facts.decision.verdict.message
-    made = _hold(facts.case.workload.deployment, HoldReason.SUSPICION, said, times)
+    message = facts.decision.verdict.message
+    made = _hold(facts.case.workload.deployment, HoldReason.SUSPICION, message, times)
     return made.model_copy(update={"earlier_seconds": spent, "paused_time": paused})
 
 

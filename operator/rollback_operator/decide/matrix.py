@@ -189,8 +189,8 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
             hiding = next((path for path, one in above if _hides(one, condition)), None)
             if hiding is not None:
                 found.append(
-                    f"{field} can never match, since {hiding} matches first whenever it would: "
-                    "thresholds must fall from the worst severity to the mildest"
+                    f"{field} can never match because {hiding} always matches first: thresholds "
+                    "must decrease from the worst severity to the mildest"
                 )
         above += here
     return found
@@ -200,7 +200,7 @@ def unknown_probes(rules: Sequence[MatrixRule], names: Iterable[str]) -> list[st
     """Find conditions on probes that there are not."""
     known = set(names)
     return [
-        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no {one.name}"
+        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no probe {one.name}"
         for index, rule in enumerate(rules)
         for number, one in enumerate(rule.when)
         if one.signal is SignalName.PROBE and one.name not in known

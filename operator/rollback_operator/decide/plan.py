@@ -26,7 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import guards
 from rollback_operator.decide.matrix import Match
-from rollback_operator.decide.target import way
+from rollback_operator.decide.target import resolve_target
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
@@ -70,12 +70,11 @@ def make_plan(
         made = _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
         return made if isinstance(made, Refusal) else tried(case, made, now)
     if passed:
-        said = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
-        return Refusal(Reason.NO_REMEDY_LEFT, said)
+        message = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
+        return Refusal(Reason.NO_REMEDY_LEFT, message)
     return Refusal(
         Reason.NO_REMEDY,
-        f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
-        "severities out",
+        f"no remedy applies to {rule.severity}: add one to spec.remedies, or remove its severities",
     )
 
 
@@ -84,7 +83,7 @@ def tried(case: Case, spec: RollbackSpec, now: datetime) -> RollbackSpec | Refus
     last = attempts.of_plan(case.rollbacks, spec)
     attempt = attempts.following(last, now)
     if last is not None and attempt is None:
-        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
+        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
     return attempts.numbered(spec, attempt or 1)
 
 
@@ -98,16 +97,16 @@ def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Re
     """Plan a remedy, and put on record what would have come before it and cannot be the cure."""
     if not passed:
         return plan_remedy(case, order)
-    before = f"not done before: {'; '.join(passed)}"
-    said = clipped(f"{order.trigger.message}; {before}", LONGEST_TEXT)
-    trigger = order.trigger.model_copy(update={"message": said})
+    before = f"skipped before: {'; '.join(passed)}"
+    message = clipped(f"{order.trigger.message}; {before}", LONGEST_TEXT)
+    trigger = order.trigger.model_copy(update={"message": message})
     made = plan_remedy(case, replace(order, trigger=trigger))
     return Refusal(made.reason, f"{made.message}; {before}") if isinstance(made, Refusal) else made
 
 
 def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
     """Plan a remedy that is chosen: what it leads to, and at what pace."""
-    found = way(case, order.remedy)
+    found = resolve_target(case, order.remedy)
     if isinstance(found, Refusal):
         return found
     return RollbackSpec(

@@ -32,8 +32,8 @@ class Load:
         if 0 < self.budget.max_concurrent <= self.active:
             most = self.budget.max_concurrent
             return (
-                f"{self.active} rollbacks run in this cluster and --max-concurrent is {most}: it "
-                "waits its turn; where so many releases fail at once, look at what they share"
+                f"{self.active} rollbacks are in progress in this cluster and --max-concurrent is "
+                f"{most}: the rollback waits. Check for a cause that the failing releases share"
             )
         if 0 < self.budget.max_per_day <= self.day:
             return (

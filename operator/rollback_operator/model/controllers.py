@@ -87,7 +87,7 @@ class OwnerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class OwnedDeployment:
     """An owner's object, and the Deployment that is said to be steered by it."""
 
     object: OwnerObject

@@ -68,8 +68,8 @@ def _no_count(one: CounterSeries) -> Missing:
     labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
     return Missing(
         Reason.NOT_A_NUMBER,
-        f"series {labels} holds a value that no counter has (NaN, infinite, negative or beyond "
-        "counting)",
+        f"series {labels} has a value that is invalid for a counter (NaN, infinite, negative or "
+        "too large)",
     )
 
 

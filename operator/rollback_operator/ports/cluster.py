@@ -5,7 +5,7 @@ from typing import Protocol
 
 from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.failure import Failure
@@ -77,14 +77,16 @@ class Owners(Protocol):
     refused by admission), Unavailable, and a write as Conflict: it is not as it was looked at.
     """
 
-    async def look(self, steered: Steered) -> OwnerState | Failure:
+    async def look(self, steered: OwnedDeployment) -> OwnerState | Failure:
         """Read the object, fresh, and whether it says itself that it steers the Deployment."""
 
-    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+    async def suspend(
+        self, steered: OwnedDeployment, state: OwnerState, by: str
+    ) -> OwnerState | Failure:
         """Suspend it as it was looked at, for a Rollback, namespace/name; only that changes."""
 
     async def resume(
-        self, steered: Steered, state: OwnerState, automated: str
+        self, steered: OwnedDeployment, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
         """Let it go on as before it was suspended.
 

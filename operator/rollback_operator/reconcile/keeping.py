@@ -33,7 +33,7 @@ from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import RollbackEnd
-from rollback_operator.rollback.course import Carry, Retry, course, scene_of
+from rollback_operator.rollback.course import Carry, Retry, context_of, course
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Keeper:
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
         found = await self.workloads.inspect(namespace, name)
         policy = self.cache.policy_of(rollback)
-        scene = scene_of(rollback, policy, ready, _seen(found))
+        scene = context_of(rollback, policy, ready, _seen(found))
         deployment = found.deployment if isinstance(found, Workload) else None
         match course(rollback, scene, self.clock()):
             case Retry():

@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import freeze, hold_end, holds, schedule
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import case_of, is_due, look, watch_of
+from rollback_operator.decide.evaluate import case_of, evaluate_release, is_due, watch_of
 from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.hold_end import HoldFacts
 from rollback_operator.evidence.watch import Watch
@@ -54,7 +54,7 @@ from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import status
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.readiness import not_found, readiness
-from rollback_operator.rollback.course import course, scene_of
+from rollback_operator.rollback.course import context_of, course
 
 _log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class Reconciler:
             and (
                 one.spec.target_ref.uid != deployment.uid
                 or isinstance(
-                    course(one, scene_of(one, policy, ready, deployment), now), RollbackEnd
+                    course(one, context_of(one, policy, ready, deployment), now), RollbackEnd
                 )
             )
         ]
@@ -288,7 +288,7 @@ class Reconciler:
         policy, workload = case.policy, case.workload
         size = len(watch.evidence.increments)
         namespace = policy.metadata.namespace
-        found = await apart(namespace, size, partial(look, case, watch, now))
+        found = await apart(namespace, size, partial(evaluate_release, case, watch, now))
         deployment, ledger = workload.deployment, found.case.ledger
         settled = await self.holder.settle(policy, found.hold, deployment, ledger)
         policy = settled.policy

@@ -169,13 +169,13 @@ def barred(
     return marked
 
 
-def told(entry: QuarantineEntry, by: str | None) -> str:
+def came_back_message(entry: QuarantineEntry, by: str | None) -> str:
     """Say that a release is back, and who has brought it, if that is known."""
-    who = f", brought by {by}" if by else ""
+    who = f", deployed by {by}" if by else ""
     images = f" with {', '.join(entry.images)}" if entry.images else ""
     return (
-        f"the release{images} that {entry.rollback} took back has come back{who}: remove it at its "
-        f"source; it is in quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC"
+        f"the release{images} that {entry.rollback} rolled back has come back{who}. It is in "
+        f"quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC: remove it at its source"
     )
 
 
@@ -201,8 +201,8 @@ def condition(
     kind = ConditionType.QUARANTINED
     if found is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
-    said = told(found, revision.changed_by if revision is not None else None)
-    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
+    message = came_back_message(found, revision.changed_by if revision is not None else None)
+    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, message)
 
 
 def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:

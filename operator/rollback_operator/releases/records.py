@@ -175,10 +175,10 @@ def remembered(
     """
     known = {one.name: one.to_release for one in stored}
     made = [of_rollback(one, workload, now) for one in rollbacks if not is_turned_down(one)]
-    said = [
+    message = [
         one.model_copy(update={"to_release": one.to_release or known.get(one.name)}) for one in made
     ]
-    return [*said, *_gone(stored, rollbacks, now)]
+    return [*message, *_gone(stored, rollbacks, now)]
 
 
 def _gone(

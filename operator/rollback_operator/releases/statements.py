@@ -51,12 +51,12 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
         now: the time of the look.
     """
     found: dict[str, Word] = {}
-    said = [
+    message = [
         *_on_record(policy, rollbacks, now),
         *_of_rollbacks(rollbacks, now),
         *_trusted(policy, now),
     ]
-    for one in sorted(said, key=lambda one: (one.time, one.health is Health.BAD)):
+    for one in sorted(message, key=lambda one: (one.time, one.health is Health.BAD)):
         known = found.get(one.release)
         if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
             continue  # gone back to since a person has trusted it: nothing speaks against it
@@ -105,11 +105,11 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word
             continue
         end = ended_time(one, now) if one.status.finished_time is not None else decided
         if one.spec.to_revision is not None:
-            said = f"{name} went back to it, and it was verified"
-            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, said)
+            message = f"{name} restored it and was Verified"
+            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, message)
         if one.spec.remedy.flag is not None:
-            said = f"{name} has set its flag, and it was verified"
-            yield Word(left, end, Health.UNKNOWN, said)
+            message = f"{name} set its flag and was Verified"
+            yield Word(left, end, Health.UNKNOWN, message)
 
 
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
@@ -145,10 +145,10 @@ def condemns(rollback: Rollback) -> bool:
 def _condemnation(rollback: Rollback) -> Condemnation:
     spec, name = rollback.spec, rollback.metadata.name
     severity = None if rollback.is_by_hand else rollback.status.severity or spec.severity
-    said = f"{name}: {spec.trigger.message}"
+    message = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
-        message=clipped(said, _LONGEST),
+        message=clipped(message, _LONGEST),
         severity=severity,
         rollback=name,
     )
@@ -169,5 +169,5 @@ def _on_record(
 def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
     for one in policy.spec.trust:
         if one.time <= now + SKEW:
-            said = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
-            yield Word(one.release, min(one.time, now), Health.GOOD, said)
+            message = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
+            yield Word(one.release, min(one.time, now), Health.GOOD, message)

@@ -79,7 +79,7 @@ def begun(opened: datetime | None, now: datetime) -> Times:
     return Times(now, now) if is_late or opened is None else Times(None, opened)
 
 
-def looked(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
+def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
     """Go on with the watch of a release that has earned nothing yet: it has been looked at.
 
     Args:
@@ -99,7 +99,7 @@ def looked(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
     return Times(since, now if now - until >= step else until)
 
 
-def is_look(verdict: Verdict | None, missing: Missing | None) -> bool:
+def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
     """Tell whether what a pass has found is a look at the release, and nothing was unseen."""
     reasons = {one.reason for one in (verdict, missing) if one is not None}
     return verdict is not None and not reasons & UNSEEN
@@ -114,10 +114,10 @@ def ended(old: RollbackPolicyStatus, safety: SafetySpec | None, now: datetime) -
         now: the time.
     """
     if old.revision is None or safety is None or not is_over(old, safety.watch_seconds, now):
-        return "no release is being watched"
-    said = f"the watch of revision {old.revision.number} is over"
+        return "no release is watched"
+    message = f"the evaluation of revision {old.revision.number} has ended"
     known = conditions.find(old.conditions, ConditionType.HEALTHY)
     if known is None or known.reason == Reason.NO_RELEASE_WATCHED:
-        return f"{said}, and it is not known to be good"
+        return f"{message}, and it is not recorded as Good"
     without = " without a verdict" if known.status == "Unknown" else ""
-    return f"{said}{without}; at the last look: {known.message or known.reason}"
+    return f"{message}{without}; last evaluation: {known.message or known.reason}"

@@ -138,13 +138,13 @@ def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
     return (outcome in NOTHING_DONE or is_retryable) and not is_done
 
 
-def told(last: Rollback) -> str:
+def attempt_message(last: Rollback) -> str:
     """Say why no other try is made now."""
     name, outcome = last.metadata.name, last.status.outcome
     if not is_unbegun(last) or outcome is None:
-        return f"{name} deals with this revision"
-    said = f"{name} has failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
+        return f"{name} already handles this revision"
+    message = f"{name} failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
         by_hand = commands.undo(last.spec.policy_ref.name, last.metadata.namespace)
-        return f"{said}, the last of {MOST_ATTEMPTS} tries. By hand: {by_hand}"
-    return f"{said}: it is tried again once that is mended"
+        return f"{message}, the last of {MOST_ATTEMPTS} attempts. To roll back manually: {by_hand}"
+    return f"{message}: it is retried after the cause is resolved"

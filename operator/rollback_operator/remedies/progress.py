@@ -100,21 +100,21 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     return next((one for one in rollback.status.steps if one.name is step), None)
 
 
-def look(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
+def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's aim with the live Deployment, just before any damage."""
     match step:
         case StepName.SUSPEND_OWNER:
-            return _look_owner(rollback, deployment)
+            return _compare_owner(rollback, deployment)
         case StepName.ROLLOUT_COMPLETE:
-            return _look_rollout(rollback, deployment, now)
+            return _compare_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
-            return _look_strategy(rollback, deployment)
+            return _compare_strategy(rollback, deployment)
         case StepName.VERIFY:
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case _:
-            found = _look_act(rollback, step, deployment)
+            found = _compare_act(rollback, step, deployment)
             is_paused = deployment.paused and not deployment.is_held
             is_stopped = is_paused and isinstance(found, Act) and step is not StepName.DISABLE_FLAG
             return _stopped(rollback, step, now) if is_stopped else found
@@ -125,28 +125,28 @@ def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
     if not is_out_of_time(rollback, step, now):
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
-    said = f"somebody has paused the Deployment, and for {seconds} s it could not be changed"
-    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, said)
+    message = f"another client paused the Deployment, and it could not be changed for {seconds} s"
+    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, message)
 
 
-def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+def _compare_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     match step:
         case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            return _look_flag(rollback, step, deployment)
+            return _compare_pods(rollback, step, deployment)
         case StepName.UNDO:
-            return _look_undo(rollback, deployment)
+            return _compare_undo(rollback, deployment)
         case _:
-            return _look_in_place(rollback, deployment)
+            return _compare_in_place(rollback, deployment)
 
 
-def _look_owner(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
     """See that there is something left to be done, for which somebody is suspended."""
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     is_done = not has_moved(rollback, deployment)
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
-def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     """See that the pods are those that were judged; another template has others made.
 
     The flag itself is looked at by who sets it.
@@ -159,7 +159,7 @@ def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Ne
     return moved(rollback, deployment)
 
 
-def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
     if spec.to_revision is not None and deployment.template.release == spec.to_revision.release:
         return Done(f"the template is that of revision {spec.to_revision.number}")
@@ -168,34 +168,34 @@ def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     return Act(StepName.UNDO)
 
 
-def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_in_place(rollback: Rollback, deployment: Deployment) -> Next:
     remedy = rollback.spec.remedy
     if remedy.replicas is not None:
         if deployment.replicas >= remedy.replicas:
-            return Done(f"{deployment.replicas} replicas are wanted")
+            return Done(f"{deployment.replicas} replicas are set")
         is_ours = deployment.template.release == rollback.spec.from_revision.release
         return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
-        return Done(f"{remedy.container} is to run {remedy.image}")
+        return Done(f"{remedy.container} is set to {remedy.image}")
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.PIN_IMAGE)
 
 
-def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
+def _compare_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
     if has_moved(rollback, deployment):
         return moved(rollback, deployment)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
     if is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
-        said = f"{deployment.available} of {deployment.replicas} replicas are available"
+        message = f"{deployment.available} of {deployment.replicas} replicas are available"
         name = StepName.ROLLOUT_COMPLETE.value
         return RollbackEnd(
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
-            f"the rollout was not complete after {rollback.spec.verification.timeout_seconds} s: "
-            f"{said}",
-            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=said),),
+            f"the rollout did not complete in {rollback.spec.verification.timeout_seconds} s: "
+            f"{message}",
+            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=message),),
         )
     return Wait()
 
@@ -269,19 +269,19 @@ def is_stale(rollback: Rollback, now: datetime) -> bool:
 def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
     """End a rollback whose act was not done in time."""
     since = last_time(rollback, now)
-    said = (
-        f"it has come no further since {since:%Y-%m-%d %H:%M:%S} UTC, and is not carried out so "
-        "much later: the release is judged by what it does now"
+    message = (
+        f"no progress since {since:%Y-%m-%d %H:%M:%S} UTC, which is too long ago to continue. The "
+        "release is evaluated again"
     )
-    return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, said)
+    return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, message)
 
 
-def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_strategy(rollback: Rollback, deployment: Deployment) -> Next:
     stored = rollback.status.strategy
     if stored is None or stored.max_surge == EXPRESS_SURGE:
         return Done("the strategy was not changed")
     if deployment.max_surge != EXPRESS_SURGE:
-        return Done("the strategy is no longer ours: it stays as it was set since")
+        return Done("another client changed the strategy since: it stays unchanged")
     return Act(StepName.RESTORE_STRATEGY)
 
 
@@ -324,15 +324,15 @@ def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
     What they have put back is told as such, and counts as tried: it is not done again.
     """
     if gitops.is_reverted(rollback, deployment):
-        said = gitops.reverted(rollback, deployment)
-        return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, said)
+        message = gitops.reverted(rollback, deployment)
+        return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, message)
     if is_rolled_out_again(rollback, deployment):
         return _rolled_out_again(rollback, deployment)
     return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
-        "somebody else has changed the pod template since it was judged "
-        f"({rollback.spec.from_revision.digest}): theirs stands",
+        "another client changed the pod template since it was evaluated "
+        f"({rollback.spec.from_revision.digest}): the change is kept",
     )
 
 
@@ -369,8 +369,8 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
     return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
-        f"the release of revision {number} was rolled out once more, as revision {runs}, before "
-        "anything was changed: it is judged anew",
+        f"the release of revision {number} was rolled out again as revision {runs} before any "
+        "change. It is evaluated again",
     )
 
 

@@ -50,21 +50,21 @@ def suspended(
     if not record.was_suspended:
         record = record.model_copy(update={"suspended_time": record.suspended_time or now})
     reason = Reason.SUSPENDED_BEFORE if record.was_suspended else Reason.SUSPENDED_FOR_ROLLBACK
-    said = told(rollback, record)
-    return record, conditions.condition(ConditionType.OWNER_SUSPENDED, True, reason, said)
+    message = suspension_message(rollback, record)
+    return record, conditions.condition(ConditionType.OWNER_SUSPENDED, True, reason, message)
 
 
-def told(rollback: Rollback, record: OwnerRecord) -> str:
+def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
     """Say that an owner is suspended, and how it is released."""
     plan = rollback.spec.owner
     assert plan is not None
     what = f"{plan.tool}: {named(plan, record.namespace)}"
     if record.was_suspended:
-        return f"{what} was suspended by somebody else, and is left so"
-    by_itself = plan.kind is OwnerKind.APPLICATION
-    then = ", which is done by itself once Git wants what runs" if by_itself else ""
+        return f"{what} was already suspended by another client and stays suspended"
+    is_application = plan.kind is OwnerKind.APPLICATION
+    then = " (automatic when Git contains the restored state)" if is_application else ""
     return (
-        f"{what} is suspended for this rollback. Release it when Git is in order{then}: "
+        f"{what} is suspended for this rollback. Resume it after Git is corrected{then}: "
         f"{command(plan, record)}"
     )
 
@@ -125,11 +125,11 @@ def left(rollback: Rollback, why: str = "") -> str:
     plan, record = rollback.spec.owner, rollback.status.owner
     assert plan is not None
     assert record is not None
-    because = why or "Git is not known to want what runs"
+    because = why or "Git may not contain the restored state"
     return (
-        f"{plan.tool}: {named(plan, record.namespace)} stays suspended while {_name(rollback)} is "
-        f"deleted, and is looked after no more: {because}. Release it when Git is in order: "
-        f"{command(plan, record)}"
+        f"{plan.tool}: {named(plan, record.namespace)} stays suspended after {_name(rollback)} is "
+        f"deleted, and the operator no longer resumes it: {because}. Resume it after Git is "
+        f"corrected: {command(plan, record)}"
     )
 
 
@@ -147,7 +147,7 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     seen = found.in_sync_at
     if seen is None or seen < (act.finished_time + SETTLE).timestamp():
         return ""
-    return "Git wants what runs"
+    return "Git contains the restored state"
 
 
 def replaced(rollback: Rollback, deployment: Deployment) -> str:
@@ -158,7 +158,7 @@ def replaced(rollback: Rollback, deployment: Deployment) -> str:
     """
     if deployment.uid == rollback.spec.target_ref.uid:
         return ""
-    return "the Deployment was deleted and created anew"
+    return "the Deployment was deleted and recreated"
 
 
 def taken_over(rollback: Rollback, found: OwnerState) -> str:
@@ -166,11 +166,11 @@ def taken_over(rollback: Rollback, found: OwnerState) -> str:
     record = rollback.status.owner
     assert record is not None
     if not found.is_suspended:
-        return record.release_message or "somebody has released it"
+        return record.release_message or "another client resumed it"
     since = record.suspended_time
     went_on = since is not None and (found.auto_synced or 0.0) > (since + SETTLE).timestamp()
     if not _is_for(rollback, found) or went_on:
-        return "somebody else keeps it suspended by now: it is left so"
+        return "another client now keeps it suspended: it stays suspended"
     return ""
 
 
@@ -191,5 +191,5 @@ def released(
     if now is None:
         return record.model_copy(update=changes), None
     kind, reason = ConditionType.OWNER_SUSPENDED, Reason.OWNER_RELEASED
-    said = f"{plan.tool}: {named(plan, record.namespace)}: {why}"
-    return record.model_copy(update=changes), conditions.condition(kind, False, reason, said)
+    message = f"{plan.tool}: {named(plan, record.namespace)}: {why}"
+    return record.model_copy(update=changes), conditions.condition(kind, False, reason, message)

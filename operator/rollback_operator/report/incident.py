@@ -224,7 +224,7 @@ def of_request(request: RollbackRequest, policy: RollbackPolicy, told: Notificat
         made,
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
         status=f"{made.status} - {why.message if why is not None else 'no reason'}",
-        reason=f"{request.spec.remedy.type}: {requests.said(request)}",
+        reason=f"{request.spec.remedy.type}: {requests.request_message(request)}",
         timeline=(*asked, Moment(told.time, "refused")),
         begun=meta.creation_timestamp or told.time,
     )

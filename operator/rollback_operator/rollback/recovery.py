@@ -46,24 +46,24 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
     recent = _recent(_serving(rollback, evidence, pods))
     requests, errors = total(recent)
     ceiling = _ceiling(rollback)
-    said = f"{errors:.0f} of {requests:.0f} requests have failed on the pods that serve now"
+    message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
     ends = sorted({one.end for one in recent})
     # Errors of the old pods' last seconds, or of the new ones' first, end by themselves.
     goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
     is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
     odds = against_ceiling(in_order(recent), ceiling)
     if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
-        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
     if is_enough and errors <= ceiling * requests:
-        return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, said)
+        return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message)
     if not is_out_of_time(rollback, StepName.VERIFY, now):
         return Wait()
     if is_enough:
-        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
     return RollbackEnd(
         Outcome.UNKNOWN,
         Reason.TOO_FEW_REQUESTS,
-        f"{said}: too few to prove that it helped; the rollout itself is complete",
+        f"{message}: too few to prove recovery; the rollout is complete",
     )
 
 
@@ -106,8 +106,8 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
         now: the time of the look.
     """
     if is_out_of_time(rollback, StepName.VERIFY, now):
-        said = "the rollout is complete; whether it helped was not seen in any metric"
-        told = f"{said}: {blind}" if blind else said
+        message = "the rollout is complete; no metric shows whether it helped"
+        told = f"{message}: {blind}" if blind else message
         return RollbackEnd(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
     return Wait()
 
@@ -161,29 +161,29 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
     """
     reference = past.at_most(q)
     if reference is None or past.total < LEAST_TIMED_REQUESTS:
-        said = f"{past.total:.0f} requests of its past are too few to compare with"
-        return unknown(LATENCY, said)
+        message = f"{past.total:.0f} requests before the release are too few to compare with"
+        return unknown(LATENCY, message)
     limit = LEVEL_TIMES * reference
     enough = _enough(spans)
     if not enough:
         counted = max((added(one.values()).total for one in spans), default=0.0)
-        said = f"{counted:.0f} requests since the rollback are too few to tell p{100 * q:g}"
-        return unknown(LATENCY, said)
+        message = f"{counted:.0f} requests since the rollback are too few for p{100 * q:g}"
+        return unknown(LATENCY, message)
     # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
     value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
-    said = (
+    message = (
         f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "
         f"{_seconds(reference)} at most in the hour before the release"
     )
     if value <= limit:
-        return passed(LATENCY, said)
+        return passed(LATENCY, message)
     proof = _enough(warm)
     if not proof:
-        why = "too few of them since the pods are warm" if warm else "the pods are still warming up"
-        return unknown(LATENCY, f"{said}: {why}")
+        why = "too few requests after the warm-up" if warm else "the pods are still warming up"
+        return unknown(LATENCY, f"{message}: {why}")
     if all((one.at_least(q) or 0.0) > limit for one in proof):
-        return failed(LATENCY, said)
-    return unknown(LATENCY, f"{said}: too uncertain to tell")
+        return failed(LATENCY, message)
+    return unknown(LATENCY, f"{message}: too uncertain to decide")
 
 
 def _enough(spans: Sequence[Counted]) -> list[Histogram]:

@@ -120,7 +120,7 @@ def test_what_a_rollout_tool_drives_is_never_undone(owner: Owner, response: GitO
 
     assert isinstance(found, Refusal)
     assert found.reason is Reason.ROLLOUT_OWNER
-    assert "would take an undo for a new release: roll back where" in found.message
+    assert "would treat a rollback as a new release: roll back where" in found.message
     assert (ready.status, ready.reason) == ("False", Reason.ROLLOUT_OWNER)
 
 
@@ -137,7 +137,7 @@ def test_a_canary_that_has_come_since_the_decision_blocks() -> None:
     found = checks.nobody_else(facts)
 
     assert (found.result, found.consequence) == (CheckResult.FAILED, Consequence.BLOCK)
-    assert "Flagger steers this Deployment" in found.message
+    assert "Flagger manages this Deployment" in found.message
 
 
 # -- an image updater is told ----------------------------------------------------------------------
@@ -148,8 +148,8 @@ def test_an_updater_is_told_from_the_beginning() -> None:
 
     assert (found.status, found.reason) == ("True", Reason.IMAGE_UPDATER)
     assert found.message == (
-        "Keel puts new images into this Deployment (annotation keel.sh/policy=minor) and may push "
-        "again what is taken back: set keel.sh/policy to never"
+        "Keel updates images of this Deployment (annotation keel.sh/policy=minor) and may deploy "
+        "the bad image again: set keel.sh/policy to never"
     )
 
 
@@ -161,9 +161,9 @@ def test_an_updater_is_told_beside_what_else_there_is_to_tell() -> None:
     observed = readiness(make_policy(mode=Mode.OBSERVE), deployment(None, KEEL), Around())
 
     assert owned.reason == Reason.GITOPS_OWNER
-    assert "may revert an undo" in owned.message
-    assert "Keel puts new images" in owned.message
-    assert "Keel puts new images" in single.message
+    assert "may revert a rollback" in owned.message
+    assert "Keel updates images" in owned.message
+    assert "Keel updates images" in single.message
     assert "one replica" in single.message
     assert observed.reason == Reason.WATCHING_TARGET
 
@@ -188,16 +188,16 @@ def test_an_updater_stops_nothing_and_goes_on_record() -> None:
     [
         (Claims(), (), CheckResult.PASSED, "no GitOps owner"),
         (None, (), CheckResult.PASSED, "no GitOps owner"),
-        (Claims(), (KEEL,), CheckResult.WARNED, "Keel puts new images into this Deployment"),
-        (Claims(unseen=("Canaries (403)",)), (), CheckResult.WARNED, "not seen: Canaries (403)"),
+        (Claims(), (KEEL,), CheckResult.WARNED, "Keel updates images of this Deployment"),
+        (Claims(unseen=("Canaries (403)",)), (), CheckResult.WARNED, "not read: Canaries (403)"),
         (
             Missing(Reason.READ_FAILED, "it was not read within 2 s"),
             (),
             CheckResult.WARNED,
-            "not seen: it was not read within 2 s",
+            "not read: it was not read within 2 s",
         ),
     ],
-    ids=["nobody", "nobody looked", "an updater", "no right", "too late"],
+    ids=["nobody", "not checked", "an updater", "no right", "too late"],
 )
 def test_the_checklist_tells_of_updaters_and_of_what_was_not_seen(
     said: Claims | Missing | None,
@@ -232,5 +232,5 @@ def test_the_message_at_the_end_says_what_keeps_the_image_out(
 
     found = incident.of_rollback(rollback, make_policy(), transition_named("Verified", at(60)))
 
-    step = "Keep Keel from pushing the image again: set keel.sh/policy to never"
+    step = "Prevent Keel from deploying the image again: set keel.sh/policy to never"
     assert (step in found.next_steps) is is_told

@@ -164,7 +164,7 @@ class Elector:
 
     def _hear(self, annotations: dict[str, Any]) -> None:
         """Take note of a stop, or of its end, before it is known who leads."""
-        said = stop.told(annotations)
+        said = stop.stop_message(annotations)
         if said == self.stopped:
             return
         _log.warning("%s", said or "nothing is suspended any more")

@@ -28,7 +28,13 @@ from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.cli.backtest.tracks import tracks_of
 from rollback_operator.decide import schedule
-from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
+from rollback_operator.decide.evaluate import (
+    EvaluationResult,
+    case_of,
+    evaluate_release,
+    is_due,
+    watch_of,
+)
 from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
@@ -175,7 +181,7 @@ class Replay:
         watch = await self._observer.observe(
             watch, workload, Source(self.policy, self._prometheus(self.policy))
         )
-        found = look(case, watch, now)
+        found = evaluate_release(case, watch, now)
         watch = self._watch = found.watch
         self._keep(
             status.StatusInputs(
@@ -219,7 +225,7 @@ class Replay:
         case = case_of(behind.policy, workload, self._rollbacks, now)
         source = Source(behind.policy, self._prometheus(behind.policy))
         behind.watch = await self._observer.observe(behind.watch, workload, source)
-        found = look(case, behind.watch, now)
+        found = evaluate_release(case, behind.watch, now)
         severity = found.decision.severity
         if severity is Severity.NONE or severity >= behind.severity:
             return None

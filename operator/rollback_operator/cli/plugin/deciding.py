@@ -70,7 +70,7 @@ async def suspend(asked: CommandContext) -> Answer:
         if not asked.reason:
             raise Stop("-A stops everything: say why, for all who look (--reason)", USAGE)
         user = needed(await asked.cluster.user())
-        return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
+        return await _on_leases(asked, stop.annotation_value(user, asked.reason, asked.now))
     if asked.reason:
         said = (
             "--reason goes with --all-namespaces only: leave it out (spec.suspend is true or false)"

@@ -16,7 +16,7 @@ from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
-from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
@@ -27,7 +27,7 @@ from rollback_operator.remedies import gitops
 from rollback_operator.remedies.gitops import claimed
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback import approval, checklist
-from rollback_operator.rollback.approval import Looked
+from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist
 from rollback_operator.rollback.checks import ChecklistFacts
 
@@ -78,7 +78,9 @@ class Checker:
         }
         return made
 
-    async def look(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
+    async def look(
+        self, rollback: Rollback, workload: Workload, watch: Watch | None
+    ) -> ApprovalFacts:
         """See what is known now of a rollback that a person is asked about."""
         known, now = self.kept.get(rollback.metadata.uid), self.clock()
         if (
@@ -92,7 +94,7 @@ class Checker:
         unprotected = await self._unprotected(rollback)
         cold = self._frozen(rollback, self.clock())
         granted = self.terms(rollback)
-        return Looked(made, workload.deployment, unprotected, self.clock(), granted, cold)
+        return ApprovalFacts(made, workload.deployment, unprotected, self.clock(), granted, cold)
 
     def terms(self, rollback: Rollback) -> ApprovalSpec:
         """Give until when a person is asked, and what follows then."""
@@ -157,13 +159,13 @@ class Checker:
         )
 
     async def _owner(self, rollback: Rollback) -> OwnerState | Missing | None:
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         if steered is None:
             return None
         (found,) = await _within([self._looked(steered)], self.seconds)
         return found
 
-    async def _looked(self, steered: Steered) -> OwnerState | Failure:
+    async def _looked(self, steered: OwnedDeployment) -> OwnerState | Failure:
         """Look at who is to be suspended; what asking again will not change stands against it."""
         found = await self.owners.look(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)

@@ -190,7 +190,7 @@ class Executor:
             return _again(rollback, written)
         if isinstance(found, Done):
             return _Stepped(written, seen.deployment)
-        return Again(written, approval.next_look(written, looked.now))
+        return Again(written, approval.next_check(written, looked.now))
 
     async def _told(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         """Store what is known of an approval, if it is new, and tell it before."""
@@ -266,10 +266,10 @@ class Executor:
     def _look(self, rollback: Rollback, step: StepName, seen: "_ExecutionState") -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
-            found = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+            found = autoscaling.compare(rollback, seen.workload.autoscaler, seen.deployment, now)
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            found = late or progress.look(rollback, step, seen.deployment, now)
+            found = late or progress.compare(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(found, Act) and rests else found
 
@@ -363,7 +363,7 @@ class Executor:
     ) -> Rollback | Again:
         """Store the end; but leave no surge of ours behind on a Deployment that moved on."""
         if deployment is not None and rollback.status.strategy is not None:
-            left = progress.look(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
+            left = progress.compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:

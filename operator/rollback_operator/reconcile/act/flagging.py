@@ -121,7 +121,7 @@ class Switch:
         found = await self._look(rollback, flag)
         if isinstance(found, Failure):
             return found
-        following = flags.look(rollback, found)
+        following = flags.compare_flag(rollback, found)
         if not isinstance(following, Act):
             return following
         self.known.pop((rollback.metadata.namespace, flag), None)

@@ -50,7 +50,7 @@ class Scaler:
             rollback = guarded
         record = autoscaling.recorded(rollback, found)
         if record != rollback.status.autoscaler:
-            told = autoscaling.told(rollback, record)
+            told = autoscaling.raised_condition(rollback, record)
             # Before it is stored: who finds it on record cannot know that it was told.
             await self.store.post(rollback, events.bounds_raised(told.message))
             status = autoscaling.stored(rollback.status, record, told, self.clock())
@@ -83,7 +83,7 @@ class Scaler:
             _log.warning("%s: %s", rollback.metadata.name, done.message)
             wait = done.wait
         elif autoscaling.is_open(done):
-            wait = autoscaling.next_look(done, now)
+            wait = autoscaling.next_check(done, now)
         else:
             self.due.pop(uid, None)
             return await self._released(done)

@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
 )
 from rollback_operator.model import conditions
-from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.model.controllers import OwnedDeployment, OwnerState
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Owners
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -61,7 +61,7 @@ class Suspender:
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     """When an owner that is suspended is looked at next, by the Rollback's uid, and whether it was
     known then that the record is to be deleted."""
-    known: dict[Steered, tuple[datetime, str]] = field(default_factory=dict)
+    known: dict[OwnedDeployment, tuple[datetime, str]] = field(default_factory=dict)
     """Until when it is known what stands against suspending an owner, and what does."""
 
     async def obstacle(self, policy: RollbackPolicy, deployment: Deployment) -> str:
@@ -69,7 +69,7 @@ class Suspender:
 
         Told at once, not in the night when it matters.
         """
-        steered, now = gitops.to_suspend(policy, deployment), self.clock()
+        steered, now = gitops.expected_suspension(policy, deployment), self.clock()
         if steered is None:
             return ""
         until, said = self.known.get(steered, (now, ""))
@@ -87,7 +87,7 @@ class Suspender:
 
     async def suspend(self, rollback: Rollback) -> Taken:
         """Suspend who would revert the act of a rollback whose step has begun."""
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         if steered is None:
             return Taken(rollback, Done("nobody is to be suspended"))
         found = await self.owners.look(steered)
@@ -189,7 +189,7 @@ class Suspender:
     async def _looked(
         self, rollback: Rollback, deployment: Deployment | None
     ) -> Rollback | Failure:
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         assert steered is not None  # or nobody would be on record
         found = await self.owners.look(steered)
         if isinstance(found, Failure):
@@ -205,7 +205,7 @@ class Suspender:
         return await self._resume(rollback, found, why) if why else rollback
 
     async def _resume(self, rollback: Rollback, found: OwnerState, why: str) -> Rollback | Failure:
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         assert steered is not None
         record, _ = suspension.released(rollback, why, None)
         if record != rollback.status.owner:
