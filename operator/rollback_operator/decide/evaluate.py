@@ -1,6 +1,6 @@
-"""One look at a release, the same for the operator and for a replay of its past.
+"""Evaluation of a release: evidence -> verdict -> decision -> hold.
 
-What is due, what is judged, what is decided. Who looks brings the clock and keeps what is returned.
+Pure, and shared by the operator and the backtest: the caller passes the time and stores the result.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ from rollback_operator.remedies import flags
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """What a look has found."""
+    """Result of an evaluation."""
 
     case: Case
     """With what it has proved in the ledger."""
@@ -58,7 +58,7 @@ class EvaluationResult:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Tell whether a release is to be looked at: a new template, or one still under watch."""
+    """Return whether a release is to be looked at: a new template, or one still under watch."""
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
@@ -74,7 +74,7 @@ def case_of(
         policy: with its status.
         workload: its target.
         rollbacks: all of the target; and those that name the policy, whatever their target.
-        now: the time of the look.
+        now: the current time.
     """
     past = records.past(policy, workload, rollbacks, now)
     uid = workload.deployment.uid
@@ -95,7 +95,7 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         known: the policy's watch so far.
         case: the target as it is now.
         read: where its metrics are read, and as whom.
-        now: the time of the look.
+        now: the current time.
     """
     digest = case.workload.deployment.template.digest
     control, good = control_hashes(case), good_hashes(case)
@@ -129,7 +129,7 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
     Args:
         case: policy, target, ledger and earlier rollbacks.
         watch: what has been counted up to now.
-        now: the time of the look.
+        now: the current time.
     """
     policy, workload = case.policy, case.workload
     question = _question(policy, workload.deployment)

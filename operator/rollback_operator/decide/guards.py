@@ -47,7 +47,7 @@ def obstacle(case: Case) -> Refusal | None:
 
 
 def is_restored(case: Case, now: datetime) -> bool:
-    """Tell whether the running revision is one that a rollback has just gone back to."""
+    """Return whether the running revision is one that a rollback has just gone back to."""
     return _restored(case, now) is not None
 
 
@@ -178,7 +178,7 @@ def load_of(
         rollbacks: all on record.
         namespace: for which it is asked.
         budget: the operator's limits.
-        now: the time of the look.
+        now: the current time.
     """
     active: Counter[str] = Counter()
     day: Counter[str] = Counter()

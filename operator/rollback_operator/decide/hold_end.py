@@ -43,29 +43,29 @@ class HoldFacts:
 
     @property
     def is_no_worse(self) -> bool:
-        """Tell whether the new pods that have served are proved no worse."""
+        """Return whether the new pods that have served are proved no worse."""
         return self.proof >= PROOF_ODDS
 
     @property
     def is_proved(self) -> bool:
-        """Tell whether the new pods, all of them serving, are proved no worse."""
+        """Return whether the new pods, all of them serving, are proved no worse."""
         return self.is_no_worse and are_new_pods_ready(self.case.workload)
 
 
 def speaks_against(decision: Decision, suspect_odds: float) -> bool:
-    """Tell whether the release is suspected, or is to be taken back and cannot be yet."""
+    """Return whether the release is suspected, or is to be taken back and cannot be yet."""
     if decision.verdict.value is VerdictValue.BAD:
         return decision.response in (Response.ROLLBACK, Response.INVESTIGATE)
     return decision.verdict.value is VerdictValue.SUSPECT or odds(decision) >= suspect_odds
 
 
 def odds(decision: Decision) -> float:
-    """Give the strongest evidence of a verdict, met floors or not."""
+    """Return the strongest evidence of a verdict, met floors or not."""
     return max((one.odds for one in decision.verdict.scopes), default=0.0)
 
 
 def is_being_undone(case: Case) -> bool:
-    """Tell whether a rollback is going on."""
+    """Return whether a rollback is going on."""
     return any(is_active(one) for one in case.rollbacks)
 
 
@@ -82,7 +82,7 @@ def old_pods(workload: Workload) -> tuple[Pod, ...]:
 
 
 def are_new_pods_ready(workload: Workload) -> bool:
-    """Tell whether all pods of the template serve, and there are some."""
+    """Return whether all pods of the template serve, and there are some."""
     new = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
     return bool(new) and all(pod.ready for pod in new)
 
@@ -140,7 +140,7 @@ def _replaced(hold: Hold, case: Case) -> HoldEnd:
 
 
 def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
-    """Tell whether a hold has ended before what runs came: its end says nothing of that."""
+    """Return whether a hold has ended before what runs came: its end says nothing of that."""
     if running is None or hold.released_time is None:
         return False
     if running.since is not None and running.since > hold.released_time:
@@ -191,7 +191,7 @@ def is_over(hold: Hold, policy: RollbackPolicy, now: datetime) -> bool:
 
 
 def latest_end(hold: Hold, policy: RollbackPolicy) -> datetime:
-    """Give the latest end of a hold, also where the policy's limit has been lowered since."""
+    """Return the latest end of a hold, also where the policy's limit has been lowered since."""
     seconds = (
         policy.spec.stage.max_seconds
         if hold.reason is HoldReason.STAGE

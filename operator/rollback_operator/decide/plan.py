@@ -1,4 +1,4 @@
-"""Rule -> plan, or the reason why there is none: the remedy, the way back, the steps in order.
+"""Rule -> plan, or the reason why there is none: remedy, target, pace.
 
 A plan is a Rollback's spec: the intent that is stored before anything is touched.
 """
@@ -205,7 +205,7 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
 
 
 def _at_fault(template: Template, pinned: str | None) -> Iterable[str]:
-    """Give the images that are gone back from: all, or that of the container that gets another.
+    """Return the images that are gone back from: all, or that of the container that gets another.
 
     Not what other containers have too: those stay, and were not what was wrong.
     """

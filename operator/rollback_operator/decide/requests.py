@@ -1,4 +1,4 @@
-"""What a person asks for -> a plan, or the refusal that they read.
+"""Manual request -> plan, or refusal.
 
 The same road as the operator's own rollbacks, with the guards that hold for people too. Cooldown,
 budget, freeze and the rule against rolling back a rollback bind the operator, not a person who
@@ -67,7 +67,7 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
 
 
 def severity_asked(policy: RollbackPolicy) -> MatrixSeverity:
-    """Give the severity of what a person asks for: what is known of the release, or UNPROVED."""
+    """Return the severity of what a person asks for: what is known of the release, or UNPROVED."""
     known = policy.status.severity
     return UNPROVED if known is Severity.NONE else MatrixSeverity(known)
 

@@ -1,4 +1,4 @@
-"""Remedy -> what it leads to: a revision to go back to, nothing recorded, or why it cannot be."""
+"""Remedy -> revision to restore, none, or the reason why the remedy is impossible."""
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo

@@ -71,5 +71,5 @@ class Refusal:
 
 
 def is_active(rollback: Rollback) -> bool:
-    """Tell whether a rollback has not ended yet."""
+    """Return whether a rollback has not ended yet."""
     return rollback.status.outcome is None

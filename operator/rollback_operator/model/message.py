@@ -46,7 +46,7 @@ class RevisionLabel:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is told."""
+    """Message about an incident."""
 
     id: str
     """Of the object and the transition; the channel is added where it is sent."""
@@ -82,7 +82,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class RelatedDeployment:
-    """A Deployment that an Event of a policy tells of."""
+    """Deployment that an Event of a policy concerns."""
 
     name: str
     uid: str
@@ -100,13 +100,13 @@ class Notice:
     severity: Severity | None = None
     """None: that of the policy's status."""
     cause: str = ""
-    """Of what is told while it lasts: it is told again for another cause, or much later."""
+    """For a lasting state: the Event is repeated for another cause, or much later."""
     deployment: RelatedDeployment | None = None
-    """Whoever looks at this Deployment has to know too: the Event is posted on it as well."""
+    """Deployment on which the Event is posted as well."""
 
     @property
     def is_for_people(self) -> bool:
-        """Tell whether somebody has to look, and no Rollback tells of it."""
+        """Return whether somebody has to look, and no Rollback tells of it."""
         is_asked = self.reason in FOR_PEOPLE or self.severity is not None
         return is_asked and not self.is_told_elsewhere
 

@@ -74,5 +74,5 @@ def _no_count(one: CounterSeries) -> Missing:
 
 
 def is_count(value: float) -> bool:
-    """Tell whether a counter can have this value."""
+    """Return whether a counter can have this value."""
     return 0 <= value <= MOST_COUNTED  # a NaN is neither

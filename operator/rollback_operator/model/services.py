@@ -41,7 +41,7 @@ class Routing:
 
     @property
     def is_lost(self) -> bool:
-        """Tell whether Services have led to nobody for long enough."""
+        """Return whether Services have led to nobody for long enough."""
         if self.since is None or self.read is None:
             return False
         return self.read - self.since >= LEAST_ROUTING_SECONDS
@@ -71,7 +71,7 @@ def after(
 
 
 def leads_to(service: Service, revision: ReplicaSet) -> bool:
-    """Tell whether a Service finds a revision's pods, and one of its ports on them."""
+    """Return whether a Service finds a revision's pods, and one of its ports on them."""
     return _selects(service, revision) and _has_port(service, revision)
 
 

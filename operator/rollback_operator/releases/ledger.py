@@ -49,7 +49,7 @@ BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 def entries(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Give the ledger of the ReplicaSets that exist, newest revision first.
+    """Return the ledger of the ReplicaSets that exist, newest revision first.
 
     The newest word on a release wins (words.py), also when the status that said so was lost.
     Revisions that were there before anything was known of them have no entry until they run.
@@ -83,7 +83,7 @@ def entries(
 def at_rest(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Give the ledger while the target is not looked at: what people say counts at once."""
+    """Return the ledger while the target is not looked at: what people say counts at once."""
     newest = words(policy, rollbacks, now)
     return [weighed(one, newest.get(one.release)) for one in policy.status.revisions]
 
@@ -369,7 +369,7 @@ def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> lis
 
 
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:
-    """Tell whether the running revision has earned to be gone back to.
+    """Return whether the running revision has earned to be gone back to.
 
     Args:
         watch: what has been counted of it.

@@ -48,7 +48,7 @@ def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
         for pod in watch.pods
         if pod.pod_hash == one.pod_hash and pod.ready and not pod.terminating
     }
-    # Asked at each look of each release that is not on record: few of them still have pods.
+    # Asked at each evaluation of each release that is not on record: few of them still have pods.
     counted = watch.evidence.increments if serving else ()
     recent = _recent(
         [

@@ -1,4 +1,4 @@
-"""What was said of releases, and when: found bad, left, gone back to, cured, trusted by a person.
+"""Statements about releases: found bad, rolled back, restored, cured, trusted by a person.
 
 Pure. The newest word on a release wins, never a health that was stored: status is a cache, and a
 write of it may be lost. A word against a release stays until a person trusts it or a flag cures it.
@@ -32,7 +32,7 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What was said of a release."""
+    """Statement about a release."""
 
     release: str
     time: datetime
@@ -43,12 +43,12 @@ class Word:
 
 
 def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
-    """Give the newest word on each release; of two of one time the one against it.
+    """Return the newest word on each release; of two of one time the one against it.
 
     Args:
         policy: with its ledger, and what people trust.
         rollbacks: all of the target.
-        now: the time of the look.
+        now: the current time.
     """
     found: dict[str, Word] = {}
     message = [
@@ -122,7 +122,7 @@ def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
 
 
 def condemns(rollback: Rollback) -> bool:
-    """Tell whether a Rollback says that the release that it leaves is bad.
+    """Return whether a Rollback says that the release that it leaves is bad.
 
     The operator's own follow a verdict. A person's says so once the act has begun, however it has
     ended: who ships a fix meanwhile has not taken it back. More replicas are no verdict.

@@ -52,12 +52,12 @@ class Times:
 
 
 def is_over(status: RollbackPolicyStatus, seconds: int, now: datetime) -> bool:
-    """Tell whether the running release has been watched for as long as it is to be.
+    """Return whether the running release has been watched for as long as it is to be.
 
     Args:
         status: as it is stored.
         seconds: the length of a watch.
-        now: the time of the look.
+        now: the current time.
     """
     known = status.revision
     since = status.watched_since or (known.since if known is not None else None)
@@ -73,7 +73,7 @@ def begun(opened: datetime | None, now: datetime) -> Times:
 
     Args:
         opened: when it was made; None: that is not known.
-        now: the time of the look.
+        now: the current time.
     """
     is_late = opened is not None and now - opened > LATE_LOOK
     return Times(now, now) if is_late or opened is None else Times(None, opened)
@@ -86,7 +86,7 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
         known: the times of the watch up to now.
         made: when the release was.
         seconds: the length of a watch.
-        now: the time of the look.
+        now: the current time.
     """
     length, since = timedelta(seconds=seconds), known.since
     begin, until = since or made, known.until or now
@@ -100,7 +100,7 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
 
 
 def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
-    """Tell whether what a pass has found is a look at the release, and nothing was unseen."""
+    """Return whether what a pass has found is a look at the release, and nothing was unseen."""
     reasons = {one.reason for one in (verdict, missing) if one is not None}
     return verdict is not None and not reasons & UNSEEN
 

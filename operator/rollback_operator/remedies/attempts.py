@@ -1,4 +1,4 @@
-"""Which try a rollback is: what was not begun is tried again once its cause is mended.
+"""Attempts: a rollback that changed nothing is retried after its cause is resolved.
 
 Pure. That is what the checklist has blocked, what was abandoned before anything was done as the
 policy or its target did not stand ready, and what failed as the ReplicaSet to go back to was gone:
@@ -104,7 +104,7 @@ def numbered(spec: RollbackSpec, attempt: int) -> RollbackSpec:
 
 
 def following(last: Rollback | None, now: datetime) -> int | None:
-    """Give the number of the try that may be made now; None: none may."""
+    """Return the number of the try that may be made now; None: none may."""
     if last is None:
         return 1
     attempt = last.spec.attempt
@@ -114,7 +114,7 @@ def following(last: Rollback | None, now: datetime) -> int | None:
 
 
 def is_unbegun(last: Rollback) -> bool:
-    """Tell whether a rollback has ended for a passing cause before it changed anything."""
+    """Return whether a rollback has ended for a passing cause before it changed anything."""
     if last.status.outcome is Outcome.BLOCKED:
         return True
     done = find(last.status.conditions, ConditionType.COMPLETE)

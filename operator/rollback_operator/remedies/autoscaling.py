@@ -120,12 +120,12 @@ def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
 
 
 def before(record: AutoscalerRecord) -> Bounds:
-    """Give the bounds as they were."""
+    """Return the bounds as they were."""
     return Bounds(record.min_replicas, record.max_replicas)
 
 
 def after(record: AutoscalerRecord) -> Bounds:
-    """Give the bounds as they are set for the rollback."""
+    """Return the bounds as they are set for the rollback."""
     return Bounds(record.raised_min_replicas, record.raised_max_replicas)
 
 
@@ -138,18 +138,18 @@ def stored(
 
 
 def is_open(rollback: Rollback) -> bool:
-    """Tell whether bounds are still to be put back, as far as is known."""
+    """Return whether bounds are still to be put back, as far as is known."""
     record = rollback.status.autoscaler
     return record is not None and record.is_open
 
 
 def is_guarded(rollback: Rollback) -> bool:
-    """Tell whether a Rollback that is deleted stays until its bounds are put back."""
+    """Return whether a Rollback that is deleted stays until its bounds are put back."""
     return BOUNDS_FINALIZER in rollback.metadata.finalizers
 
 
 def is_left(rollback: Rollback) -> bool:
-    """Tell whether a rollback that is over has something to be put back, or to be let go."""
+    """Return whether a rollback that is over has something to be put back, or to be let go."""
     is_over = rollback.status.outcome is not None
     return is_over and (is_open(rollback) or is_guarded(rollback))
 
@@ -174,7 +174,7 @@ def raised_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
 
 
 def command(rollback: Rollback) -> str:
-    """Give the command by which a person has the bounds put back."""
+    """Return the command by which a person has the bounds put back."""
     policy, namespace = rollback.spec.policy_ref.name, rollback.metadata.namespace
     return commands.resume(policy, namespace)
 
@@ -204,7 +204,7 @@ def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Clos
     Args:
         rollback: which has ended, its record open.
         found: the autoscaler as it was read just now; None: it is gone.
-        now: the time of the look.
+        now: the current time.
     """
     plan, record = rollback.spec.autoscaler, rollback.status.autoscaler
     assert plan is not None
@@ -233,7 +233,7 @@ def _due(rollback: Rollback, now: datetime) -> str:
 
 
 def restore_time(rollback: Rollback) -> datetime | None:
-    """Give the time at which bounds are put back without being asked; None: never."""
+    """Return the time at which bounds are put back without being asked; None: never."""
     plan, status = rollback.spec.autoscaler, rollback.status
     if plan is None or status.outcome is not Outcome.VERIFIED or status.finished_time is None:
         return None
@@ -241,7 +241,7 @@ def restore_time(rollback: Rollback) -> datetime | None:
 
 
 def next_check(rollback: Rollback, now: datetime) -> float:
-    """Give the seconds until bounds that are raised are looked at again."""
+    """Return the seconds until bounds that are raised are looked at again."""
     time = restore_time(rollback)
     left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
     return max(0.05, min(BOUNDS_POLL_SECONDS, left))
@@ -258,7 +258,7 @@ def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRe
 
 
 def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
-    """Tell whether a step scales, and an autoscaler sets the replicas."""
+    """Return whether a step scales, and an autoscaler sets the replicas."""
     return step is StepName.SCALE and rollback.spec.autoscaler is not None
 
 

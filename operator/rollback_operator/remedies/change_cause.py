@@ -66,7 +66,7 @@ class Overdue:
 
 
 def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | None:
-    """Tell whether a cause of ours is to be taken off a Deployment.
+    """Return whether a cause of ours is to be taken off a Deployment.
 
     Also one whose Rollback ended long ago: `kubectl rollout undo` puts the annotations of the
     ReplicaSet that it goes back to on the Deployment.

@@ -1,7 +1,7 @@
 """A flag in place of an undo: whether it can be the cure, and how setting it goes on. Pure.
 
-The ladder is told by what is seen, not by a counter: a flag that is set already, or was tried on
-this release, cannot be the cure, so the policy's next remedy follows.
+The order of remedies follows from the observed state, not from a counter: a flag that is already
+set, or was tried on this release, cannot be the cure, so the policy's next remedy follows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -37,7 +37,7 @@ _NOT_SET = (Outcome.OBSERVED, *NOTHING_DONE)
 
 
 def is_flag(rollback: Rollback) -> bool:
-    """Tell whether a rollback sets a flag and leaves the release as it is."""
+    """Return whether a rollback sets a flag and leaves the release as it is."""
     return rollback.spec.remedy.flag is not None
 
 
@@ -169,7 +169,7 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
 
 
 def _counts(rollback: Rollback) -> bool:
-    """Tell whether a flag's rollback has come to an end after which another remedy may follow."""
+    """Return whether a flag's rollback has come to an end after which another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
     is_unset = _is_unset(rollback.status.outcome, was_done(rollback), is_unbegun(rollback))
@@ -309,6 +309,6 @@ def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
 
 
 def is_set(rollback: Rollback) -> bool:
-    """Tell whether the flag has been set, as far as is on record."""
+    """Return whether the flag has been set, as far as is on record."""
     steps = rollback.status.steps
     return any(one.name is StepName.DISABLE_FLAG and one.finished_time for one in steps)

@@ -110,7 +110,7 @@ def expected_suspension(policy: RollbackPolicy, deployment: Deployment) -> Owned
 
 
 def needs_suspension(spec: RollbackSpec) -> bool:
-    """Tell whether somebody is suspended before the act."""
+    """Return whether somebody is suspended before the act."""
     return spec.owner is not None and spec.owner.response is GitOps.SUSPEND
 
 
@@ -165,7 +165,7 @@ def _item(
 
 
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether somebody has put back what the act has changed."""
+    """Return whether somebody has put back what the act has changed."""
     act, wanted = act_of(rollback), rollback.spec.remedy.replicas
     if act is None or rollback.spec.remedy.flag is not None:
         return False  # whether a flag stays as it was set is looked at in its ConfigMap

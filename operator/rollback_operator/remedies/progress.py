@@ -72,12 +72,12 @@ def next_step(rollback: Rollback) -> StepName | None:
 
 
 def has_acted(rollback: Rollback) -> bool:
-    """Tell whether more has begun than to ask a person."""
+    """Return whether more has begun than to ask a person."""
     return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
 
 
 def was_done(rollback: Rollback) -> bool:
-    """Tell whether the act was carried out, as far as is on record, whatever became of it then.
+    """Return whether the act was carried out, as far as is on record, whatever became of it then.
 
     A rollback that is given up after its act has led away from the release all the same. The end
     closes a step that is open, too: it bears the end's time, and no step follows it. Whether that
@@ -207,12 +207,12 @@ def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
 
 
 def is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
-    """Tell whether a step has been going on for longer than the verification may take."""
+    """Return whether a step has been going on for longer than the verification may take."""
     return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
 
 
 def last_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the newest time on record at which a rollback has come further.
+    """Return the newest time on record at which a rollback has come further.
 
     A deadline counts as one: up to then a person is waited for. Times after `now` are of another
     clock, and say nothing.
@@ -232,17 +232,17 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def is_believed(time: datetime, now: datetime) -> bool:
-    """Tell whether a time on record may be that of an event: it is not far ahead."""
+    """Return whether a time on record may be that of an event: it is not far ahead."""
     return time - now <= FURTHEST_AHEAD
 
 
 def decided_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the time of the decision, as far as what is on record is believed."""
+    """Return the time of the decision, as far as what is on record is believed."""
     return _believed((rollback.spec.trigger.decided_time,), rollback, now)
 
 
 def ended_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the time at which a rollback has ended, as far as it is believed; now: it goes on."""
+    """Return the time at which a rollback has ended, as far as it is believed; now: it goes on."""
     finished = rollback.status.finished_time
     if finished is None:
         return now
@@ -251,13 +251,13 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
-    """Give the first time that is; else that of the object, which the API server has set."""
+    """Return the first time that is; else that of the object, which the API server has set."""
     known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
     return next((one for one in known if is_believed(one, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
-    """Tell whether a rollback has come no further for longer than any of its steps may take.
+    """Return whether a rollback has come no further for longer than any of its steps may take.
 
     The operator was down, the API server refused for so long, or the record was restored from a
     backup: what was decided then is not done now.
@@ -286,14 +286,14 @@ def _compare_strategy(rollback: Rollback, deployment: Deployment) -> Next:
 
 
 def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether another template was rolled out since the judgement, or that one once more."""
+    """Return whether another template was rolled out since the judgement, or that one once more."""
     is_other = deployment.template.digest != rollback.spec.from_revision.digest
     is_again = is_rolled_out_again(rollback, deployment)
     return is_other or is_again or gitops.is_reverted(rollback, deployment)
 
 
 def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether the judged template was replaced and came back before the act began.
+    """Return whether the judged template was replaced and came back before the act began.
 
     A decision is about one revision. What runs the same template as a later one was never judged:
     somebody has mended what it calls and rolled it out once more, or a backup has brought both the
@@ -307,7 +307,7 @@ def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether somebody has rolled out another release since the act; a restart is none."""
+    """Return whether somebody has rolled out another release since the act; a restart is none."""
     remedy, target = rollback.spec.remedy, rollback.spec.to_revision
     if gitops.is_reverted(rollback, deployment):
         return True
@@ -375,7 +375,7 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
 
 
 def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
-    """Tell whether another template ran after the judgement and before the act began.
+    """Return whether another template ran after the judgement and before the act began.
 
     The controller has not numbered the judged one anew yet, as a moment after a restore.
     """
@@ -387,7 +387,7 @@ def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> 
 
 
 def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
-    """Tell whether the Deployment may have borne what the act leads to, after a revision."""
+    """Return whether the Deployment may have borne what the act leads to, after a revision."""
     target = rollback.spec.to_revision
     if target is None:
         # The image pinned may be in any template: only where one rollout came, and it is the one

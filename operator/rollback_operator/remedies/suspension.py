@@ -1,7 +1,7 @@
-"""Who is suspended for a rollback: how that is put on record, and when they can go on.
+"""Suspension of a GitOps owner for a rollback: the record of it, and when it ends.
 
-Pure. Who is suspended stays so until a person releases them, or they want by themselves what runs:
-only then does it change nothing that they go on. A suspension of somebody else's is never lifted.
+Pure. The owner stays suspended until a person resumes it or Git contains the restored state: only
+then resuming changes nothing. The operator never lifts a suspension of another client.
 """
 
 import json
@@ -70,7 +70,7 @@ def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
 
 
 def command(plan: OwnerPlan, record: OwnerRecord) -> str:
-    """Give the command by which a person releases an owner."""
+    """Return the command by which a person releases an owner."""
     if plan.kind is not OwnerKind.APPLICATION:
         kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
@@ -95,7 +95,7 @@ def automation(kept: str) -> dict[str, Any]:
 
 
 def _is_for(rollback: Rollback, found: OwnerState) -> bool:
-    """Tell whether an owner is suspended for this rollback; a mark may have been taken off it."""
+    """Return whether an owner is suspended for this rollback; a mark may have been taken off it."""
     return found.is_ours and found.suspended_for in ("", _name(rollback))
 
 
@@ -104,7 +104,7 @@ def _name(rollback: Rollback) -> str:
 
 
 def is_open(rollback: Rollback) -> bool:
-    """Tell whether an owner is suspended for a rollback, as far as is known."""
+    """Return whether an owner is suspended for a rollback, as far as is known."""
     record = rollback.status.owner
     return record is not None and record.is_open
 
@@ -115,7 +115,7 @@ def is_guarded(rollback: Rollback) -> bool:
 
 
 def is_left(rollback: Rollback) -> bool:
-    """Tell whether a rollback that is over has somebody suspended, or is to be let go."""
+    """Return whether a rollback that is over has somebody suspended, or is to be let go."""
     is_kept = rollback.metadata.deletion_timestamp is None and is_open(rollback)
     return rollback.status.outcome is not None and (is_kept or is_guarded(rollback))
 

@@ -63,7 +63,7 @@ class ApprovalResult:
 
 
 def may_ask(policy: RollbackPolicy) -> bool:
-    """Tell whether rollbacks of a policy may ask a person before anything is done."""
+    """Return whether rollbacks of a policy may ask a person before anything is done."""
     spec = policy.spec
     return (
         spec.safety.require_verified
@@ -74,7 +74,7 @@ def may_ask(policy: RollbackPolicy) -> bool:
 
 
 def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
-    """Give the more careful of what was planned and of what the policy says by now.
+    """Return the more careful of what was planned and of what the policy says by now.
 
     Args:
         rollback: that asks.
@@ -155,13 +155,13 @@ def _frozen(rollback: Rollback, looked: ApprovalFacts, refused: Condition | None
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
-    """Tell whether a person is asked before anything is done."""
+    """Return whether a person is asked before anything is done."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
 
 
 def is_waiting(rollback: Rollback) -> bool:
-    """Tell whether a rollback that was only proposed has not begun yet."""
+    """Return whether a rollback that was only proposed has not begun yet."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed and not progress.has_acted(rollback)
 
@@ -184,7 +184,7 @@ def _is_over(rollback: Rollback, now: datetime) -> bool:
 
 
 def _is_late(rollback: Rollback, now: datetime) -> bool:
-    """Tell whether an approval is seen so long after the deadline that it was not given in time.
+    """Return whether an approval is seen so long after the deadline that it was not given in time.
 
     A rejection is never late: whoever says no means it.
     """
@@ -280,7 +280,7 @@ def _answer(
 
 
 def next_check(rollback: Rollback, now: datetime) -> float:
-    """Give the seconds until the next look: the list is gone through anew, or time is up."""
+    """Return the seconds until the next look: the list is gone through anew, or time is up."""
     deadline = rollback.status.approval_deadline_time
     left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
     return max(0.05, min(APPROVAL_POLL_SECONDS, left))

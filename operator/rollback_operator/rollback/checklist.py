@@ -94,7 +94,7 @@ def make(facts: ChecklistFacts) -> Checklist:
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
-    """Tell whether room was seen to be short: not to have seen it slows nothing down."""
+    """Return whether room was seen to be short: not to have seen it slows nothing down."""
     return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 

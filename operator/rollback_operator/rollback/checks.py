@@ -113,7 +113,7 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
 
 
 def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
-    """Tell whether a person is asked before this is gone back to, by spec.safety."""
+    """Return whether a person is asked before this is gone back to, by spec.safety."""
     if policy is None or target is None or target.health is Health.GOOD:
         return False
     return policy.spec.safety.require_verified
@@ -222,7 +222,7 @@ def _pods_more(facts: ChecklistFacts) -> int:
 
 
 def _keeps_pods(facts: ChecklistFacts) -> bool:
-    """Tell whether the running pods take what is done without being replaced."""
+    """Return whether the running pods take what is done without being replaced."""
     flag = facts.rollback.spec.flag
     return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
@@ -244,7 +244,7 @@ def capacity(facts: ChecklistFacts) -> CheckItem:
 
 
 def floor_of(deployment: Deployment) -> int:
-    """Give the number of pods that a rolling update keeps available."""
+    """Return the number of pods that a rolling update keeps available."""
     surge = math.ceil(_share(deployment.max_surge, deployment.replicas))
     unavailable = math.floor(_share(deployment.max_unavailable, deployment.replicas))
     if not surge and not unavailable:

@@ -1,4 +1,4 @@
-"""What becomes of an open Rollback in a pass: it is carried on, looked at again, or ended.
+"""Course of an open Rollback in a pass: continue, retry later, or end.
 
 Pure, and total: every state of its policy, of its Deployment and of itself has an answer, so that
 no Rollback stays open because nobody is responsible for it. What has begun is carried on whatever
@@ -95,7 +95,7 @@ class RollbackContext:
 
     @property
     def told(self) -> str:
-        """Say why the policy does nothing for the Rollback any more."""
+        """State why the policy no longer continues the Rollback."""
         known = _LEFT.get(self.state)
         return known[1] if known is not None else self.why
 
@@ -181,7 +181,7 @@ def stage_of(rollback: Rollback) -> RollbackStage:
 
 
 def needs_no_metrics(rollback: Rollback) -> bool:
-    """Tell whether a Rollback goes on without metrics: a person's, or one that has begun.
+    """Return whether a Rollback goes on without metrics: a person's, or one that has begun.
 
     Not one that waits for a person, whose plan is looked at with what is known, nor one whose
     success is to be seen.
@@ -201,7 +201,7 @@ def course(
     Args:
         rollback: that has not ended.
         context: its policy and its Deployment.
-        now: the time of the look.
+        now: the current time.
     """
     if not ownership.is_named(rollback):
         return NOT_OURS
@@ -281,7 +281,7 @@ _IDLE = frozenset({PolicyAuthority.SUSPENDED, PolicyAuthority.AT_REST, PolicyAut
 
 
 def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether a policy, as it is by now, would lead to a Rollback that it has decided.
+    """Return whether a policy, as it is by now, would lead to a Rollback that it has decided.
 
     What a person has asked for is theirs.
     """

@@ -41,7 +41,7 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         rollback: the rollback, for the control's error rate and for the time limit.
         evidence: counts since the act.
         pods: the pods of the restored revision.
-        now: the time of the look.
+        now: the current time.
     """
     recent = _recent(_serving(rollback, evidence, pods))
     requests, errors = total(recent)
@@ -90,7 +90,7 @@ def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
 
 
 def _ceiling(rollback: Rollback) -> float:
-    """Give the error rate up to which a release is as well as the control was."""
+    """Return the error rate up to which a release is as well as the control was."""
     trigger = rollback.spec.trigger
     if not trigger.control_requests:
         return UNKNOWN_CEILING
@@ -103,7 +103,7 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
     Args:
         rollback: its verification has begun.
         blind: why nothing is counted; empty: something may be by the next look.
-        now: the time of the look.
+        now: the current time.
     """
     if is_out_of_time(rollback, StepName.VERIFY, now):
         message = "the rollout is complete; no metric shows whether it helped"
@@ -113,7 +113,7 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
 
 
 def proof_begins(rollback: Rollback) -> float:
-    """Give the time from which requests prove something.
+    """Return the time from which requests prove something.
 
     The pods of an undo are new, those of a scaled release are not. Those that read a flag as a file
     have it only when the kubelet has renewed that.

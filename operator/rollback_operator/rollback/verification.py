@@ -39,7 +39,7 @@ _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
 def rollout(deployment: Deployment) -> Check:
-    """Tell whether the rollout is complete, by the rules of `kubectl rollout status`."""
+    """Return whether the rollout is complete, by the rules of `kubectl rollout status`."""
     replicas = deployment.replicas
     if deployment.is_rolled_out:
         message = (
@@ -111,7 +111,7 @@ def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Sit
     Args:
         rollback: its verification has begun.
         missing: why its counters could not be read the last time; None: they could.
-        now: the time of the look.
+        now: the current time.
     """
     spec = rollback.spec.verification
     probes = frozenset(one.name for one in spec.http)
@@ -190,7 +190,7 @@ def _end(
 
 
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
-    """Give the checks the form in which they are kept on the Rollback."""
+    """Return the checks the form in which they are kept on the Rollback."""
     return tuple(
         VerificationCheck(
             name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)

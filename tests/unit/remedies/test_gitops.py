@@ -88,7 +88,7 @@ ANSWERS: dict[str, tuple[Owner, GitOps, Reason | None, str]] = {
         "the object to suspend is not known",
     ),
     "Helm proceeds": (HELM, PROCEED, None, "Helm manages this Deployment"),
-    "a rollout tool": (FLAGGER, PROCEED, Reason.ROLLOUT_OWNER, "would revert an undo"),
+    "a rollout tool": (FLAGGER, PROCEED, Reason.ROLLOUT_OWNER, "would revert a rollback"),
     "a rollout tool cannot be suspended": (FLAGGER, SUSPEND, Reason.ROLLOUT_OWNER, "Flagger"),
 }
 
