@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rollback_operator.api.evaluation import Evaluation, ObservedCounts, PastCounts
-from rollback_operator.api.flags import ConfigMapRef, Flag, FlagPlan, FlagTaking
+from rollback_operator.api.policy_status import Evaluation, ObservedCounts, PastCounts
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import ConfigMapRef, Flag, FlagPlan, FlagTaking
 from rollback_operator.api.v1alpha1 import (
     Health,
     Hold,

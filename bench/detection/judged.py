@@ -16,7 +16,7 @@ from bench.detection.target import PROMETHEUS, Target, case, when
 from bench.detection.world import T0, World, build
 from rollback_operator.api.v1alpha1 import Severity, VerdictValue
 from rollback_operator.decide import schedule
-from rollback_operator.decide.evaluate import EvaluationResult, look, watch_of
+from rollback_operator.decide.evaluate import EvaluationResult, evaluate_release, watch_of
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.ports.metrics import Prometheus
@@ -127,7 +127,7 @@ class Follower:
         watch = watch_of(self.watch, made, PROMETHEUS, when(now))
         source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
-        self.last = look(made, self.watch, when(now))
+        self.last = evaluate_release(made, self.watch, when(now))
         self.outcome.judged += 1
         self._note(self.last, now)
         self.tell(now, self.last)

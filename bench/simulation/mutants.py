@@ -22,7 +22,7 @@ from rollback_operator.model.context import Load, is_active
 from rollback_operator.reconcile.act.holding import Settled
 from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.progress import Act
-from rollback_operator.rollback.course import PolicyStanding
+from rollback_operator.rollback.course import PolicyAuthority
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,8 @@ def _always(value: Any) -> Callable[[Any], Any]:
     return lambda _: lambda *args, **options: value
 
 
-def _without(name: str) -> Callable[[Any], Any]:
-    """Take a guard out of a row of guards."""
-
-    def made(row: Sequence[Any]) -> tuple[Any, ...]:
-        left = tuple(one for one in row if one.__name__ != name)
-        assert len(left) == len(row) - 1, name
-        return left
-
-    return made
-
-
 def _guard(name: str) -> Removal:
-    return Removal("decide.guards:_GUARDS", _without(name))
+    return Removal(f"decide.guards:{name}", _always(None))
 
 
 def run(mutant: Mutant, seed: int) -> tuple[str, ...]:
@@ -216,7 +205,7 @@ def _sees_no_pause(_: Any) -> Any:
 def _never_recreated(known: Any) -> Any:
     def standing(rollback: Any, policy: Any, ready: Any) -> Any:
         found = known(rollback, policy, ready)
-        return PolicyStanding.ACTIVE if found is PolicyStanding.RECREATED else found
+        return PolicyAuthority.ACTIVE if found is PolicyAuthority.RECREATED else found
 
     return standing
 
@@ -355,7 +344,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a Rollback is its policy's, and what is done for one that was made anew",
         (
             Removal("releases.ownership:is_ours", _always(True)),
-            Removal("rollback.course:_standing", _never_recreated),
+            Removal("rollback.course:_state_of", _never_recreated),
         ),
         tests="tests/unit/test_ends.py",
     ),
@@ -407,7 +396,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "orphans use up no budget",
         (
             Removal("reconcile.reconciler:load_of", _counts_orphans),
-            Removal("decide.cluster_budget:load_of", _counts_orphans),
+            Removal("decide.guards:load_of", _counts_orphans),
         ),
         tests="tests/unit/test_ends.py",
     ),

@@ -24,7 +24,7 @@ from bench.simulation.prometheus import MetricFaults
 from bench.simulation.releases import ROUTES, Truth
 from bench.simulation.server import Request, Response, Server
 from bench.simulation.weather import Effect, Fate, Weather
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe

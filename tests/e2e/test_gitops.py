@@ -91,7 +91,7 @@ def test_an_undo_that_is_reverted_is_told_and_not_fought(shop: Shop, api: Api) -
         assert ended["status"]["outcome"] == "Failed", ended["status"]
         told = condition(ended, "Complete")
         assert told["reason"] == "UndoReverted"
-        assert "reverted by argocd-controller (Argo CD steers the Deployment)" in told["message"]
+        assert "reverted by argocd-controller (Argo CD manages the Deployment)" in told["message"]
         assert "REVERTED" in ended["status"]["message"]
         assert git.object()["spec"]["syncPolicy"]["automated"] == AUTOMATED
 
@@ -128,7 +128,7 @@ def test_by_default_nothing_is_done_and_that_is_told(shop: Shop, api: Api) -> No
             return shop.condition("Healthy").get("reason") == "GitOpsOwner"
 
         wait_for("a refusal", 120, is_refused)
-        assert "let spec.safety.gitOps suspend it first" in shop.condition("Healthy")["message"]
+        assert "set spec.safety.gitOps to Suspend" in shop.condition("Healthy")["message"]
         stays(shop, "v1.3.0")
         assert shop.service.rollbacks() == []
         assert git.object()["spec"]["syncPolicy"]["automated"] == AUTOMATED

@@ -92,7 +92,7 @@ def test_a_release_whose_port_has_another_name_is_undone(shop: Shop) -> None:
     assert ended["spec"]["severity"] == "P1"
     trigger = ended["spec"]["trigger"]
     assert trigger["reason"] == "TrafficLost"
-    assert "Service ticket-service leads to no pod: the release's pods" in trigger["message"]
+    assert "Service ticket-service selects no ready pod: the release's pods" in trigger["message"]
 
 
 @pytest.mark.extended

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing

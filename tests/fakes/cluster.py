@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Rights, Tools, Workloads
@@ -164,15 +164,17 @@ class FakeOwners(Failures):
     state: OwnerState = UNTOUCHED
     calls: list[str] = field(default_factory=list)
 
-    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: OwnedDeployment) -> OwnerState | Failure:
         return self._called("look_at_owner") or self.state
 
-    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+    async def suspend(
+        self, steered: OwnedDeployment, state: OwnerState, by: str
+    ) -> OwnerState | Failure:
         changes = {"is_suspended": True, "is_ours": True, "suspended_for": by, "automated": ""}
         return self._changed("suspend_owner", state, changes)
 
     async def resume(
-        self, steered: Steered, state: OwnerState, automated: str
+        self, steered: OwnedDeployment, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
         changes = {"is_suspended": False, "is_ours": False, "suspended_for": ""}
         return self._changed("resume_owner", state, {**changes, "automated": automated})

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rollback_operator.api.approval import Approval
+from rollback_operator.api.checklist import Approval
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,
@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     RollbackStatus,
 )
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.reconcile.cache import Cache

@@ -22,7 +22,7 @@ import aiohttp
 
 from bench.simulation.network import Received
 from bench.simulation.server import Request, Response, Server, refusal
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe

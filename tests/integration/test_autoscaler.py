@@ -116,7 +116,7 @@ def test_bounds_that_somebody_else_has_set_since_are_left_alone(service: Service
 
     status, reason, said = wait_until_settled(service)
     assert (status, reason) == ("False", "BoundsChanged")
-    assert "has set 4 to 12 replicas since: they are left alone" in said
+    assert "set 4 to 12 replicas since: the bounds stay unchanged" in said
     assert said in service.wait_for_event("BoundsLeft")
     throughout(3.0, lambda: bounds(service) != (4, 12))
 
@@ -129,7 +129,7 @@ def test_an_autoscaler_that_keda_steers_is_refused(
 
     service.roll_out("v2", BAD)
 
-    assert "shop-hpa is steered by KEDA's ScaledObject shop" in refused(service, "AutoscalerOwned")
+    assert "shop-hpa is managed by KEDA's ScaledObject shop" in refused(service, "AutoscalerOwned")
     assert operator.proxy.acts_on_deployments(service.namespace) == []
     assert bounds(service) == (2, 5)
     assert service.rollbacks() == []

@@ -114,7 +114,7 @@ ODD = {
     "one-replica": Odd("SingleReplica", ("one replica",), {"replicas": 1}, is_ready=True),
     "matrix": Odd(
         "InvalidMatrix",
-        ("spec.matrix[1].when[0]", "can never match", "thresholds must fall"),
+        ("spec.matrix[1].when[0]", "can never match", "thresholds must decrease"),
         policy={"matrix": UNREACHABLE_RULE},
     ),
     "address": Odd(

@@ -79,7 +79,7 @@ def test_a_flag_that_could_not_be_set_is_told(service: Service, tmp_path: Path) 
         assert said["level"] == level
         assert f"there is no ConfigMap {FLAGS}" in said["message"]
     (said,) = [one for one in unread["findings"] if one["field"] == "spec.remedies[0].flag"]
-    assert "no container of the release reads it from there" in said["message"]
+    assert "no container of the release reads it from the ConfigMap" in said["message"]
 
 
 def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_an_undo_stores_what_was_looked_at(service: Service, operator: RunningOp
         "Images": "Warned",  # KWOK's nodes have none
         "DatabaseSchema": "Skipped",
     }
-    assert "more pods are wanted" in found["Room"][1]
+    assert "more pods are needed" in found["Room"][1]
     assert "at least 3 of 4 replicas are kept" in found["Capacity"][1]
 
 

@@ -15,12 +15,16 @@ import yaml
 
 from lab.control_plane import ControlPlane
 from lab.errors import LabError
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.database import AppliedMigrations
-from rollback_operator.api.gitops import OwnerRecord
+from rollback_operator.api.checklist import (
+    AppliedMigrations,
+    CheckItem,
+    CheckName,
+    CheckResult,
+    Consequence,
+)
 from rollback_operator.api.notify import Notification
-from rollback_operator.api.quarantine import QuarantineEntry
-from rollback_operator.api.recent import RecentRollback
+from rollback_operator.api.policy_status import QuarantineEntry, RecentRollback
+from rollback_operator.api.remedy import OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
@@ -193,7 +197,7 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
         automated='{"selfHeal": true}',
         suspended_time=NOW,
         released_time=NOW,
-        release_message="Git wants what runs",
+        release_message="Git contains the restored state",
     ),
     verification=[
         VerificationCheck(name="ErrorRate", result=VerificationResult.PASSED, message="0 of 300")

@@ -18,7 +18,7 @@ from psycopg import sql
 from lab.postgres_server import Postgres
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.adapters.postgres.database import MOST_MIGRATIONS, PostgresSchemas
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.schema import Applied

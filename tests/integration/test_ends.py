@@ -68,7 +68,7 @@ def test_it_ends_when_the_deployment_is_deleted_and_created_anew(
     undone(service, 600)
     api = service.stand.api
     api.delete(f"{deployments(service.namespace)}/{service.name}")
-    eventually(lambda: api.find(service.path) is None, "the Deployment is gone")
+    eventually(lambda: api.find(service.path) is None, "the Deployment no longer exists")
 
     service.deploy("v1", replicas=1)
 

@@ -134,7 +134,7 @@ def test_an_application_is_suspended_until_git_wants_what_runs(
     service.adopt(safety=SUSPEND)
     ready = service.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("True", "GitOpsOwner")
-    assert "is suspended before an undo" in ready["message"]
+    assert "is suspended before a rollback" in ready["message"]
 
     release(service, argo_cd, "v2")
 
@@ -158,7 +158,7 @@ def test_an_application_is_suspended_until_git_wants_what_runs(
     argo_cd.commit(image("v1"))
 
     released = wait_for_release(service)
-    assert released["status"]["owner"]["releaseMessage"] == "Git wants what runs"
+    assert released["status"]["owner"]["releaseMessage"] == "Git contains the restored state"
     assert argo_cd.object()["spec"]["syncPolicy"]["automated"] == AUTOMATED
     assert SUSPENDED_BY not in argo_cd.object()["metadata"].get("annotations", {})
     assert service.wait_for_event("OwnerReleased")
@@ -188,11 +188,11 @@ def test_the_command_that_is_told_releases(service: Service, argo_cd: ArgoCD) ->
 
     assert argo_cd.object()["spec"]["syncPolicy"]["automated"] == AUTOMATED
     released = wait_for_release(service)
-    assert "somebody has released it" in released["status"]["owner"]["releaseMessage"]
+    assert "another client resumed it" in released["status"]["owner"]["releaseMessage"]
     # Git was not put right: the release is back, told with who brought it, and not fought.
     eventually(lambda: service.image == "v2", "the bad release is back")
     told = service.wait_for("Quarantined", "ReleaseInQuarantine")["message"]
-    assert "brought by argocd-controller" in told
+    assert "deployed by argocd-controller" in told
 
 
 def test_a_kustomization_is_suspended_until_a_person_resumes_it(
@@ -212,7 +212,7 @@ def test_a_kustomization_is_suspended_until_a_person_resumes_it(
     service.stand.api.merge(flux.path, {"spec": {"suspend": False}})
 
     released = wait_for_release(service)
-    assert "somebody has released it" in released["status"]["owner"]["releaseMessage"]
+    assert "another client resumed it" in released["status"]["owner"]["releaseMessage"]
     assert service.image == "v1"
 
 
@@ -356,7 +356,7 @@ def test_by_default_a_steered_deployment_is_left_alone_and_that_is_told(
 
     said = service.wait_for("Healthy", "GitOpsOwner")["message"]
 
-    assert "let spec.safety.gitOps suspend it first" in said
+    assert "set spec.safety.gitOps to Suspend" in said
     assert "Argo CD" in service.wait_for_event("RollbackRefused")
     assert (service.image, service.rollbacks()) == ("v2", [])
     assert operator.proxy.changes_of_deployments(service.namespace) == []
@@ -380,7 +380,7 @@ def test_an_undo_that_is_reverted_is_told_and_not_fought(
     assert service.wait_for("Recovered", "UndoReverted")["status"] == "False"
     assert f"reverted by {controller.MANAGER}" in service.wait_for_event("RollbackFinished")
     refused = service.wait_for("Healthy", "CooldownActive")["message"]
-    assert f"brought by {controller.MANAGER}" in refused
+    assert f"deployed by {controller.MANAGER}" in refused
     throughout(FIGHT_SECONDS, lambda: len(service.rollbacks()) != 1)
     assert service.image == "v2"
     assert undos(operator, service) == 1

@@ -70,8 +70,8 @@ def reference(service: Service) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("kind", "field", "said"),
     [
-        (CANARY, "targetRef", "Flagger steers this Deployment (Canary shop, spec.targetRef)"),
-        (ROLLOUT, "workloadRef", "Argo Rollouts steers this Deployment (Rollout shop"),
+        (CANARY, "targetRef", "Flagger manages this Deployment (Canary shop, spec.targetRef)"),
+        (ROLLOUT, "workloadRef", "Argo Rollouts manages this Deployment (Rollout shop"),
     ],
     ids=["Flagger", "Argo Rollouts"],
 )
@@ -110,12 +110,12 @@ def test_an_image_updater_is_told_beforehand_at_the_rollback_and_with_what_helps
 
     ready = service.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("True", "ImageUpdater")
-    assert "Keel puts new images into this Deployment" in ready["message"]
+    assert "Keel updates images of this Deployment" in ready["message"]
     assert f"ImagePolicy {service.namespace}/shop chooses {REPOSITORY}" in ready["message"]
     service.roll_out("v2", BAD)
     rollback = service.wait_for_rollback(90.0)
     assert outcome(rollback) == ("Verified", "Recovered"), service.told()
     (item,) = (one for one in rollback["status"]["checklist"] if one["name"] == "NobodyElseSteers")
     assert (item["result"], item["consequence"]) == ("Warned", "Proceed")
-    assert "may push again what is taken back" in item["message"]
-    assert "Keep Keel from pushing the image again" in rollback["status"]["message"]
+    assert "may deploy the bad image again" in item["message"]
+    assert "Prevent Keel from deploying the image again" in rollback["status"]["message"]

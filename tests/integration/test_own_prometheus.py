@@ -20,7 +20,7 @@ from lab.prometheus_server import Prometheus as Server
 from rollback_operator.__main__ import main
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.ports.failure import Failure

@@ -64,7 +64,7 @@ def test_a_release_that_its_service_leads_past_is_undone(service: Service) -> No
     assert rollback["spec"]["severity"] == "P1"
     trigger = rollback["spec"]["trigger"]
     assert trigger["reason"] == "TrafficLost"
-    said = "Service web leads to no pod: its selector asks for tier=web"
+    said = "Service web selects no ready pod: its selector requires tier=web"
     assert said in trigger["message"], trigger
     assert service.image == "v1"
 

@@ -22,9 +22,9 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.target.services import ServiceBackends
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, Limits, PrometheusMetrics
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.notify import Channel, MailSpec
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus

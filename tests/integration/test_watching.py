@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback_operator.api.evaluation import WATCHED_UNTIL
+from rollback_operator.api.policy_status import WATCHED_UNTIL
 from tests.integration.api import Object, eventually, policies, throughout
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand

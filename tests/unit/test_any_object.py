@@ -23,8 +23,8 @@ from rollback_operator.adapters.kube.target.services import ApiServices
 from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
-from rollback_operator.api.gitops import OwnerKind
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.shape import LABEL_VALUE_FORM
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -35,7 +35,7 @@ from rollback_operator.api.v1alpha1 import (
     UndoTo,
 )
 from rollback_operator.decide.plan import Order, plan_remedy
-from rollback_operator.model.controllers import Claims, OwnerObject, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerObject
 from rollback_operator.model.surroundings import ClusterCapacity
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -451,7 +451,7 @@ async def test_what_steers_of_any_form_is_a_state_or_a_failure(kind: OwnerKind, 
     group = {"preferredVersion": {"version": "v1"}}
     groups = ("argoproj.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io")
     owners = ApiOwners(Server({"/shop": raw, **dict.fromkeys(groups, group)}).api, "argocd")
-    steered = Steered(OwnerObject(kind, "production", "shop"), "production", "shop")
+    steered = OwnedDeployment(OwnerObject(kind, "production", "shop"), "production", "shop")
 
     state = await owners.read_owner(steered)
     if not isinstance(state, Failure):

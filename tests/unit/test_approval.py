@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.approval import Approval, ApprovalDecision, ApprovalSpec, ApprovalTimeout
-from rollback_operator.api.checklist import CheckName, CheckResult, Consequence
-from rollback_operator.api.database import AppliedMigrations, DatabaseSpec
+from rollback_operator.api.checklist import (
+    AppliedMigrations,
+    Approval,
+    ApprovalDecision,
+    ApprovalSpec,
+    ApprovalTimeout,
+    CheckName,
+    CheckResult,
+    Consequence,
+    DatabaseSpec,
+)
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -215,7 +223,7 @@ async def test_an_old_release_does_not_go_onto_a_newer_schema() -> None:
     assert done.status.outcome is Outcome.BLOCKED
     assert why(done) == Reason.NEWER_SCHEMA
     assert world.store.told() == ["RollbackBlocked"]
-    assert "002_rename; fix forward, or roll" in world.store.notices[0].message
+    assert "002_rename; fix forward, or revert" in world.store.notices[0].message
 
 
 async def test_it_does_where_a_person_approves_or_the_policy_ignores_it() -> None:
@@ -374,7 +382,7 @@ async def test_that_no_decision_would_count_is_said_beforehand_with_the_way_out(
     assert approved(world) == ("False", "ApprovalUnprotected")
     found = find(world.stored.status.conditions, ConditionType.APPROVED)
     assert found is not None
-    assert "no decision counts here: the admission policy is not installed" in found.message
+    assert "decisions are ignored: the admission policy is not installed" in found.message
     undo = "kubectl rollout undo deployment/ticket-service -n production --to-revision=1"
     assert undo in found.message
     assert world.store.told() == ["ApprovalNeeded", "ApprovalRefused"]
@@ -658,7 +666,7 @@ async def test_what_was_proposed_and_becomes_worse_is_done_without_asking() -> N
 
     assert world.journal.count("undo") == 1
     assert world.stored.status.severity == "P1"
-    assert "it has become P1" in world.stored.status.steps[0].message
+    assert "the severity is now P1" in world.stored.status.steps[0].message
 
 
 async def test_what_becomes_worse_is_asked_about_still_where_the_checklist_asks() -> None:

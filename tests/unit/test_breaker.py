@@ -12,7 +12,7 @@ from rollback_operator.adapters.prometheus import Limits, PrometheusMetrics
 from rollback_operator.adapters.prometheus.known import Breaker
 from rollback_operator.adapters.prometheus.session import Session
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.model.samples import LONGEST_REST_SECONDS, Missing
 from rollback_operator.ports.metrics import Prometheus
 from tests.provider import ANYWHERE, Answer, Provider, answer_of, running

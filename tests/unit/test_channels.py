@@ -26,7 +26,7 @@ from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.api.notify import Channel, MailSpec
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -10,15 +10,13 @@ import pytest
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from rollback_operator.api.approval import Approval
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult
-from rollback_operator.api.crd import (
+from rollback_operator.api.checklist import Approval, CheckItem, CheckName, CheckResult
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
+from rollback_operator.api.resource import (
     NotStructuralError,
     custom_resource_definition,
     structural,
 )
-from rollback_operator.api.gitops import OwnerPlan, OwnerRecord
 from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,
@@ -229,7 +227,7 @@ def filled_rollback() -> Rollback:
             automated="{}",
             suspended_time=at(11),
             released_time=at(90),
-            release_message="Git wants what runs",
+            release_message="Git contains the restored state",
         ),
         autoscaler=AutoscalerRecord(
             min_replicas=2,
@@ -356,29 +354,29 @@ PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
         (
             MatrixCondition,
             {"signal": "Unavailable", "above": "0.1"},
-            "does not accept above or atLeast",
+            "do not accept above or atLeast",
         ),
         (MatrixCondition, {"signal": "StuckRollout", "routes": "Purchase"}, "only for ErrorRate"),
         (MatrixCondition, {"signal": "Probe"}, "Probe requires name"),
         (
             MatrixCondition,
             {"signal": "Probe", "name": "x", "above": "1"},
-            "does not accept above or atLeast",
+            "do not accept above or atLeast",
         ),
         (MatrixCondition, {"signal": "Probe", "name": "x", "query": "up"}, "only for Query"),
-        (MatrixCondition, {"signal": "ErrorRate", "above": "1.0"}, "rates from 0 to 1"),
-        (MatrixCondition, {"signal": "ErrorRate", "atLeast": "0"}, "rates from 0 to 1"),
+        (MatrixCondition, {"signal": "ErrorRate", "above": "1.0"}, "less than 1"),
+        (MatrixCondition, {"signal": "ErrorRate", "atLeast": "0"}, "greater than 0"),
         (
             MatrixCondition,
             {"signal": "LatencyRatio", "atLeast": "2"},
-            "LatencyRatio requires above",
+            "MemoryGrowth require above",
         ),
         (
             MatrixCondition,
             {"signal": "OOMKills", "atLeast": "0.5"},
-            "requires atLeast, a whole number",
+            "require atLeast, a whole number",
         ),
-        (MatrixCondition, {"signal": "Restarts"}, "requires atLeast, a whole number"),
+        (MatrixCondition, {"signal": "Restarts"}, "require atLeast, a whole number"),
         (MatrixCondition, {"signal": "Query", "query": "up"}, "exactly one of above and below"),
         (MatrixCondition, {"signal": "Query", "above": "1"}, "requires query"),
         (MatrixCondition, {"signal": "Unavailable", "query": "up"}, "are allowed only for Query"),
@@ -400,11 +398,15 @@ PROBE = {"name": "list", "url": "http://shop.production.svc/api/v1/tickets"}
         ),
         (MatrixCondition, {"signal": "ErrorRate", "above": "1.5"}, "above"),
         (MatrixCondition, {"signal": "ErrorRate", "above": "5 %"}, "above"),
-        (Remedy, {"type": "Undo"}, "requires ['to']"),
-        (Remedy, {"type": "Undo", "to": "Revision"}, "requires ['revision', 'to']"),
-        (Remedy, {"type": "Undo", "to": "Previous", "revision": 3}, "requires ['to']"),
-        (Remedy, {"type": "PinImage", "image": "x"}, "requires ['container', 'image']"),
-        (Remedy, {"type": "Scale", "replicas": 3, "image": "x"}, "requires ['replicas']"),
+        (Remedy, {"type": "Undo"}, "to is required"),
+        (Remedy, {"type": "Undo", "to": "Revision"}, "revision is required"),
+        (Remedy, {"type": "Undo", "to": "Previous", "revision": 3}, "revision is required"),
+        (Remedy, {"type": "PinImage", "image": "x"}, "container and image are required"),
+        (
+            Remedy,
+            {"type": "Scale", "replicas": 3, "image": "x"},
+            "container and image are required",
+        ),
         (CounterSignal, {"metric": "x", "matchers": {"a-b": "c"}}, "'a-b' is not a label name"),
         (CounterSignal, {"metric": "x", "matchers": {"code": "=~5(.."}}, "not a valid RE2"),
         (

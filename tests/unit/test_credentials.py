@@ -11,7 +11,7 @@ import pytest
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.api.notify import Channel
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report import outbox

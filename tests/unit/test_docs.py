@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from lab import chart
-from rollback_operator.api.parsing import load_all, model_as_stored, unknown_keys
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.user_text.documents import load_all, model_as_stored, unknown_keys
 from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackPolicySpec,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     OWNER_FINALIZER,
@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     TargetRef,
 )
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.model.workload import Workload
@@ -293,7 +293,7 @@ async def test_a_rollback_ends_when_its_deployment_was_deleted_and_created_anew(
 
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_DELETED)
-    assert "created anew" in message
+    assert "recreated" in message
 
 
 async def test_who_was_suspended_for_a_deployment_that_was_created_anew_goes_on() -> None:
@@ -415,7 +415,7 @@ async def test_an_intent_for_one_revision_is_not_carried_out_on_a_later_one(is_b
 
     outcome, reason, message = ended(world)
     assert (outcome, reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
-    assert "revision 2 was rolled out once more, as revision 4" in message
+    assert "revision 2 was rolled out again as revision 4" in message
     assert not world.rollback.status.steps
     assert "undo" not in world.journal
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollback_operator.api.evaluation import WATCHED_UNTIL
+from rollback_operator.api.policy_status import WATCHED_UNTIL
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.reconcile.reconciler import Reconciler

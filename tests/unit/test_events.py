@@ -11,7 +11,7 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
-from rollback_operator.model.event import Notice, RelatedDeployment
+from rollback_operator.model.message import Notice, RelatedDeployment
 from rollback_operator.report import events
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World

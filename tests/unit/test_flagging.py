@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Health, Mode, Outcome, RemedyType, Rollback, StepName
 from rollback_operator.model.conditions import find
 from rollback_operator.report.incident import of_rollback
@@ -120,7 +120,7 @@ async def test_where_the_flag_does_not_help_the_release_is_undone() -> None:
     assert (flag.status.outcome, why(flag)) == (Outcome.NOT_RECOVERED, Reason.STILL_FAILING)
     assert undo.spec.remedy.type is RemedyType.UNDO
     assert undo.status.outcome is Outcome.VERIFIED
-    assert f"{FLAG}=false in ConfigMap {CONFIG_MAP}: it is 'false' already" in (
+    assert f"{FLAG}=false in ConfigMap {CONFIG_MAP}: it is already 'false'" in (
         undo.spec.trigger.message
     )
     assert world.workloads.workload.deployment.template.digest == "digest-v1"
@@ -175,7 +175,7 @@ async def test_a_flag_that_is_refused_is_told_and_the_next_remedy_is_taken_at_on
 
     assert (flag.status.outcome, why(flag)) == (Outcome.FAILED, Reason.STEP_REFUSED)
     assert undo.spec.remedy == UNDO
-    assert "has tried it on this release (Failed)" in undo.spec.trigger.message
+    assert "tried it on this release (Failed)" in undo.spec.trigger.message
 
 
 async def test_a_flag_that_somebody_sets_back_is_not_set_again() -> None:

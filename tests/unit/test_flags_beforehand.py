@@ -46,8 +46,8 @@ def is_ready(world: World) -> tuple[str, str, str]:
         pytest.param(flag_state(None), False, "has no key", id="neither key nor right"),
         pytest.param(flag_state(is_immutable=True), True, "is immutable", id="immutable"),
         pytest.param(flag_state("x" * 1025), True, "too long", id="a value too long"),
-        pytest.param(flag_state(owner=ARGO), True, "would set it back", id="somebody else's"),
-        pytest.param(flag_state(), False, "list it in the chart's patchConfigMaps", id="no right"),
+        pytest.param(flag_state(owner=ARGO), True, "would revert it", id="somebody else's"),
+        pytest.param(flag_state(), False, "list it in patchConfigMaps", id="no right"),
     ],
 )
 async def test_what_keeps_a_flag_from_being_set_is_told_before_it_is_needed(

@@ -62,7 +62,7 @@ def test_a_room_says_what_it_is_for_and_is_not_too_large(room) -> None:
     assert len(modules) <= MOST_MODULES or room.name in LARGE
 
 
-LARGE = {"adapters", "api"}
+LARGE = {"adapters"}
 """Rooms that are being divided."""
 
 

@@ -352,7 +352,7 @@ async def test_only_the_holder_gives_a_lease_up(server: LeaseServer) -> None:
 
 # -- a stop for everything -------------------------------------------------------------------------
 
-WORD = stop.word("ann", "network maintenance", at(0))
+WORD = stop.annotation_value("ann", "network maintenance", at(0))
 SAID = (
     f"everything is suspended by ann since {at(0):%Y-%m-%dT%H:%M:%SZ}: network maintenance "
     "(kubectl rollback resume --all-namespaces)"
@@ -414,7 +414,7 @@ async def test_a_stop_is_known_while_the_server_does_not_answer(server: LeaseSer
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("", "no reason is given"),
+        ("", "no reason given"),
         ("now!", "everything is suspended: now!"),
         ("[1]", "everything is suspended: [1]"),
         ('{"reason": 7}', "everything is suspended: 7"),
@@ -422,7 +422,7 @@ async def test_a_stop_is_known_while_the_server_does_not_answer(server: LeaseSer
     ],
 )
 def test_whatever_stands_there_stops(value: str, said: str) -> None:
-    found = stop.told({stop.ANNOTATION: value})
+    found = stop.stop_message({stop.ANNOTATION: value})
     assert said in found
     assert len(found) < 400
     assert found.endswith("(kubectl rollback resume --all-namespaces)")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.safety import FreezeWindow
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Health,
@@ -90,7 +90,7 @@ class TestPlanning:
         plan = make_manual_plan(make_case(), make_request(requestedBy="ann"), at(20))
         assert not isinstance(plan, Refusal)
         assert plan.trigger.reason == Reason.REQUESTED
-        assert plan.trigger.message == "ann asks for it: customers call"
+        assert plan.trigger.message == "requested by ann: customers call"
         assert plan.to_revision is not None
         assert plan.to_revision.number == 1
 
@@ -174,7 +174,10 @@ class TestPlanning:
         ("approved", "said"),
         [
             ((None, Reason.APPROVAL_NEEDED, "Room"), "approve or reject it first"),
-            ((False, Reason.APPROVAL_UNPROTECTED, "no decision counts"), "no decision counts"),
+            (
+                (False, Reason.APPROVAL_UNPROTECTED, "decisions are ignored"),
+                "decisions are ignored",
+            ),
         ],
     )
     def test_one_that_waits_for_a_person_is_to_be_decided_first(
@@ -251,7 +254,7 @@ def test_a_request_is_done_for_what_was_seen_and_only_soon(
         return
     assert isinstance(found, Refusal)
     assert found.reason is reason
-    assert "ask again" in found.message
+    assert "repeat it" in found.message
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rollback_operator.adapters.http import page_text, pod_pages
 from rollback_operator.adapters.kube import apiserver, room
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
-from rollback_operator.api import expression
+from rollback_operator.api.user_text import expression
 from rollback_operator.evidence import retention
 
 MIB = 1 << 20

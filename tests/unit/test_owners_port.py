@@ -10,11 +10,13 @@ import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.target.owners import MOST_CONFLICTS, ApiOwners
-from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.model.controllers import OwnerObject, OwnerState, Steered
+from rollback_operator.api.remedy import OwnerKind
+from rollback_operator.model.controllers import OwnedDeployment, OwnerObject, OwnerState
 from rollback_operator.ports.failure import Failure, FailureKind
 
-STEERED = Steered(OwnerObject(OwnerKind.APPLICATION, "argocd", "shop"), "production", "shop")
+STEERED = OwnedDeployment(
+    OwnerObject(OwnerKind.APPLICATION, "argocd", "shop"), "production", "shop"
+)
 RESOURCE = {"group": "apps", "kind": "Deployment", "namespace": "production", "name": "shop"}
 
 

@@ -64,8 +64,8 @@ async def test_a_missing_right_is_told_with_the_charts_value(
     assert await Office().missing(policy) == ()
 
     (said,) = await Office(right).missing(policy)
-    assert said.startswith(f"{field}: the operator may not ")
-    assert f"set {value} in its chart" in said
+    assert said.startswith(f"{field}: the operator has no permission to ")
+    assert f"set {value} in the chart" in said
     ready = readiness(policy, make_deployment(), Around(missing_rights=(said,)))
     assert (ready.status, ready.reason, ready.message) == ("True", Reason.RIGHT_MISSING, said)
 

@@ -253,14 +253,14 @@ class TestDecision:
             "type": "Approved",
             "status": "False",
             "reason": "ApprovalUnprotected",
-            "message": "no decision counts here: admission.create installs it",
+            "message": "decisions are ignored: admission.create installs it",
         }
         raw = dict(waiting.raw)
         shell.cluster.put(
             ROLLBACKS, Record({**raw, "status": {**raw["status"], "conditions": [told]}})
         )
         assert shell.run(verb, waiting.name, "--reason", "x") == 1
-        assert "no decision counts here: admission.create installs it" in shell.err
+        assert "decisions are ignored: admission.create installs it" in shell.err
 
     def test_another_plan_is_not_approved(self, shell: Shell, waiting: Record) -> None:
         assert shell.run("approve", waiting.name, "--reason", "x", "--plan", "fedc") == 1
@@ -449,8 +449,8 @@ class TestStopForEverything:
         assert leases.run("suspend", "-A", "--reason", "maintenance") == 0
         assert "operator rollback-operator/rollback-operator: stopped" in leases.out
         found = self.lease(leases, "rollback-operator", "rollback-operator")
-        assert "by ann" in stop.told(found)
-        assert "maintenance" in stop.told(found)
+        assert "by ann" in stop.stop_message(found)
+        assert "maintenance" in stop.stop_message(found)
         assert self.lease(leases, "kube-system", "scheduler") == {"a": "b"}
 
         assert leases.run("resume", "--all-namespaces") == 0
@@ -511,7 +511,7 @@ def test_a_policy_may_be_named_by_its_deployment(shell: Shell, prefix: str) -> N
 
 def test_a_container_that_there_is_not_is_named_as_it_was_given(shell: Shell) -> None:
     assert undo(shell, "--image", f"web={OLD_IMAGE}") == 1
-    assert "the container in --image" in shell.err
+    assert "or --image" in shell.err
 
 
 def test_without_a_known_good_revision_another_one_can_be_named(shell: Shell) -> None:
@@ -519,7 +519,7 @@ def test_without_a_known_good_revision_another_one_can_be_named(shell: Shell) ->
     shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
     assert undo(shell) == 1
     back = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to previous --reason TEXT"
-    assert f"To go back to an older one all the same: {back}" in shell.err
+    assert f"To restore the previous revision anyway: {back}" in shell.err
 
 
 def test_another_namespace_is_offered_in_a_sentence(shell: Shell) -> None:

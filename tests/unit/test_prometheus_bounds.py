@@ -24,8 +24,8 @@ from rollback_operator.adapters.prometheus.budget import (
 )
 from rollback_operator.adapters.prometheus.decoding import decoded
 from rollback_operator.adapters.prometheus.transport import Limits
-from rollback_operator.api.json_text import parsed, whole
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.json_text import parsed, whole
 from rollback_operator.model.samples import Counters, Missing
 from tests.builders import T0
 from tests.loop_time import watched

@@ -22,7 +22,7 @@ from rollback_operator.adapters.prometheus.credentials import (
     PolicyCredentials,
 )
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import Prometheus

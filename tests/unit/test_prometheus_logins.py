@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics
 from rollback_operator.adapters.prometheus.credentials import MISSING_CREDENTIALS_SECONDS
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import SecretKeyRef, SecretRef
 from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.kube.apiserver import TooLarge
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Condemnation,

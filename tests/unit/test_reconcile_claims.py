@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rollback_operator.api.checklist import CheckName, CheckResult
-from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps
 from rollback_operator.api.v1alpha1 import Outcome, SafetySpec, VerdictValue
 from rollback_operator.model.conditions import find
 from rollback_operator.model.controllers import Claims, Owner, Updater
@@ -57,4 +57,4 @@ async def test_an_image_updater_is_told_and_stands_against_nothing() -> None:
         one for one in world.rollback.status.checklist if one.name is CheckName.NOBODY_ELSE_STEERS
     )
     assert item.result is CheckResult.WARNED
-    assert "Keep Keel from pushing the image again" in world.rollback.status.message
+    assert "Prevent Keel from deploying the image again" in world.rollback.status.message

@@ -71,7 +71,7 @@ async def test_each_channel_is_told_once_who_asked_for_what_and_why_not(suspend:
     message = world.channels.told[0][1]
     assert message.transition == "Refused"
     assert message.status.startswith("ROLLBACK REFUSED: nothing was done - ")
-    assert message.reason == "Undo: ann asks for it: customers call"
+    assert message.reason == "Undo: requested by ann: customers call"
     assert world.condition(ConditionType.NOTIFIED) == ("True", "Delivered")
 
 

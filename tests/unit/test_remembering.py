@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.model.samples import Missing

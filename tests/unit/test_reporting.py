@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rollback_operator.api.reasons import EventReason
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.reconcile.status_writer import REPEAT_AFTER, RecentEvents
 from tests.builders import at, make_workload
 from tests.unit.report.test_events import CLEAN, WATCHING, status_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback, RollbackPolicy
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.watch import Watch
@@ -134,7 +134,7 @@ async def test_what_the_bounds_were_is_stored_before_they_are_raised_and_told_be
     assert world.store.told() == ["RollbackStarted", "BoundsRaised"]
     reason, said = why(world.stored, ConditionType.BOUNDS_RAISED)
     assert reason == Reason.RAISED_FOR_ROLLBACK
-    assert "gets 6 to 6 replicas instead of 2 to 4 replicas" in said
+    assert "has 6 to 6 replicas instead of 2 to 4 replicas" in said
     assert "kubectl rollback resume ticket-service -n production" in said
 
 
@@ -169,8 +169,8 @@ async def test_bounds_that_somebody_sets_meanwhile_are_not_fought() -> None:
     assert done.status.outcome is Outcome.FAILED
     assert why(done) == (
         Reason.BOUNDS_CHANGED,
-        "kubectl-edit has set 3 to 5 replicas for HorizontalPodAutoscaler shop-hpa meanwhile: they "
-        "are left alone",
+        "kubectl-edit set 3 to 5 replicas for HorizontalPodAutoscaler shop-hpa: the bounds "
+        "stay unchanged",
     )
     assert world.bounds == Bounds(3, 5)
 
@@ -234,7 +234,7 @@ async def test_else_they_stay_until_a_person_asks(outcome: Outcome) -> None:
     assert await world.settle() is None
 
     assert world.bounds == BEFORE
-    assert "a person has asked for it" in why(world.stored, ConditionType.BOUNDS_RAISED)[1]
+    assert "a person requested it" in why(world.stored, ConditionType.BOUNDS_RAISED)[1]
 
 
 async def test_bounds_that_somebody_has_set_since_are_left_alone_and_told() -> None:
@@ -248,7 +248,7 @@ async def test_bounds_that_somebody_has_set_since_are_left_alone_and_told() -> N
     assert world.bounds == Bounds(6, 12)
     reason, said = why(world.stored, ConditionType.BOUNDS_RAISED)
     assert reason == Reason.BOUNDS_CHANGED
-    assert "kubectl-edit has set 6 to 12 replicas since" in said
+    assert "kubectl-edit set 6 to 12 replicas since" in said
     assert world.store.told()[-1] == "BoundsLeft"
     assert bounds_set(world.journal) == 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rollback_operator.__main__ import main
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import (
     RUNBOOK_MATRIX,
     MatrixCondition,

@@ -14,15 +14,15 @@ from rollback_operator.adapters.kube.projections.gitops import (
     generator_of,
 )
 from rollback_operator.adapters.kube.projections.owners import changed_by, owner_of
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.model.controllers import OwnerObject, Steered
+from rollback_operator.model.controllers import OwnedDeployment, OwnerObject
 from rollback_operator.model.workload import Bounds
 from rollback_operator.remedies.suspension import SUSPENDED_BY
 
 APPLICATION, KUSTOMIZATION, HELM_RELEASE = OwnerKind
 TRACKING, INSTANCE = "argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"
-SHOP = Steered(OwnerObject(APPLICATION, "", "shop"), "production", "ticket-service")
+SHOP = OwnedDeployment(OwnerObject(APPLICATION, "", "shop"), "production", "ticket-service")
 HERE = {"server": "https://kubernetes.default.svc", "namespace": "production"}
 ENTRY = {
     "group": "apps",
@@ -339,8 +339,8 @@ def flux(
     }
 
 
-def steered(kind: OwnerKind) -> Steered:
-    return Steered(OwnerObject(kind, "production", "shop"), "production", "ticket-service")
+def steered(kind: OwnerKind) -> OwnedDeployment:
+    return OwnedDeployment(OwnerObject(kind, "production", "shop"), "production", "ticket-service")
 
 
 FLUX: dict[str, tuple[OwnerKind, dict[str, Any], tuple[bool, bool], str]] = {

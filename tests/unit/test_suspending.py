@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps, OwnerKind
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -258,7 +258,7 @@ async def test_an_undo_that_is_reverted_is_told_and_not_done_again(response: Git
 
     assert isinstance(done, Rollback)
     assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.UNDO_REVERTED)
-    assert "reverted by argocd-controller (Argo CD steers the Deployment)" in why(done)[1]
+    assert "reverted by argocd-controller (Argo CD manages the Deployment)" in why(done)[1]
     assert world.journal.count("undo") == 1
 
 
@@ -281,7 +281,7 @@ async def test_an_owner_goes_on_once_git_wants_what_runs() -> None:
     assert why(world.stored, ConditionType.OWNER_SUSPENDED)[0] == Reason.OWNER_RELEASED
     record = world.stored.status.owner
     assert record is not None
-    assert record.release_message == "Git wants what runs"
+    assert record.release_message == "Git contains the restored state"
     assert world.store.told()[-1] == "OwnerReleased"
 
 
@@ -300,7 +300,7 @@ async def test_an_owner_goes_on_once_the_deployment_is_another_object() -> None:
     record = world.stored.status.owner
     assert record is not None
     assert not record.is_open
-    assert "created anew" in record.release_message
+    assert "recreated" in record.release_message
     assert "resume_owner" in world.journal
     assert world.stored.metadata.finalizers == []
 
@@ -326,7 +326,7 @@ async def test_what_a_person_has_released_is_on_record_and_touched_no_more() -> 
     await world.is_released()
 
     assert "resume_owner" not in world.journal
-    assert "somebody has released it" in why(world.stored, ConditionType.OWNER_SUSPENDED)[1]
+    assert "another client resumed it" in why(world.stored, ConditionType.OWNER_SUSPENDED)[1]
 
 
 @pytest.mark.parametrize("failure", [GONE, ABSENT])

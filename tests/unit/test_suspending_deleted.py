@@ -82,7 +82,7 @@ async def test_deleted_it_says_that_the_owner_stays_suspended_and_goes() -> None
 
     reason, said = told_last(world)
     assert reason == "OwnerLeftSuspended"
-    assert "stays suspended while production/ticket-service-0123456789 is deleted" in said
+    assert "stays suspended after production/ticket-service-0123456789 is deleted" in said
     assert "kubectl patch applications.argoproj.io shop -n argocd" in said
     assert world.owners.state.is_suspended
     assert world.store.rollbacks == {}
@@ -188,7 +188,7 @@ async def test_a_crash_while_a_deleted_one_is_settled_leaves_nothing_unsaid(
 
 
 async def suspended(policy: RollbackPolicy | None) -> Whole:
-    """An ended rollback has the owner suspended; Git wants what runs by now."""
+    """An ended rollback has the owner suspended; Git contains the restored state by now."""
     past = World()
     await past.last()
     wants_what_runs(past)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollback_operator.api.approval import ApprovalSpec
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.checklist import ApprovalSpec
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     Trust,
 )
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.model.context import Refusal, RollbackBudget
 from rollback_operator.releases import ledger, quarantine
 from rollback_operator.remedies import attempts
@@ -39,7 +39,7 @@ from tests.builders import (
     make_trigger_record,
     make_workload,
 )
-from tests.unit.decide import test_cluster_budget, test_holds, test_plan
+from tests.unit.decide import test_holds, test_load, test_plan
 from tests.unit.remedies import test_flags
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 604_800
@@ -92,7 +92,7 @@ def test_a_budget_is_for_a_day() -> None:
 
 def test_nobody_fills_the_cluster_s_budget_for_ever() -> None:
     limits = RollbackBudget(max_concurrent=2, max_per_day=3)
-    runs = test_cluster_budget.planned(trigger=make_trigger_record(decided_time=at(AHEAD)))
+    runs = test_load.planned(trigger=make_trigger_record(decided_time=at(AHEAD)))
 
     def counted(seconds: float) -> tuple[int, int]:
         found = load_of([runs], "production", limits, at(seconds))

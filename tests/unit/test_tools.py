@@ -9,7 +9,7 @@ import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.target.tools import SERVED_SECONDS, ApiTools
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.model.controllers import Claims, Owner, OwnerObject
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -257,7 +257,7 @@ async def test_a_slow_warm_up_is_not_held_against_a_release_that_nobody_calls_an
         found = (await bench.look(6.0))["Latency"]
         assert found.result == "Unknown"
 
-    assert "too few of them since the pods are warm" in found.message
+    assert "too few requests after the warm-up" in found.message
 
 
 async def test_what_pods_had_counted_before_the_act_does_not_count() -> None:

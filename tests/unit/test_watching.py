@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 
-from rollback_operator.api.evaluation import WATCHED_UNTIL
+from rollback_operator.api.policy_status import WATCHED_UNTIL
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     LastRollback,

@@ -14,7 +14,7 @@ import pytest
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.reasons import EventReason
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.runtime.bootstrap import Outside, Parts, wire
 from rollback_operator.runtime.settings import Settings

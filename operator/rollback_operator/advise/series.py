@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from rollback_operator.advise.policy import FindingLevel, PolicyFinding, note, problem, warning
 from rollback_operator.advise.survey import SignalFacts, Survey, Trace, rates, twice
-from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.expression import expression
 from rollback_operator.api.v1alpha1 import RouteSet, split_matcher
 from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from rollback_operator.api.flags import Flag
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control

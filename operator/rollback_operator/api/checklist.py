@@ -1,11 +1,19 @@
-"""Preflight checks before a rollback: their names, results and stricter rules of a policy."""
+"""What is asked before a rollback: preflight checks, the database schema, a person's approval."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.shape import Model
+from rollback_operator.api.shape import (
+    LINE_FORM,
+    TOKEN_FORM,
+    DataKey,
+    Model,
+    Name,
+    Rule,
+    RuledModel,
+)
 
 
 class CheckName(StrEnum):
@@ -68,3 +76,142 @@ class CheckRule(Model):
     """Effect when the check results in Warned. Proceed (default): continue. RequireApproval: wait
     for a person's approval. Block: end the rollback. This can only tighten the check's own
     handling; Failed is not affected."""
+
+
+LEAST_APPROVAL_SECONDS = 10
+
+
+class ApprovalDecision(StrEnum):
+    """Decision on a plan: Approve or Reject."""
+
+    APPROVE = "Approve"
+    REJECT = "Reject"
+
+
+class ApprovalTimeout(StrEnum):
+    """Action at the approval deadline: Abandon or Proceed."""
+
+    ABANDON = "Abandon"
+    PROCEED = "Proceed"
+
+
+class Approval(Model):
+    """Decision of a person on one plan."""
+
+    decision: ApprovalDecision
+    """Approve starts the rollback. Reject ends it with outcome Rejected."""
+    by: Annotated[str, Field(min_length=1, max_length=512, pattern=LINE_FORM)]
+    """User name of the person, as authenticated by the API server. The chart's admission policy
+    rejects any other name; without that policy, approvals are ignored."""
+    reason: Annotated[str, Field(max_length=1024)] = ""
+    """Reason for the decision, kept for the record. Optional."""
+    plan_digest: Annotated[str, Field(min_length=1, max_length=64, pattern=TOKEN_FORM)]
+    """Digest of the approved plan, copied from `status.planDigest`. A decision on a different plan
+    is ignored."""
+
+
+class ApprovalSpec(Model):
+    """Deadline for approvals and the action when nobody responds."""
+
+    timeout_seconds: Annotated[int, Field(ge=LEAST_APPROVAL_SECONDS, le=604800)] = 3600
+    """Seconds to wait for a decision after approval is requested. Default: 3600."""
+    on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
+    """Action when nobody approves or rejects before the deadline. Abandon (default): the rollback
+    ends as Abandoned and nothing is changed. Proceed: the rollback continues as if approved."""
+
+
+MOST_RECORDED_MIGRATIONS = 30
+"""Maximum number of migrations that the record of a revision names."""
+NAME_LENGTH = 128
+MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
+
+
+class HistoryPreset(StrEnum):
+    """Layout of the table that records applied migrations."""
+
+    AUTO = "Auto"
+    SCHEMA_MIGRATIONS = "SchemaMigrations"
+
+
+class SchemaResponse(StrEnum):
+    """Action for a schema check that does not pass: Block, RequireApproval or Ignore."""
+
+    BLOCK = "Block"
+    REQUIRE_APPROVAL = "RequireApproval"
+    IGNORE = "Ignore"
+
+
+class ConnectionSecretRef(Model):
+    """Secret in the policy's namespace that holds a PostgreSQL DSN."""
+
+    name: Name
+    """Name of the Secret. The operator needs read access: list the Secret in the chart value
+    `readSecrets`."""
+    key: DataKey = "dsn"
+    """Key of the DSN in the Secret. Default: dsn. The DSN is a URI or key=value pairs and may set
+    host, port, dbname, user, password, sslmode, sslrootcert=system and channel_binding; any other
+    parameter is rejected. The operator sets application_name and connect_timeout."""
+
+
+class HistorySpec(RuledModel):
+    """Source of the list of applied migrations: a preset table or a query."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.query) || !(has(self.preset) || has(self.schema))",
+            lambda one: one.query is None or not (one.preset or one.schema_name),
+            "query must not be set together with preset or schema",
+        ),
+    )
+
+    preset: HistoryPreset | None = None
+    """Layout of the migrations table. SchemaMigrations: table schema_migrations(name, applied_at).
+    Auto (default): table schema_migrations with key column name, version, filename or id, and
+    optional columns applied_at and dirty. Cannot be set with `query`."""
+    schema_name: Annotated[
+        str, Field(alias="schema", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
+    ] = ""
+    """PostgreSQL schema of the migrations table. Default: the first schema in the role's search
+    path that contains the table. Cannot be set with `query`."""
+    query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """SELECT statement that returns a row for each applied migration, with a column `name` and an
+    optional column `applied_at` (timestamp with time zone). Use it instead of `preset`."""
+
+
+class DatabaseSpec(Model):
+    """PostgreSQL database that the target's releases migrate.
+
+    The operator does not automatically roll back onto a schema that is newer than the schema of the
+    target revision, unless `onNewerSchema` is Ignore.
+    """
+
+    connection_secret_ref: ConnectionSecretRef
+    """Secret with the connection string. The role needs only SELECT on the migrations table. The
+    host must be a Service in the policy's namespace or be listed in the operator's allow-list."""
+    history: HistorySpec = HistorySpec()
+    """Source of the list of applied migrations. Default: preset Auto."""
+    on_newer_schema: SchemaResponse = SchemaResponse.BLOCK
+    """Action when migrations were applied after the target revision was last Good. Block (default):
+    no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
+    approval. Ignore: continue."""
+    on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
+    """Action when the schema cannot be compared, because the database does not respond or no record
+    exists. Block: no rollback. RequireApproval (default): wait for a person's approval; the check
+    is repeated meanwhile, and approval is no longer needed if it passes. Ignore: continue."""
+
+
+class AppliedMigrations(Model):
+    """Migrations that were applied when the revision was recorded as good."""
+
+    count: Annotated[int, Field(ge=0)]
+    """Total number of applied migrations."""
+    names: Annotated[
+        list[MigrationName],
+        Field(
+            max_length=MOST_RECORDED_MIGRATIONS,
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = []
+    """Names of the most recent migrations, at most 30, newest last."""
+    time: AwareDatetime
+    """Time of the reading."""

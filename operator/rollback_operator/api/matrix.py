@@ -2,11 +2,11 @@
 
 import re
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
-from rollback_operator.api.shape import Decimal, Label, Model, cel
+from rollback_operator.api.shape import Decimal, Label, Rule, RuledModel
 from rollback_operator.api.terms import (
     MatrixSeverity,
     Response,
@@ -15,19 +15,18 @@ from rollback_operator.api.terms import (
     TimeoutResponse,
 )
 
-_RATE = (SignalName.ERROR_RATE,)
 _ABOVE = (SignalName.LATENCY_RATIO, SignalName.LATENCY, SignalName.MEMORY_GROWTH)
 _COUNT = (SignalName.OOM_KILLS, SignalName.RESTARTS)
-_QUERY_FIELDS = ("query", "name", "below", "change_above")
-_TIMES, _LOOKS = 3, 5
-_QUERY_ONLY = (
-    "query, below and changeAbove are allowed only for Query, and name only for Query and Probe"
+_NO_THRESHOLD = (
+    SignalName.UNAVAILABLE,
+    SignalName.STUCK_ROLLOUT,
+    SignalName.TRAFFIC_LOST,
+    SignalName.PROBE,
 )
-_PROBE_NAME = "Probe requires name, the name of a probe in spec.verification.http"
-_LOOKED_AT = "times and looks are allowed only for Query"
+_TIMES, _LOOKS = 3, 5
 
 
-class MatrixCondition(Model):
+class MatrixCondition(RuledModel):
     """Condition on one signal.
 
     ErrorRate takes `above` or `atLeast` (a fraction from 0 to 1) and `routes`. LatencyRatio
@@ -39,77 +38,98 @@ class MatrixCondition(Model):
     progress) and TrafficLost (requests no longer arrive) take no threshold.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "self.signal != 'ErrorRate' || has(self.above) != has(self.atLeast)",
-                    "ErrorRate requires exactly one of above and atLeast",
-                ),
-                cel(
-                    "!(self.signal in ['LatencyRatio', 'Latency', 'MemoryGrowth'])"
-                    " || (has(self.above) && !has(self.atLeast))",
-                    "LatencyRatio, Latency and MemoryGrowth require above and do not"
-                    " accept atLeast",
-                ),
-                cel(
-                    "!(self.signal in ['OOMKills', 'Restarts'])"
-                    " || (has(self.atLeast) && !has(self.above)"
-                    " && self.atLeast.matches('^[1-9][0-9]*$'))",
-                    "OOMKills and Restarts require atLeast, a whole number of at least 1, and do"
-                    " not accept above",
-                ),
-                cel(
-                    "self.signal != 'Query' || (has(self.query)"
-                    " && has(self.above) != has(self.below) && !has(self.atLeast))",
-                    "Query requires query and exactly one of above and below",
-                ),
-                cel(
-                    "self.signal == 'Query' || !(has(self.query) || has(self.below)"
-                    " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
-                    _QUERY_ONLY,
-                ),
-                cel(
-                    "self.signal != 'Probe' || has(self.name)",
-                    _PROBE_NAME,
-                ),
-                cel(
-                    "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
-                    " || !(has(self.above) || has(self.atLeast))",
-                    "Unavailable, StuckRollout, TrafficLost and Probe do not accept above or"
-                    " atLeast",
-                ),
-                cel(
-                    "self.signal == 'ErrorRate' || !has(self.routes)",
-                    "routes is allowed only for ErrorRate",
-                ),
-                cel(
-                    "self.signal != 'ErrorRate' || !has(self.above)"
-                    " || (double(self.above) >= 0.0 && double(self.above) < 1.0)",
-                    "above must be at least 0 and less than 1 for ErrorRate; otherwise the"
-                    " condition cannot match",
-                    ".above",
-                ),
-                cel(
-                    "self.signal != 'ErrorRate' || !has(self.atLeast)"
-                    " || (double(self.atLeast) > 0.0 && double(self.atLeast) <= 1.0)",
-                    "atLeast must be greater than 0 and at most 1 for ErrorRate; otherwise the"
-                    " condition matches every release, or none",
-                    ".atLeast",
-                ),
-                cel(
-                    "self.signal == 'Query' || !(has(self.times) || has(self.looks))",
-                    _LOOKED_AT,
-                    ".times",
-                ),
-                cel(
-                    f"(has(self.times) ? self.times : {_TIMES})"
-                    f" <= (has(self.looks) ? self.looks : {_LOOKS})",
-                    "times must be at most looks",
-                    ".times",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.signal != 'ErrorRate' || has(self.above) != has(self.atLeast)",
+            lambda one: not one.is_rate or (one.above is None) != (one.at_least is None),
+            "ErrorRate requires exactly one of above and atLeast",
+        ),
+        Rule(
+            "!(self.signal in ['LatencyRatio', 'Latency', 'MemoryGrowth'])"
+            " || (has(self.above) && !has(self.atLeast))",
+            lambda one: one.signal not in _ABOVE or (one.above is not None and not one.at_least),
+            "LatencyRatio, Latency and MemoryGrowth require above and do not accept atLeast",
+        ),
+        Rule(
+            "!(self.signal in ['OOMKills', 'Restarts'])"
+            " || (has(self.atLeast) && !has(self.above)"
+            " && self.atLeast.matches('^[1-9][0-9]*$'))",
+            lambda one: (
+                one.signal not in _COUNT
+                or (
+                    one.above is None
+                    and re.fullmatch("[1-9][0-9]*", one.at_least or "") is not None
+                )
+            ),
+            "OOMKills and Restarts require atLeast, a whole number of at least 1, and do not accept"
+            " above",
+        ),
+        Rule(
+            "self.signal != 'Query' || (has(self.query)"
+            " && has(self.above) != has(self.below) && !has(self.atLeast))",
+            lambda one: (
+                not one.is_query
+                or (one.query and (one.above is None) != (one.below is None) and not one.at_least)
+            ),
+            "Query requires query and exactly one of above and below",
+        ),
+        Rule(
+            "self.signal == 'Query' || !(has(self.query) || has(self.below)"
+            " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
+            lambda one: (
+                one.is_query
+                or not (
+                    one.query or one.below or one.change_above or (one.name and not one.is_probe)
+                )
+            ),
+            "query, below and changeAbove are allowed only for Query, and name only for Query and"
+            " Probe",
+        ),
+        Rule(
+            "self.signal != 'Probe' || has(self.name)",
+            lambda one: not one.is_probe or one.name is not None,
+            "Probe requires name, the name of a probe in spec.verification.http",
+        ),
+        Rule(
+            "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
+            " || !(has(self.above) || has(self.atLeast))",
+            lambda one: one.signal not in _NO_THRESHOLD or not (one.above or one.at_least),
+            "Unavailable, StuckRollout, TrafficLost and Probe do not accept above or atLeast",
+        ),
+        Rule(
+            "self.signal == 'ErrorRate' || !has(self.routes)",
+            lambda one: one.is_rate or one.routes is None,
+            "routes is allowed only for ErrorRate",
+        ),
+        Rule(
+            "self.signal != 'ErrorRate' || !has(self.above)"
+            " || (double(self.above) >= 0.0 && double(self.above) < 1.0)",
+            lambda one: not one.is_rate or one.above is None or 0 <= float(one.above) < 1,
+            "above must be at least 0 and less than 1 for ErrorRate; otherwise the condition cannot"
+            " match",
+            ".above",
+        ),
+        Rule(
+            "self.signal != 'ErrorRate' || !has(self.atLeast)"
+            " || (double(self.atLeast) > 0.0 && double(self.atLeast) <= 1.0)",
+            lambda one: not one.is_rate or one.at_least is None or 0 < float(one.at_least) <= 1,
+            "atLeast must be greater than 0 and at most 1 for ErrorRate; otherwise the condition"
+            " matches every release, or none",
+            ".atLeast",
+        ),
+        Rule(
+            "self.signal == 'Query' || !(has(self.times) || has(self.looks))",
+            lambda one: one.is_query or (one.times, one.looks) == (_TIMES, _LOOKS),
+            "times and looks are allowed only for Query",
+            ".times",
+        ),
+        Rule(
+            f"(has(self.times) ? self.times : {_TIMES})"
+            f" <= (has(self.looks) ? self.looks : {_LOOKS})",
+            lambda one: one.times <= one.looks,
+            "times must be at most looks",
+            ".times",
+        ),
     )
 
     signal: SignalName
@@ -140,6 +160,21 @@ class MatrixCondition(Model):
     """For Query: number of most recent evaluations considered. Default: 5."""
 
     @property
+    def is_rate(self) -> bool:
+        """Return whether the condition is on the error rate."""
+        return self.signal is SignalName.ERROR_RATE
+
+    @property
+    def is_query(self) -> bool:
+        """Return whether the condition is on a PromQL expression of the policy."""
+        return self.signal is SignalName.QUERY
+
+    @property
+    def is_probe(self) -> bool:
+        """Return whether the condition is on a functional probe."""
+        return self.signal is SignalName.PROBE
+
+    @property
     def limit(self) -> float:
         """Upper threshold, as a number."""
         return float(self.above or self.at_least or 0)
@@ -149,67 +184,23 @@ class MatrixCondition(Model):
         """Threshold of a counting signal, as a number."""
         return int(self.at_least or 1)
 
-    @model_validator(mode="after")
-    def _fields_of_its_signal(self) -> Self:
-        # The API server says the same in CEL; a file given to the command line has only this.
-        thresholds = (self.above is not None) + (self.at_least is not None)
-        if self.signal in _RATE and thresholds != 1:
-            raise ValueError("ErrorRate requires exactly one of above and atLeast")
-        if self.signal in _RATE and not (
-            0 <= self.limit <= 1 and (self.limit < 1 if self.above else self.limit > 0)
-        ):
-            raise ValueError("above and atLeast of ErrorRate must be rates from 0 to 1")
-        if self.signal in _ABOVE and (self.above is None or self.at_least is not None):
-            raise ValueError(f"{self.signal} requires above and does not accept atLeast")
-        if self.signal in _COUNT and not re.fullmatch("[1-9][0-9]*", self.at_least or ""):
-            raise ValueError(f"{self.signal} requires atLeast, a whole number of at least 1")
-        if self.signal is SignalName.QUERY and (
-            self.query is None
-            or (self.above is None) == (self.below is None)
-            or self.at_least is not None
-        ):
-            raise ValueError("Query requires query and exactly one of above and below")
-        self._refuse_foreign(thresholds)
-        return self
 
-    def _refuse_foreign(self, thresholds: int) -> None:
-        takes = {SignalName.ERROR_RATE, SignalName.QUERY, *_ABOVE, *_COUNT}
-        if self.signal not in takes and thresholds:
-            raise ValueError(f"{self.signal} does not accept above or atLeast")
-        if self.signal is not SignalName.ERROR_RATE and self.routes:
-            raise ValueError("routes is allowed only for ErrorRate")
-        foreign = set(_QUERY_FIELDS) - ({"name"} if self.signal is SignalName.PROBE else set())
-        if self.signal is not SignalName.QUERY and any(
-            getattr(self, field) is not None for field in foreign
-        ):
-            raise ValueError(_QUERY_ONLY)
-        if self.signal is SignalName.PROBE and self.name is None:
-            raise ValueError(_PROBE_NAME)
-        if self.signal is not SignalName.QUERY and (self.times, self.looks) != (_TIMES, _LOOKS):
-            raise ValueError(_LOOKED_AT)
-        if self.times > self.looks:
-            raise ValueError("times must be at most looks")
-
-
-class MatrixRule(Model):
+class MatrixRule(RuledModel):
     """Severity, the conditions that cause it, and the response."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.onTimeout)"
-                    " || (self.response == 'Investigate' && has(self.withinSeconds))",
-                    "onTimeout requires response Investigate and withinSeconds",
-                    ".onTimeout",
-                ),
-                cel(
-                    "!has(self.propose) || !self.propose || self.response == 'Investigate'",
-                    "propose requires response Investigate",
-                    ".propose",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.onTimeout) || (self.response == 'Investigate' && has(self.withinSeconds))",
+            lambda one: one.on_timeout is None or (one.is_investigated and one.within_seconds),
+            "onTimeout requires response Investigate and withinSeconds",
+            ".onTimeout",
+        ),
+        Rule(
+            "!has(self.propose) || !self.propose || self.response == 'Investigate'",
+            lambda one: not one.propose or one.is_investigated,
+            "propose requires response Investigate",
+            ".propose",
+        ),
     )
 
     severity: MatrixSeverity
@@ -236,14 +227,10 @@ class MatrixRule(Model):
     nobody decides, `onTimeout` applies after `withinSeconds`, or `approval` if that is not set.
     Default: false."""
 
-    @model_validator(mode="after")
-    def _time_of_its_response(self) -> Self:
-        is_timed = self.response is Response.INVESTIGATE and self.within_seconds is not None
-        if self.on_timeout is not None and not is_timed:
-            raise ValueError("onTimeout requires response Investigate and withinSeconds")
-        if self.propose and self.response is not Response.INVESTIGATE:
-            raise ValueError("propose requires response Investigate")
-        return self
+    @property
+    def is_investigated(self) -> bool:
+        """Return whether the response is an investigation."""
+        return self.response is Response.INVESTIGATE
 
 
 def worst_first(rules: list[MatrixRule]) -> list[MatrixRule]:

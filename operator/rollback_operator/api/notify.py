@@ -4,12 +4,20 @@
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.secrets import SecretKeyRef
-from rollback_operator.api.shape import DNS_LABEL_FORM, HOST_FORM, LINE_FORM, Model, cel, keyed_by
+from rollback_operator.api.shape import (
+    DNS_LABEL_FORM,
+    HOST_FORM,
+    LINE_FORM,
+    Model,
+    Rule,
+    RuledModel,
+    SecretKeyRef,
+    keyed_by,
+)
 
 MOST_CHANNELS = 8
 MOST_NOTIFICATIONS = 64
@@ -39,19 +47,16 @@ class Encryption(StrEnum):
     NONE = "None"
 
 
-class MailSpec(Model):
+class MailSpec(RuledModel):
     """Mail server, sender and recipients."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.username) || !has(self.encryption) || self.encryption != 'None'",
-                    "encryption must be StartTLS or TLS if username is set",
-                    ".encryption",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.username) || !has(self.encryption) || self.encryption != 'None'",
+            lambda one: one.username is None or one.encryption is not Encryption.NONE,
+            "encryption must be StartTLS or TLS if username is set",
+            ".encryption",
+        ),
     )
 
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=HOST_FORM)]
@@ -73,14 +78,8 @@ class MailSpec(Model):
     ]
     """Addresses of the recipients."""
 
-    @model_validator(mode="after")
-    def _protects_its_password(self) -> Self:
-        if self.username is not None and self.encryption is Encryption.NONE:
-            raise ValueError("encryption must be StartTLS or TLS if username is set")
-        return self
 
-
-class Channel(Model):
+class Channel(RuledModel):
     """Destination for notifications.
 
     Slack and PagerDuty require `secretRef`. Webhook requires `url` or `urlSecretRef`; `secretRef`
@@ -88,48 +87,51 @@ class Channel(Model):
     requires `url`.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!(self.type in ['Slack', 'PagerDuty']) || has(self.secretRef)",
-                    "Slack and PagerDuty require secretRef: the URL of the incoming webhook, or the"
-                    " routing key",
-                    ".secretRef",
-                ),
-                cel(
-                    "self.type != 'Webhook' || has(self.url) != has(self.urlSecretRef)",
-                    "Webhook requires exactly one of url and urlSecretRef",
-                    ".url",
-                ),
-                cel(
-                    "self.type != 'Alertmanager' || has(self.url)",
-                    "Alertmanager requires url, its base URL",
-                    ".url",
-                ),
-                cel(
-                    "(self.type == 'SMTP') == has(self.mail)",
-                    "mail is required for type SMTP and must not be set otherwise",
-                    ".mail",
-                ),
-                cel(
-                    "self.type != 'SMTP' || !has(self.mail)"
-                    " || has(self.mail.username) == has(self.secretRef)",
-                    "mail.username and secretRef (the password) must be set together for SMTP",
-                    ".secretRef",
-                ),
-                cel(
-                    "!has(self.url) || !(self.type in ['Slack', 'SMTP'])",
-                    "url is allowed only for Webhook, Alertmanager and PagerDuty",
-                    ".url",
-                ),
-                cel(
-                    "!has(self.urlSecretRef) || self.type == 'Webhook'",
-                    "urlSecretRef is allowed only for Webhook",
-                    ".urlSecretRef",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(self.type in ['Slack', 'PagerDuty']) || has(self.secretRef)",
+            lambda one: one.type not in ("Slack", "PagerDuty") or one.secret_ref is not None,
+            "Slack and PagerDuty require secretRef: the URL of the incoming webhook, or the routing"
+            " key",
+            ".secretRef",
+        ),
+        Rule(
+            "self.type != 'Webhook' || has(self.url) != has(self.urlSecretRef)",
+            lambda one: one.type != "Webhook" or (one.url is None) != (one.url_secret_ref is None),
+            "Webhook requires exactly one of url and urlSecretRef",
+            ".url",
+        ),
+        Rule(
+            "self.type != 'Alertmanager' || has(self.url)",
+            lambda one: one.type != "Alertmanager" or one.url is not None,
+            "Alertmanager requires url, its base URL",
+            ".url",
+        ),
+        Rule(
+            "(self.type == 'SMTP') == has(self.mail)",
+            lambda one: (one.type == "SMTP") == (one.mail is not None),
+            "mail is required for type SMTP and must not be set otherwise",
+            ".mail",
+        ),
+        Rule(
+            "self.type != 'SMTP' || !has(self.mail)"
+            " || has(self.mail.username) == has(self.secretRef)",
+            lambda one: one.mail is None or (one.mail.username is None) == (one.secret_ref is None),
+            "mail.username and secretRef (the password) must be set together for SMTP",
+            ".secretRef",
+        ),
+        Rule(
+            "!has(self.url) || !(self.type in ['Slack', 'SMTP'])",
+            lambda one: one.url is None or one.type not in ("Slack", "SMTP"),
+            "url is allowed only for Webhook, Alertmanager and PagerDuty",
+            ".url",
+        ),
+        Rule(
+            "!has(self.urlSecretRef) || self.type == 'Webhook'",
+            lambda one: one.url_secret_ref is None or one.type == "Webhook",
+            "urlSecretRef is allowed only for Webhook",
+            ".urlSecretRef",
+        ),
     )
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_FORM)]
@@ -155,32 +157,6 @@ class Channel(Model):
     ) = None
     """Severities to notify of. Quarantined releases that reappear are always notified, because
     their severity is not known yet. Default: all severities."""
-
-    @model_validator(mode="after")
-    def _fields_of_its_type(self) -> Self:
-        # The API server says the same in CEL; a file given to the command line has only this.
-        kind, is_mail = self.type, self.type is ChannelType.SMTP
-        if kind in (ChannelType.SLACK, ChannelType.PAGER_DUTY) and self.secret_ref is None:
-            raise ValueError(f"{kind} requires secretRef")
-        if kind is ChannelType.WEBHOOK and (self.url is None) == (self.url_secret_ref is None):
-            raise ValueError("Webhook requires exactly one of url and urlSecretRef")
-        if kind is ChannelType.ALERTMANAGER and self.url is None:
-            raise ValueError("Alertmanager requires url, its base URL")
-        if is_mail != (self.mail is not None):
-            raise ValueError("mail is required for type SMTP and must not be set otherwise")
-        self._refuse_foreign()
-        return self
-
-    def _refuse_foreign(self) -> None:
-        kind = self.type
-        if self.mail is not None and (self.mail.username is None) != (self.secret_ref is None):
-            raise ValueError(
-                "mail.username and secretRef (the password) must be set together for SMTP"
-            )
-        if self.url is not None and kind in (ChannelType.SLACK, ChannelType.SMTP):
-            raise ValueError("url is allowed only for Webhook, Alertmanager and PagerDuty")
-        if self.url_secret_ref is not None and kind is not ChannelType.WEBHOOK:
-            raise ValueError("urlSecretRef is allowed only for Webhook")
 
     def wants(self, severity: str) -> bool:
         """Return whether the channel accepts a severity."""

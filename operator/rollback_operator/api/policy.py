@@ -1,22 +1,23 @@
 """RollbackPolicy: the watched workload, the limits on automatic action, and the observed state."""
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field
 
-from rollback_operator.api.approval import ApprovalSpec
-from rollback_operator.api.checklist import CheckName, CheckRule
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import ApprovalSpec, CheckName, CheckRule, DatabaseSpec
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule, worst_first
 from rollback_operator.api.notify import Channels, CommunicationSpec
 from rollback_operator.api.policy_status import RollbackPolicyStatus
+from rollback_operator.api.remedy import Remedy
 from rollback_operator.api.resource import LONGEST_REASON, Resource
-from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
+from rollback_operator.api.safety import SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     LINE_FORM,
     Identifier,
     Model,
     Name,
+    Rule,
+    RuledModel,
     cel,
     keyed_by,
 )
@@ -57,7 +58,7 @@ class Trust(Model):
     """Time of the statement. Evidence against the release after this time counts again."""
 
 
-class RollbackPolicySpec(Model):
+class RollbackPolicySpec(RuledModel):
     """Desired behavior: the workload to watch, when a release is bad, and the response.
 
     Only targetRef and mode are required. Evaluate without acting: mode: Observe. Stop evaluation
@@ -70,42 +71,45 @@ class RollbackPolicySpec(Model):
     safety.goodAfterSeconds with enough traffic and without evidence against it.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.safety)"
-                    " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
-                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "goodAfterSeconds must be at most watchSeconds; otherwise no release can"
-                    " become Good",
-                    ".safety.goodAfterSeconds",
-                ),
-                cel(
-                    "!has(self.safety)"
-                    " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
-                    " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
-                    "suspectOdds must be below badOdds",
-                    ".safety.suspectOdds",
-                ),
-                cel(
-                    "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
-                    " || self.safety.maxPauseSeconds"
-                    " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-                    "maxPauseSeconds must be at most watchSeconds; otherwise the evaluation"
-                    " ends before the pause",
-                    ".safety.maxPauseSeconds",
-                ),
-                cel(
-                    "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
-                    " <= (has(self.safety) && has(self.safety.watchSeconds)"
-                    " ? self.safety.watchSeconds : 3600)",
-                    "stage.maxSeconds must be at most safety.watchSeconds; otherwise the evaluation"
-                    " ends before the stage",
-                    ".stage.maxSeconds",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.safety)"
+            " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
+            " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+            lambda one: one.safety.good_after_seconds <= one.safety.watch_seconds,
+            "goodAfterSeconds must be at most watchSeconds; otherwise no release can become Good",
+            ".safety.goodAfterSeconds",
+        ),
+        Rule(
+            "!has(self.safety)"
+            " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
+            " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
+            lambda one: one.safety.suspect_odds < one.safety.bad_odds,
+            "suspectOdds must be below badOdds",
+            ".safety.suspectOdds",
+        ),
+        Rule(
+            "!has(self.safety) || !has(self.safety.maxPauseSeconds)"
+            " || self.safety.maxPauseSeconds"
+            " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
+            # The default is not checked: it may be longer than a short evaluation period.
+            lambda one: (
+                "max_pause_seconds" not in one.safety.model_fields_set
+                or one.safety.max_pause_seconds <= one.safety.watch_seconds
+            ),
+            "maxPauseSeconds must be at most watchSeconds; otherwise the evaluation ends before the"
+            " pause",
+            ".safety.maxPauseSeconds",
+        ),
+        Rule(
+            "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
+            " <= (has(self.safety) && has(self.safety.watchSeconds)"
+            " ? self.safety.watchSeconds : 3600)",
+            lambda one: one.stage.max_seconds <= one.safety.watch_seconds,
+            "stage.maxSeconds must be at most safety.watchSeconds; otherwise the evaluation ends"
+            " before the stage",
+            ".stage.maxSeconds",
+        ),
     )
 
     target_ref: TargetRef
@@ -188,22 +192,6 @@ class RollbackPolicySpec(Model):
     in this order. Default: none; Events and status are always written."""
     communication: CommunicationSpec = CommunicationSpec()
     """Description of the service for use in notifications."""
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> Self:
-        safety, longest = self.safety, f"safety.watchSeconds ({self.safety.watch_seconds})"
-        if safety.suspect_odds >= safety.bad_odds:
-            raise ValueError(f"safety.suspectOdds must be below safety.badOdds ({safety.bad_odds})")
-        times = {
-            "safety.goodAfterSeconds": safety.good_after_seconds,
-            "stage.maxSeconds": self.stage.max_seconds,
-        }
-        if "max_pause_seconds" in safety.model_fields_set:  # the default needs no check
-            times["safety.maxPauseSeconds"] = safety.max_pause_seconds
-        for field, seconds in times.items():
-            if seconds > safety.watch_seconds:
-                raise ValueError(f"{field} must be at most {longest}; it is {seconds}")
-        return self
 
 
 class RollbackPolicy(Resource):

@@ -1,17 +1,16 @@
-"""Status of a RollbackPolicy: revisions and their health, holds, investigations."""
+"""Status of a RollbackPolicy: revisions, holds, investigations, past rollbacks, quarantine."""
 
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from rollback_operator.api.database import AppliedMigrations
-from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.checklist import AppliedMigrations
 from rollback_operator.api.notify import Notifications
-from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
-from rollback_operator.api.recent import MOST_RECENT, RecentRollback
-from rollback_operator.api.resource import Condition
+from rollback_operator.api.remedy import Flag
+from rollback_operator.api.resource import GROUP, Condition
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
+    Decimal,
     Digest,
     Identifier,
     Images,
@@ -19,17 +18,135 @@ from rollback_operator.api.shape import (
     Name,
     NameOrNone,
     PodHash,
+    Route,
     keyed_by,
 )
 from rollback_operator.api.terms import (
     Health,
     HoldReason,
     MatrixSeverity,
+    Mode,
     Outcome,
     Severity,
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
+
+WATCHED_UNTIL = f"{GROUP}/watched-until"
+"""Annotation of a policy: its evaluations are stored until this time (RFC 3339)."""
+
+
+class ObservedCounts(Model):
+    """Counts for a revision since the release began."""
+
+    pods: Annotated[int, Field(ge=0)]
+    """Number of pods counted, including deleted pods. 0 if the series have no pod label."""
+    requests: Annotated[int, Field(ge=0)]
+    """Number of requests."""
+    errors: Annotated[int, Field(ge=0)]
+    """Number of failed requests."""
+
+
+class PastCounts(Model):
+    """Counts for the old revision before the release began."""
+
+    seconds: Annotated[int, Field(ge=0)]
+    """Length of the period in seconds."""
+    requests: Annotated[int, Field(ge=0)]
+    """Number of requests."""
+    errors: Annotated[int, Field(ge=0)]
+    """Number of failed requests."""
+
+
+class Evaluation(Model):
+    """Most recent evaluation of the watched release. The verdict is in status.verdict."""
+
+    time: AwareDatetime
+    """Time of the evaluation."""
+    revision: Annotated[int, Field(ge=0)]
+    """Number of the evaluated revision."""
+    since_time: AwareDatetime
+    """Time when the release began."""
+    new: ObservedCounts
+    """Counts for the evaluated revision."""
+    old: ObservedCounts
+    """Counts for the revision used as the baseline."""
+    past: PastCounts | None = None
+    """Baseline before the release, used when no old pod is left. Absent if it has not been read."""
+    odds: Decimal
+    """Odds to 1 that the new revision is worse, on the route with the strongest evidence. Capped at
+    1000000000."""
+    route: Route | None = None
+    """Route with the strongest evidence. Absent: all routes combined."""
+    blame_odds: Decimal | None = None
+    """Odds to 1 that the release, not its environment, is the cause. Absent if not evaluated."""
+    suspect_odds: Annotated[int, Field(ge=0)]
+    """Odds at which the release becomes Suspect."""
+    bad_odds: Annotated[int, Field(ge=0)]
+    """Odds at which the release becomes Bad."""
+    reason: Identifier
+    """Reason for the verdict, in CamelCase."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Explanation of the verdict."""
+
+
+MOST_RECENT = 100
+"""Equal to the maximum of `safety.maxRollbacksPerDay`."""
+
+
+class RecentRollback(Model):
+    """Rollback that limits further rollbacks, kept after its object is deleted."""
+
+    name: Name
+    """Name of the Rollback."""
+    deployment: Name
+    """Name of the target Deployment."""
+    mode: Mode
+    """Mode at the time of the decision."""
+    severity: MatrixSeverity
+    """Severity at the time of the decision."""
+    from_release: Digest
+    """Release that was rolled back. It is not rolled back again automatically for
+    `safety.cooldownSeconds`."""
+    to_release: Digest | None = None
+    """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
+    flag: Flag | None = None
+    """Flag that was set instead of rolling back the release."""
+    by_hand: bool = False
+    """Indicates that a person requested the rollback. It does not count toward
+    `safety.maxRollbacksPerDay`."""
+    outcome: Outcome | None = None
+    """Final result. Absent while the rollback is in progress."""
+    done: bool = False
+    """Indicates that the remedy was applied, regardless of the outcome."""
+    retryable: bool = False
+    """Indicates that the rollback ended for a temporary reason before changing anything and may be
+    retried."""
+    decided_time: AwareDatetime
+    """Time of the decision."""
+    finished_time: AwareDatetime | None = None
+    """Time when the rollback ended."""
+
+
+MOST_ENTRIES = 20
+
+
+class QuarantineEntry(Model):
+    """Release that was rolled back and is quarantined until untilTime."""
+
+    rollback: Name
+    """Name of the Rollback that replaced the release."""
+    release: Digest
+    """Digest of the pod template without annotations."""
+    template_hash: PodHash = ""
+    """pod-template-hash of the ReplicaSet."""
+    images: Images = []
+    """Images of the release, including init containers, that the restored revision does not use."""
+    image_digests: Images = []
+    """Digests (sha256:...) of these images when they ran."""
+    until_time: AwareDatetime
+    """Time when the quarantine ends."""
+
 
 MOST_REVISIONS = 20
 """More than the ReplicaSets that a Deployment keeps by default, so that no Bad revision is lost."""

@@ -1,12 +1,28 @@
-"""Base of the kinds, their metadata, and conditions."""
+"""Base of the kinds, their metadata and conditions, and the CRD of a kind.
 
+Pydantic emits JSON Schema 2020; the API server requires OpenAPI 3.0 without references and type
+unions (KEP-2335). A model without a structural form raises an error.
+"""
+
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
-from rollback_operator.api.group import GROUP
 from rollback_operator.api.shape import Model
 
+GROUP = "rollback.tickettoken.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/open-step"
+HOLD_FINALIZER = f"{GROUP}/held-rollout"
+"""Set on a policy only while it holds a rollout, which is resumed before the deletion."""
+BOUNDS_FINALIZER = f"{GROUP}/raised-bounds"
+"""Set on a Rollback while it raises an autoscaler's bounds: only its status has the original
+bounds."""
+OWNER_FINALIZER = f"{GROUP}/suspended-owner"
+"""Set on a Rollback while it suspends the GitOps owner: only its status has the original state."""
+FIELD_MANAGER = "rollback-operator"
 LONGEST_REASON = 1024
 """Maximum length of a person's reason, in characters."""
 
@@ -63,3 +79,141 @@ class Resource(Model):
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return self.metadata.namespace, self.metadata.name
+
+
+_KEPT = (
+    "description",
+    "type",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "format",
+)
+
+
+class NotStructuralError(TypeError):
+    """A model has no structural schema; the message contains the path of the field."""
+
+
+def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
+    """Return the CRD of a kind."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.KIND,
+                "listKind": f"{kind.KIND}List",
+                "plural": kind.PLURAL,
+                "singular": kind.KIND.lower(),
+                "shortNames": [kind.SHORT],
+                "categories": ["rollback-operator"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [dict(column) for column in kind.COLUMNS],
+                    "schema": {"openAPIV3Schema": _root(kind)},
+                }
+            ],
+        },
+    }
+
+
+def _root(kind: type[Resource]) -> dict[str, Any]:
+    full = kind.model_json_schema(by_alias=True, mode="validation")
+    definitions = full.get("$defs", {})
+    spec, status = (
+        structural(full["properties"][part], definitions, path=part) for part in ("spec", "status")
+    )
+    return {
+        "type": "object",
+        "description": (kind.__doc__ or "").strip(),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status,
+        },
+    }
+
+
+def structural(
+    node: Mapping[str, Any], definitions: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """Convert a node of a pydantic JSON schema to its structural form.
+
+    Raises:
+        NotStructuralError: a union other than `X | None`, a tuple, or a node without a type.
+    """
+    node = _resolved(node, definitions, path)
+    schema = {key: node[key] for key in _KEPT if key in node}
+    schema |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    if "const" in node:
+        schema["enum"] = [node["const"]]
+    match schema.get("type"):
+        case "object":
+            schema |= _object(node, definitions, path)
+        case "array":
+            if "items" not in node:
+                raise NotStructuralError(f"{path}: an array needs items of one type")
+            schema["items"] = structural(node["items"], definitions, f"{path}[]")
+        case "string" | "integer" | "boolean":
+            pass
+        case other:
+            raise NotStructuralError(f"{path}: type {other!r} has no structural form")
+    if schema.get("format") == "date-time":
+        schema["maxLength"] = 64  # bounds the cost of CEL rules over it
+    return _unwrapped(schema)
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
+    merged = dict(node)
+    while "$ref" in merged or "anyOf" in merged:
+        if "$ref" in merged:
+            name = merged.pop("$ref").rsplit("/", 1)[-1]
+            # Keys beside the reference, such as a field's description, override the type's.
+            merged = dict(definitions[name]) | merged
+            continue
+        options = [option for option in merged.pop("anyOf") if option.get("type") != "null"]
+        if len(options) != 1:
+            raise NotStructuralError(f"{path}: a union has no structural form")
+        merged = dict(options[0]) | merged
+    return merged
+
+
+def _object(node: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
+    if "properties" not in node:
+        values = node.get("additionalProperties")
+        if not isinstance(values, Mapping):
+            raise NotStructuralError(f"{path}: a map needs values of one type")
+        return {"additionalProperties": structural(values, definitions, f"{path}.*")}
+    made: dict[str, Any] = {
+        "properties": {
+            name: structural(child, definitions, f"{path}.{name}")
+            for name, child in node["properties"].items()
+        }
+    }
+    if node.get("required"):
+        made["required"] = sorted(node["required"])
+    return made
+
+
+def _unwrapped(node: dict[str, Any]) -> dict[str, Any]:
+    if "description" in node:
+        node["description"] = " ".join(node["description"].split())
+    return node

@@ -4,15 +4,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from rollback_operator.api.approval import Approval
-from rollback_operator.api.autoscaling import AutoscalerRecord
-from rollback_operator.api.checklist import CheckItem, CheckName
-from rollback_operator.api.gitops import OwnerRecord
-from rollback_operator.api.manual import whole_or_by_hand
+from rollback_operator.api.checklist import Approval, CheckItem, CheckName
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
+from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy
 from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
-from rollback_operator.api.rollback_plan import RollbackPlan
-from rollback_operator.api.safety import Remedy
+from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
 from rollback_operator.api.shape import (
     Digest,
     Identifier,

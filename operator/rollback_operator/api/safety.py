@@ -1,99 +1,126 @@
-"""Remedies, staged rollouts, and limits on automatic action."""
+"""Limits on automatic action: thresholds, freeze windows, staged rollouts."""
 
-from typing import Annotated, Self
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Annotated, ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, field_validator
 
-from rollback_operator.api.flags import Flag
-from rollback_operator.api.freeze import FreezeWindow
-from rollback_operator.api.gitops import GitOps
-from rollback_operator.api.quarantine import QuarantineResponse
-from rollback_operator.api.shape import IMAGE_FORM, DnsLabel, Model, cel, keyed_by
-from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
+from rollback_operator.api.remedy import GitOps
+from rollback_operator.api.shape import Label, Model, Rule, RuledModel, keyed_by
+from rollback_operator.api.terms import MatrixSeverity, QuarantineResponse
 
-MOST_REPLICAS = 10_000
+_CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]$"
+MOMENT = f"({_CLOCK})|({_DATE})"
+
+Moment = Annotated[str, Field(max_length=16, pattern=MOMENT)]
 
 
-class Remedy(Model):
-    """Action on a bad release.
+class Day(StrEnum):
+    """Day of the week."""
 
-    The first remedy that applies to the severity and can help is used.
+    MON = "Mon"
+    TUE = "Tue"
+    WED = "Wed"
+    THU = "Thu"
+    FRI = "Fri"
+    SAT = "Sat"
+    SUN = "Sun"
+
+
+class FrozenSeverity(StrEnum):
+    """Severity that can be exempt from a freeze window."""
+
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+
+class FreezeWindow(RuledModel):
+    """Period without automatic action.
+
+    Releases are evaluated and people are notified, but the operator does not roll back or pause
+    rollouts automatically. Rollbacks that a person requests are executed. Example for nights: name:
+    night, from: "22:00", until: "06:00", timeZone: Europe/Berlin.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "has(self.to) == (self.type == 'Undo')",
-                    "to is required for type Undo and must not be set otherwise",
-                ),
-                cel(
-                    "has(self.revision) == (has(self.to) && self.to == 'Revision')",
-                    "revision is required for 'to: Revision' and must not be set otherwise",
-                ),
-                cel(
-                    "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
-                    " && has(self.container) == has(self.image)",
-                    "container and image are required for type PinImage and must not be set"
-                    " otherwise",
-                ),
-                cel(
-                    "has(self.replicas) == (self.type == 'Scale')",
-                    "replicas is required for type Scale and must not be set otherwise",
-                ),
-                cel(
-                    "has(self.flag) == (self.type == 'DisableFlag')",
-                    "flag is required for type DisableFlag and must not be set otherwise",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.from.contains('T') == self.until.contains('T')",
+            lambda one: one.is_daily == ("T" not in one.until),
+            "from and until must both be clock times (22:00) or both be dates (2026-12-24T18:00)",
+            ".until",
+        ),
+        Rule(
+            "!self.from.contains('T') || self.from < self.until",
+            lambda one: (
+                one.is_daily
+                or datetime.fromisoformat(one.from_) < datetime.fromisoformat(one.until)
+            ),
+            "until must be later than from",
+            ".until",
+        ),
+        Rule(
+            "!has(self.days) || !self.from.contains('T')",
+            lambda one: one.days is None or one.is_daily,
+            "days requires clock times in from and until",
+            ".days",
+        ),
     )
 
-    type: RemedyType
-    """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
-    of replicas. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if that
-    does not help, the next remedy follows."""
-    severities: (
+    name: Label
+    """Name of the window in messages."""
+    time_zone: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")
+    ] = "UTC"
+    """IANA time zone of `from` and `until`, such as Europe/Berlin. Default: UTC."""
+    from_: Annotated[Moment, Field(alias="from")]
+    """Start of the window: a clock time such as "22:00", which recurs daily or on `days`, or a date
+    such as "2026-12-24T18:00", which applies once."""
+    until: Moment
+    """End of the window, in the same form as `from`. A clock time that is not later than `from`
+    refers to the next day."""
+    days: (
         Annotated[
-            list[MatrixSeverity],
-            Field(min_length=1, max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
+            list[Day],
+            Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
         ]
         | None
     ) = None
-    """Severities to which this remedy applies. Default: all."""
-    to: UndoTo | None = None
-    """For Undo: revision to restore. LastKnownGood: the newest older revision that is recorded as
-    good. Previous: the newest older revision. Revision: the revision with the number in
-    `revision`."""
-    revision: Annotated[int, Field(ge=1)] | None = None
-    """For `to: Revision`: revision number, as shown by `kubectl rollout history`."""
-    container: DnsLabel | None = None
-    """For PinImage: container of the pod template whose image is set."""
-    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
-    """For PinImage: full image reference."""
-    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
-    """For Scale: minimum number of replicas. If a HorizontalPodAutoscaler controls the Deployment,
-    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
-    flag: Flag | None = None
-    """For DisableFlag: ConfigMap key to set, and its value."""
+    """Days of the week on which a recurring window starts. Only for clock times. Default: every
+    day."""
+    exempt: Annotated[
+        list[FrozenSeverity],
+        Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Severities for which automatic action continues during the window, such as P1. Default:
+    none."""
 
-    @model_validator(mode="after")
-    def _fields_of_its_type(self) -> Self:
-        wanted = {
-            RemedyType.UNDO: {"to"},
-            RemedyType.PIN_IMAGE: {"container", "image"},
-            RemedyType.SCALE: {"replicas"},
-            RemedyType.DISABLE_FLAG: {"flag"},
-        }[self.type] | ({"revision"} if self.to is UndoTo.REVISION else set())
-        fields = ("to", "revision", "container", "image", "replicas", "flag")
-        given = {field for field in fields if getattr(self, field) is not None}
-        if given != wanted:
-            raise ValueError(f"type {self.type} requires {sorted(wanted)}, not {sorted(given)}")
-        return self
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name} is not a known time zone; example: Europe/Berlin") from None
+        return name
 
-    def applies_to(self, severity: str) -> bool:
-        """Return whether the remedy applies to a severity."""
-        return self.severities is None or severity in self.severities
+    @property
+    def is_daily(self) -> bool:
+        """Return whether the window recurs, daily or on days of the week."""
+        return "T" not in self.from_
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Time zone of the window."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def hours(self) -> tuple[time, time]:
+        """Start and end of a recurring window."""
+        return time.fromisoformat(self.from_), time.fromisoformat(self.until)
 
 
 class SafetySpec(Model):

@@ -5,10 +5,18 @@ The fields of the API are in the modules that v1alpha1.py exports.
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 METRIC_FORM = r"^[a-zA-Z_:][a-zA-Z0-9_:./]*$"
@@ -223,3 +231,58 @@ class Model(BaseModel):
         extra="ignore",
         use_attribute_docstrings=True,
     )
+
+
+class SecretKeyRef(Model):
+    """Reference to a key of a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
+
+    name: Name
+    """Name of the Secret."""
+    key: DataKey
+    """Key in the Secret."""
+
+
+class SecretRef(Model):
+    """Reference to a Secret in the policy's namespace.
+
+    The Secret must be listed in the chart value readSecrets.
+    """
+
+    name: Name
+    """Name of the Secret. The operator needs read access to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Rule across the fields of a model, for the API server and for files."""
+
+    cel: str
+    holds: Callable[[Any], bool]
+    """The same in Python: given the model, returns whether it keeps the rule."""
+    message: str
+    field_path: str | None = None
+    """Field that the API server reports."""
+
+
+def _with_rules(schema: dict[str, Any], model: type["RuledModel"]) -> None:
+    schema["x-kubernetes-validations"] = [
+        cel(one.cel, one.message, one.field_path) for one in model.RULES
+    ]
+
+
+class RuledModel(Model):
+    """Model with rules: the API server evaluates them in CEL, everything else by `holds`."""
+
+    model_config = ConfigDict(json_schema_extra=_with_rules)
+
+    RULES: ClassVar[tuple[Rule, ...]]
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        broken = next((one for one in self.RULES if not one.holds(self)), None)
+        if broken is not None:
+            raise ValueError(broken.message)
+        return self

@@ -1,33 +1,31 @@
 """Metrics of a release: the Prometheus connection, metric names, labels and routes."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from rollback_operator.api.expression import expression
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
 from rollback_operator.api.shape import (
     BaseAddress,
     LabelName,
     MetricName,
     Model,
     Route,
+    Rule,
+    RuledModel,
+    SecretKeyRef,
+    SecretRef,
     Tenant,
     cel,
 )
+from rollback_operator.api.user_text.expression import expression
 
 LEAST_READ_MILLISECONDS = 200
 _OPERATORS = ("=~", "!~", "!=")
 _LABEL = expression("[a-zA-Z_][a-zA-Z0-9_./]{0,127}")
-_TWO_LOGINS = "set only one of bearerTokenSecretRef and basicAuthSecretRef"
 _LABEL_NAMES = "label names must contain only letters, digits, '_', '.' and '/'"
 _RULE = (
     "must be a counter, histogram or gauge, not a recording rule (a name with a colon): set the "
     "metric from which the rule is computed"
-)
-_SAME = (
-    "errors must not select the same series as requests: set a counter of errors, or a matcher for "
-    "the label of an error, such as code: '=~5..'"
 )
 
 
@@ -73,19 +71,16 @@ CounterName = Annotated[
 """Name of a metric that is read raw; recording rules are rejected."""
 
 
-class PrometheusSpec(Model):
+class PrometheusSpec(RuledModel):
     """Connection to Prometheus or a compatible server."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.bearerTokenSecretRef) || !has(self.basicAuthSecretRef)",
-                    _TWO_LOGINS,
-                    ".basicAuthSecretRef",
-                )
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.bearerTokenSecretRef) || !has(self.basicAuthSecretRef)",
+            lambda one: one.bearer_token_secret_ref is None or one.basic_auth_secret_ref is None,
+            "set only one of bearerTokenSecretRef and basicAuthSecretRef",
+            ".basicAuthSecretRef",
+        ),
     )
 
     url: BaseAddress | None = None
@@ -116,12 +111,6 @@ class PrometheusSpec(Model):
     def has_login(self) -> bool:
         """Return whether the policy sets credentials of its own."""
         return self.bearer_token_secret_ref is not None or self.basic_auth_secret_ref is not None
-
-    @model_validator(mode="after")
-    def _has_one_login(self) -> Self:
-        if self.bearer_token_secret_ref is not None and self.basic_auth_secret_ref is not None:
-            raise ValueError(_TWO_LOGINS)
-        return self
 
 
 class CounterSignal(Model):
@@ -179,22 +168,20 @@ class SignalLabels(Model):
     """Label with the route. Series without this label are evaluated together. Default: route."""
 
 
-class SignalsSpec(Model):
+class SignalsSpec(RuledModel):
     """Metrics that measure a release."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.requests) || !has(self.errors)"
-                    " || self.requests.metric != self.errors.metric"
-                    " || has(self.errors.matchers) && !(has(self.requests.matchers)"
-                    " && self.requests.matchers == self.errors.matchers)",
-                    _SAME,
-                    ".errors",
-                )
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.errors)"
+            " || self.requests.metric != self.errors.metric"
+            " || has(self.errors.matchers) && !(has(self.requests.matchers)"
+            " && self.requests.matchers == self.errors.matchers)",
+            lambda one: one.errors != one.requests,
+            "errors must not select the same series as requests: set a counter of errors, or a"
+            " matcher for the label of an error, such as code: '=~5..'",
+            ".errors",
+        ),
     )
 
     requests: CounterSignal = CounterSignal(metric="http_request_duration_seconds_count")
@@ -228,31 +215,23 @@ class SignalsSpec(Model):
     """Routes that are not evaluated. Default: the paths of the pods' HTTP probes and of their
     metrics endpoint."""
 
-    @model_validator(mode="after")
-    def _errors_differ(self) -> Self:
-        if self.errors == self.requests:
-            raise ValueError(_SAME)
-        return self
 
-
-class PodMetricsSpec(Model):
+class PodMetricsSpec(RuledModel):
     """Direct reading of the metrics endpoints of the watched pods.
 
     It provides evidence before the next Prometheus scrape, while a release is new or suspect and
     the pods are reachable. The condition PodMetricsAvailable reports whether they are.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!has(self.everyMilliseconds) || self.everyMilliseconds == 0"
-                    " || self.everyMilliseconds >= 200",
-                    "everyMilliseconds must be 0 (only Prometheus is read) or at least 200",
-                    ".everyMilliseconds",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.everyMilliseconds) || self.everyMilliseconds == 0"
+            f" || self.everyMilliseconds >= {LEAST_READ_MILLISECONDS}",
+            lambda one: not 0 < one.every_milliseconds < LEAST_READ_MILLISECONDS,
+            f"everyMilliseconds must be 0 (only Prometheus is read) or at least"
+            f" {LEAST_READ_MILLISECONDS}",
+            ".everyMilliseconds",
+        ),
     )
 
     every_milliseconds: Annotated[int, Field(ge=0, le=60000)] = 500
@@ -264,11 +243,3 @@ class PodMetricsSpec(Model):
     path: Annotated[str, Field(max_length=1024, pattern=r"^/[!-~]*$")] | None = None
     """Path of the metrics endpoint. Default: the pod annotation prometheus.io/path, otherwise
     /metrics."""
-
-    @model_validator(mode="after")
-    def _not_too_often(self) -> Self:
-        if 0 < self.every_milliseconds < LEAST_READ_MILLISECONDS:
-            raise ValueError(
-                "everyMilliseconds must be 0 (only Prometheus is read) or at least 200"
-            )
-        return self

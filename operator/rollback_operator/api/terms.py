@@ -183,3 +183,10 @@ class TargetKind(StrEnum):
     """Kind of workload that a policy can watch. Only Deployment is supported."""
 
     DEPLOYMENT = "Deployment"
+
+
+class QuarantineResponse(StrEnum):
+    """Handling of a release that contains a quarantined image."""
+
+    TELL = "Tell"
+    REFUSE = "Refuse"

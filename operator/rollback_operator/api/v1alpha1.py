@@ -1,20 +1,10 @@
 """RollbackPolicy and Rollback, group rollback.tickettoken.io, version v1alpha1: all exports.
 
-The models are the only source of the CRDs (crd.py), of docs/api.md and of the output of
+The models are the only source of the CRDs (resource.py), of docs/api.md and of the output of
 `kubectl explain`. Every field is implemented. The docstring under a field becomes its description;
 `json_schema_extra` carries Kubernetes extensions (CEL rules, list types).
 """
 
-from rollback_operator.api.group import (
-    API_VERSION,
-    BOUNDS_FINALIZER,
-    FIELD_MANAGER,
-    FINALIZER,
-    GROUP,
-    HOLD_FINALIZER,
-    OWNER_FINALIZER,
-    VERSION,
-)
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.api.policy import (
     MOST_TRUSTED,
@@ -36,7 +26,20 @@ from rollback_operator.api.policy_status import (
     Revision,
     RollbackPolicyStatus,
 )
-from rollback_operator.api.resource import Condition, ObjectMeta, Resource
+from rollback_operator.api.remedy import Remedy
+from rollback_operator.api.resource import (
+    API_VERSION,
+    BOUNDS_FINALIZER,
+    FIELD_MANAGER,
+    FINALIZER,
+    GROUP,
+    HOLD_FINALIZER,
+    OWNER_FINALIZER,
+    VERSION,
+    Condition,
+    ObjectMeta,
+    Resource,
+)
 from rollback_operator.api.rollback import (
     RequestedPolicy,
     RequestSpec,
@@ -55,7 +58,7 @@ from rollback_operator.api.rollback_plan import (
     RollbackTarget,
     Trigger,
 )
-from rollback_operator.api.safety import Remedy, SafetySpec, StageSpec
+from rollback_operator.api.safety import SafetySpec, StageSpec
 from rollback_operator.api.signals import (
     LEAST_READ_MILLISECONDS,
     CounterName,

@@ -5,12 +5,19 @@ Used in RollbackPolicy.spec.verification and in Rollback.status.verification.
 
 import re
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from rollback_operator.api.secrets import SecretRef
-from rollback_operator.api.shape import Digest, DnsLabel, Model, cel, keyed_by
+from rollback_operator.api.shape import (
+    Digest,
+    DnsLabel,
+    Model,
+    Rule,
+    RuledModel,
+    SecretRef,
+    keyed_by,
+)
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
@@ -54,28 +61,26 @@ class JsonExpectation(Model):
     """Expected value as a string. Write numbers, true, false and null as in JSON."""
 
 
-class HttpProbe(Model):
+class HttpProbe(RuledModel):
     """Functional HTTP probe that verifies the restored service.
 
     A matrix condition with signal: Probe also sends it to each new release. It may be sent many
     times, so it must be safe to repeat.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    f"!(self.name in {list(CHECK_NAMES)})",
-                    "name must not be the name of a built-in check",
-                    ".name",
-                ),
-                cel(
-                    "!has(self.body) || has(self.method) && !(self.method in ['GET', 'HEAD'])",
-                    "body requires a method other than GET and HEAD",
-                    ".body",
-                ),
-            ]
-        }
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!(self.name in {list(CHECK_NAMES)})",
+            lambda one: one.name not in CHECK_NAMES,
+            "name must not be the name of a built-in check",
+            ".name",
+        ),
+        Rule(
+            "!has(self.body) || has(self.method) && !(self.method in ['GET', 'HEAD'])",
+            lambda one: one.body is None or one.method not in (HttpMethod.GET, HttpMethod.HEAD),
+            "body requires a method other than GET and HEAD",
+            ".body",
+        ),
     )
 
     name: Annotated[
@@ -109,14 +114,6 @@ class HttpProbe(Model):
         """Host of the URL."""
         match = re.match(HTTP_ADDRESS, self.url)
         return match[1].strip("[]") if match else ""
-
-    @model_validator(mode="after")
-    def _can_be_sent(self) -> Self:
-        if self.name in CHECK_NAMES:
-            raise ValueError(f"name must not be the name of a built-in check: {self.name}")
-        if self.body is not None and self.method in (HttpMethod.GET, HttpMethod.HEAD):
-            raise ValueError(f"body requires a method other than {self.method}")
-        return self
 
 
 class LogCheck(Model):

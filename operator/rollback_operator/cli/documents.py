@@ -12,20 +12,20 @@ from typing import Any, TextIO
 
 from pydantic import ValidationError
 
-from rollback_operator.api.parsing import (
-    UnparsableError,
-    fault_of,
-    load_all,
-    model_as_stored,
-    path_of,
-    unknown_keys,
-)
 from rollback_operator.api.shape import (
     DNS_LABEL_FORM,
     FORMS,
     LONGEST_LABEL,
     LONGEST_NAME,
     OBJECT_FORM,
+)
+from rollback_operator.api.user_text.documents import (
+    UnparsableError,
+    fault_of,
+    load_all,
+    model_as_stored,
+    path_of,
+    unknown_keys,
 )
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy, RollbackPolicySpec
 

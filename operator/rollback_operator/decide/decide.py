@@ -1,9 +1,9 @@
-"""What is done about a verdict: nothing yet, tell people, or a plan. Data; others carry it out."""
+"""Verdict -> decision: wait, notify people, or a plan. Data; reconcile executes it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rollback_operator.api.approval import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.checklist import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -69,7 +69,7 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:
-    """Tell whether people are told of a release that fails half, whatever it is compared with.
+    """Return whether people are told of a release that fails half, whatever it is compared with.
 
     Its older ReplicaSets were deleted, it is the first, or what it replaces fails as much. Of what
     a rollback restored its own end tells, unless that said that the service recovered.

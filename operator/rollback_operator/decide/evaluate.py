@@ -1,6 +1,6 @@
-"""One look at a release, the same for the operator and for a replay of its past.
+"""Evaluation of a release: evidence -> verdict -> decision -> hold.
 
-What is due, what is judged, what is decided. Who looks brings the clock and keeps what is returned.
+Pure, and shared by the operator and the backtest: the caller passes the time and stores the result.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ from rollback_operator.remedies import flags
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """What a look has found."""
+    """Result of an evaluation."""
 
     case: Case
     """With what it has proved in the ledger."""
@@ -57,7 +57,7 @@ class EvaluationResult:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Tell whether a release is to be looked at: a new template, or one still under watch."""
+    """Return whether a release is to be looked at: a new template, or one still under watch."""
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
@@ -73,7 +73,7 @@ def case_of(
         policy: with its status.
         workload: its target.
         rollbacks: all of the target; and those that name the policy, whatever their target.
-        now: the time of the look.
+        now: the current time.
     """
     past = records.past(policy, workload, rollbacks, now)
     uid = workload.deployment.uid
@@ -94,7 +94,7 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         known: the policy's watch so far.
         case: the target as it is now.
         read: where its metrics are read, and as whom.
-        now: the time of the look.
+        now: the current time.
     """
     digest = case.workload.deployment.template.digest
     control, good = control_hashes(case), good_hashes(case)
@@ -122,20 +122,20 @@ def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]
     return tuple(one for one in known.pods if one.pod_hash in control) if known else ()
 
 
-def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
+def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
     """Judge the release and decide what follows.
 
     Args:
         case: policy, target, ledger and earlier rollbacks.
         watch: what has been counted up to now.
-        now: the time of the look.
+        now: the current time.
     """
     policy, workload = case.policy, case.workload
     question = _question(policy, workload.deployment)
     verdict = judge(watch, workload, question, now.timestamp())
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
-    watch = goodness.looked(watch, decision, now.timestamp())
+    watch = goodness.with_clean_since(watch, decision, now.timestamp())
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     release = workload.deployment.template.release
@@ -146,11 +146,11 @@ def look(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
         and not ledger.bar(case.ledger, release)
     )
     if is_earned:
-        reason = f"at least {good_after} s fully rolled out with nothing against it"
+        reason = f"fully rolled out for at least {good_after} s without evidence against it"
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     elif is_ripe and ledger.useless(verdict):
-        said = ledger.useless(verdict)
-        case = replace(case, ledger=ledger.with_reason(case.ledger, release, said))
+        message = ledger.useless(verdict)
+        case = replace(case, ledger=ledger.with_reason(case.ledger, release, message))
     if verdict.value is VerdictValue.BAD:
         case = replace(case, ledger=ledger.found_bad(case.ledger, release))
     case = replace(case, ledger=_blamed(case, decision, now))

@@ -1,10 +1,10 @@
-"""Whether a policy is frozen now, until when, and when that changes next."""
+"""Freeze windows: whether one is active, until when, and the time of the next change."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rollback_operator.api.freeze import Day, FreezeWindow
+from rollback_operator.api.safety import Day, FreezeWindow
 
 _DAYS = tuple(Day)
 _WEEK = 8
@@ -43,13 +43,13 @@ def frozen(
 
 
 def next_change(windows: Sequence[FreezeWindow], now: datetime) -> float | None:
-    """Give the seconds until a freeze begins or ends; None: none will."""
+    """Return the seconds until a freeze begins or ends; None: none will."""
     moments = (moment for window in windows for span in _spans(window, now) for moment in span)
     return min(((one - now).total_seconds() for one in moments if one > now), default=None)
 
 
 def _spans(window: FreezeWindow, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Give the times from yesterday on in which it is on.
+    """Return the times from yesterday on in which it is on.
 
     Local times are made into points in time one by one: on days on which clocks change a window
     is longer or shorter, and its ends stay where the clocks there say.

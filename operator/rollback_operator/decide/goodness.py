@@ -28,7 +28,7 @@ _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
 
 
-def looked(watch: Watch, decision: Decision, now: float) -> Watch:
+def with_clean_since(watch: Watch, decision: Decision, now: float) -> Watch:
     """Remember since when nothing has been seen that speaks against the release.
 
     Whoever begins to look later, after a crash for example, begins to wait then: what was before is
@@ -49,7 +49,7 @@ def _is_clean(decision: Decision) -> bool:
 def is_ripe(
     watch: Watch, workload: Workload, conditions: Iterable[MatrixCondition], since: float
 ) -> bool:
-    """Tell whether a release has been clean since a time, by all that the matrix names.
+    """Return whether a release has been clean since a time, by all that the matrix names.
 
     Args:
         watch: what has been counted of it.
@@ -74,7 +74,7 @@ def is_ripe(
 
 
 def _would_have_grown(trends: Trends, pods: Iterable[Pod]) -> bool:
-    """Tell whether a leak of a pod would have been proved by now."""
+    """Return whether a leak of a pod would have been proved by now."""
     past = trends.past_growth
     is_known = past is not None and past.per_hour is not None
     needed = GROWTH_SECONDS if is_known else GROWTH_ALONE_SECONDS
@@ -90,7 +90,7 @@ def _would_have_grown(trends: Trends, pods: Iterable[Pod]) -> bool:
 
 
 def _would_be_slow(trends: Trends, pods: Iterable[Pod]) -> bool:
-    """Tell whether each pod's durations were read for a minute after its warm-up."""
+    """Return whether each pod's durations were read for a minute after its warm-up."""
     if not trends.latency:
         return True
     newest = trends.latency[-1]

@@ -1,6 +1,7 @@
-"""What keeps a bad release from being rolled back, asked in the order in which it is told."""
+"""Guards: conditions that keep the operator from acting, in order of precedence."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
@@ -8,39 +9,45 @@ from rollback_operator.api.v1alpha1 import MatrixSeverity, Mode, Outcome, Rollba
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
-from rollback_operator.model.context import Case, Refusal, is_active
-from rollback_operator.releases import records
-from rollback_operator.remedies import attempts, flags, gitops
+from rollback_operator.model.context import Case, Load, Refusal, RollbackBudget, is_active
+from rollback_operator.releases import ownership, records
+from rollback_operator.remedies import attempts, flags, gitops, progress
 
 
 def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
     """Tell what keeps the operator from acting by itself; None: nothing does."""
-    for guard in _GUARDS:
-        refused = guard(case, now)
-        if refused is not None:
-            return refused
-    decided = _rejected(case, severity, now)
-    if decided is not None:
-        return decided
+    return (
+        _recorded(case, now)
+        or _owner(case)
+        or _active(case)
+        or _restored(case, now)
+        or _cooldown(case, now)
+        or _budget(case, now)
+        or _cluster(case)
+        or _rejected(case, severity, now)
+        or _frozen(case, severity, now)
+    )
+
+
+def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
         return None
     meta = case.policy.metadata
     return Refusal(
         Reason.FREEZE_ACTIVE,
-        f"spec.safety.freeze: {cold}; what a person asks for is done all the same: "
+        f"spec.safety.freeze: {cold}. The operator does not act until then. To roll back anyway: "
         f"{commands.undo(meta.name, meta.namespace)}",
     )
 
 
-def obstacle(case: Case, now: datetime) -> Refusal | None:
+def obstacle(case: Case) -> Refusal | None:
     """Tell what stands in the way of a person too: others' rollouts, and a rollback that runs."""
-    refusals = (guard(case, now) for guard in (_owner, _active))
-    return next((one for one in refusals if one is not None), None)
+    return _owner(case) or _active(case)
 
 
 def is_restored(case: Case, now: datetime) -> bool:
-    """Tell whether the running revision is one that a rollback has just gone back to."""
+    """Return whether the running revision is one that a rollback has just gone back to."""
     return _restored(case, now) is not None
 
 
@@ -49,17 +56,17 @@ def _recorded(case: Case, now: datetime) -> Refusal | None:
 
     What the checklist has blocked is tried again after a while, a bounded number of times.
     """
-    for last in (attempts.of_revision(case), flags.standing(case)):
+    for last in (attempts.of_revision(case), flags.blocking_rollback(case)):
         if last is not None and attempts.following(last, now) is None:
-            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
+            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
     names = attempts.names_of_revision(case)
     gone = next((one for one in case.past if one.name in names and not one.retryable), None)
     if gone is None:
         return None
-    return Refusal(Reason.ALREADY_ROLLED_BACK, f"{gone.name} has dealt with this revision")
+    return Refusal(Reason.ALREADY_ROLLED_BACK, f"{gone.name} already handled this revision")
 
 
-def _owner(case: Case, _: datetime) -> Refusal | None:
+def _owner(case: Case) -> Refusal | None:
     owner = case.workload.deployment.owner
     refused = gitops.refusal(owner, case.policy.spec.safety.git_ops) if owner is not None else None
     return None if refused is None else Refusal(*refused)
@@ -76,10 +83,9 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
         restored = one.to_release == release and one.mode is Mode.ENFORCE
         if restored and now - records.ended(one) < span:
             # Others may have gone back to it where the operator was kept from it: the same holds.
-            how = "was restored by" if records.is_done(one) else "is what"
-            what = "" if records.is_done(one) else " was to restore"
-            said = f"this revision {how} {one.name}{what}; it is not rolled back again"
-            return Refusal(Reason.IS_A_ROLLBACK, said)
+            how = "was" if records.is_done(one) else "was to be"
+            message = f"this revision {how} restored by {one.name}; it is not rolled back again"
+            return Refusal(Reason.IS_A_ROLLBACK, message)
     return None
 
 
@@ -91,19 +97,19 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
         if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
-            said = f"a person has rejected {one.name} for this release"
-            return Refusal(Reason.ALREADY_ROLLED_BACK, said)
+            message = f"a person rejected {one.name} for this release"
+            return Refusal(Reason.ALREADY_ROLLED_BACK, message)
     return None
 
 
-def _active(case: Case, _: datetime) -> Refusal | None:
+def _active(case: Case) -> Refusal | None:
     one = next((one for one in case.rollbacks if is_active(one)), None)
     if one is None:
         return None
-    return Refusal(Reason.ROLLBACK_ACTIVE, _standing(one))
+    return Refusal(Reason.ROLLBACK_ACTIVE, _active_message(one))
 
 
-def _standing(active: Rollback) -> str:
+def _active_message(active: Rollback) -> str:
     """Say how far a rollback is that stands in the way, and what a person does about it."""
     name = active.metadata.name
     if active.status.step is not StepName.AWAITING_APPROVAL:
@@ -112,13 +118,13 @@ def _standing(active: Rollback) -> str:
     if asked is not None and asked.reason == Reason.APPROVAL_UNPROTECTED:
         return f"{name} waits for approval: {asked.message}"
     decide = commands.approve(name, active.metadata.namespace)
-    return f"{name} waits for approval: approve or reject it first ({decide})"
+    return f"{name} waits for approval: approve or reject it first: {decide}"
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:
     deployment = case.workload.deployment
     release = deployment.template.release
-    by = f", brought by {deployment.changed_by}" if deployment.changed_by else ""
+    by = f", deployed by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     # Whichever policy did it: one that is made anew must not do it all over again.
     for one in records.of_target(case, now):
@@ -128,9 +134,9 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
         if is_back and now - records.ended(one) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
-                f"{one.name} has rolled this release back already and it has come back"
-                f"{by}: remove it at its source; it is not rolled back by itself again before "
-                f"{(records.ended(one) + span):%Y-%m-%d %H:%M:%S} UTC",
+                f"{one.name} rolled back this release and it has come back{by}. It is not rolled "
+                f"back automatically again before {records.ended(one) + span:%Y-%m-%d %H:%M:%S} "
+                "UTC: remove it at its source",
             )
     return None
 
@@ -148,17 +154,63 @@ def _budget(case: Case, now: datetime) -> Refusal | None:
     )
 
 
-def _cluster(case: Case, _: datetime) -> Refusal | None:
-    said = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
-    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, said) if said else None
+def _cluster(case: Case) -> Refusal | None:
+    message = case.load.exhausted if case.policy.spec.mode is Mode.ENFORCE else ""
+    return Refusal(Reason.CLUSTER_BUDGET_EXHAUSTED, message) if message else None
 
 
-_GUARDS: tuple[Callable[[Case, datetime], Refusal | None], ...] = (
-    _recorded,
-    _owner,
-    _active,
-    _restored,
-    _cooldown,
-    _budget,
-    _cluster,
-)
+LONGEST_RUN = timedelta(minutes=15)
+"""As the default verification takes, and a rollout before it."""
+
+
+def load_of(
+    rollbacks: Iterable[Rollback], namespace: str, budget: RollbackBudget, now: datetime
+) -> Load:
+    """Count what is done or was; what is only recorded, or asked for by a person, costs no budget.
+
+    A rollback that waits for a person holds nobody else up, nor does one that nobody has planned,
+    or that nobody carries on any more. One counts as running for so long only: how long it is
+    verified is for its policy's author to say, who may want to hold all others up. For the same
+    reason another namespace's count up to half of each limit, the next's up to half of the rest,
+    and so on.
+
+    Args:
+        rollbacks: all on record.
+        namespace: for which it is asked.
+        budget: the operator's limits.
+        now: the current time.
+    """
+    active: Counter[str] = Counter()
+    day: Counter[str] = Counter()
+    if budget == RollbackBudget():
+        return Load()
+    for one in rollbacks:
+        if one.spec.mode is not Mode.ENFORCE or one.is_by_hand or not ownership.is_named(one):
+            continue
+        if one.status.outcome is None and progress.is_stale(one, now):
+            continue
+        where, age = one.metadata.namespace, now - progress.decided_time(one, now)
+        is_waiting = one.status.approval_deadline_time is not None
+        if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
+            active[where] += 1
+        is_left = attempts.is_left(
+            one.status.outcome, progress.was_done(one), attempts.is_unbegun(one)
+        )
+        day[where] += age < records.DAY and not is_left
+    return Load(
+        budget,
+        _felt(active, namespace, budget.max_concurrent),
+        _felt(day, namespace, budget.max_per_day),
+    )
+
+
+def _felt(counts: Counter[str], namespace: str, most: int) -> int:
+    """Count what one namespace feels of all: of each other one half of what those before it leave.
+
+    Each counts for one at least: many that go bad at once are a reason to look, wherever they are.
+    """
+    felt, left = counts[namespace], most
+    for count in sorted((many for one, many in counts.items() if one != namespace), reverse=True):
+        share = min(count, max(1, left // 2))
+        felt, left = felt + share, left - share
+    return felt

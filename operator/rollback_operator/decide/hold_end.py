@@ -1,6 +1,5 @@
 """Why a hold ends: it is void, its time is up, or the judgement ends it; what a rollout says."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,29 +43,29 @@ class HoldFacts:
 
     @property
     def is_no_worse(self) -> bool:
-        """Tell whether the new pods that have served are proved no worse."""
+        """Return whether the new pods that have served are proved no worse."""
         return self.proof >= PROOF_ODDS
 
     @property
     def is_proved(self) -> bool:
-        """Tell whether the new pods, all of them serving, are proved no worse."""
+        """Return whether the new pods, all of them serving, are proved no worse."""
         return self.is_no_worse and are_new_pods_ready(self.case.workload)
 
 
 def speaks_against(decision: Decision, suspect_odds: float) -> bool:
-    """Tell whether the release is suspected, or is to be taken back and cannot be yet."""
+    """Return whether the release is suspected, or is to be taken back and cannot be yet."""
     if decision.verdict.value is VerdictValue.BAD:
         return decision.response in (Response.ROLLBACK, Response.INVESTIGATE)
     return decision.verdict.value is VerdictValue.SUSPECT or odds(decision) >= suspect_odds
 
 
 def odds(decision: Decision) -> float:
-    """Give the strongest evidence of a verdict, met floors or not."""
+    """Return the strongest evidence of a verdict, met floors or not."""
     return max((one.odds for one in decision.verdict.scopes), default=0.0)
 
 
 def is_being_undone(case: Case) -> bool:
-    """Tell whether a rollback is going on."""
+    """Return whether a rollback is going on."""
     return any(is_active(one) for one in case.rollbacks)
 
 
@@ -83,7 +82,7 @@ def old_pods(workload: Workload) -> tuple[Pod, ...]:
 
 
 def are_new_pods_ready(workload: Workload) -> bool:
-    """Tell whether all pods of the template serve, and there are some."""
+    """Return whether all pods of the template serve, and there are some."""
     new = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
     return bool(new) and all(pod.ready for pod in new)
 
@@ -102,57 +101,46 @@ class HoldEnd:
     message: str
 
 
-def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:
-    """Tell why a hold is void, whatever the release does."""
+def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:  # noqa: PLR0911 (a ladder)
+    """Return why a hold is void, whatever the verdict; None: it is valid."""
     case, policy = facts.case, facts.case.policy
     deployment = case.workload.deployment
-    is_off = (
-        policy.spec.stage.max_seconds == 0
-        if hold.reason is HoldReason.STAGE
-        else not policy.spec.safety.pause_on_suspicion
-    )
-    reasons: tuple[tuple[bool, Callable[[], HoldEnd]], ...] = (
-        (
-            hold.deployment_uid != deployment.uid,
-            lambda: HoldEnd(Reason.TARGET_CHANGED, "the policy has another target now"),
-        ),
-        (hold.digest != deployment.template.digest, lambda: _replaced(hold, case)),
-        (
-            policy.spec.mode is Mode.OBSERVE,
-            lambda: HoldEnd(Reason.HOLDS_TURNED_OFF, "mode Observe touches nothing"),
-        ),
-        (
-            is_off,
-            lambda: HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy does not ask for it any more"),
-        ),
-        (
-            hold.paused_time is not None and not deployment.paused,
-            lambda: HoldEnd(
-                Reason.PAUSE_LIFTED,
-                "the Deployment is not paused any more: this release is not held again",
-            ),
-        ),
-        (
-            deployment.paused and not deployment.is_held,
-            lambda: HoldEnd(Reason.TARGET_PAUSED, "somebody else has paused the Deployment"),
-        ),
-        (
-            not old_pods(case.workload),
-            lambda: HoldEnd(Reason.NO_OLD_POD_LEFT, "no old pod is left to compare with"),
-        ),
-    )
-    return next((say() for is_void, say in reasons if is_void), None)
+    if hold.deployment_uid != deployment.uid:
+        return HoldEnd(Reason.TARGET_CHANGED, "the policy has another target now")
+    if hold.digest != deployment.template.digest:
+        return _replaced(hold, case)
+    if policy.spec.mode is Mode.OBSERVE:
+        return HoldEnd(Reason.HOLDS_TURNED_OFF, "mode Observe never pauses a rollout")
+    if not _is_allowed(hold, policy):
+        return HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy no longer allows the hold")
+    # Only after the pause was stored as done: until then the patch may be on its way.
+    if hold.paused_time is not None and not deployment.paused:
+        message = "the Deployment was resumed by another client: the release is not held again"
+        return HoldEnd(Reason.PAUSE_LIFTED, message)
+    # Another client owns the pause: the operator must not resume the rollout.
+    if deployment.paused and not deployment.is_held:
+        return HoldEnd(Reason.TARGET_PAUSED, "another client paused the Deployment")
+    # Without old pods there is nothing to compare with, so that a hold proves nothing.
+    if not old_pods(case.workload):
+        return HoldEnd(Reason.NO_OLD_POD_LEFT, "no old pod is left to compare with")
+    return None
+
+
+def _is_allowed(hold: Hold, policy: RollbackPolicy) -> bool:
+    if hold.reason is HoldReason.STAGE:
+        return policy.spec.stage.max_seconds > 0
+    return policy.spec.safety.pause_on_suspicion
 
 
 def _replaced(hold: Hold, case: Case) -> HoldEnd:
     undone = any(one.spec.from_revision.digest == hold.digest for one in case.rollbacks)
     if undone:
-        return HoldEnd(Reason.RELEASE_TAKEN_BACK, "the release has been taken back")
-    return HoldEnd(Reason.RELEASE_CHANGED, "another release has been pushed")
+        return HoldEnd(Reason.RELEASE_TAKEN_BACK, "the release was rolled back")
+    return HoldEnd(Reason.RELEASE_CHANGED, "another release was deployed")
 
 
 def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
-    """Tell whether a hold has ended before what runs came: its end says nothing of that."""
+    """Return whether a hold has ended before what runs came: its end says nothing of that."""
     if running is None or hold.released_time is None:
         return False
     if running.since is not None and running.since > hold.released_time:
@@ -163,11 +151,11 @@ def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
 def timed_out(hold: Hold, now: datetime) -> HoldEnd:
     """Say that a hold has reached its limit."""
     seconds = max(0.0, (now - hold.since_time).total_seconds())
-    said = {
-        HoldReason.STAGE: "it was not proved no worse, and nothing speaks against it",
-        HoldReason.SUSPICION: "the suspicion stands, and a rollout is held no longer than this",
+    message = {
+        HoldReason.STAGE: "it was not proved no worse, and there is no evidence against it",
+        HoldReason.SUSPICION: "the release is still suspect, and the limit of the hold is reached",
     }[hold.reason]
-    return HoldEnd(Reason.HOLD_TIMED_OUT, f"held for {seconds:.0f} s: {said}")
+    return HoldEnd(Reason.HOLD_TIMED_OUT, f"held for {seconds:.0f} s: {message}")
 
 
 def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
@@ -177,11 +165,11 @@ def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
         if speaks_against(decision, facts.suspect_odds):
             return None  # refused for now: people are told and have the time that is left
         return HoldEnd(
-            Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix asks for no undo"
+            Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix requires no rollback"
         )
     margin = f"{100 * margin_of(facts.case.policy.spec.matrix):g} % of all requests"
     proved = (
-        f"the new pods fail less than {margin} more than the old ones, odds {ratio(facts.proof)}"
+        f"the new pods fail less than {margin} more than the old pods, odds {ratio(facts.proof)}"
     )
     if hold.reason is HoldReason.STAGE:
         is_over = facts.is_proved and not speaks_against(decision, facts.suspect_odds)
@@ -203,7 +191,7 @@ def is_over(hold: Hold, policy: RollbackPolicy, now: datetime) -> bool:
 
 
 def latest_end(hold: Hold, policy: RollbackPolicy) -> datetime:
-    """Give the latest end of a hold, also where the policy's limit has been lowered since."""
+    """Return the latest end of a hold, also where the policy's limit has been lowered since."""
     seconds = (
         policy.spec.stage.max_seconds
         if hold.reason is HoldReason.STAGE

@@ -1,9 +1,9 @@
-"""Which rollout is to be held, why, and until when. Pure: reconcile/act/holding.py carries it out.
+"""Which rollout is held, why, and until when. Pure: reconcile/act/holding.py executes it.
 
 A hold on suspicion keeps the old pods alive as the control, until it has faded. Stage holds a
-rollout with its first new pods until they are proved no worse (proof.py). Neither lasts longer than
-its limit, whatever happens, and neither hinders the way back: rollbacks and known good releases are
-never held.
+rollout with its first new pods until they are proved no worse (judge/non_inferiority.py). Neither
+lasts longer than its limit, whatever happens, and neither hinders the way back: rollbacks and known
+good releases are never held.
 """
 
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ _LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN}
 
 
 def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
-    """Give the hold as it is to be on record: going on, begun, or let go; None: never any."""
+    """Return the hold as it is to be on record: going on, begun, or let go; None: never any."""
     known = facts.case.policy.status.hold
     if known is not None and known.is_open:
         return _continued(known, facts, now)
@@ -56,32 +56,32 @@ def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
 
 
 def is_held(policy: RollbackPolicy, deployment: Deployment) -> bool:
-    """Tell whether there is a hold to look after, by the record or by the Deployment itself."""
+    """Return whether there is a hold to look after, by the record or by the Deployment itself."""
     return deployment.is_held or is_on_record(policy)
 
 
 def is_on_record(policy: RollbackPolicy) -> bool:
-    """Tell whether a policy holds a rollout, or has something left of a hold."""
+    """Return whether a policy holds a rollout, or has something left of a hold."""
     known = policy.status.hold
     is_open = known is not None and known.is_open
     return is_open or HOLD_FINALIZER in policy.metadata.finalizers
 
 
 def needs_proof(policy: RollbackPolicy, decision: Decision) -> bool:
-    """Tell whether it bears on a hold that the new pods may be no worse."""
+    """Return whether it bears on a hold that the new pods may be no worse."""
     known = policy.status.hold
     is_open = known is not None and known.is_open
     return is_open or speaks_against(decision, policy.spec.safety.suspect_odds)
 
 
 def limit(policy: RollbackPolicy) -> float | None:
-    """Give the time at which the rollout is let go at the latest; None: it is not held."""
+    """Return the time at which the rollout is let go at the latest; None: it is not held."""
     known = policy.status.hold
     return latest_end(known, policy).timestamp() if known is not None and known.is_open else None
 
 
 def resumed(policy: RollbackPolicy, digest: str) -> float | None:
-    """Give the time since which a release that was held goes on: it could not progress before."""
+    """Return the time since which a release that was held goes on: it could not progress before."""
     known = policy.status.hold
     if known is None or known.digest != digest or known.released_time is None:
         return None
@@ -132,15 +132,15 @@ def _begun(known: Hold | None, facts: HoldFacts, now: datetime) -> Hold | None:
     staged = case.policy.spec.stage.max_seconds
     if known is None and staged > 0 and deployment.has_new_pods and old_pods(case.workload):
         until = now + timedelta(seconds=staged)
-        said = "the first new pods are compared with the old ones before the rollout goes on"
-        return _hold(deployment, HoldReason.STAGE, said, (now, until))
+        message = "the first new pods are compared with the old pods before the rollout continues"
+        return _hold(deployment, HoldReason.STAGE, message, (now, until))
     if _has_control(facts) and _is_to_be_paused(known, facts):
         return _suspected(known, facts, now)
     return None
 
 
 def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
-    """Tell whether a hold that ended was of the rollout that goes on now.
+    """Return whether a hold that ended was of the rollout that goes on now.
 
     A template that went away and has come back is rolled out anew: it is staged again, and has the
     whole time of a suspicion again.
@@ -159,7 +159,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
 
 
 def _may_be_held(case: Case, now: datetime) -> bool:
-    """Tell whether the rollout that goes on is one that may be held at all."""
+    """Return whether the rollout that goes on is one that may be held at all."""
     policy, deployment = case.policy, case.workload.deployment
     health = health_of(case.ledger, deployment.template.release)
     return (
@@ -196,8 +196,8 @@ def _suspected(
     spent = _spent(known)
     left = facts.case.policy.spec.safety.max_pause_seconds - spent
     times = now, now + timedelta(seconds=left)
-    said = facts.decision.verdict.message
-    made = _hold(facts.case.workload.deployment, HoldReason.SUSPICION, said, times)
+    message = facts.decision.verdict.message
+    made = _hold(facts.case.workload.deployment, HoldReason.SUSPICION, message, times)
     return made.model_copy(update={"earlier_seconds": spent, "paused_time": paused})
 
 
@@ -227,5 +227,5 @@ def _hold(
 
 
 def _has_control(facts: HoldFacts) -> bool:
-    """Tell whether old pods live that the release is compared with."""
+    """Return whether old pods live that the release is compared with."""
     return any(pod.pod_hash in facts.control_hashes for pod in old_pods(facts.case.workload))

@@ -80,7 +80,7 @@ def _dies_of_memory(verdict: Verdict) -> Symptom | None:
 
 
 def is_rolled_back_on_timeout(match: Match) -> bool:
-    """Tell whether an investigation whose time is up ends in a rollback.
+    """Return whether an investigation whose time is up ends in a rollback.
 
     Only what the runbook takes a release back for, a latency or a leak, and proved like an error
     rate; a number of restarts or an own query is for people to weigh.
@@ -95,7 +95,7 @@ def is_rolled_back_on_timeout(match: Match) -> bool:
 
 
 def acts(rule: MatrixRule) -> bool:
-    """Tell whether anything can be done about a release that meets a rule, or be proposed."""
+    """Return whether anything can be done about a release that meets a rule, or be proposed."""
     if rule.response is Response.INVESTIGATE:
         is_timed = any(one.signal in _TIMED for one in rule.when)
         return rule.propose or (rule.on_timeout is TimeoutResponse.ROLLBACK and is_timed)
@@ -191,8 +191,8 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
             hiding = next((path for path, one in above if _hides(one, condition)), None)
             if hiding is not None:
                 found.append(
-                    f"{field} can never match, since {hiding} matches first whenever it would: "
-                    "thresholds must fall from the worst severity to the mildest"
+                    f"{field} can never match because {hiding} always matches first: thresholds "
+                    "must decrease from the worst severity to the mildest"
                 )
         above += here
     return found
@@ -202,7 +202,7 @@ def unknown_probes(rules: Sequence[MatrixRule], names: Iterable[str]) -> list[st
     """Find conditions on probes that there are not."""
     known = set(names)
     return [
-        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no {one.name}"
+        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no probe {one.name}"
         for index, rule in enumerate(rules)
         for number, one in enumerate(rule.when)
         if one.signal is SignalName.PROBE and one.name not in known
@@ -220,7 +220,7 @@ def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
 
 
 def _hides_query(upper: MatrixCondition, lower: MatrixCondition) -> bool:
-    """Tell whether a query is matched first by another row, which looks as far back at least."""
+    """Return whether a query is matched first by another row, which looks as far back at least."""
     is_alike = upper.query == lower.query and upper.change_above is None
     if not is_alike or upper.times > lower.times or upper.looks < lower.looks:
         return False

@@ -1,4 +1,4 @@
-"""Rule -> plan, or the reason why there is none: the remedy, the way back, the steps in order.
+"""Rule -> plan, or the reason why there is none: remedy, target, pace.
 
 A plan is a Rollback's spec: the intent that is stored before anything is touched.
 """
@@ -26,13 +26,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import guards
 from rollback_operator.decide.matrix import Match
-from rollback_operator.decide.target import way
+from rollback_operator.decide.target import resolve_target
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
-from rollback_operator.releases.ledger import health_of
-from rollback_operator.remedies import attempts, autoscaling, claims, flags, gitops
+from rollback_operator.releases.ledger import health_of, revision_of
+from rollback_operator.remedies import attempts, autoscaling, flags, gitops
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -70,12 +70,11 @@ def make_plan(
         made = _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
         return made if isinstance(made, Refusal) else tried(case, made, now)
     if passed:
-        said = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
-        return Refusal(Reason.NO_REMEDY_LEFT, said)
+        message = f"no remedy is left for {rule.severity}: {'; '.join(passed)}"
+        return Refusal(Reason.NO_REMEDY_LEFT, message)
     return Refusal(
         Reason.NO_REMEDY,
-        f"no remedy applies to {rule.severity}: add one to spec.remedies, or leave its "
-        "severities out",
+        f"no remedy applies to {rule.severity}: add one to spec.remedies, or remove its severities",
     )
 
 
@@ -84,7 +83,7 @@ def tried(case: Case, spec: RollbackSpec, now: datetime) -> RollbackSpec | Refus
     last = attempts.of_plan(case.rollbacks, spec)
     attempt = attempts.following(last, now)
     if last is not None and attempt is None:
-        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.told(last))
+        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
     return attempts.numbered(spec, attempt or 1)
 
 
@@ -98,16 +97,16 @@ def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Re
     """Plan a remedy, and put on record what would have come before it and cannot be the cure."""
     if not passed:
         return plan_remedy(case, order)
-    before = f"not done before: {'; '.join(passed)}"
-    said = clipped(f"{order.trigger.message}; {before}", LONGEST_TEXT)
-    trigger = order.trigger.model_copy(update={"message": said})
+    before = f"skipped before: {'; '.join(passed)}"
+    message = clipped(f"{order.trigger.message}; {before}", LONGEST_TEXT)
+    trigger = order.trigger.model_copy(update={"message": message})
     made = plan_remedy(case, replace(order, trigger=trigger))
     return Refusal(made.reason, f"{made.message}; {before}") if isinstance(made, Refusal) else made
 
 
 def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
     """Plan a remedy that is chosen: what it leads to, and at what pace."""
-    found = way(case, order.remedy)
+    found = resolve_target(case, order.remedy)
     if isinstance(found, Refusal):
         return found
     return RollbackSpec(
@@ -126,7 +125,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         approval_policy=case.policy.spec.approval,
         trigger=order.trigger,
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
-        updaters=claims.planned(case.workload.deployment),
+        updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
             autoscaling.planned(case.workload, case.policy)
             if order.remedy.type is RemedyType.SCALE
@@ -172,12 +171,7 @@ def _pace(case: Case, order: Order) -> Pace:
 
 def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     return RevisionRef(
-        number=replica_set.revision,
-        template_hash=replica_set.pod_hash,
-        digest=replica_set.template.digest,
-        release=replica_set.template.release,
-        images=list(replica_set.template.images),
-        init_images=list(replica_set.template.init_images),
+        **dict(revision_of(replica_set, None)),
         replica_set=replica_set.name,
         replica_set_uid=replica_set.uid,
         health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,
@@ -211,7 +205,7 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
 
 
 def _at_fault(template: Template, pinned: str | None) -> Iterable[str]:
-    """Give the images that are gone back from: all, or that of the container that gets another.
+    """Return the images that are gone back from: all, or that of the container that gets another.
 
     Not what other containers have too: those stay, and were not what was wrong.
     """

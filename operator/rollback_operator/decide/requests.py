@@ -1,4 +1,4 @@
-"""What a person asks for -> a plan, or the refusal that they read.
+"""Manual request -> plan, or refusal.
 
 The same road as the operator's own rollbacks, with the guards that hold for people too. Cooldown,
 budget, freeze and the rule against rolling back a rollback bind the operator, not a person who
@@ -49,7 +49,7 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
         or _before_policy(case, request)
         or _another_target(case, request)
         or _another_release(case, request)
-        or obstacle(case, now)
+        or obstacle(case)
         or _own_hands(case.workload.deployment, remedy)
         or _foreign_image(case, remedy)
     )
@@ -57,7 +57,7 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
         return refusal
     severity = severity_asked(case.policy)
     trigger = Trigger(
-        reason=Reason.REQUESTED, message=clipped(said(request), 2048), decided_time=now
+        reason=Reason.REQUESTED, message=clipped(request_message(request), 2048), decided_time=now
     )
     planned = plan_remedy(case, Order(request.spec.remedy, severity, Mode.ENFORCE, trigger))
     if isinstance(planned, Refusal):
@@ -67,15 +67,15 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
 
 
 def severity_asked(policy: RollbackPolicy) -> MatrixSeverity:
-    """Give the severity of what a person asks for: what is known of the release, or UNPROVED."""
+    """Return the severity of what a person asks for: what is known of the release, or UNPROVED."""
     known = policy.status.severity
     return UNPROVED if known is Severity.NONE else MatrixSeverity(known)
 
 
-def said(request: RollbackRequest) -> str:
+def request_message(request: RollbackRequest) -> str:
     """Say who asks for a rollback, and why."""
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
-    return f"{who} asks for it: {why}"
+    return f"requested by {who}: {why}"
 
 
 def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
@@ -83,12 +83,14 @@ def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
     made = asked.metadata.creation_timestamp
     if made is None or now - made <= LIFE:
         return None
-    said = f"it was asked for at {made:%Y-%m-%d %H:%M:%S} UTC, and such a request is good for "
-    return Refusal(Reason.REQUEST_EXPIRED, f"{said}{LIFE.seconds // 60} minutes: {_again(asked)}")
+    message = f"the request of {made:%Y-%m-%d %H:%M:%S} UTC has expired: requests are valid for "
+    return Refusal(
+        Reason.REQUEST_EXPIRED, f"{message}{LIFE.seconds // 60} minutes. {_again(asked)}"
+    )
 
 
 def _again(asked: RollbackRequest | Rollback) -> str:
-    return f"look again (kubectl rollback status -n {asked.metadata.namespace}), then ask again"
+    return f"Look again (kubectl rollback status -n {asked.metadata.namespace}) and repeat it"
 
 
 def too_late_to_begin(
@@ -114,25 +116,25 @@ def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
     made, policy = request.metadata.creation_timestamp, case.policy.metadata.creation_timestamp
     if made is None or policy is None or made >= policy:
         return None
-    said = f"it is older than RollbackPolicy {case.policy.metadata.name}, which says what is done"
-    return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{said}: {_again(request)}")
+    message = f"the request is older than RollbackPolicy {case.policy.metadata.name}"
+    return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{message}. {_again(request)}")
 
 
 def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
     """Refuse what was asked for while something else ran: a fix may be what would be undone."""
     seen, workload = request.spec.seen, case.workload
     runs = workload.current.revision if workload.current else workload.deployment.revision
-    now = f"revision {runs} runs now"
+    now = f"revision {runs} is running"
     if seen is None:
-        said = f"spec.seen does not say what it is for; {now}: {_again(request)}"
-        return Refusal(Reason.REQUEST_OUTDATED, said)
+        message = f"spec.seen is missing; {now}. {_again(request)}"
+        return Refusal(Reason.REQUEST_OUTDATED, message)
     numbers = {runs, workload.deployment.revision}
     if seen.digest == workload.deployment.template.digest and seen.revision in numbers:
         return None
-    said = f"spec.seen: it was asked for while revision {seen.revision} ran ({seen.digest})"
+    message = f"spec.seen: the request is for revision {seen.revision} ({seen.digest})"
     return Refusal(
         Reason.REQUEST_OUTDATED,
-        f"{said}; {now} ({workload.deployment.template.digest}): {_again(request)}",
+        f"{message}; {now} ({workload.deployment.template.digest}). {_again(request)}",
     )
 
 
@@ -143,8 +145,8 @@ def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:
         return None
     return Refusal(
         Reason.TARGET_MOVED,
-        f"spec.seen.deployment: it was asked for {seen.deployment}, and the policy watches "
-        f"{target}: look again, then ask again",
+        f"spec.seen.deployment: the request is for {seen.deployment}, and the policy watches "
+        f"{target}. {_again(request)}",
     )
 
 
@@ -152,11 +154,11 @@ def _own_hands(deployment: Deployment, remedy: Remedy) -> Refusal | None:
     """A person who may set a flag does so; nothing has to be gone back to for it."""
     if remedy.flag is None:
         return None
-    said = (
-        "set it in its ConfigMap. Where pods read it as a variable, then: kubectl rollout restart "
-        f"deployment/{deployment.name} -n {deployment.namespace}"
+    message = (
+        "set it in its ConfigMap. If pods read it as an environment variable, then: kubectl "
+        f"rollout restart deployment/{deployment.name} -n {deployment.namespace}"
     )
-    return Refusal(Reason.FLAG_UNUSABLE, f"a flag is not set by a Rollback made by hand: {said}")
+    return Refusal(Reason.FLAG_UNUSABLE, f"a manual request cannot set a flag: {message}")
 
 
 def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
@@ -176,14 +178,14 @@ def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
         known = {one.template.image_of(remedy.container) or "" for one in workload.replica_sets}
         return Refusal(
             Reason.FOREIGN_IMAGE,
-            f"no ReplicaSet of this Deployment has run {remedy.image} in container "
-            f"{remedy.container}: a new image is a release, not a rollback. Known are: "
+            f"no ReplicaSet of the Deployment runs {remedy.image} in container "
+            f"{remedy.container}: a new image is a release, not a rollback. Known images: "
             f"{', '.join(sorted(known - {''}))}",
         )
     against = [bar(case.ledger, one.template.release) for one in with_it]
     if all(against):
         return Refusal(
-            Reason.TARGET_KNOWN_BAD, f"{remedy.image}: each revision of it is {against[0]}"
+            Reason.TARGET_KNOWN_BAD, f"{remedy.image}: every revision with it is {against[0]}"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""When to look again: just after the next samples, at the next deadline, or not at all."""
+"""Time of the next evaluation: after the next samples, at the next deadline, or none."""
 
 import math
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ SUSPICIOUS_ODDS = 10.0
 
 
 def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) -> float:
-    """Give the time of the next look at a release under watch.
+    """Return the time of the next look at a release under watch.
 
     While the release is young or something speaks against it, each pod's sample is looked at as it
     arrives. Later one look an interval sees them all. Looks at many series are rarer: how often
@@ -51,7 +51,7 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
 
 
 def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float:
-    """Give the time of the next read of the pods' own pages; infinity: not for now.
+    """Return the time of the next read of the pods' own pages; infinity: not for now.
 
     Counted from the last one, not from the end of the pass, which may have had much to store.
 
@@ -59,7 +59,7 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
         watch: the release under watch.
         verdict: what is thought of it now.
         every: seconds between two reads of a pod.
-        now: the time of the look.
+        now: the current time.
     """
     if watch.direct.is_off or not _is_urgent(watch, verdict, now):
         return math.inf
@@ -74,7 +74,7 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
 def next_limit(
     watch: Watch, question: Question, times: Iterable[float | None], now: float
 ) -> float:
-    """Give the earliest of the times at which the verdict may change without a new sample."""
+    """Return the earliest of the times at which the verdict may change without a new sample."""
     limits = [
         watch.opened + question.watch_seconds,
         max(watch.opened, question.resumed or 0.0) + question.stuck_after,

@@ -1,4 +1,4 @@
-"""Remedy -> what it leads to: a revision to go back to, nothing recorded, or why it cannot be."""
+"""Remedy -> revision to restore, none, or the reason why the remedy is impossible."""
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
@@ -10,7 +10,7 @@ from rollback_operator.releases.records import restored
 from rollback_operator.remedies import autoscaling, flags
 
 
-def way(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
+def resolve_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
     """Find the revision that a remedy leads to; None: it goes back to none."""
     match remedy.type:
         case RemedyType.DISABLE_FLAG:
@@ -27,7 +27,7 @@ def _flag(case: Case, remedy: Remedy) -> Refusal | None:
     """What was not found cannot be put on record, and what is not on record is not touched."""
     if remedy.flag is not None and flags.planned(case, remedy.flag) is not None:
         return None
-    return Refusal(Reason.FLAG_UNUSABLE, "the flag was not found in its ConfigMap")
+    return Refusal(Reason.FLAG_UNUSABLE, "the ConfigMap has no such flag")
 
 
 def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
@@ -40,27 +40,26 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
     if found is None:
         return Refusal(
             Reason.NO_TARGET_REVISION,
-            f"no revision to go back to: {_told(remedy)} is not among the Deployment's ReplicaSets"
-            + _older(case, remedy),
+            f"the Deployment has no ReplicaSet of {_described(remedy)}{_older(case, remedy)}",
         )
     if found.template.release == case.workload.deployment.template.release:
         return Refusal(
             Reason.SAME_RELEASE,
-            f"revision {found.revision} differs in annotations only: it is the same release",
+            f"revision {found.revision} differs only in annotations: it is the same release",
         )
     if why := bar(case.ledger, found.template.release):
         meta, revision = case.policy.metadata, found.revision
         return Refusal(
             Reason.TARGET_KNOWN_BAD,
-            f"revision {revision} is {why}; if it is good after all: "
+            f"revision {revision} is {why}. If it is good: "
             f"{commands.trust(meta.name, meta.namespace, revision)}",
         )
     if (fails := case.failing.get(found.template.release)) is not None:
         meta = case.policy.metadata
         return Refusal(
             Reason.TARGET_FAILING,
-            f"revision {found.revision} would be gone back to, is not on record, and fails "
-            f"itself: {fails}; a person may name another one with --to: "
+            f"revision {found.revision} is the target, has no recorded health, and fails: "
+            f"{fails}. To choose another revision, use --to: "
             f"{commands.undo(meta.name, meta.namespace)}",
         )
     return found
@@ -75,7 +74,7 @@ def _older(case: Case, remedy: Remedy) -> str:
         return ""
     meta = case.policy.metadata
     undo = commands.undo(meta.name, meta.namespace, "previous")
-    return f". To go back to an older one all the same: {undo}"
+    return f". To restore the previous revision anyway: {undo}"
 
 
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
@@ -92,11 +91,11 @@ def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     return max(others or older, key=lambda one: one.revision, default=None)
 
 
-def _told(remedy: Remedy) -> str:
+def _described(remedy: Remedy) -> str:
     return {
-        UndoTo.LAST_KNOWN_GOOD: "one that was known good",
-        UndoTo.PREVIOUS: "a previous one",
-        UndoTo.REVISION: f"number {remedy.revision}",
+        UndoTo.LAST_KNOWN_GOOD: "a known good revision",
+        UndoTo.PREVIOUS: "a previous revision",
+        UndoTo.REVISION: f"revision {remedy.revision}",
     }[remedy.to or UndoTo.PREVIOUS]
 
 
@@ -107,11 +106,10 @@ def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
         return Refusal(
             Reason.UNKNOWN_CONTAINER,
             f"the pod template has no container {remedy.container!r}, only "
-            f"{', '.join(template.containers)}: correct spec.remedies[].container, or "
-            "the container in --image",
+            f"{', '.join(template.containers)}: correct spec.remedies[].container or --image",
         )
     if image == remedy.image:
-        return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} runs {remedy.image} already")
+        return Refusal(Reason.ALREADY_AT_TARGET, f"{remedy.container} already runs {remedy.image}")
     return None
 
 
@@ -122,6 +120,6 @@ def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
     if (remedy.replicas or 0) <= workload.deployment.replicas:
         return Refusal(
             Reason.ALREADY_AT_TARGET,
-            f"{workload.deployment.replicas} replicas are there already; capacity is never reduced",
+            f"it already has {workload.deployment.replicas} replicas; capacity is never reduced",
         )
     return None

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rollback_operator.api.policy_status import RecentRollback
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import FlagState, Workload
@@ -32,8 +32,8 @@ class Load:
         if 0 < self.budget.max_concurrent <= self.active:
             most = self.budget.max_concurrent
             return (
-                f"{self.active} rollbacks run in this cluster and --max-concurrent is {most}: it "
-                "waits its turn; where so many releases fail at once, look at what they share"
+                f"{self.active} rollbacks are in progress in this cluster and --max-concurrent is "
+                f"{most}: the rollback waits. Check for a cause that the failing releases share"
             )
         if 0 < self.budget.max_per_day <= self.day:
             return (
@@ -71,5 +71,5 @@ class Refusal:
 
 
 def is_active(rollback: Rollback) -> bool:
-    """Tell whether a rollback has not ended yet."""
+    """Return whether a rollback has not ended yet."""
     return rollback.status.outcome is None

@@ -1,16 +1,16 @@
-"""Who else takes hold of a Deployment: who steers it, and who puts new images into it.
+"""Other tools that manage a Deployment: owners, rollout tools and image updaters.
 
-Values only. What they mean for a rollback is told in gitops.py and claims.py.
+Values only. Their effect on a rollback is in remedies/gitops.py.
 """
 
 from dataclasses import dataclass
 
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerObject:
-    """The object by which a GitOps controller steers a Deployment."""
+    """Object by which a GitOps controller manages a Deployment."""
 
     kind: OwnerKind
     namespace: str
@@ -20,35 +20,35 @@ class OwnerObject:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who else steers the Deployment: a GitOps controller, Helm, or another rollout tool."""
+    """Owner of the Deployment: a GitOps controller, Helm, or a rollout tool."""
 
     kind: str
     """Argo CD, Flux, Helm, Argo Rollouts, Flagger."""
     evidence: str
     """The label or annotation that says so."""
     remedy: str
-    """What a person can do about it."""
+    """What a person can do."""
     is_rollout_tool: bool = False
     object: OwnerObject | None = None
     """By which object it does so; None: not known, or there is none that could be suspended."""
-    then: str = "would revert an undo"
-    """What it makes of an undo."""
+    then: str = "would revert a rollback"
+    """Its reaction to a rollback."""
     is_trace: bool = False
-    """Known by a field that it has once set: what its own objects say counts more."""
+    """Inferred from managedFields: the objects of the tool take precedence."""
     behind: "Owner | None" = None
-    """Of a trace: who steers the Deployment if this one does no longer."""
+    """For a trace: the owner if the tool no longer manages the Deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Updater:
-    """Who puts new images into a Deployment by itself, straight or through Git."""
+    """Tool that updates the images of a Deployment automatically, directly or through Git."""
 
     tool: str
     """Keel, Argo CD Image Updater, Flux image automation, OpenShift image triggers."""
     evidence: str
     """What says so."""
     remedy: str
-    """What a person can do so that it does not push an image again."""
+    """How a person prevents it from deploying an image again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class OwnerState:
-    """How an owner's object was found."""
+    """Observed state of an owner's object."""
 
     namespace: str
     version: str = ""
@@ -81,14 +81,14 @@ class OwnerState:
     automated: str = ""
     """Of an Application: spec.syncPolicy.automated, in JSON; empty: it is not there."""
     auto_synced: float | None = None
-    """When it was last seen to begin to apply what it wants by itself."""
+    """Time of the last automatic sync that was observed."""
     in_sync_at: float | None = None
-    """When it was last compared with what runs and wanted just that, of all that it steers."""
+    """Time of the last comparison in which all resources were in sync."""
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
-    """An owner's object, and the Deployment that is said to be steered by it."""
+class OwnedDeployment:
+    """Owner's object, and the Deployment that refers to it."""
 
     object: OwnerObject
     namespace: str

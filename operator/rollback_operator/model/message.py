@@ -1,8 +1,13 @@
-"""What people are told of an incident, in parts: whoever sends it gives them their form."""
+"""Kubernetes Events and incident messages as values; channels and adapters render them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from rollback_operator.api.reasons import EventReason
+from rollback_operator.api.v1alpha1 import (
+    Severity,
+)
 
 MOST_IMAGES_NAMED = 4
 
@@ -41,7 +46,7 @@ class RevisionLabel:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is told."""
+    """Message about an incident."""
 
     id: str
     """Of the object and the transition; the channel is added where it is sent."""
@@ -73,3 +78,44 @@ class Message:
     contact: str
     begun: datetime
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedDeployment:
+    """Deployment that an Event of a policy concerns."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An Event to post."""
+
+    reason: EventReason
+    message: str
+    is_warning: bool = False
+    is_told_elsewhere: bool = False
+    """By the end of a Rollback."""
+    severity: Severity | None = None
+    """None: that of the policy's status."""
+    cause: str = ""
+    """For a lasting state: the Event is repeated for another cause, or much later."""
+    deployment: RelatedDeployment | None = None
+    """Deployment on which the Event is posted as well."""
+
+    @property
+    def is_for_people(self) -> bool:
+        """Return whether somebody has to look, and no Rollback tells of it."""
+        is_asked = self.reason in FOR_PEOPLE or self.severity is not None
+        return is_asked and not self.is_told_elsewhere
+
+
+FOR_PEOPLE = frozenset(
+    {
+        EventReason.ROLLBACK_REFUSED,
+        EventReason.INVESTIGATION_NEEDED,
+        EventReason.FIX_FORWARD_ADVISED,
+        EventReason.RELEASE_CAME_BACK,
+    }
+)

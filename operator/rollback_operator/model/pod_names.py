@@ -17,7 +17,7 @@ def of_deployment(name: str) -> str:
 
 
 def survives(replica_set: str) -> bool:
-    """Tell whether a ReplicaSet's whole name stands in its pods' names."""
+    """Return whether a ReplicaSet's whole name stands in its pods' names."""
     return len(replica_set) < BASE_LENGTH
 
 

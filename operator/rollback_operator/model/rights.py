@@ -19,8 +19,8 @@ class Right:
         """Say that the right is missing: by which field, what follows, and what helps."""
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         return (
-            f"{field}: the operator may not {self.verb} {what}: set {self.value} in its chart, or "
-            f"{loss}"
+            f"{field}: the operator has no permission to {self.verb} {what}: set {self.value} in "
+            f"the chart, otherwise {loss}"
         )
 
 

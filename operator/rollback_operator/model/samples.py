@@ -68,11 +68,11 @@ def _no_count(one: CounterSeries) -> Missing:
     labels = {"pod": one.pod, "route": one.route, **dict(one.identity)}
     return Missing(
         Reason.NOT_A_NUMBER,
-        f"series {labels} holds a value that no counter has (NaN, infinite, negative or beyond "
-        "counting)",
+        f"series {labels} has a value that is invalid for a counter (NaN, infinite, negative or "
+        "too large)",
     )
 
 
 def is_count(value: float) -> bool:
-    """Tell whether a counter can have this value."""
+    """Return whether a counter can have this value."""
     return 0 <= value <= MOST_COUNTED  # a NaN is neither

@@ -41,7 +41,7 @@ class Routing:
 
     @property
     def is_lost(self) -> bool:
-        """Tell whether Services have led to nobody for long enough."""
+        """Return whether Services have led to nobody for long enough."""
         if self.since is None or self.read is None:
             return False
         return self.read - self.since >= LEAST_ROUTING_SECONDS
@@ -65,13 +65,13 @@ def after(
     ways = [one for one in services if one in left or leads_to(one, new)]
     if not left or any(one.has_ready_endpoint for one in ways):
         return Routing(is_settled=True)
-    cut = [f"Service {one.name} leads to no pod: {_why(one, new)}" for one in left]
+    cut = [f"Service {one.name} selects no ready pod: {_why(one, new)}" for one in left]
     since = now if routing.since is None else routing.since
     return Routing(cut="; ".join(cut), since=since, read=now)
 
 
 def leads_to(service: Service, revision: ReplicaSet) -> bool:
-    """Tell whether a Service finds a revision's pods, and one of its ports on them."""
+    """Return whether a Service finds a revision's pods, and one of its ports on them."""
     return _selects(service, revision) and _has_port(service, revision)
 
 
@@ -88,8 +88,8 @@ def _why(service: Service, new: ReplicaSet) -> str:
     missing = sorted(set(service.selector) - set(new.labels))
     if missing:
         labels = ", ".join(f"{name}={value}" for name, value in missing)
-        return f"its selector asks for {labels}, which the release's pods do not have"
+        return f"its selector requires {labels}, which the release's pods do not have"
     if not _has_port(service, new):
         ports = ", ".join(service.target_ports)
-        return f"the release's pods have no port of the name {ports}"
-    return "none of its endpoints is ready, though all pods are"
+        return f"the release's pods have no port named {ports}"
+    return "none of its endpoints is ready, although all pods are"

@@ -24,12 +24,12 @@ def nobody() -> str:
     return ""
 
 
-def word(by: str, reason: str, time: datetime) -> str:
+def annotation_value(by: str, reason: str, time: datetime) -> str:
     """Write the annotation's value."""
     return json.dumps({"by": by, "reason": reason, "time": f"{time:%Y-%m-%dT%H:%M:%SZ}"})
 
 
-def told(annotations: Mapping[str, Any]) -> str:
+def stop_message(annotations: Mapping[str, Any]) -> str:
     """Say who has stopped everything, when and why; empty: nobody has.
 
     Any value stops, also one that was not written by the command: whoever sets it in haste means
@@ -44,8 +44,8 @@ def told(annotations: Mapping[str, Any]) -> str:
         found = None
     parts = found if isinstance(found, dict) else {"reason": str(value)}
     by, since = (str(parts.get(name) or "") for name in ("by", "time"))
-    said = "everything is suspended"
-    said += f" by {by}" if by else ""
-    said += f" since {since}" if since else ""
-    why = " ".join(str(parts.get("reason") or "no reason is given").split())
-    return clipped(f"{said}: {why}", _LONGEST) + " (kubectl rollback resume --all-namespaces)"
+    message = "everything is suspended"
+    message += f" by {by}" if by else ""
+    message += f" since {since}" if since else ""
+    why = " ".join(str(parts.get("reason") or "no reason given").split())
+    return clipped(f"{message}: {why}", _LONGEST) + " (kubectl rollback resume --all-namespaces)"

@@ -86,7 +86,7 @@ class ScopeVerdict:
 
     @property
     def is_proved(self) -> bool:
-        """Tell whether floors, vetoes and blame allow an act, whatever the odds."""
+        """Return whether floors, vetoes and blame allow an act, whatever the odds."""
         blamed = self.blame is None or self.blame.odds >= BLAME_ODDS
         return not self.unmet and self.veto is None and blamed
 

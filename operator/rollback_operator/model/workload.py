@@ -41,7 +41,7 @@ class ConfigRead:
     """Read as a file that is renewed while the pod runs."""
 
     def takes(self, name: str, key: str) -> bool:
-        """Tell whether a key of a ConfigMap is read by it."""
+        """Return whether a key of a ConfigMap is read by it."""
         is_read = key in self.keys if self.keys is not None else key not in self.hidden
         return name == self.name and is_read
 
@@ -96,7 +96,7 @@ class Template:
     """What `org.opencontainers.image.revision` says, if the template carries it."""
 
     def image_of(self, container: str | None) -> str | None:
-        """Give the image that a container is to run; None: there is no such container."""
+        """Return the image that a container is to run; None: there is no such container."""
         return dict(zip(self.containers, self.images, strict=True)).get(container or "")
 
     def images_from(self, container: str | None) -> list[str]:
@@ -108,7 +108,7 @@ class Template:
 
     @property
     def image_by_name(self) -> Mapping[str, str]:
-        """Give the image of each container, init containers among them: no two share a name."""
+        """Return the image of each container, init containers among them: no two share a name."""
         names = (*self.containers, *self.init_containers)
         return dict(zip(names, self.all_images, strict=True))
 
@@ -160,12 +160,12 @@ class Deployment:
 
     @property
     def has_new_pods(self) -> bool:
-        """Tell whether pods of the template are there already: a pause sooner leaves none."""
+        """Return whether pods of the template are there already: a pause sooner leaves none."""
         return self.observed_generation >= self.generation and self.updated > 0
 
     @property
     def is_rolled_out(self) -> bool:
-        """Tell whether the rollout is complete, by the rules of `kubectl rollout status`."""
+        """Return whether the rollout is complete, by the rules of `kubectl rollout status`."""
         return (
             self.observed_generation >= self.generation
             and self.updated >= self.replicas

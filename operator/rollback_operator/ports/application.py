@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from rollback_operator.api.database import DatabaseSpec
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message

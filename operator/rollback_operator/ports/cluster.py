@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
-from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
 from rollback_operator.model.services import Service
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference
@@ -80,14 +80,16 @@ class Owners(Protocol):
     refused by admission), Unavailable, and a write as Conflict: the object has changed.
     """
 
-    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: OwnedDeployment) -> OwnerState | Failure:
         """Read the object without a cache, and whether it names the Deployment as managed."""
 
-    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+    async def suspend(
+        self, steered: OwnedDeployment, state: OwnerState, by: str
+    ) -> OwnerState | Failure:
         """Suspend it as it was read, `by` a Rollback (namespace/name); nothing else changes."""
 
     async def resume(
-        self, steered: Steered, state: OwnerState, automated: str
+        self, steered: OwnedDeployment, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
         """Resume it as before it was suspended.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from rollback_operator.api.json_text import whole
+from rollback_operator.api.user_text.json_text import whole
 
 MOST_RETRY_SECONDS = 300
 """Longest Retry-After that is honoured; longer times are shortened to it."""

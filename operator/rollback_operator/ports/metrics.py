@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-from rollback_operator.api.secrets import SecretKeyRef, SecretRef
+from rollback_operator.api.shape import SecretKeyRef, SecretRef
 from rollback_operator.api.v1alpha1 import CounterSignal, RollbackPolicy, SignalLabels
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.model.pod import MetricsPage

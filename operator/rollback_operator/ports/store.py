@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     RollbackStatus,
 )
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import Failure
 
 R = TypeVar("R", bound=Resource)

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
-from rollback_operator.api.parsing import fault_of
+from rollback_operator.api.user_text.documents import fault_of
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,

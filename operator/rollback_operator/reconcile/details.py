@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from rollback_operator.adapters.fairness.slices import apart
-from rollback_operator.api.evaluation import Evaluation
+from rollback_operator.api.policy_status import Evaluation
 from rollback_operator.api.v1alpha1 import (
     Health,
     Investigation,

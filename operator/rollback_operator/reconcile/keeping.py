@@ -33,7 +33,7 @@ from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import RollbackEnd
-from rollback_operator.rollback.course import Carry, Retry, course, scene_of
+from rollback_operator.rollback.course import Carry, Retry, context_of, course
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Keeper:
             and (
                 rollback.spec.target_ref.uid != deployment.uid
                 or isinstance(
-                    course(rollback, scene_of(rollback, policy, ready, deployment), now),
+                    course(rollback, context_of(rollback, policy, ready, deployment), now),
                     RollbackEnd,
                 )
             )
@@ -155,7 +155,7 @@ class Keeper:
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
         target = await self.workloads.inspect(namespace, name)
         policy = self.cache.policy_of(rollback)
-        scene = scene_of(rollback, policy, ready, _seen(target))
+        scene = context_of(rollback, policy, ready, _seen(target))
         deployment = target.deployment if isinstance(target, Workload) else None
         match course(rollback, scene, self.clock()):
             case Retry():

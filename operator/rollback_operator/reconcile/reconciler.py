@@ -21,8 +21,14 @@ from rollback_operator.api.v1alpha1 import (
     RollbackRequest,
 )
 from rollback_operator.decide import freeze, hold_end, holds, schedule
-from rollback_operator.decide.cluster_budget import load_of
-from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
+from rollback_operator.decide.evaluate import (
+    EvaluationResult,
+    case_of,
+    evaluate_release,
+    is_due,
+    watch_of,
+)
+from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.hold_end import HoldFacts
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active
@@ -228,7 +234,7 @@ class Reconciler:
     async def _decide(self, case: Case, watch: Watch) -> EvaluationResult:
         """Judge the release, beside the loop where there is much to count."""
         size = len(watch.evidence.increments)
-        judged = partial(look, case, watch, self.clock())
+        judged = partial(evaluate_release, case, watch, self.clock())
         return await apart(case.policy.metadata.namespace, size, judged)
 
     # -- act ---------------------------------------------------------------------------------------

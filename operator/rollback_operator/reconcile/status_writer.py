@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.cache import Cache

@@ -1,1 +1,1 @@
-"""What is known of each release: its health on record, quarantine, what was done and said of it."""
+"""Records of each release: its health, its quarantine, past rollbacks and statements."""

@@ -16,7 +16,7 @@ _WELL = (Health.GOOD, Health.ASSUMED)
 
 
 def opened(case: Case, now: datetime) -> float:
-    """Give the time at which the current template appeared, or was cured by a flag in place.
+    """Return the time at which the current template appeared, or was cured by a flag in place.
 
     A ReplicaSet younger than the revision before it was made for this release, also while nobody
     was looking. An older one has come back just now.
@@ -120,7 +120,7 @@ def _witness(
 
 
 def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:
-    """Tell whether a revision had been replaced for an hour when the current one came."""
+    """Return whether a revision had been replaced for an hour when the current one came."""
     current = case.workload.current
     if before is None or current is None or good.template.release == before.template.release:
         return False

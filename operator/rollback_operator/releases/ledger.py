@@ -49,20 +49,20 @@ BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 def entries(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Give the ledger of the ReplicaSets that exist, newest revision first.
+    """Return the ledger of the ReplicaSets that exist, newest revision first.
 
     The newest word on a release wins (words.py), also when the status that said so was lost.
     Revisions that were there before anything was known of them have no entry until they run.
     """
     known = policy.status.revisions
     healths = {one.release: one for one in known}
-    said, left = words(policy, rollbacks, now), _left(workload)
+    newest, left = words(policy, rollbacks, now), _left(workload)
     gone_back_from = _gone_back_from(policy, workload, now)
     current = workload.current
     found = []
     for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
         release = replica_set.template.release
-        entry, word = healths.get(release), said.get(release)
+        entry, word = healths.get(release), newest.get(release)
         if entry is None and (word is not None or release in left):
             entry = _entry(replica_set, Health.UNKNOWN, "", now)
         if entry is not None:
@@ -83,9 +83,9 @@ def entries(
 def at_rest(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Give the ledger while the target is not looked at: what people say counts at once."""
-    said = words(policy, rollbacks, now)
-    return [weighed(one, said.get(one.release)) for one in policy.status.revisions]
+    """Return the ledger while the target is not looked at: what people say counts at once."""
+    newest = words(policy, rollbacks, now)
+    return [weighed(one, newest.get(one.release)) for one in policy.status.revisions]
 
 
 def _left(workload: Workload) -> frozenset[str]:
@@ -106,8 +106,8 @@ def _unearned(entry: LedgerEntry) -> LedgerEntry:
     """Take back what a release has earned: but not what a person has said of it since."""
     if entry.health not in _TRUSTED or entry.trusted_time is not None:
         return entry
-    said = "an older revision was brought back in its place"
-    return entry.model_copy(update={"health": Health.UNKNOWN, "reason": said})
+    message = "an older revision replaced it"
+    return entry.model_copy(update={"health": Health.UNKNOWN, "reason": message})
 
 
 def _gone_back_from(
@@ -122,9 +122,11 @@ def _gone_back_from(
     is_ill = policy.status.verdict in _AGAINST or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
-    by = workload.deployment.changed_by or "somebody"
-    said = clipped(f"{by} went back from it while it was {policy.status.verdict}", _LONGEST)
-    return before.release, Condemnation(time=now, message=said)
+    by = workload.deployment.changed_by or "another client"
+    message = clipped(
+        f"{by} replaced it by an older revision while it was {policy.status.verdict}", _LONGEST
+    )
+    return before.release, Condemnation(time=now, message=message)
 
 
 def condemn(ledger: Sequence[LedgerEntry], release: str, found: Condemnation) -> list[LedgerEntry]:
@@ -170,7 +172,7 @@ def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
         return entry
     if entry.health is not Health.UNKNOWN:
         return _watched(entry)
-    reason = "was running when the policy began"
+    reason = "was running when the policy started"
     changes = {"health": Health.ASSUMED, "reason": reason, "found_time": None}
     return entry.model_copy(update=changes)
 
@@ -248,9 +250,9 @@ def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
     if entry is None:
         return ""
     if entry.health is Health.BAD:
-        return f"known to be bad itself ({entry.reason})" if entry.reason else "known to be bad"
+        return f"recorded as Bad ({entry.reason})" if entry.reason else "recorded as Bad"
     if entry.quarantined_by:
-        return f"made of an image that {entry.quarantined_by} took back, which is in quarantine"
+        return f"blocked by an image that {entry.quarantined_by} quarantined"
     return ""
 
 
@@ -342,8 +344,8 @@ def useless(verdict: Verdict) -> str:
         return ""
     whole, _, route = found
     where = f" on {route}" if route is not None else ""
-    when = "" if whole >= USELESS else " of late"
-    return f"not good by itself: at least half of its requests{where} have failed{when}"
+    when = "" if whole >= USELESS else " recently"
+    return f"not Good: at least half of its requests{where} failed{when}"
 
 
 def fails_alike(verdict: Verdict) -> str:
@@ -367,7 +369,7 @@ def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> lis
 
 
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:
-    """Tell whether the running revision has earned to be gone back to.
+    """Return whether the running revision has earned to be gone back to.
 
     Args:
         watch: what has been counted of it.

@@ -1,4 +1,4 @@
-"""Whose a Rollback is, and of which Deployment a policy's status tells.
+"""The policy that planned a Rollback, and the Deployment that a policy's status describes.
 
 Pure. What a policy has decided is its own, and the operator carries nothing else out for it. A
 policy that names another Deployment, by mistake for six seconds or for good, forgets nothing of the
@@ -33,12 +33,12 @@ def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
 
 
 def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether a Rollback goes on in a policy's name."""
+    """Return whether a Rollback goes on in a policy's name."""
     return is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
 
 
 def is_named(rollback: Rollback) -> bool:
-    """Tell whether the operator has planned a Rollback: by its name, or by what it stored."""
+    """Return whether the operator has planned a Rollback: by its name, or by what it stored."""
     return rollback.is_by_hand or rollback.metadata.name == name_of(rollback.spec)
 
 

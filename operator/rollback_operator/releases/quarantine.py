@@ -8,7 +8,7 @@ chart's policy) compares the same images.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.quarantine import MOST_ENTRIES, QuarantineEntry
+from rollback_operator.api.policy_status import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import MOST_IMAGES, fitted, is_among, is_whole, listed
 from rollback_operator.api.v1alpha1 import (
@@ -43,7 +43,7 @@ def entries(
         ledger: what is known of the revisions by now.
         stored: what was in quarantine before: a record that is deleted sets nothing free.
         seconds: how long a release stays, from the decision.
-        now: the time of the look.
+        now: the current time.
     """
     found: dict[str, QuarantineEntry] = {}
     known = {one.metadata.name for one in rollbacks}
@@ -83,7 +83,7 @@ def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
         pinned = fitted([spec.remedy.image]) if spec.remedy.image is not None else []
         brought = [one for one in listed(bad.brought_images) if one not in pinned]
         return _known_by(rollback, brought, bad.image_digests if brought else [], until)
-    # Planned before that was told from all of the images.
+    # Planned by a version that did not record brought_images.
     kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
         # An image was pinned in one container, which is listed first: those of the others were not
@@ -123,13 +123,13 @@ def match(
     images: Sequence[str],
     now: datetime,
 ) -> QuarantineEntry | None:
-    """Find out whether a revision is one that must not come back: itself, or by an image.
+    """Return whether a revision is one that must not come back: itself, or by an image.
 
     Args:
         known: what is in quarantine.
         revision: that runs.
         images: all of its images; the revision may list some of them only.
-        now: the time of the look.
+        now: the current time.
     """
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
     for one in known:
@@ -157,7 +157,7 @@ def barred(
         ledger: what is known of the revisions.
         known: what is in quarantine.
         templates: those that there are: an entry may list some of its images only.
-        now: the time of the look.
+        now: the current time.
     """
     of_release = {one.release: one.all_images for one in templates}
     marked = []
@@ -169,13 +169,13 @@ def barred(
     return marked
 
 
-def told(entry: QuarantineEntry, by: str | None) -> str:
+def came_back_message(entry: QuarantineEntry, by: str | None) -> str:
     """Say that a release is back, and who has brought it, if that is known."""
-    who = f", brought by {by}" if by else ""
+    who = f", deployed by {by}" if by else ""
     images = f" with {', '.join(entry.images)}" if entry.images else ""
     return (
-        f"the release{images} that {entry.rollback} took back has come back{who}: remove it at its "
-        f"source; it is in quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC"
+        f"the release{images} that {entry.rollback} rolled back has come back{who}. It is in "
+        f"quarantine until {entry.until_time:%Y-%m-%d %H:%M:%S} UTC: remove it at its source"
     )
 
 
@@ -186,7 +186,7 @@ def condition(
     rollbacks: Sequence[Rollback],
     now: datetime,
 ) -> Condition:
-    """Tell whether the running release is one that was taken back, and is not being so now."""
+    """Return whether the running release is one that was taken back, and is not being so now."""
     open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
     ended = [one for one in kept if one.rollback not in open_]
     left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
@@ -201,10 +201,10 @@ def condition(
     kind = ConditionType.QUARANTINED
     if found is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
-    said = told(found, revision.changed_by if revision is not None else None)
-    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, said)
+    message = came_back_message(found, revision.changed_by if revision is not None else None)
+    return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, message)
 
 
 def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:
-    """Give the seconds until the first entry is free; None: there is none."""
+    """Return the seconds until the first entry is free; None: there is none."""
     return min((max(1.0, (one.until_time - now).total_seconds()) for one in known), default=None)

@@ -10,8 +10,8 @@ where a record is gone, and is written anew from the records where the status wa
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rollback_operator.api.policy_status import MOST_RECENT, RecentRollback
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.recent import MOST_RECENT, RecentRollback
 from rollback_operator.api.shape import fitted
 from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
@@ -32,7 +32,7 @@ from rollback_operator.model.workload import Template, Workload
 from rollback_operator.releases import statements
 from rollback_operator.releases.statements import condemns
 from rollback_operator.remedies import autoscaling, suspension
-from rollback_operator.remedies.attempts import is_unbegun
+from rollback_operator.remedies.attempts import is_left, is_unbegun
 from rollback_operator.remedies.progress import (
     NOTHING_DONE,
     decided_time,
@@ -46,7 +46,7 @@ _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 
 
 def is_turned_down(rollback: Rollback) -> bool:
-    """Tell whether a whole plan was written by hand, and so not carried out."""
+    """Return whether a whole plan was written by hand, and so not carried out."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     return done is not None and done.reason == Reason.NOT_OF_THIS_POLICY
 
@@ -80,8 +80,8 @@ def restored(case: Case) -> frozenset[str]:
 
 
 def is_done(record: RecentRollback) -> bool:
-    """Tell whether something was done, or is being done; how it ended does not undo it."""
-    return record.done or not (record.outcome in NOTHING_DONE or record.retryable)
+    """Return whether something was done, or is being done; how it ended does not undo it."""
+    return not is_left(record.outcome, record.done, record.retryable)
 
 
 def ended(record: RecentRollback) -> datetime:
@@ -107,7 +107,7 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
     Args:
         rollback: ended or not.
         workload: its target, where it is known: of a pinned image it shows the release.
-        now: the time of the look.
+        now: the current time.
     """
     spec, status = rollback.spec, rollback.status
     to_release = spec.to_revision.release if spec.to_revision is not None else None
@@ -151,7 +151,7 @@ def past(
         policy: with what its status remembers.
         workload: its target.
         rollbacks: of the target, and those that name the policy.
-        now: the time of the look.
+        now: the current time.
     """
     uid = workload.deployment.uid
     others = [one for one in rollbacks if one.spec.target_ref.uid != uid]
@@ -171,14 +171,14 @@ def remembered(
         stored: what was remembered before.
         rollbacks: that name the policy.
         workload: its target; None: it was not looked at.
-        now: the time of the look.
+        now: the current time.
     """
     known = {one.name: one.to_release for one in stored}
     made = [of_rollback(one, workload, now) for one in rollbacks if not is_turned_down(one)]
-    said = [
+    message = [
         one.model_copy(update={"to_release": one.to_release or known.get(one.name)}) for one in made
     ]
-    return [*said, *_gone(stored, rollbacks, now)]
+    return [*message, *_gone(stored, rollbacks, now)]
 
 
 def _gone(
@@ -206,7 +206,7 @@ def needed(
     Args:
         records: of one policy.
         safety: for how long the policy asks.
-        now: the time of the look.
+        now: the current time.
     """
     newest = sorted(records, key=lambda one: one.decided_time, reverse=True)
     wanted = {one.name for one in newest if one.outcome is None}
@@ -252,7 +252,7 @@ def _of_the_day(records: Iterable[RecentRollback], most: int, now: datetime) -> 
 
 
 def is_counted(record: RecentRollback, now: datetime) -> bool:
-    """Tell whether a rollback counts for what a policy may decide on in a day."""
+    """Return whether a rollback counts for what a policy may decide on in a day."""
     return is_done(record) and not record.by_hand and now - record.decided_time < DAY
 
 
@@ -260,13 +260,14 @@ def is_counted(record: RecentRollback, now: datetime) -> bool:
 
 
 def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
-    """Tell whether the running release is what a PinImage has made of the one that it left.
+    """Return whether the running release is what a PinImage has made of the one that it left.
 
     By the images, and of those that have them the first since the act: what people have changed
     besides is a release of theirs.
     """
-    is_left = rollback.status.outcome in NOTHING_DONE and not was_done(rollback)
-    if rollback.spec.remedy.image is None or is_left:
+    if rollback.spec.remedy.image is None:
+        return False
+    if rollback.status.outcome in NOTHING_DONE and not was_done(rollback):
         return False
     running = workload.deployment.template
     if not _has_images(rollback, running):
@@ -309,7 +310,7 @@ def superfluous(
         policy: None: it is gone or unreadable. What it did stays on record then.
         rollbacks: all that name the policy, ended or not.
         requests: that name it, answered or not.
-        now: the time of the look.
+        now: the current time.
     """
     ended = [one for one in rollbacks if not is_active(one)]
     refused = [one for one in requests if one.status.outcome is not None]
@@ -357,7 +358,7 @@ def _time(record: Record) -> datetime:
 
 
 def _is_needed(record: Record) -> bool:
-    """Tell whether something is still to be done by a record, or it is being deleted already."""
+    """Return whether something is still to be done by a record, or it is being deleted already."""
     meta = record.metadata
     if meta.deletion_timestamp is not None or _OURS.intersection(meta.finalizers):
         return True

@@ -34,9 +34,9 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
     for one in case.workload.replica_sets:
         release = one.template.release
         if release != current and health_of(case.ledger, release) is None:
-            said = _measured(one, watch, left_out)
-            if said:
-                found[release] = said
+            message = _measured(one, watch, left_out)
+            if message:
+                found[release] = message
     return found
 
 
@@ -47,7 +47,7 @@ def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
         for pod in watch.pods
         if pod.pod_hash == one.pod_hash and pod.ready and not pod.terminating
     }
-    # Asked at each look of each release that is not on record: few of them still have pods.
+    # Asked at each evaluation of each release that is not on record: few of them still have pods.
     counted = watch.evidence.increments if serving else ()
     recent = _recent(
         [
@@ -59,14 +59,16 @@ def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
     requests, errors = total(recent)
     if requests >= LEAST_REQUESTS:
         is_failing = against_ceiling(in_order(recent), USELESS).value >= SUSPECT_ODDS
-        return _told(requests, errors, "now") if is_failing else ""
+        return _failure_message(requests, errors, "in the last minute") if is_failing else ""
     if watch.control is None or one.pod_hash not in watch.control_hashes:
         return ""
     known = watch.control.pooled
     is_failing = known.requests >= LEAST_REQUESTS and (
         wilson_lower(known.requests, known.errors) > USELESS
     )
-    return _told(known.requests, known.errors, "in the hour before") if is_failing else ""
+    return (
+        _failure_message(known.requests, known.errors, "in the hour before") if is_failing else ""
+    )
 
 
 def _recent(counts: Sequence[Increment]) -> list[Increment]:
@@ -74,5 +76,5 @@ def _recent(counts: Sequence[Increment]) -> list[Increment]:
     return [one for one in counts if one.end > newest - RECENT_SECONDS]
 
 
-def _told(requests: float, errors: float, when: str) -> str:
-    return f"{errors:.0f} of {requests:.0f} requests have failed on it {when}"
+def _failure_message(requests: float, errors: float, when: str) -> str:
+    return f"{errors:.0f} of its {requests:.0f} requests failed {when}"

@@ -1,4 +1,4 @@
-"""What was said of releases, and when: found bad, left, gone back to, cured, trusted by a person.
+"""Statements about releases: found bad, rolled back, restored, cured, trusted by a person.
 
 Pure. The newest word on a release wins, never a health that was stored: status is a cache, and a
 write of it may be lost. A word against a release stays until a person trusts it or a flag cures it.
@@ -32,7 +32,7 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What was said of a release."""
+    """Statement about a release."""
 
     release: str
     time: datetime
@@ -43,20 +43,20 @@ class Word:
 
 
 def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
-    """Give the newest word on each release; of two of one time the one against it.
+    """Return the newest word on each release; of two of one time the one against it.
 
     Args:
         policy: with its ledger, and what people trust.
         rollbacks: all of the target.
-        now: the time of the look.
+        now: the current time.
     """
     found: dict[str, Word] = {}
-    said = [
+    message = [
         *_on_record(policy, rollbacks, now),
         *_of_rollbacks(rollbacks, now),
         *_trusted(policy, now),
     ]
-    for one in sorted(said, key=lambda one: (one.time, one.health is Health.BAD)):
+    for one in sorted(message, key=lambda one: (one.time, one.health is Health.BAD)):
         known = found.get(one.release)
         if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
             continue  # gone back to since a person has trusted it: nothing speaks against it
@@ -105,11 +105,11 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word
             continue
         end = ended_time(one, now) if one.status.finished_time is not None else decided
         if one.spec.to_revision is not None:
-            said = f"{name} went back to it, and it was verified"
-            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, said)
+            message = f"{name} restored it and was Verified"
+            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, message)
         if one.spec.remedy.flag is not None:
-            said = f"{name} has set its flag, and it was verified"
-            yield Word(left, end, Health.UNKNOWN, said)
+            message = f"{name} set its flag and was Verified"
+            yield Word(left, end, Health.UNKNOWN, message)
 
 
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
@@ -122,7 +122,7 @@ def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
 
 
 def condemns(rollback: Rollback) -> bool:
-    """Tell whether a Rollback says that the release that it leaves is bad.
+    """Return whether a Rollback says that the release that it leaves is bad.
 
     The operator's own follow a verdict. A person's says so once the act has begun, however it has
     ended: who ships a fix meanwhile has not taken it back. More replicas are no verdict.
@@ -145,10 +145,10 @@ def condemns(rollback: Rollback) -> bool:
 def _condemnation(rollback: Rollback) -> Condemnation:
     spec, name = rollback.spec, rollback.metadata.name
     severity = None if rollback.is_by_hand else rollback.status.severity or spec.severity
-    said = f"{name}: {spec.trigger.message}"
+    message = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
-        message=clipped(said, _LONGEST),
+        message=clipped(message, _LONGEST),
         severity=severity,
         rollback=name,
     )
@@ -169,5 +169,5 @@ def _on_record(
 def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
     for one in policy.spec.trust:
         if one.time <= now + SKEW:
-            said = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
-            yield Word(one.release, min(one.time, now), Health.GOOD, said)
+            message = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
+            yield Word(one.release, min(one.time, now), Health.GOOD, message)

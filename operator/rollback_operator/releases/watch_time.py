@@ -52,12 +52,12 @@ class Times:
 
 
 def is_over(status: RollbackPolicyStatus, seconds: int, now: datetime) -> bool:
-    """Tell whether the running release has been watched for as long as it is to be.
+    """Return whether the running release has been watched for as long as it is to be.
 
     Args:
         status: as it is stored.
         seconds: the length of a watch.
-        now: the time of the look.
+        now: the current time.
     """
     known = status.revision
     since = status.watched_since or (known.since if known is not None else None)
@@ -73,20 +73,20 @@ def begun(opened: datetime | None, now: datetime) -> Times:
 
     Args:
         opened: when it was made; None: that is not known.
-        now: the time of the look.
+        now: the current time.
     """
     is_late = opened is not None and now - opened > LATE_LOOK
     return Times(now, now) if is_late or opened is None else Times(None, opened)
 
 
-def looked(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
+def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
     """Go on with the watch of a release that has earned nothing yet: it has been looked at.
 
     Args:
         known: the times of the watch up to now.
         made: when the release was.
         seconds: the length of a watch.
-        now: the time of the look.
+        now: the current time.
     """
     length, since = timedelta(seconds=seconds), known.since
     begin, until = since or made, known.until or now
@@ -99,8 +99,8 @@ def looked(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
     return Times(since, now if now - until >= step else until)
 
 
-def is_look(verdict: Verdict | None, missing: Missing | None) -> bool:
-    """Tell whether what a pass has found is a look at the release, and nothing was unseen."""
+def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
+    """Return whether what a pass has found is a look at the release, and nothing was unseen."""
     reasons = {one.reason for one in (verdict, missing) if one is not None}
     return verdict is not None and not reasons & UNSEEN
 
@@ -114,10 +114,10 @@ def ended(old: RollbackPolicyStatus, safety: SafetySpec | None, now: datetime) -
         now: the time.
     """
     if old.revision is None or safety is None or not is_over(old, safety.watch_seconds, now):
-        return "no release is being watched"
-    said = f"the watch of revision {old.revision.number} is over"
+        return "no release is watched"
+    message = f"the evaluation of revision {old.revision.number} has ended"
     known = conditions.find(old.conditions, ConditionType.HEALTHY)
     if known is None or known.reason == Reason.NO_RELEASE_WATCHED:
-        return f"{said}, and it is not known to be good"
+        return f"{message}, and it is not recorded as Good"
     without = " without a verdict" if known.status == "Unknown" else ""
-    return f"{said}{without}; at the last look: {known.message or known.reason}"
+    return f"{message}{without}; last evaluation: {known.message or known.reason}"

@@ -1,4 +1,4 @@
-"""Which try a rollback is: what was not begun is tried again once its cause is mended.
+"""Attempts: a rollback that changed nothing is retried after its cause is resolved.
 
 Pure. That is what the checklist has blocked, what was abandoned before anything was done as the
 policy or its target did not stand ready, and what failed as the ReplicaSet to go back to was gone:
@@ -17,7 +17,7 @@ from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, Rollbac
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case
-from rollback_operator.remedies.progress import ended_time, has_acted, was_done
+from rollback_operator.remedies.progress import NOTHING_DONE, ended_time, has_acted, was_done
 
 NAME_PART = 40
 
@@ -104,7 +104,7 @@ def numbered(spec: RollbackSpec, attempt: int) -> RollbackSpec:
 
 
 def following(last: Rollback | None, now: datetime) -> int | None:
-    """Give the number of the try that may be made now; None: none may."""
+    """Return the number of the try that may be made now; None: none may."""
     if last is None:
         return 1
     attempt = last.spec.attempt
@@ -114,7 +114,7 @@ def following(last: Rollback | None, now: datetime) -> int | None:
 
 
 def is_unbegun(last: Rollback) -> bool:
-    """Tell whether a rollback has ended for a passing cause before it changed anything."""
+    """Return whether a rollback has ended for a passing cause before it changed anything."""
     if last.status.outcome is Outcome.BLOCKED:
         return True
     done = find(last.status.conditions, ConditionType.COMPLETE)
@@ -127,13 +127,24 @@ def is_unbegun(last: Rollback) -> bool:
     return done.reason == Reason.TARGET_PAUSED or not has_acted(last)
 
 
-def told(last: Rollback) -> str:
+def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
+    """Return whether a rollback ended and its remedy was not applied.
+
+    Args:
+        outcome: None if the rollback is in progress.
+        is_done: whether the act was carried out (`was_done`).
+        is_retryable: whether it ended for a temporary reason (`is_unbegun`).
+    """
+    return (outcome in NOTHING_DONE or is_retryable) and not is_done
+
+
+def attempt_message(last: Rollback) -> str:
     """Say why no other try is made now."""
     name, outcome = last.metadata.name, last.status.outcome
     if not is_unbegun(last) or outcome is None:
-        return f"{name} deals with this revision"
-    said = f"{name} has failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
+        return f"{name} already handles this revision"
+    message = f"{name} failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
         by_hand = commands.undo(last.spec.policy_ref.name, last.metadata.namespace)
-        return f"{said}, the last of {MOST_ATTEMPTS} tries. By hand: {by_hand}"
-    return f"{said}: it is tried again once that is mended"
+        return f"{message}, the last of {MOST_ATTEMPTS} attempts. To roll back manually: {by_hand}"
+    return f"{message}: it is retried after the cause is resolved"

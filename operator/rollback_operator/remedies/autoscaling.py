@@ -7,9 +7,9 @@ asks for it, or some time after a verified end, and only as long as they are sti
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
-from rollback_operator.api.group import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
+from rollback_operator.api.resource import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -42,18 +42,20 @@ def refusal(workload: Workload, replicas: int) -> tuple[Reason, str] | None:
     if (against := _obstacle(found)) is not None:
         return against
     if found.bounds.least >= replicas:
-        said = f"{found} keeps {found.bounds} already; capacity is never reduced"
-        return Reason.ALREADY_AT_TARGET, said
+        message = f"{found} already has {found.bounds}; capacity is never reduced"
+        return Reason.ALREADY_AT_TARGET, message
     return None
 
 
 def _obstacle(found: Autoscaler) -> tuple[Reason, str] | None:
     if found.owner:
-        said = f"{found} is steered by {found.owner}, which would put its bounds back"
-        return Reason.AUTOSCALER_OWNED, f"{said}: raise them there"
+        message = f"{found} is managed by {found.owner}, which would restore its bounds"
+        return Reason.AUTOSCALER_OWNED, f"{message}: raise them there"
     if found.rivals:
-        said = f"{found} and {', '.join(found.rivals)} scale the same Deployment, so that none does"
-        return Reason.AUTOSCALERS_CONTEND, f"{said}: leave one of them"
+        message = (
+            f"{found} and {', '.join(found.rivals)} scale the same Deployment, so none takes effect"
+        )
+        return Reason.AUTOSCALERS_CONTEND, f"{message}: remove all but one"
     return None
 
 
@@ -71,9 +73,13 @@ def blocked(rollback: Rollback, found: Autoscaler | None) -> tuple[Reason, str] 
     if rollback.spec.remedy.type is not RemedyType.SCALE:
         return None
     if found is None or (plan is not None and found.uid != plan.uid):
-        return None if plan is None else (Reason.AUTOSCALER_GONE, f"{named(rollback)} is gone")
+        return (
+            None
+            if plan is None
+            else (Reason.AUTOSCALER_GONE, f"{named(rollback)} no longer exists")
+        )
     if plan is None:
-        return Reason.TARGET_CHANGED, f"{found} sets the replicas by now, and would undo this"
+        return Reason.TARGET_CHANGED, f"{found} now sets the replicas and would revert this"
     return _obstacle(found)
 
 
@@ -114,12 +120,12 @@ def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
 
 
 def before(record: AutoscalerRecord) -> Bounds:
-    """Give the bounds as they were."""
+    """Return the bounds as they were."""
     return Bounds(record.min_replicas, record.max_replicas)
 
 
 def after(record: AutoscalerRecord) -> Bounds:
-    """Give the bounds as they are set for the rollback."""
+    """Return the bounds as they are set for the rollback."""
     return Bounds(record.raised_min_replicas, record.raised_max_replicas)
 
 
@@ -132,18 +138,18 @@ def stored(
 
 
 def is_open(rollback: Rollback) -> bool:
-    """Tell whether bounds are still to be put back, as far as is known."""
+    """Return whether bounds are still to be put back, as far as is known."""
     record = rollback.status.autoscaler
     return record is not None and record.is_open
 
 
 def is_guarded(rollback: Rollback) -> bool:
-    """Tell whether a Rollback that is deleted stays until its bounds are put back."""
+    """Return whether a Rollback that is deleted stays until its bounds are put back."""
     return BOUNDS_FINALIZER in rollback.metadata.finalizers
 
 
 def is_left(rollback: Rollback) -> bool:
-    """Tell whether a rollback that is over has something to be put back, or to be let go."""
+    """Return whether a rollback that is over has something to be put back, or to be let go."""
     is_over = rollback.status.outcome is not None
     return is_over and (is_open(rollback) or is_guarded(rollback))
 
@@ -154,20 +160,21 @@ def is_wanted_back(rollback: Rollback) -> bool:
     return RESTORE in meta.annotations or meta.deletion_timestamp is not None
 
 
-def told(rollback: Rollback, record: AutoscalerRecord) -> Condition:
+def raised_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
     """Say whose bounds are raised, and how they are put back."""
     plan = rollback.spec.autoscaler
     assert plan is not None
-    said = (
-        f"{named(rollback)} gets {after(record)} instead of {before(record)}, until "
-        f"{plan.restore_after_seconds} s after a verified end, or until: {command(rollback)}"
+    message = (
+        f"{named(rollback)} has {after(record)} instead of {before(record)} until "
+        f"{plan.restore_after_seconds} s after a Verified outcome. To restore it now: "
+        f"{command(rollback)}"
     )
     reason = Reason.RAISED_FOR_ROLLBACK
-    return conditions.condition(ConditionType.BOUNDS_RAISED, True, reason, said)
+    return conditions.condition(ConditionType.BOUNDS_RAISED, True, reason, message)
 
 
 def command(rollback: Rollback) -> str:
-    """Give the command by which a person has the bounds put back."""
+    """Return the command by which a person has the bounds put back."""
     policy, namespace = rollback.spec.policy_ref.name, rollback.metadata.namespace
     return commands.resume(policy, namespace)
 
@@ -197,44 +204,44 @@ def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Clos
     Args:
         rollback: which has ended, its record open.
         found: the autoscaler as it was read just now; None: it is gone.
-        now: the time of the look.
+        now: the current time.
     """
     plan, record = rollback.spec.autoscaler, rollback.status.autoscaler
     assert plan is not None
     assert record is not None
     if found is None or found.uid != plan.uid:
-        return Closed(Reason.AUTOSCALER_GONE, "it is gone")
+        return Closed(Reason.AUTOSCALER_GONE, "it no longer exists")
     if found.bounds == before(record):
-        return Closed(Reason.BOUNDS_RESTORED, f"it has {found.bounds} as before")
+        return Closed(Reason.BOUNDS_RESTORED, f"it has {found.bounds} again")
     if found.bounds != after(record) or not found.is_ours:
-        by = found.set_by or "somebody else"
-        said = f"{by} has set {found.bounds} since: they are left alone"
-        return Closed(Reason.BOUNDS_CHANGED, said)
+        by = found.set_by or "another client"
+        message = f"{by} set {found.bounds} since: the bounds stay unchanged"
+        return Closed(Reason.BOUNDS_CHANGED, message)
     why = _due(rollback, now)
     return Due(before(record), why) if why else None
 
 
 def _due(rollback: Rollback, now: datetime) -> str:
     if RESTORE in rollback.metadata.annotations:
-        return "a person has asked for it"
+        return "a person requested it"
     if rollback.metadata.deletion_timestamp is not None:
         return f"Rollback {rollback.metadata.name}, which raised them, is deleted"
     time = restore_time(rollback)
     if time is not None and now >= time:
-        return "the release has held up since it was verified"
+        return "the release stayed healthy since it was Verified"
     return ""
 
 
 def restore_time(rollback: Rollback) -> datetime | None:
-    """Give the time at which bounds are put back without being asked; None: never."""
+    """Return the time at which bounds are put back without being asked; None: never."""
     plan, status = rollback.spec.autoscaler, rollback.status
     if plan is None or status.outcome is not Outcome.VERIFIED or status.finished_time is None:
         return None
     return status.finished_time + timedelta(seconds=plan.restore_after_seconds)
 
 
-def next_look(rollback: Rollback, now: datetime) -> float:
-    """Give the seconds until bounds that are raised are looked at again."""
+def next_check(rollback: Rollback, now: datetime) -> float:
+    """Return the seconds until bounds that are raised are looked at again."""
     time = restore_time(rollback)
     left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
     return max(0.05, min(BOUNDS_POLL_SECONDS, left))
@@ -245,17 +252,17 @@ def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRe
     record = rollback.status.autoscaler
     assert record is not None
     changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
-    said = f"{named(rollback)}: {end.message}"
-    made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, said)
+    message = f"{named(rollback)}: {end.message}"
+    made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, message)
     return record.model_copy(update=changes), made
 
 
 def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
-    """Tell whether a step scales, and an autoscaler sets the replicas."""
+    """Return whether a step scales, and an autoscaler sets the replicas."""
     return step is StepName.SCALE and rollback.spec.autoscaler is not None
 
 
-def look(
+def compare(
     rollback: Rollback, found: Autoscaler | None, deployment: Deployment, now: datetime
 ) -> Next:
     """Compare bounds and replicas with what is wanted, just before any damage."""
@@ -268,15 +275,15 @@ def look(
         return _followed(rollback, found, deployment, now)
     if record is not None and found.bounds != before(record):
         # Whoever has set them may have put back ours: that is not fought.
-        by = found.set_by or "somebody else"
-        said = f"{by} has set {found.bounds} for {found} meanwhile: they are left alone"
-        return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, said)
+        by = found.set_by or "another client"
+        message = f"{by} set {found.bounds} for {found}: the bounds stay unchanged"
+        return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, message)
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
         # Nothing could keep the record of what they were until they are put back.
-        said = f"the Rollback is being deleted: {found} is left as it is"
-        return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, said)
+        message = f"the Rollback is being deleted: {found} stays unchanged"
+        return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, message)
     return Act(StepName.SCALE)
 
 
@@ -284,14 +291,14 @@ def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now
     """See whether the autoscaler has set the replicas: it looks every 15 seconds."""
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
-        return Done(f"{found} keeps {found.bounds}, {deployment.replicas} replicas are wanted")
+        return Done(f"{found} has {found.bounds}, {deployment.replicas} replicas are set")
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     seconds = progress.seconds_in(rollback, StepName.SCALE, now)
     if seconds <= rollback.spec.verification.timeout_seconds:
         return Wait()
-    said = (
-        f"{found} has set {deployment.replicas} replicas and not {wanted} in {seconds:.0f} s. Why: "
-        f"kubectl describe hpa {found.name} -n {deployment.namespace}"
+    message = (
+        f"{found} set {deployment.replicas} replicas, not {wanted}, in {seconds:.0f} s. "
+        f"For details: kubectl describe hpa {found.name} -n {deployment.namespace}"
     )
-    return RollbackEnd(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, said)
+    return RollbackEnd(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, message)

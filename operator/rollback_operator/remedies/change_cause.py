@@ -38,18 +38,18 @@ def written(rollback: Rollback, known: str) -> str:
         what += f" to revision {target.number}"
     elif spec.remedy.image is not None:
         what = f"image of container {spec.remedy.container} pinned in place of revision {source}"
-    said = f"{_OWN}{what} ({_why(rollback)}), Rollback {rollback.metadata.name}"
+    message = f"{_OWN}{what} ({_why(rollback)}), Rollback {rollback.metadata.name}"
     earlier = known.partition(";")[2].partition(_WAS)[2] if own(known) else known
     if target is not None and earlier:
-        said += f"; revision {target.number}{_WAS}{earlier}"
-    return clipped(said, _LONGEST)
+        message += f"; revision {target.number}{_WAS}{earlier}"
+    return clipped(message, _LONGEST)
 
 
 def _why(rollback: Rollback) -> str:
     if not rollback.is_by_hand:
         return str(rollback.status.severity or rollback.spec.severity)
     by = (rollback.spec.requested_by or "").replace(";", ",")[:_LONGEST_NAME]
-    return f"asked for by {by}" if by else "by hand"
+    return f"requested by {by}" if by else "manual"
 
 
 def own(value: str) -> str:
@@ -66,7 +66,7 @@ class Overdue:
 
 
 def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | None:
-    """Tell whether a cause of ours is to be taken off a Deployment.
+    """Return whether a cause of ours is to be taken off a Deployment.
 
     Also one whose Rollback ended long ago: `kubectl rollout undo` puts the annotations of the
     ReplicaSet that it goes back to on the Deployment.

@@ -1,15 +1,14 @@
 """A flag in place of an undo: whether it can be the cure, and how setting it goes on. Pure.
 
-The ladder is told by what is seen, not by a counter: a flag that is set already, or was tried on
-this release, cannot be the cure, so the policy's next remedy follows.
+The order of remedies follows from the observed state, not from a counter: a flag that is already
+set, or was tried on this release, cannot be the cure, so the policy's next remedy follows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.flags import LONGEST_VALUE, Flag, FlagPlan, FlagTaking
-from rollback_operator.api.gitops import GitOps
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import LONGEST_VALUE, Flag, FlagPlan, FlagTaking, GitOps
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
@@ -24,14 +23,21 @@ from rollback_operator.model.controllers import Owner
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import ConfigRead, Deployment, FlagState, Workload
 from rollback_operator.remedies.attempts import is_unbegun
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, ended_time, was_done
+from rollback_operator.remedies.progress import (
+    NOTHING_DONE,
+    Act,
+    Done,
+    RollbackEnd,
+    ended_time,
+    was_done,
+)
 
-NOT_READ = "no container of the release reads it from there"
-_NOTHING_DONE = (Outcome.OBSERVED, Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
+NOT_READ = "no container of the release reads it from the ConfigMap"
+_NOT_SET = (Outcome.OBSERVED, *NOTHING_DONE)
 
 
 def is_flag(rollback: Rollback) -> bool:
-    """Tell whether a rollback sets a flag and leaves the release as it is."""
+    """Return whether a rollback sets a flag and leaves the release as it is."""
     return rollback.spec.remedy.flag is not None
 
 
@@ -66,7 +72,7 @@ def obstacle(
     if found.value is None:
         return _no_key(flag)
     against = _for_good(found)
-    return against or _steered(found.owner, policy, deployment)
+    return against or _owner_obstacle(found.owner, policy, deployment)
 
 
 def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, ...]:
@@ -83,7 +89,7 @@ def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, .
 def no_right(flag: Flag) -> str:
     """Say that the operator has no right to set a flag, and who gives it."""
     name = flag.config_map_ref.name
-    return f"the operator may not change ConfigMap {name}: list it in the chart's patchConfigMaps"
+    return f"the operator has no permission to patch ConfigMap {name}: list it in patchConfigMaps"
 
 
 def _no_key(flag: Flag) -> str:
@@ -95,7 +101,7 @@ def _for_good(found: FlagState) -> str:
     if found.is_immutable:
         return "the ConfigMap is immutable"
     if len(found.value or "") > LONGEST_VALUE:
-        return "its value is too long to be put on record"
+        return "its value is too long to store"
     return ""
 
 
@@ -115,17 +121,17 @@ def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[
     if found.value is None:
         yield _no_key(flag)
     if found.value == flag.value:
-        yield f"it is {flag.value!r} already"
+        yield f"it is already {flag.value!r}"
     tried = _tried(case, flag, now)
     if tried is not None:
-        yield f"{tried.metadata.name} has tried it on this release ({tried.status.outcome})"
+        yield f"{tried.metadata.name} tried it on this release ({tried.status.outcome})"
     elif gone := _tried_before(case, flag, now):
-        yield f"{gone} has tried it on this release"
+        yield f"{gone} tried it on this release"
     if against := _for_good(found):
         yield against
     if taking(case.workload, flag) is None:
         yield NOT_READ
-    if steered := _steered(found.owner, case.policy, case.workload.deployment):
+    if steered := _owner_obstacle(found.owner, case.policy, case.workload.deployment):
         yield steered
 
 
@@ -156,22 +162,30 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
         for one in case.past
         if (one.flag, one.mode, one.from_release) == (flag, policy.spec.mode, release)
         and one.deployment == case.workload.deployment.name
-        and (one.outcome not in _NOTHING_DONE or (one.done and not one.retryable))
+        and not _is_unset(one.outcome, one.done, one.retryable)
         and now - (one.finished_time or one.decided_time) < span
     )
     return next(tried, "")
 
 
 def _counts(rollback: Rollback) -> bool:
-    """Tell whether a flag's rollback has come to an end after which another remedy may follow."""
+    """Return whether a flag's rollback has come to an end after which another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
-    is_set_for_good = was_done(rollback) and not is_unbegun(rollback)
-    is_left = rollback.status.outcome in _NOTHING_DONE and not is_set_for_good
-    return is_theirs or not (is_active(rollback) or is_left)
+    is_unset = _is_unset(rollback.status.outcome, was_done(rollback), is_unbegun(rollback))
+    return is_theirs or not (is_active(rollback) or is_unset)
 
 
-def standing(case: Case) -> Rollback | None:
+def _is_unset(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
+    """Return whether a rollback ended without trying its flag, so that no other remedy follows.
+
+    Stricter than `attempts.is_left`: an observed flag was not tried, and a flag that is set but
+    whose pods could not be restarted is tried again.
+    """
+    return outcome in _NOT_SET and (is_retryable or not is_done)
+
+
+def blocking_rollback(case: Case) -> Rollback | None:
     """Find a flag's rollback of this very revision on which nothing was done, and nothing is to be.
 
     Observed, blocked by the checklist, rejected by a person, not answered: no other remedy follows.
@@ -220,13 +234,13 @@ def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
     return FlagTaking.MOUNT if all(one.is_mounted for one in found) else FlagTaking.RESTART
 
 
-def _steered(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment) -> str:
+def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment) -> str:
     """Say who would set a flag back; empty: nobody, or by the policy that does not matter."""
     if owner is None:
         return ""
-    steers = f"{owner.kind} steers the ConfigMap ({owner.evidence})"
+    manages = f"{owner.kind} manages the ConfigMap ({owner.evidence})"
     if owner.is_rollout_tool:
-        return f"{steers}: {owner.remedy}"
+        return f"{manages}: {owner.remedy}"
     match policy.spec.safety.git_ops:
         case GitOps.PROCEED:
             return ""
@@ -236,9 +250,9 @@ def _steered(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment
             is_same = whole is not None and owner.object is not None
             if is_same and whole is not None and whole.object == owner.object:
                 return ""
-            return f"{steers}, which is not suspended with the Deployment's owner: {owner.remedy}"
+            return f"{manages} and is not suspended with the Deployment's owner: {owner.remedy}"
         case GitOps.REFUSE:
-            return f"{steers} and would set it back: {owner.remedy}"
+            return f"{manages} and would revert it: {owner.remedy}"
 
 
 def planned(case: Case, flag: Flag) -> FlagPlan | None:
@@ -254,7 +268,7 @@ def planned(case: Case, flag: Flag) -> FlagPlan | None:
 # -- the act ---------------------------------------------------------------------------------------
 
 
-def look(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEnd:
+def compare_flag(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEnd:
     """Compare the flag with what is to be made of it, just before it is set.
 
     Args:
@@ -266,17 +280,17 @@ def look(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEn
     if found is not None and found.value == flag.value:
         return Done(f"{named(flag)} is set")
     if plan is None or found is None or found.uid != plan.config_map_uid or found.value is None:
-        return _theirs("somebody has deleted it or made it anew since it was judged")
+        return _theirs("it was deleted or recreated since the decision")
     if found.value != plan.old_value:
-        by = f"{found.changed_by} has" if found.changed_by else "somebody has"
-        return _theirs(f"{by} set {flag.name} to {found.value[:64]!r} since it was judged")
+        by = found.changed_by or "another client"
+        return _theirs(f"{by} set {flag.name} to {found.value[:64]!r} since the decision")
     if found.is_immutable:
-        return _theirs("somebody has made the ConfigMap immutable since it was judged")
+        return _theirs("the ConfigMap was made immutable since the decision")
     return Act(StepName.DISABLE_FLAG)
 
 
-def _theirs(said: str) -> RollbackEnd:
-    return RollbackEnd(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{said}: theirs stands")
+def _theirs(message: str) -> RollbackEnd:
+    return RollbackEnd(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{message}: it stays unchanged")
 
 
 def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
@@ -286,13 +300,15 @@ def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
     if found is not None and found.value == flag.value:
         return None
     value = found.value if found is not None else None
-    now = f"it is {value[:64]!r} now" if value is not None else "it is gone"
+    now = f"it is {value[:64]!r}" if value is not None else "it no longer exists"
     by = f" ({found.changed_by})" if found is not None and found.changed_by else ""
-    said = f"{named(flag)} did not stay: {now}{by}; it is not set again: put it right at its source"
-    return RollbackEnd(Outcome.FAILED, Reason.FLAG_REVERTED, said)
+    message = (
+        f"{named(flag)} was reverted: {now}{by}. It is not set again: correct it at its source"
+    )
+    return RollbackEnd(Outcome.FAILED, Reason.FLAG_REVERTED, message)
 
 
 def is_set(rollback: Rollback) -> bool:
-    """Tell whether the flag has been set, as far as is on record."""
+    """Return whether the flag has been set, as far as is on record."""
     steps = rollback.status.steps
     return any(one.name is StepName.DISABLE_FLAG and one.finished_time for one in steps)

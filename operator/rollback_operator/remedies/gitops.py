@@ -1,11 +1,16 @@
-"""Who else steers a Deployment, and what follows: refuse, suspend them first, or act all the same.
+"""Other tools that manage a Deployment: the response to each, and the messages about it.
 
-Pure. How the suspension itself goes on is told in suspension.py.
+Pure. The operator never acts against a rollout tool. A GitOps owner is refused, suspended first
+(suspension.py) or ignored. An image updater may deploy the bad image again: a warning names it
+before a rollback and a next step after it.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, OwnerPlan
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import MOST_UPDATERS, GitOps, OwnerPlan, UpdaterPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -16,7 +21,14 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StepStatus,
 )
-from rollback_operator.model.controllers import Owner, OwnerObject, OwnerState, Steered
+from rollback_operator.model.controllers import (
+    Claims,
+    OwnedDeployment,
+    Owner,
+    OwnerObject,
+    OwnerState,
+    Updater,
+)
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
 
@@ -28,9 +40,9 @@ def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
 
     None: by the policy, nobody does.
     """
-    steers = f"{owner.kind} steers this Deployment ({owner.evidence})"
+    manages = f"{owner.kind} manages this Deployment ({owner.evidence})"
     if owner.is_rollout_tool:
-        return Reason.ROLLOUT_OWNER, f"{steers} and {owner.then}: {owner.remedy}"
+        return Reason.ROLLOUT_OWNER, f"{manages} and {owner.then}: {owner.remedy}"
     match response:
         case GitOps.PROCEED:
             return None
@@ -38,27 +50,29 @@ def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
             return None
         case GitOps.SUSPEND:
             return Reason.GITOPS_OWNER, (
-                f"{steers}, and spec.safety.gitOps is Suspend, but it is not known by which object "
-                f"it could be suspended: {owner.remedy}; Proceed acts all the same"
+                f"{manages}, and spec.safety.gitOps is Suspend, but the object to suspend is not "
+                f"known: {owner.remedy}; or set spec.safety.gitOps to Proceed"
             )
         case GitOps.REFUSE:
-            way = "suspend it first" if owner.object is not None else "be Proceed: it is done then"
+            value = "Suspend" if owner.object is not None else "Proceed"
             return Reason.GITOPS_OWNER, (
-                f"{steers} and would revert an undo: {owner.remedy}; or let spec.safety.gitOps "
-                f"{way}"
+                f"{manages} and would revert a rollback: {owner.remedy}; or set spec.safety.gitOps "
+                f"to {value}"
             )
 
 
 def outlook(owner: Owner, response: GitOps) -> str:
     """Say beforehand what happens to an owner that keeps nothing from being done."""
-    steers = f"{owner.kind} steers this Deployment ({owner.evidence})"
+    manages = f"{owner.kind} manages this Deployment ({owner.evidence})"
     if response is GitOps.SUSPEND and owner.object is not None:
-        return f"{steers}: {named(owner.object)} is suspended before an undo (spec.safety.gitOps)"
-    return f"{steers} and may revert an undo, which is then not done again (spec.safety.gitOps)"
+        return (
+            f"{manages}: {named(owner.object)} is suspended before a rollback (spec.safety.gitOps)"
+        )
+    return f"{manages} and may revert a rollback, which is not repeated (spec.safety.gitOps)"
 
 
 def planned(owner: Owner | None, response: GitOps) -> OwnerPlan | None:
-    """Put into a plan who else steers the Deployment, and what is done about it."""
+    """Put into a plan who else manages the Deployment, and what is done about it."""
     if owner is None:
         return None
     found = owner.object
@@ -77,26 +91,26 @@ def named(found: OwnerObject | OwnerPlan, namespace: str = "") -> str:
     return f"{found.kind} {where}/{found.name}" if where else f"{found.kind} {found.name}"
 
 
-def steered(rollback: Rollback) -> Steered | None:
+def planned_suspension(rollback: Rollback) -> OwnedDeployment | None:
     """Give what is to be suspended for a rollback; None: nothing."""
     plan, spec = rollback.spec.owner, rollback.spec
     if plan is None or plan.response is not GitOps.SUSPEND or plan.kind is None:
         return None
     found = OwnerObject(plan.kind, plan.namespace, plan.name)
-    return Steered(found, rollback.metadata.namespace, spec.target_ref.name)
+    return OwnedDeployment(found, rollback.metadata.namespace, spec.target_ref.name)
 
 
-def to_suspend(policy: RollbackPolicy, deployment: Deployment) -> Steered | None:
+def expected_suspension(policy: RollbackPolicy, deployment: Deployment) -> OwnedDeployment | None:
     """Give what would be suspended if the running release were bad; None: nothing."""
     owner, safety = deployment.owner, policy.spec.safety
     is_wanted = safety.git_ops is GitOps.SUSPEND and policy.spec.mode is Mode.ENFORCE
     if owner is None or owner.object is None or owner.is_rollout_tool or not is_wanted:
         return None
-    return Steered(owner.object, deployment.namespace, deployment.name)
+    return OwnedDeployment(owner.object, deployment.namespace, deployment.name)
 
 
 def needs_suspension(spec: RollbackSpec) -> bool:
-    """Tell whether somebody is suspended before the act."""
+    """Return whether somebody is suspended before the act."""
     return spec.owner is not None and spec.owner.response is GitOps.SUSPEND
 
 
@@ -106,7 +120,7 @@ def checked(
     policy: RollbackPolicy | None,
     found: OwnerState | Missing | None,
 ) -> CheckItem | None:
-    """See whether who else steers the Deployment is dealt with; None: nobody does.
+    """See whether who else manages the Deployment is dealt with; None: nobody does.
 
     Args:
         owner: as it is found now.
@@ -116,29 +130,29 @@ def checked(
     """
     if owner is None:
         return None
-    plan, steers = rollback.spec.owner, f"{owner.kind} steers this Deployment ({owner.evidence})"
+    plan, manages = rollback.spec.owner, f"{owner.kind} manages this Deployment ({owner.evidence})"
     if plan is None or planned(owner, _response(policy, plan)) != plan:
-        return _item(CheckResult.FAILED, f"{steers}: {owner.remedy}", Consequence.BLOCK)
+        return _item(CheckResult.FAILED, f"{manages}: {owner.remedy}", Consequence.BLOCK)
     if plan.response is not GitOps.SUSPEND:
-        said = f"{steers} and may revert the rollback, which is then not done again: {owner.remedy}"
-        return _item(CheckResult.WARNED, said)
+        message = f"{manages} and may revert the rollback, which is not repeated: {owner.remedy}"
+        return _item(CheckResult.WARNED, message)
     if isinstance(found, OwnerState):
-        return _to_be_suspended(plan, found, steers)
-    why = found.message if found is not None else "nobody looked"
-    return _item(CheckResult.WARNED, f"{steers}; {named(plan)} was not seen: {why}")
+        return _to_be_suspended(plan, found, manages)
+    why = found.message if found is not None else "not checked"
+    return _item(CheckResult.WARNED, f"{manages}; {named(plan)} could not be read: {why}")
 
 
 def _response(policy: RollbackPolicy | None, plan: OwnerPlan) -> GitOps:
     return policy.spec.safety.git_ops if policy is not None else plan.response
 
 
-def _to_be_suspended(plan: OwnerPlan, found: OwnerState, steers: str) -> CheckItem:
+def _to_be_suspended(plan: OwnerPlan, found: OwnerState, manages: str) -> CheckItem:
     what = named(plan, found.namespace)
     if found.is_suspended:
-        return _item(CheckResult.PASSED, f"{steers}; {what} is suspended already")
+        return _item(CheckResult.PASSED, f"{manages}; {what} is already suspended")
     if found.obstacle:
-        return _item(CheckResult.FAILED, f"{steers}: {found.obstacle}", Consequence.BLOCK)
-    return _item(CheckResult.PASSED, f"{steers}; {what} is suspended before the act")
+        return _item(CheckResult.FAILED, f"{manages}: {found.obstacle}", Consequence.BLOCK)
+    return _item(CheckResult.PASSED, f"{manages}; {what} is suspended before the rollback")
 
 
 def _item(
@@ -151,7 +165,7 @@ def _item(
 
 
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether somebody has put back what the act has changed."""
+    """Return whether somebody has put back what the act has changed."""
     act, wanted = act_of(rollback), rollback.spec.remedy.replicas
     if act is None or rollback.spec.remedy.flag is not None:
         return False  # whether a flag stays as it was set is looked at in its ConfigMap
@@ -166,20 +180,73 @@ def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
 def reverted(rollback: Rollback, deployment: Deployment) -> str:
     """Say that the act was reverted, by whom, and what helps."""
     act, plan = rollback.spec.remedy.type, rollback.spec.owner
-    who = deployment.changed_by or "somebody"
+    who = deployment.changed_by or "another client"
     done = {
         RemedyType.UNDO: "the undo",
         RemedyType.PIN_IMAGE: "the image pin",
         RemedyType.SCALE: "the change of replicas",
         RemedyType.DISABLE_FLAG: "the flag",
     }[act]
-    of = f" ({plan.tool} steers the Deployment)" if plan is not None else ""
-    runs = "" if act is RemedyType.SCALE else " and the bad release runs again"
-    return (
-        f"{done} was reverted by {who}{of}{runs}: it is not done again; put it right at its source"
-    )
+    of = f" ({plan.tool} manages the Deployment)" if plan is not None else ""
+    runs = "" if act is RemedyType.SCALE else " and the bad release is running again"
+    return f"{done} was reverted by {who}{of}{runs}. It is not repeated: correct it at its source"
 
 
 def act_of(rollback: Rollback) -> StepStatus | None:
     """Find how far the act itself has come; None: it has not begun."""
     return next((one for one in rollback.status.steps if one.name in _ACTS), None)
+
+
+NEW_RELEASE = "would treat a rollback as a new release"
+"""What a rollout tool makes of an undo."""
+_GO_BACK = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
+
+
+def claimed(deployment: Deployment, claims: Claims) -> Deployment:
+    """Put what other tools' objects say to what they leave on the Deployment itself."""
+    return replace(
+        deployment,
+        owner=claims.driver or _owner(deployment.owner, claims),
+        updaters=tuple(dict.fromkeys((*deployment.updaters, *claims.updaters))),
+    )
+
+
+def _owner(found: Owner | None, claims: Claims) -> Owner | None:
+    """Look behind a field that a tool has left, if nothing of its own names the Deployment."""
+    is_past = found is not None and found.is_trace and found.kind in claims.denied
+    return found.behind if found is not None and is_past else found
+
+
+def joined(parts: Iterable[Claims]) -> Claims:
+    """Put together what several tools say; of drivers the first counts."""
+    known = tuple(parts)
+    return Claims(
+        driver=next((one.driver for one in known if one.driver is not None), None),
+        updaters=tuple(updater for one in known for updater in one.updaters),
+        denied=frozenset(tool for one in known for tool in one.denied),
+        unseen=tuple(text for one in known for text in one.unseen),
+    )
+
+
+def warning(updaters: Iterable[Updater]) -> str:
+    """Say who may push again what is taken back, and what helps; empty: nobody."""
+    return "; ".join(
+        f"{one.tool} updates images of this Deployment ({one.evidence}) and may deploy the bad "
+        f"image again: {one.remedy}"
+        for one in updaters
+    )
+
+
+def planned_updaters(deployment: Deployment) -> list[UpdaterPlan]:
+    """Put on record who may push the bad image again: messages are made from records alone."""
+    return [
+        UpdaterPlan(tool=one.tool[:64], advice=clipped(one.remedy, 512))
+        for one in deployment.updaters[:MOST_UPDATERS]
+    ]
+
+
+def next_steps(rollback: Rollback) -> Iterator[str]:
+    """Say what is left to do so that the bad image is not pushed again."""
+    if rollback.spec.remedy.type in _GO_BACK:
+        for one in rollback.spec.updaters:
+            yield f"Prevent {one.tool} from deploying the image again: {one.advice}"

@@ -24,7 +24,7 @@ FURTHEST_AHEAD = timedelta(hours=1)
 lasts from it on would last for ever."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
-"""How a rollback ends whose act was not carried out, unless what is on record shows that it was."""
+"""Outcomes of a rollback that did not act, unless its steps show that it did."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 _BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
 
@@ -72,12 +72,12 @@ def next_step(rollback: Rollback) -> StepName | None:
 
 
 def has_acted(rollback: Rollback) -> bool:
-    """Tell whether more has begun than to ask a person."""
+    """Return whether more has begun than to ask a person."""
     return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
 
 
 def was_done(rollback: Rollback) -> bool:
-    """Tell whether the act was carried out, as far as is on record, whatever became of it then.
+    """Return whether the act was carried out, as far as is on record, whatever became of it then.
 
     A rollback that is given up after its act has led away from the release all the same. The end
     closes a step that is open, too: it bears the end's time, and no step follows it. Whether that
@@ -100,21 +100,21 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     return next((one for one in rollback.status.steps if one.name is step), None)
 
 
-def look(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
+def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's aim with the live Deployment, just before any damage."""
     match step:
         case StepName.SUSPEND_OWNER:
-            return _look_owner(rollback, deployment)
+            return _compare_owner(rollback, deployment)
         case StepName.ROLLOUT_COMPLETE:
-            return _look_rollout(rollback, deployment, now)
+            return _compare_rollout(rollback, deployment, now)
         case StepName.RESTORE_STRATEGY:
-            return _look_strategy(rollback, deployment)
+            return _compare_strategy(rollback, deployment)
         case StepName.VERIFY:
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case _:
-            found = _look_act(rollback, step, deployment)
+            found = _compare_act(rollback, step, deployment)
             is_paused = deployment.paused and not deployment.is_held
             is_stopped = is_paused and isinstance(found, Act) and step is not StepName.DISABLE_FLAG
             return _stopped(rollback, step, now) if is_stopped else found
@@ -125,28 +125,28 @@ def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
     if not is_out_of_time(rollback, step, now):
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
-    said = f"somebody has paused the Deployment, and for {seconds} s it could not be changed"
-    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, said)
+    message = f"another client paused the Deployment, and it could not be changed for {seconds} s"
+    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, message)
 
 
-def _look_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+def _compare_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     match step:
         case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            return _look_flag(rollback, step, deployment)
+            return _compare_pods(rollback, step, deployment)
         case StepName.UNDO:
-            return _look_undo(rollback, deployment)
+            return _compare_undo(rollback, deployment)
         case _:
-            return _look_in_place(rollback, deployment)
+            return _compare_in_place(rollback, deployment)
 
 
-def _look_owner(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
     """See that there is something left to be done, for which somebody is suspended."""
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     is_done = not has_moved(rollback, deployment)
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
-def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     """See that the pods are those that were judged; another template has others made.
 
     The flag itself is looked at by who sets it.
@@ -159,7 +159,7 @@ def _look_flag(rollback: Rollback, step: StepName, deployment: Deployment) -> Ne
     return moved(rollback, deployment)
 
 
-def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
     if spec.to_revision is not None and deployment.template.release == spec.to_revision.release:
         return Done(f"the template is that of revision {spec.to_revision.number}")
@@ -168,34 +168,34 @@ def _look_undo(rollback: Rollback, deployment: Deployment) -> Next:
     return Act(StepName.UNDO)
 
 
-def _look_in_place(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_in_place(rollback: Rollback, deployment: Deployment) -> Next:
     remedy = rollback.spec.remedy
     if remedy.replicas is not None:
         if deployment.replicas >= remedy.replicas:
-            return Done(f"{deployment.replicas} replicas are wanted")
+            return Done(f"{deployment.replicas} replicas are set")
         is_ours = deployment.template.release == rollback.spec.from_revision.release
         return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
-        return Done(f"{remedy.container} is to run {remedy.image}")
+        return Done(f"{remedy.container} is set to {remedy.image}")
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.PIN_IMAGE)
 
 
-def _look_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
+def _compare_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
     if has_moved(rollback, deployment):
         return moved(rollback, deployment)
     if deployment.is_rolled_out:
         return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
     if is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
-        said = f"{deployment.available} of {deployment.replicas} replicas are available"
+        message = f"{deployment.available} of {deployment.replicas} replicas are available"
         name = StepName.ROLLOUT_COMPLETE.value
         return RollbackEnd(
             Outcome.NOT_RECOVERED,
             Reason.ROLLOUT_TIMED_OUT,
-            f"the rollout was not complete after {rollback.spec.verification.timeout_seconds} s: "
-            f"{said}",
-            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=said),),
+            f"the rollout did not complete in {rollback.spec.verification.timeout_seconds} s: "
+            f"{message}",
+            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=message),),
         )
     return Wait()
 
@@ -207,12 +207,12 @@ def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
 
 
 def is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
-    """Tell whether a step has been going on for longer than the verification may take."""
+    """Return whether a step has been going on for longer than the verification may take."""
     return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
 
 
 def last_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the newest time on record at which a rollback has come further.
+    """Return the newest time on record at which a rollback has come further.
 
     A deadline counts as one: up to then a person is waited for. Times after `now` are of another
     clock, and say nothing.
@@ -232,17 +232,17 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def is_believed(time: datetime, now: datetime) -> bool:
-    """Tell whether a time on record may be that of an event: it is not far ahead."""
+    """Return whether a time on record may be that of an event: it is not far ahead."""
     return time - now <= FURTHEST_AHEAD
 
 
 def decided_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the time of the decision, as far as what is on record is believed."""
+    """Return the time of the decision, as far as what is on record is believed."""
     return _believed((rollback.spec.trigger.decided_time,), rollback, now)
 
 
 def ended_time(rollback: Rollback, now: datetime) -> datetime:
-    """Give the time at which a rollback has ended, as far as it is believed; now: it goes on."""
+    """Return the time at which a rollback has ended, as far as it is believed; now: it goes on."""
     finished = rollback.status.finished_time
     if finished is None:
         return now
@@ -251,13 +251,13 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
-    """Give the first time that is; else that of the object, which the API server has set."""
+    """Return the first time that is; else that of the object, which the API server has set."""
     known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
     return next((one for one in known if is_believed(one, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
-    """Tell whether a rollback has come no further for longer than any of its steps may take.
+    """Return whether a rollback has come no further for longer than any of its steps may take.
 
     The operator was down, the API server refused for so long, or the record was restored from a
     backup: what was decided then is not done now.
@@ -269,31 +269,31 @@ def is_stale(rollback: Rollback, now: datetime) -> bool:
 def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
     """End a rollback whose act was not done in time."""
     since = last_time(rollback, now)
-    said = (
-        f"it has come no further since {since:%Y-%m-%d %H:%M:%S} UTC, and is not carried out so "
-        "much later: the release is judged by what it does now"
+    message = (
+        f"no progress since {since:%Y-%m-%d %H:%M:%S} UTC, which is too long ago to continue. The "
+        "release is evaluated again"
     )
-    return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, said)
+    return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, message)
 
 
-def _look_strategy(rollback: Rollback, deployment: Deployment) -> Next:
+def _compare_strategy(rollback: Rollback, deployment: Deployment) -> Next:
     stored = rollback.status.strategy
     if stored is None or stored.max_surge == EXPRESS_SURGE:
         return Done("the strategy was not changed")
     if deployment.max_surge != EXPRESS_SURGE:
-        return Done("the strategy is no longer ours: it stays as it was set since")
+        return Done("another client changed the strategy since: it stays unchanged")
     return Act(StepName.RESTORE_STRATEGY)
 
 
 def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether another template was rolled out since the judgement, or that one once more."""
+    """Return whether another template was rolled out since the judgement, or that one once more."""
     is_other = deployment.template.digest != rollback.spec.from_revision.digest
     is_again = is_rolled_out_again(rollback, deployment)
     return is_other or is_again or gitops.is_reverted(rollback, deployment)
 
 
 def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether the judged template was replaced and came back before the act began.
+    """Return whether the judged template was replaced and came back before the act began.
 
     A decision is about one revision. What runs the same template as a later one was never judged:
     somebody has mended what it calls and rolled it out once more, or a backup has brought both the
@@ -307,7 +307,7 @@ def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
-    """Tell whether somebody has rolled out another release since the act; a restart is none."""
+    """Return whether somebody has rolled out another release since the act; a restart is none."""
     remedy, target = rollback.spec.remedy, rollback.spec.to_revision
     if gitops.is_reverted(rollback, deployment):
         return True
@@ -324,15 +324,15 @@ def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
     What they have put back is told as such, and counts as tried: it is not done again.
     """
     if gitops.is_reverted(rollback, deployment):
-        said = gitops.reverted(rollback, deployment)
-        return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, said)
+        message = gitops.reverted(rollback, deployment)
+        return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, message)
     if is_rolled_out_again(rollback, deployment):
         return _rolled_out_again(rollback, deployment)
     return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
-        "somebody else has changed the pod template since it was judged "
-        f"({rollback.spec.from_revision.digest}): theirs stands",
+        "another client changed the pod template since it was evaluated "
+        f"({rollback.spec.from_revision.digest}): the change is kept",
     )
 
 
@@ -369,13 +369,13 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
     return RollbackEnd(
         Outcome.ABANDONED,
         Reason.TARGET_MOVED,
-        f"the release of revision {number} was rolled out once more, as revision {runs}, before "
-        "anything was changed: it is judged anew",
+        f"the release of revision {number} was rolled out again as revision {runs} before any "
+        "change. It is evaluated again",
     )
 
 
 def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
-    """Tell whether another template ran after the judgement and before the act began.
+    """Return whether another template ran after the judgement and before the act began.
 
     The controller has not numbered the judged one anew yet, as a moment after a restore.
     """
@@ -387,7 +387,7 @@ def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> 
 
 
 def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
-    """Tell whether the Deployment may have borne what the act leads to, after a revision."""
+    """Return whether the Deployment may have borne what the act leads to, after a revision."""
     target = rollback.spec.to_revision
     if target is None:
         # The image pinned may be in any template: only where one rollout came, and it is the one

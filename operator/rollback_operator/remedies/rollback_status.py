@@ -22,7 +22,7 @@ def by_this_clock(status: RollbackStatus, seconds: int, now: datetime) -> Rollba
     Args:
         status: as it is stored.
         seconds: how long a person may take to decide.
-        now: the time of the look.
+        now: the current time.
     """
     latest = now + AHEAD
     steps = [

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.database import (
+from rollback_operator.api.checklist import (
     MOST_RECORDED_MIGRATIONS,
     NAME_LENGTH,
     AppliedMigrations,
+    CheckItem,
+    CheckName,
+    CheckResult,
+    Consequence,
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
@@ -100,8 +103,8 @@ def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFind
     if question.record is None and untimed:
         return Missing(
             Reason.SCHEMA_UNKNOWN,
-            "there is no record of the migrations that the target ran with, and the history tells "
-            "no time with a time zone",
+            "the migrations of the target revision are not recorded, and the history has no time "
+            "with a time zone",
         )
     newer = [one for one in unrecorded if one.applied is None or one.applied > since]
     if newer:
@@ -118,8 +121,8 @@ def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Mi
     held = [at for at, name in enumerate(names) if name in known]
     older = record.count - len(record.names)
     if record.names and not held and older:
-        said = "none of the migrations on the target's record is applied: the history is another"
-        return Missing(Reason.SCHEMA_UNKNOWN, said)
+        message = "no recorded migration of the target is applied: the history is another"
+        return Missing(Reason.SCHEMA_UNKNOWN, message)
     # Before the oldest that the record names there were as many as it has counted.
     first = held[0] if held else 0
     skipped = min(first, older)
@@ -137,17 +140,17 @@ def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaRes
         case Newer(names):
             shown = ", ".join(names[-MOST_MIGRATIONS_NAMED:])
             more = (
-                f" and {len(names) - MOST_MIGRATIONS_NAMED} before"
+                f" and {len(names) - MOST_MIGRATIONS_NAMED} earlier"
                 if len(names) > MOST_MIGRATIONS_NAMED
                 else ""
             )
-            said = f"applied and unknown to the target: {shown}{more}"
-            advice = "; fix forward, or roll the migrations back first"
+            said = f"applied after the target revision: {shown}{more}"
+            advice = "; fix forward, or revert the migrations first"
             consequence = _CONSEQUENCES[on_newer]
             result = CheckResult.WARNED if on_newer is SchemaResponse.IGNORE else CheckResult.FAILED
             return _item(result, said + advice, consequence)
         case Missing(message=message):
-            said = f"it is not known whether the schema is newer: {message}"
+            said = f"the schema could not be compared: {message}"
             return _item(CheckResult.WARNED, said, _CONSEQUENCES[on_unknown])
 
 

@@ -1,6 +1,6 @@
 """The steps of a rollback, in their order."""
 
-from rollback_operator.api.flags import FlagTaking
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
 from rollback_operator.remedies import gitops
 
@@ -30,14 +30,14 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
     match step:
         case StepName.UNDO if target is not None:
             images = f" ({', '.join(target.images)})" if target.images else ""
-            return f"the template of revision {target.number}{images} was put back"
+            return f"the template of revision {target.number}{images} was restored"
         case StepName.PIN_IMAGE:
-            return f"container {remedy.container} was given {remedy.image}"
+            return f"the image of container {remedy.container} was set to {remedy.image}"
         case StepName.SCALE:
             return f"replicas were set to {remedy.replicas}"
         case StepName.RESTART_PODS:
-            return "the pods are replaced: only new ones read the flag"
+            return "the pods are being replaced, because only new pods read the flag"
         case StepName.RESTORE_STRATEGY:
-            return "the rollout strategy is again what it was"
+            return "the rollout strategy was restored"
         case _:
             return "the Deployment was changed"

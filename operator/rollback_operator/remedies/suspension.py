@@ -1,18 +1,18 @@
-"""Who is suspended for a rollback: how that is put on record, and when they can go on.
+"""Suspension of a GitOps owner for a rollback: the record of it, and when it ends.
 
-Pure. Who is suspended stays so until a person releases them, or they want by themselves what runs:
-only then does it change nothing that they go on. A suspension of somebody else's is never lifted.
+Pure. The owner stays suspended until a person resumes it or Git contains the restored state: only
+then resuming changes nothing. The operator never lifts a suspension of another client.
 """
 
 import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollback_operator.api.gitops import OwnerKind, OwnerPlan, OwnerRecord
-from rollback_operator.api.group import OWNER_FINALIZER
-from rollback_operator.api.json_text import parsed
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import OwnerKind, OwnerPlan, OwnerRecord
+from rollback_operator.api.resource import OWNER_FINALIZER
 from rollback_operator.api.shape import clipped
+from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback
 from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState
@@ -50,27 +50,27 @@ def suspended(
     if not record.was_suspended:
         record = record.model_copy(update={"suspended_time": record.suspended_time or now})
     reason = Reason.SUSPENDED_BEFORE if record.was_suspended else Reason.SUSPENDED_FOR_ROLLBACK
-    said = told(rollback, record)
-    return record, conditions.condition(ConditionType.OWNER_SUSPENDED, True, reason, said)
+    message = suspension_message(rollback, record)
+    return record, conditions.condition(ConditionType.OWNER_SUSPENDED, True, reason, message)
 
 
-def told(rollback: Rollback, record: OwnerRecord) -> str:
+def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
     """Say that an owner is suspended, and how it is released."""
     plan = rollback.spec.owner
     assert plan is not None
     what = f"{plan.tool}: {named(plan, record.namespace)}"
     if record.was_suspended:
-        return f"{what} was suspended by somebody else, and is left so"
-    by_itself = plan.kind is OwnerKind.APPLICATION
-    then = ", which is done by itself once Git wants what runs" if by_itself else ""
+        return f"{what} was already suspended by another client and stays suspended"
+    is_application = plan.kind is OwnerKind.APPLICATION
+    then = " (automatic when Git contains the restored state)" if is_application else ""
     return (
-        f"{what} is suspended for this rollback. Release it when Git is in order{then}: "
+        f"{what} is suspended for this rollback. Resume it after Git is corrected{then}: "
         f"{command(plan, record)}"
     )
 
 
 def command(plan: OwnerPlan, record: OwnerRecord) -> str:
-    """Give the command by which a person releases an owner."""
+    """Return the command by which a person releases an owner."""
     if plan.kind is not OwnerKind.APPLICATION:
         kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
@@ -95,7 +95,7 @@ def automation(kept: str) -> dict[str, Any]:
 
 
 def _is_for(rollback: Rollback, found: OwnerState) -> bool:
-    """Tell whether an owner is suspended for this rollback; a mark may have been taken off it."""
+    """Return whether an owner is suspended for this rollback; a mark may have been taken off it."""
     return found.is_ours and found.suspended_for in ("", _name(rollback))
 
 
@@ -104,7 +104,7 @@ def _name(rollback: Rollback) -> str:
 
 
 def is_open(rollback: Rollback) -> bool:
-    """Tell whether an owner is suspended for a rollback, as far as is known."""
+    """Return whether an owner is suspended for a rollback, as far as is known."""
     record = rollback.status.owner
     return record is not None and record.is_open
 
@@ -130,11 +130,11 @@ def left(rollback: Rollback, why: str = "") -> str:
     plan, record = rollback.spec.owner, rollback.status.owner
     assert plan is not None
     assert record is not None
-    because = why or "Git is not known to want what runs"
+    because = why or "Git may not contain the restored state"
     return (
-        f"{plan.tool}: {named(plan, record.namespace)} stays suspended while {_name(rollback)} is "
-        f"deleted, and is looked after no more: {because}. Release it when Git is in order: "
-        f"{command(plan, record)}"
+        f"{plan.tool}: {named(plan, record.namespace)} stays suspended after {_name(rollback)} is "
+        f"deleted, and the operator no longer resumes it: {because}. Resume it after Git is "
+        f"corrected: {command(plan, record)}"
     )
 
 
@@ -152,7 +152,7 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     seen = found.in_sync_at
     if seen is None or seen < (act.finished_time + SETTLE).timestamp():
         return ""
-    return "Git wants what runs"
+    return "Git contains the restored state"
 
 
 def replaced(rollback: Rollback, deployment: Deployment) -> str:
@@ -163,7 +163,7 @@ def replaced(rollback: Rollback, deployment: Deployment) -> str:
     """
     if deployment.uid == rollback.spec.target_ref.uid:
         return ""
-    return "the Deployment was deleted and created anew"
+    return "the Deployment was deleted and recreated"
 
 
 def taken_over(rollback: Rollback, found: OwnerState) -> str:
@@ -171,11 +171,11 @@ def taken_over(rollback: Rollback, found: OwnerState) -> str:
     record = rollback.status.owner
     assert record is not None
     if not found.is_suspended:
-        return record.release_message or "somebody has released it"
+        return record.release_message or "another client resumed it"
     since = record.suspended_time
     went_on = since is not None and (found.auto_synced or 0.0) > (since + SETTLE).timestamp()
     if not _is_for(rollback, found) or went_on:
-        return "somebody else keeps it suspended by now: it is left so"
+        return "another client now keeps it suspended: it stays suspended"
     return ""
 
 
@@ -196,5 +196,5 @@ def released(
     if now is None:
         return record.model_copy(update=changes), None
     kind, reason = ConditionType.OWNER_SUSPENDED, Reason.OWNER_RELEASED
-    said = f"{plan.tool}: {named(plan, record.namespace)}: {why}"
-    return record.model_copy(update=changes), conditions.condition(kind, False, reason, said)
+    message = f"{plan.tool}: {named(plan, record.namespace)}: {why}"
+    return record.model_copy(update=changes), conditions.condition(kind, False, reason, message)

@@ -22,7 +22,7 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal
-from rollback_operator.model.event import FOR_PEOPLE, Notice, RelatedDeployment
+from rollback_operator.model.message import FOR_PEOPLE, Notice, RelatedDeployment
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags

@@ -26,7 +26,7 @@ from rollback_operator.decide import requests
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Message, Moment, RevisionLabel
-from rollback_operator.remedies import autoscaling, claims, flags, suspension
+from rollback_operator.remedies import autoscaling, flags, gitops, suspension
 from rollback_operator.report.transitions import Transition, TransitionKind
 from rollback_operator.report.wording import (
     RAISED,
@@ -193,7 +193,7 @@ def _left_to_do(rollback: Rollback, transition: Transition) -> Iterator[str]:
     if _suspended(rollback, transition):
         yield RELEASE
     if transition.kind is TransitionKind.ENDED:
-        yield from claims.next_steps(rollback)
+        yield from gitops.next_steps(rollback)
     if transition.kind is TransitionKind.ENDED and _are_raised(rollback, transition):
         yield RAISED + (RESTORED_LATER if rollback.status.outcome is Outcome.VERIFIED else "")
 
@@ -228,7 +228,7 @@ def of_request(
         message,
         source=f"/apis/{API_VERSION}/namespaces/{meta.namespace}/rollbacks/{meta.name}",
         status=f"{message.status} - {complete.message if complete is not None else 'no reason'}",
-        reason=f"{request.spec.remedy.type}: {requests.said(request)}",
+        reason=f"{request.spec.remedy.type}: {requests.request_message(request)}",
         timeline=(*made, Moment(notification.time, "refused")),
         begun=meta.creation_timestamp or notification.time,
     )

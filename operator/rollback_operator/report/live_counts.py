@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.evaluation import (
+from rollback_operator.api.policy_status import (
     WATCHED_UNTIL,
     Evaluation,
     ObservedCounts,

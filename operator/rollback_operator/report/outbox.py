@@ -22,7 +22,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import requests
 from rollback_operator.model import conditions
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.report import formats, incident
 from rollback_operator.report.transitions import TransitionKind, transitions
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import IDLE, Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.decide import matrix
 from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies import claims, flags, gitops
+from rollback_operator.remedies import flags, gitops
 from rollback_operator.report import status
 
 
@@ -163,7 +163,7 @@ def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Conditi
     if obstacle is not None:
         return obstacle
     is_enforced = policy.spec.mode is Mode.ENFORCE
-    pushed = claims.warning(deployment.updaters) if is_enforced else ""
+    pushed = gitops.warning(deployment.updaters) if is_enforced else ""
     if deployment.owner is not None and is_enforced:
         # Reported before an incident.
         response = policy.spec.safety.git_ops

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rollback_operator.api.evaluation import Evaluation
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import Evaluation, QuarantineEntry, RecentRollback
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.recent import RecentRollback
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
@@ -353,9 +351,9 @@ def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> wa
     verdict = seen.decision.verdict if seen.decision is not None else None
     if old.revision is None or old.revision.digest != current.template.digest:
         known = watch_time.begun(seen.opened, now)
-    elif safety is not None and not is_earned and watch_time.is_look(verdict, seen.missing):
+    elif safety is not None and not is_earned and watch_time.is_evaluation(verdict, seen.missing):
         made = old.revision.since or now
-        known = watch_time.looked(known, made, safety.watch_seconds, now)
+        known = watch_time.extended(known, made, safety.watch_seconds, now)
     return replace(known, until=None) if is_earned else known
 
 

@@ -7,13 +7,13 @@ sees to it that nobody decides in another's name.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollback_operator.api.approval import (
+from rollback_operator.api.checklist import (
     Approval,
     ApprovalDecision,
     ApprovalSpec,
     ApprovalTimeout,
+    Consequence,
 )
-from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -24,11 +24,11 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.model import commands, conditions
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import progress, rollback_status
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
-from rollback_operator.rollback.checklist import Checklist, plan_digest, told, with_checklist
+from rollback_operator.rollback.checklist import Checklist, plan_digest, summarized, with_checklist
 
 POLICY_NAME = "rollback-operator-approvals"
 """Of the ValidatingAdmissionPolicy, and of its binding."""
@@ -40,7 +40,7 @@ LATE_APPROVAL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ApprovalFacts:
     """What is known when it is asked whether a plan is approved."""
 
     checklist: Checklist
@@ -63,7 +63,7 @@ class ApprovalResult:
 
 
 def may_ask(policy: RollbackPolicy) -> bool:
-    """Tell whether rollbacks of a policy may ask a person before anything is done."""
+    """Return whether rollbacks of a policy may ask a person before anything is done."""
     spec = policy.spec
     return (
         spec.safety.require_verified
@@ -74,7 +74,7 @@ def may_ask(policy: RollbackPolicy) -> bool:
 
 
 def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
-    """Give the more careful of what was planned and of what the policy says by now.
+    """Return the more careful of what was planned and of what the policy says by now.
 
     Args:
         rollback: that asks.
@@ -102,19 +102,21 @@ def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
     return rollback.model_copy(update={"status": status})
 
 
-def take(rollback: Rollback, looked: Looked) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
+def take(
+    rollback: Rollback, looked: ApprovalFacts
+) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
     """Look at an open question, and give what follows with how it is put on record."""
     rollback = _extended(rollback, looked.terms)
-    answer = look(rollback, looked)
+    answer = evaluate_approval(rollback, looked)
     found = looked.checklist, answer.approved
-    status = looked_again(rollback, rollback.status, found, looked.now)
+    status = with_evaluation(rollback, rollback.status, found, looked.now)
     if isinstance(answer.next, Done):
-        step, said = StepName.AWAITING_APPROVAL, answer.next.message
-        status = rollback_status.finished(status, step, said, looked.now)
+        step, message = StepName.AWAITING_APPROVAL, answer.next.message
+        status = rollback_status.finished(status, step, message, looked.now)
     return answer.next, status
 
 
-def look(rollback: Rollback, looked: Looked) -> ApprovalResult:
+def evaluate_approval(rollback: Rollback, looked: ApprovalFacts) -> ApprovalResult:
     """Look whether a person has decided, whether it still has to be asked, whether time is up."""
     refused = _refused(rollback, looked)
     given = rollback.spec.approval if refused is None else None
@@ -127,42 +129,44 @@ def look(rollback: Rollback, looked: Looked) -> ApprovalResult:
     if looked.frozen:
         return _frozen(rollback, looked, refused)
     if not is_asked(rollback, looked.checklist):
-        said = "what was asked about is in order by now"
+        message = "the checks that required approval now pass"
         if rollback.spec.requires_approval:
-            said = f"it has become {rollback.status.severity}: done without asking"
-        return _answer(Done(said), True, Reason.NOT_NEEDED_ANY_MORE, said)
+            message = f"the severity is now {rollback.status.severity}: approval is not required"
+        return _answer(Done(message), True, Reason.NOT_NEEDED_ANY_MORE, message)
     if _is_over(rollback, looked.now):
         return _timed_out(rollback, looked.terms)
     return ApprovalResult(Wait(), refused or _question(rollback, looked))
 
 
-def _question(rollback: Rollback, looked: Looked) -> Condition:
+def _question(rollback: Rollback, looked: ApprovalFacts) -> Condition:
     asked = needed(rollback, looked.checklist)
-    return _vain(rollback, asked, looked) if looked.unprotected else asked
+    return _unprotected_condition(rollback, asked, looked) if looked.unprotected else asked
 
 
-def _frozen(rollback: Rollback, looked: Looked, refused: Condition | None) -> ApprovalResult:
+def _frozen(rollback: Rollback, looked: ApprovalFacts, refused: Condition | None) -> ApprovalResult:
     """Go on asking in a freeze, and do nothing undecided: neither at the deadline nor before."""
     if not _is_over(rollback, looked.now):
         return ApprovalResult(Wait(), refused or _question(rollback, looked))
-    said = f"{_undecided(rollback)}, and nothing is done undecided in the {looked.frozen}"
+    message = (
+        f"{_undecided(rollback)}, and nothing starts without a decision in the {looked.frozen}"
+    )
     reason = Reason.FREEZE_ACTIVE
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
-    """Tell whether a person is asked before anything is done."""
+    """Return whether a person is asked before anything is done."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
 
 
 def is_waiting(rollback: Rollback) -> bool:
-    """Tell whether a rollback that was only proposed has not begun yet."""
+    """Return whether a rollback that was only proposed has not begun yet."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed and not progress.has_acted(rollback)
 
 
-def _over(rollback: Rollback, looked: Looked) -> RollbackEnd | None:
+def _over(rollback: Rollback, looked: ApprovalFacts) -> RollbackEnd | None:
     """See whether there is anything left to decide."""
     if progress.has_gone_on(rollback, looked.deployment):
         return progress.moved(rollback, looked.deployment)
@@ -180,7 +184,7 @@ def _is_over(rollback: Rollback, now: datetime) -> bool:
 
 
 def _is_late(rollback: Rollback, now: datetime) -> bool:
-    """Tell whether an approval is seen so long after the deadline that it was not given in time.
+    """Return whether an approval is seen so long after the deadline that it was not given in time.
 
     A rejection is never late: whoever says no means it.
     """
@@ -191,78 +195,80 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
 
 def _undecided(rollback: Rollback) -> str:
     deadline = rollback.status.approval_deadline_time
-    return f"nobody has decided by {deadline:%Y-%m-%d %H:%M:%S} UTC"
+    return f"no decision by {deadline:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _too_late(rollback: Rollback, late: Approval) -> ApprovalResult:
     again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
-    said = f"{_undecided(rollback)}; {late.by} has approved it later. To ask anew: {again}"
+    message = f"{_undecided(rollback)}; {late.by} approved it later. To request it again: {again}"
     reason = Reason.APPROVAL_TIMED_OUT
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
 def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
-    said, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
+    message, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
     if granted.on_timeout is ApprovalTimeout.PROCEED:
-        return _answer(Done(f"{said}; onTimeout is Proceed"), True, reason, said)
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, said), False, reason, said)
+        return _answer(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
+    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
 def _decided(given: Approval) -> ApprovalResult:
-    said = f"by {given.by}" + (f": {given.reason}" if given.reason else "")
+    message = f"by {given.by}" + (f": {given.reason}" if given.reason else "")
     if given.decision is ApprovalDecision.APPROVE:
-        said = f"approved {said}"
-        return _answer(Done(said), True, Reason.APPROVED_BY_PERSON, said)
-    said = f"rejected {said}"
+        message = f"approved {message}"
+        return _answer(Done(message), True, Reason.APPROVED_BY_PERSON, message)
+    message = f"rejected {message}"
     reason = Reason.REJECTED_BY_PERSON
-    return _answer(RollbackEnd(Outcome.REJECTED, reason, said), False, reason, said)
+    return _answer(RollbackEnd(Outcome.REJECTED, reason, message), False, reason, message)
 
 
-def _refused(rollback: Rollback, looked: Looked) -> Condition | None:
+def _refused(rollback: Rollback, looked: ApprovalFacts) -> Condition | None:
     """Say why a decision that is there does not count."""
     given, kind = rollback.spec.approval, ConditionType.APPROVED
     if given is None:
         return None
     if looked.unprotected:
-        said = f"the decision in the name of {given.by} does not count: {looked.unprotected}"
-        return conditions.condition(kind, False, Reason.APPROVAL_UNPROTECTED, said)
+        message = f"the decision in the name of {given.by} is ignored: {looked.unprotected}"
+        return conditions.condition(kind, False, Reason.APPROVAL_UNPROTECTED, message)
     digest = plan_digest(rollback, looked.checklist)
     if given.plan_digest != digest:
-        said = (
-            f"the decision of {given.by} is on plan {given.plan_digest}, the plan is {digest} now: "
-            "decide on that"
+        message = (
+            f"the decision of {given.by} is for plan {given.plan_digest}, and the plan is now "
+            f"{digest}: decide on the current plan"
         )
-        return conditions.condition(kind, False, Reason.PLAN_CHANGED, said)
+        return conditions.condition(kind, False, Reason.PLAN_CHANGED, message)
     return None
 
 
-def _vain(rollback: Rollback, asked: Condition, looked: Looked) -> Condition:
+def _unprotected_condition(
+    rollback: Rollback, asked: Condition, looked: ApprovalFacts
+) -> Condition:
     """Say beforehand that no decision would count, and what can be done all the same."""
     target = rollback.spec.to_revision
-    said = (
-        f"no decision counts here: {looked.unprotected}; the chart's admission.create installs it"
+    message = (
+        f"decisions are ignored: {looked.unprotected}; the chart's admission.create installs it"
     )
     if target is not None:
         name, namespace = rollback.spec.target_ref.name, rollback.metadata.namespace
-        said += (
-            f". To go back without the operator: kubectl rollout undo deployment/{name} "
+        message += (
+            f". To roll back without the operator: kubectl rollout undo deployment/{name} "
             f"-n {namespace} --to-revision={target.number}"
         )
     return conditions.condition(
         ConditionType.APPROVED,
         False,
         Reason.APPROVAL_UNPROTECTED,
-        f"{said}. Asked: {asked.message}",
+        f"{message}. Pending: {asked.message}",
     )
 
 
 def needed(rollback: Rollback, checklist: Checklist) -> Condition:
     """Say what a person is asked about."""
-    said = told(checklist.of(Consequence.REQUIRE_APPROVAL))
+    message = summarized(checklist.of(Consequence.REQUIRE_APPROVAL))
     if rollback.spec.requires_approval:
         proposed = f"{rollback.spec.severity} proposes it: {rollback.spec.trigger.message}"
-        said = f"{proposed}; {said}" if said else proposed
-    return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, said)
+        message = f"{proposed}; {message}" if message else proposed
+    return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, message)
 
 
 def _answer(
@@ -273,8 +279,8 @@ def _answer(
     )
 
 
-def next_look(rollback: Rollback, now: datetime) -> float:
-    """Give the seconds until the next look: the list is gone through anew, or time is up."""
+def next_check(rollback: Rollback, now: datetime) -> float:
+    """Return the seconds until the next look: the list is gone through anew, or time is up."""
     deadline = rollback.status.approval_deadline_time
     left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
     return max(0.05, min(APPROVAL_POLL_SECONDS, left))
@@ -291,10 +297,10 @@ def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackSt
     )
     deadline = rollback.status.approval_deadline_time or now + timedelta(seconds=seconds)
     timed = begun.model_copy(update={"approval_deadline_time": deadline})
-    return looked_again(rollback, timed, (checklist, needed(rollback, checklist)), now)
+    return with_evaluation(rollback, timed, (checklist, needed(rollback, checklist)), now)
 
 
-def looked_again(
+def with_evaluation(
     rollback: Rollback,
     status: RollbackStatus,
     found: tuple[Checklist, Condition],
@@ -335,8 +341,8 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
         case Reason.APPROVAL_NEEDED:
             until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
             decide = commands.approve(meta.name, meta.namespace)
-            said = f"until {until}: {decide} (or reject). {new.message}"
-            return Notice(EventReason.APPROVAL_NEEDED, said, True)
+            message = f"until {until}: {decide} (or reject). {new.message}"
+            return Notice(EventReason.APPROVAL_NEEDED, message, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
             return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
         case _ if new.status == "True":

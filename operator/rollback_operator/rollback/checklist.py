@@ -69,19 +69,19 @@ class Checklist:
         if items[0].name is CheckName.DATABASE_SCHEMA:
             is_newer = items[0].result is CheckResult.FAILED
             reason = Reason.NEWER_SCHEMA if is_newer else Reason.SCHEMA_UNKNOWN
-        return RollbackEnd(Outcome.BLOCKED, reason, told(items))
+        return RollbackEnd(Outcome.BLOCKED, reason, summarized(items))
 
     @property
     def observed(self) -> RollbackEnd:
         """How a rollback ends that is only recorded."""
         would = {
             Consequence.PROCEED: "",
-            Consequence.REQUIRE_APPROVAL: "; a person would have been asked: "
-            + told(self.of(Consequence.REQUIRE_APPROVAL)),
-            Consequence.BLOCK: f"; it would have been blocked: {told(self.of(Consequence.BLOCK))}",
+            Consequence.REQUIRE_APPROVAL: "; approval would be required: "
+            + summarized(self.of(Consequence.REQUIRE_APPROVAL)),
+            Consequence.BLOCK: f"; it would be blocked: {summarized(self.of(Consequence.BLOCK))}",
         }
-        said = f"mode {Mode.OBSERVE}: nothing was done{would[self.consequence]}"
-        return RollbackEnd(Outcome.OBSERVED, Reason.RECORDED_ONLY, said)
+        message = f"mode {Mode.OBSERVE}: nothing was changed{would[self.consequence]}"
+        return RollbackEnd(Outcome.OBSERVED, Reason.RECORDED_ONLY, message)
 
 
 def make(facts: ChecklistFacts) -> Checklist:
@@ -94,7 +94,7 @@ def make(facts: ChecklistFacts) -> Checklist:
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
-    """Tell whether room was seen to be short: not to have seen it slows nothing down."""
+    """Return whether room was seen to be short: not to have seen it slows nothing down."""
     return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 
@@ -107,7 +107,7 @@ def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:
     return item.model_copy(update={"consequence": worst})
 
 
-def told(items: Sequence[CheckItem]) -> str:
+def summarized(items: Sequence[CheckItem]) -> str:
     """Say items in one line."""
     return "; ".join(f"{one.name}: {one.message}" for one in items)
 

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
-from rollback_operator.api.database import AppliedMigrations
-from rollback_operator.api.flags import FlagTaking
-from rollback_operator.api.json_text import whole
-from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.api.checklist import (
+    AppliedMigrations,
+    CheckItem,
+    CheckName,
+    CheckResult,
+    Consequence,
+)
+from rollback_operator.api.remedy import MOST_REPLICAS, FlagTaking
 from rollback_operator.api.shape import clipped, is_among
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -30,7 +34,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.remedies import autoscaling, gitops, schema
-from rollback_operator.remedies.claims import warning
+from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
 from rollback_operator.remedies.schema import Applied
 
@@ -85,9 +89,9 @@ def bad_revision(facts: ChecklistFacts) -> CheckItem:
     """Name what is taken away: revision, images, and the commit if the template says it."""
     bad = facts.rollback.spec.from_revision
     commit = facts.deployment.template.commit
-    said = f"revision {bad.number} ({bad.template_hash}) with {', '.join(bad.images)}"
-    said += f", built from commit {commit}" if commit else ", whose template names no commit"
-    return _item(CheckName.BAD_REVISION, CheckResult.PASSED, said)
+    message = f"revision {bad.number} ({bad.template_hash}) with {', '.join(bad.images)}"
+    message += f", built from commit {commit}" if commit else ", whose template names no commit"
+    return _item(CheckName.BAD_REVISION, CheckResult.PASSED, message)
 
 
 def known_good(facts: ChecklistFacts) -> CheckItem:
@@ -95,21 +99,21 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
-    said = f"revision {target.number} with {', '.join(target.images)} is recorded as"
+    message = f"revision {target.number} with {', '.join(target.images)} is recorded as"
     if target.health is Health.GOOD:
-        return _item(name, CheckResult.PASSED, f"{said} Good")
+        return _item(name, CheckResult.PASSED, f"{message} Good")
     if target.health is Health.BAD:
-        return _item(name, CheckResult.FAILED, f"{said} Bad", Consequence.BLOCK)
+        return _item(name, CheckResult.FAILED, f"{message} Bad", Consequence.BLOCK)
     return _item(
         name,
         CheckResult.WARNED,
-        f"{said} {target.health}: it was never seen to be good under this policy",
+        f"{message} {target.health}: it was not observed to be Good under this policy",
         Consequence.REQUIRE_APPROVAL if is_asked(facts.policy, target) else Consequence.PROCEED,
     )
 
 
 def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
-    """Tell whether a person is asked before this is gone back to, by spec.safety."""
+    """Return whether a person is asked before this is gone back to, by spec.safety."""
     if policy is None or target is None or target.health is Health.GOOD:
         return False
     return policy.spec.safety.require_verified
@@ -121,13 +125,13 @@ def template(facts: ChecklistFacts) -> CheckItem:
     if wanted is None:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
     if found is None:
-        said = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} is gone"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+        message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
+        return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     if found.template.digest != wanted.digest:
-        said = f"the template of ReplicaSet {found.name} is not the one of the decision any more"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
-    said = f"ReplicaSet {found.name} is there, its template unchanged"
-    return _item(name, CheckResult.PASSED, said)
+        message = f"the template of ReplicaSet {found.name} changed since the decision"
+        return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
+    message = f"ReplicaSet {found.name} exists, its template is unchanged"
+    return _item(name, CheckResult.PASSED, message)
 
 
 def images(facts: ChecklistFacts) -> CheckItem:
@@ -141,21 +145,21 @@ def images(facts: ChecklistFacts) -> CheckItem:
     cluster = facts.cluster
     if not isinstance(cluster, ClusterCapacity):
         return _item(
-            name, CheckResult.WARNED, f"it was not seen whether nodes have them: {_why(cluster)}"
+            name, CheckResult.WARNED, f"the images of the nodes could not be read: {_why(cluster)}"
         )
     counts = {image: cluster.nodes_with(image) for image in wanted}
-    said = ", ".join(f"{image} on {count}" for image, count in counts.items())
-    said += f" of {len(cluster.nodes)} nodes" + ("" if cluster.is_whole else " that were read")
+    message = ", ".join(f"{image} on {count}" for image, count in counts.items())
+    message += f" of {len(cluster.nodes)} nodes" + ("" if cluster.is_whole else " that were read")
     if all(counts.values()):
-        return _item(name, CheckResult.PASSED, said)
-    return _item(name, CheckResult.WARNED, f"{said}: what no node has must be pulled")
+        return _item(name, CheckResult.PASSED, message)
+    return _item(name, CheckResult.WARNED, f"{message}: an image on no node must be pulled")
 
 
 def references(facts: ChecklistFacts) -> CheckItem:
     """See that everything is there that the target's pods name."""
     name = CheckName.REFERENCES
     if not facts.references:
-        return _item(name, CheckResult.PASSED, "its template names nothing beside its images")
+        return _item(name, CheckResult.PASSED, "the template references nothing but its images")
     there, gone, unread = [], [], []
     for reference, found in sorted(facts.references.items()):
         if isinstance(found, Missing):
@@ -166,14 +170,14 @@ def references(facts: ChecklistFacts) -> CheckItem:
             gone.append(reference)
     needed = [str(one) for one in gone if not one.is_optional]
     if needed:
-        said = f"gone: {_listed(needed)}; pods would not start without"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+        message = f"missing: {_listed(needed)}; the pods would not start"
+        return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     if unread:
-        return _item(name, CheckResult.WARNED, f"not seen: {_listed(unread)}")
+        return _item(name, CheckResult.WARNED, f"not read: {_listed(unread)}")
     if gone:
-        said = f"gone, and optional: {_listed([str(one) for one in gone])}"
-        return _item(name, CheckResult.WARNED, said)
-    return _item(name, CheckResult.PASSED, f"there: {_listed(there)}")
+        message = f"missing, but optional: {_listed([str(one) for one in gone])}"
+        return _item(name, CheckResult.WARNED, message)
+    return _item(name, CheckResult.PASSED, f"present: {_listed(there)}")
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
@@ -181,26 +185,28 @@ def room(facts: ChecklistFacts) -> CheckItem:
     name, one = CheckName.ROOM, facts.template
     wanted = _pods_more(facts)
     if not wanted or one is None:
-        return _item(name, CheckResult.SKIPPED, "no pods are started beside the running ones")
+        return _item(name, CheckResult.SKIPPED, "no additional pods are started")
     quotas, cluster = facts.quotas, facts.cluster
     if isinstance(quotas, Missing):
-        return _item(name, CheckResult.WARNED, f"quotas were not seen: {quotas.message}")
+        return _item(name, CheckResult.WARNED, f"quotas could not be read: {quotas.message}")
     if not isinstance(cluster, ClusterCapacity):
-        return _item(name, CheckResult.WARNED, f"nodes were not seen: {_why(cluster)}")
+        return _item(name, CheckResult.WARNED, f"nodes could not be read: {_why(cluster)}")
     left, by = quota_left(quotas, one.requests)
     if left is not None and left < wanted:
-        said = f"{_more(wanted)}, quota {by} leaves room for {left}"
-        return _item(name, CheckResult.WARNED, said)
+        message = f"{_more(wanted)}, quota {by} leaves room for {left}"
+        return _item(name, CheckResult.WARNED, message)
     fits = cluster.room_for(one.requests)
     if fits is None:
-        said = f"{_more(wanted)}, {len(cluster.usable)} nodes take pods; the cluster"
-        return _item(name, CheckResult.PASSED, f"{said} is too large to add up what is free")
-    said = f"{_more(wanted)}, nodes have room for {fits}"
-    return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, said)
+        message = f"{_more(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
+        return _item(
+            name, CheckResult.PASSED, f"{message} is too large to sum up the free capacity"
+        )
+    message = f"{_more(wanted)}, nodes have room for {fits}"
+    return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, message)
 
 
 def _more(wanted: int) -> str:
-    return "1 more pod is wanted" if wanted == 1 else f"{wanted} more pods are wanted"
+    return "1 more pod is needed" if wanted == 1 else f"{wanted} more pods are needed"
 
 
 def _pods_more(facts: ChecklistFacts) -> int:
@@ -216,7 +222,7 @@ def _pods_more(facts: ChecklistFacts) -> int:
 
 
 def _keeps_pods(facts: ChecklistFacts) -> bool:
-    """Tell whether the running pods take what is done without being replaced."""
+    """Return whether the running pods take what is done without being replaced."""
     flag = facts.rollback.spec.flag
     return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
@@ -225,20 +231,20 @@ def capacity(facts: ChecklistFacts) -> CheckItem:
     """Tell how many pods stay available while the rollback goes on."""
     name, deployment = CheckName.CAPACITY, facts.deployment
     if facts.rollback.spec.remedy.replicas is not None:
-        return _item(name, CheckResult.PASSED, "pods are added, none is taken away")
+        return _item(name, CheckResult.PASSED, "pods are added, none is removed")
     if _keeps_pods(facts):
         return _item(name, CheckResult.PASSED, "the running pods stay")
     if deployment.strategy != "RollingUpdate":
-        said = f"strategy {deployment.strategy}: all pods end before the good ones start"
-        return _item(name, CheckResult.WARNED, said)
+        message = f"strategy {deployment.strategy}: all pods stop before the restored pods start"
+        return _item(name, CheckResult.WARNED, message)
     least = floor_of(deployment)
-    said = f"at least {least} of {deployment.replicas} replicas are kept, {deployment.available}"
+    message = f"at least {least} of {deployment.replicas} replicas are kept, {deployment.available}"
     result = CheckResult.PASSED if least or not deployment.replicas else CheckResult.WARNED
-    return _item(name, result, f"{said} are available now")
+    return _item(name, result, f"{message} are available now")
 
 
 def floor_of(deployment: Deployment) -> int:
-    """Give the number of pods that a rolling update keeps available."""
+    """Return the number of pods that a rolling update keeps available."""
     surge = math.ceil(_share(deployment.max_surge, deployment.replicas))
     unavailable = math.floor(_share(deployment.max_unavailable, deployment.replicas))
     if not surge and not unavailable:
@@ -261,45 +267,45 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
     if owner is not None and owner.consequence is Consequence.BLOCK:
         return owner
     if deployment.paused and not deployment.is_held:
-        said = "somebody has paused the Deployment: resume it, or no pod of it is replaced"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+        message = "another client paused the Deployment: resume it, otherwise no pod is replaced"
+        return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     begun = [one.metadata.name for one in facts.others if has_acted(one)]
     if begun:
-        said = f"Rollback {begun[0]} of the same Deployment has begun and not ended"
-        return _item(name, CheckResult.FAILED, said, Consequence.BLOCK)
+        message = f"Rollback {begun[0]} of the same Deployment is in progress"
+        return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     scaler = facts.workload.autoscaler
     against = autoscaling.blocked(facts.rollback, scaler)
     if against is not None:
         return _item(name, CheckResult.FAILED, against[1], Consequence.BLOCK)
-    said = "no GitOps owner, no pause and no other rollback was found"
+    message = "no GitOps owner, no pause and no other rollback"
     if bounds := autoscaling.outlook(facts.rollback, scaler):
-        said += f"; {bounds}"
-    return _with_claims(owner or _item(name, CheckResult.PASSED, said), facts)
+        message += f"; {bounds}"
+    return _with_claims(owner or _item(name, CheckResult.PASSED, message), facts)
 
 
 def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
     """Add who may push again what is taken back, and what was not seen."""
     claims = facts.claims
     unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
-    doubts = [f"not seen: {one}" for one in unseen]
+    doubts = [f"not read: {one}" for one in unseen]
     if pushed := warning(facts.deployment.updaters):
         doubts.insert(0, pushed)
     if not doubts:
         return found
-    said = clipped("; ".join((found.message, *doubts)), 1024)
-    return found.model_copy(update={"result": CheckResult.WARNED, "message": said})
+    message = clipped("; ".join((found.message, *doubts)), 1024)
+    return found.model_copy(update={"result": CheckResult.WARNED, "message": message})
 
 
 def metrics(facts: ChecklistFacts) -> CheckItem:
     """See whether it can be seen afterwards that the rollback has helped."""
     name, watch = CheckName.METRICS_FRESH, facts.watch
     if watch is None:
-        return _item(name, CheckResult.WARNED, "the release is not under watch at this moment")
+        return _item(name, CheckResult.WARNED, "the release is not being evaluated")
     if watch.missing is not None:
         return _item(name, CheckResult.WARNED, watch.missing.message)
     newest = watch.evidence.newest
     if newest is None:
-        return _item(name, CheckResult.WARNED, "no sample of the release has been read")
+        return _item(name, CheckResult.WARNED, "no sample of the release was read")
     age = max(0.0, facts.now.timestamp() + watch.skew - newest)
     result = CheckResult.PASSED if age <= FRESH_SECONDS else CheckResult.WARNED
     return _item(name, result, f"the newest sample is {age:.0f} s old")
@@ -338,9 +344,9 @@ def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | N
 
 _NO_TARGET = {
     RemedyType.UNDO: "the undo names no revision",
-    RemedyType.PIN_IMAGE: "an image is pinned: no recorded revision is gone back to",
-    RemedyType.SCALE: "replicas are added: no revision is gone back to",
-    RemedyType.DISABLE_FLAG: "a flag is set: the release stays, no revision is gone back to",
+    RemedyType.PIN_IMAGE: "an image is pinned: no revision is restored",
+    RemedyType.SCALE: "replicas are added: no revision is restored",
+    RemedyType.DISABLE_FLAG: "a flag is set: no revision is restored",
 }
 
 
@@ -356,7 +362,7 @@ def _item(
 
 
 def _why(missing: Missing | None) -> str:
-    return missing.message if missing is not None else "nobody looked"
+    return missing.message if missing is not None else "not checked"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of an open Rollback in a pass: it is carried on, looked at again, or ended.
+"""Course of an open Rollback in a pass: continue, retry later, or end.
 
 Pure, and total: every state of its policy, of its Deployment and of itself has an answer, so that
 no Rollback stays open because nobody is responsible for it. What has begun is carried on whatever
@@ -27,7 +27,7 @@ from rollback_operator.remedies import progress
 from rollback_operator.remedies.progress import RollbackEnd
 
 
-class PolicyStanding(StrEnum):
+class PolicyAuthority(StrEnum):
     """How a policy stands to a Rollback that names it."""
 
     ACTIVE = "Active"
@@ -86,7 +86,7 @@ class Retry:
 class RollbackContext:
     """What there is around an open Rollback."""
 
-    standing: PolicyStanding
+    state: PolicyAuthority
     target: Target
     why: str = ""
     """Why the policy does nothing, in words, or why the Deployment cannot be read."""
@@ -95,12 +95,12 @@ class RollbackContext:
 
     @property
     def told(self) -> str:
-        """Say why the policy does nothing for the Rollback any more."""
-        known = _LEFT.get(self.standing)
+        """State why the policy no longer continues the Rollback."""
+        known = _LEFT.get(self.state)
         return known[1] if known is not None else self.why
 
 
-def scene_of(
+def context_of(
     rollback: Rollback,
     policy: RollbackPolicy | None,
     ready: Condition,
@@ -117,27 +117,33 @@ def scene_of(
     """
     target = _target(rollback, found)
     why = found.message if isinstance(found, Missing) else ""
-    standing = _standing(rollback, policy, ready)
-    return RollbackContext(standing, target, why or ready.message, Reason(ready.reason))
+    state = _state_of(rollback, policy, ready)
+    return RollbackContext(state, target, why or ready.message, Reason(ready.reason))
 
 
-def _standing(
+def _state_of(  # noqa: PLR0911 (a ladder)
     rollback: Rollback, policy: RollbackPolicy | None, ready: Condition
-) -> PolicyStanding:
+) -> PolicyAuthority:
     if policy is None:
         is_there = ready.reason == Reason.INVALID_SPEC
-        return PolicyStanding.UNREADABLE if is_there else PolicyStanding.DELETED
-    is_for_record = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
-    states = (
-        (policy.metadata.uid != rollback.spec.policy_ref.uid, PolicyStanding.RECREATED),
-        (policy.metadata.deletion_timestamp is not None, PolicyStanding.BEING_DELETED),
-        (policy.spec.target_ref.name != rollback.spec.target_ref.name, PolicyStanding.RETARGETED),
-        (ready.reason == Reason.SUSPENDED, PolicyStanding.SUSPENDED),
-        (ready.reason in IDLE, PolicyStanding.AT_REST),
-        (is_for_record and rollback.spec.mode is Mode.ENFORCE, PolicyStanding.OBSERVING),
-        (not is_wanted(rollback, policy), PolicyStanding.REVISED),
-    )
-    return next((standing for is_so, standing in states if is_so), PolicyStanding.ACTIVE)
+        return PolicyAuthority.UNREADABLE if is_there else PolicyAuthority.DELETED
+    # Another object of the same name: its author never decided this rollback.
+    if policy.metadata.uid != rollback.spec.policy_ref.uid:
+        return PolicyAuthority.RECREATED
+    if policy.metadata.deletion_timestamp is not None:
+        return PolicyAuthority.BEING_DELETED
+    if policy.spec.target_ref.name != rollback.spec.target_ref.name:
+        return PolicyAuthority.RETARGETED
+    # Before the other idle reasons: a suspended policy still accepts requests.
+    if ready.reason == Reason.SUSPENDED:
+        return PolicyAuthority.SUSPENDED
+    if ready.reason in IDLE:
+        return PolicyAuthority.AT_REST
+    # Mode Observe limits the operator, not a person who requests a rollback.
+    is_observing = policy.spec.mode is Mode.OBSERVE and not rollback.is_by_hand
+    if is_observing and rollback.spec.mode is Mode.ENFORCE:
+        return PolicyAuthority.OBSERVING
+    return PolicyAuthority.ACTIVE if is_wanted(rollback, policy) else PolicyAuthority.REVISED
 
 
 def _target(rollback: Rollback, deployment: Deployment | Missing | None) -> Target:
@@ -175,7 +181,7 @@ def stage_of(rollback: Rollback) -> RollbackStage:
 
 
 def needs_no_metrics(rollback: Rollback) -> bool:
-    """Tell whether a Rollback goes on without metrics: a person's, or one that has begun.
+    """Return whether a Rollback goes on without metrics: a person's, or one that has begun.
 
     Not one that waits for a person, whose plan is looked at with what is known, nor one whose
     success is to be seen.
@@ -188,95 +194,94 @@ def needs_no_metrics(rollback: Rollback) -> bool:
 
 
 def course(
-    rollback: Rollback, scene: RollbackContext, now: datetime
+    rollback: Rollback, context: RollbackContext, now: datetime
 ) -> Carry | Retry | RollbackEnd:
     """Decide what becomes of an open Rollback.
 
     Args:
         rollback: that has not ended.
-        scene: its policy and its Deployment.
-        now: the time of the look.
+        context: its policy and its Deployment.
+        now: the current time.
     """
     if not ownership.is_named(rollback):
         return NOT_OURS
-    if scene.target in _LOST:
-        return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[scene.target])
-    if scene.target is Target.UNREADABLE:
-        return _unread(rollback, scene, now)
+    if context.target in _LOST:
+        return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[context.target])
+    if context.target is Target.UNREADABLE:
+        return _unread(rollback, context, now)
     if stage_of(rollback) in BEGUN:
         return Carry()  # each step has its own bound, and ends the rollback when that is over
-    unwanted = _unwanted(rollback, scene)
+    unwanted = _unwanted(rollback, context)
     if unwanted is not None:
         return unwanted
     return progress.stale(rollback, now) if progress.is_stale(rollback, now) else Carry()
 
 
-def _unread(rollback: Rollback, scene: RollbackContext, now: datetime) -> Retry | RollbackEnd:
+def _unread(rollback: Rollback, context: RollbackContext, now: datetime) -> Retry | RollbackEnd:
     if not progress.is_stale(rollback, now):
         return Retry()
     is_begun = stage_of(rollback) in BEGUN
     outcome = Outcome.UNKNOWN if is_begun else Outcome.ABANDONED
-    said = f"the Deployment cannot be read: {scene.why}"
-    return RollbackEnd(outcome, Reason.READ_FAILED, said)
+    message = f"the Deployment cannot be read: {context.why}"
+    return RollbackEnd(outcome, Reason.READ_FAILED, message)
 
 
-def _unwanted(rollback: Rollback, scene: RollbackContext) -> RollbackEnd | None:
+def _unwanted(rollback: Rollback, context: RollbackContext) -> RollbackEnd | None:
     """Tell why what has not begun is not wanted any more; None: it is."""
     if rollback.metadata.deletion_timestamp is not None:
         return (
             _QUESTION_DELETED if stage_of(rollback) is RollbackStage.AWAITING_APPROVAL else _DELETED
         )
-    if scene.standing is PolicyStanding.SUSPENDED and rollback.is_by_hand:
+    if context.state is PolicyAuthority.SUSPENDED and rollback.is_by_hand:
         return None  # people may ask of a suspended policy
-    if scene.standing in _LEFT:
-        reason, message = _LEFT[scene.standing]
+    if context.state in _LEFT:
+        reason, message = _LEFT[context.state]
         return RollbackEnd(Outcome.ABANDONED, reason, message)
-    is_idle = scene.standing in _IDLE
-    return RollbackEnd(Outcome.ABANDONED, scene.reason, scene.why) if is_idle else None
+    is_idle = context.state in _IDLE
+    return RollbackEnd(Outcome.ABANDONED, context.reason, context.why) if is_idle else None
 
 
 # Whoever deletes a question says no; of what nobody was asked about that would be a guess.
 _QUESTION_DELETED = RollbackEnd(
-    Outcome.REJECTED, Reason.ROLLBACK_DELETED, "the Rollback was deleted while a person was asked"
+    Outcome.REJECTED, Reason.ROLLBACK_DELETED, "the Rollback was deleted while it awaited approval"
 )
 _DELETED = RollbackEnd(
-    Outcome.ABANDONED, Reason.ROLLBACK_DELETED, "the Rollback was deleted before it had begun"
+    Outcome.ABANDONED, Reason.ROLLBACK_DELETED, "the Rollback was deleted before it started"
 )
 NOT_OURS = RollbackEnd(
     Outcome.FAILED,
     Reason.NOT_OF_THIS_POLICY,
-    "no policy has decided this Rollback: made by hand, it names policyRef.name, remedy and reason "
-    "only",
+    "no policy planned this Rollback: a manual request sets only policyRef.name, remedy, reason "
+    "and seen",
 )
 
-_LEFT: dict[PolicyStanding, tuple[Reason, str]] = {
-    PolicyStanding.RETARGETED: (
+_LEFT: dict[PolicyAuthority, tuple[Reason, str]] = {
+    PolicyAuthority.RETARGETED: (
         Reason.TARGET_CHANGED,
-        "spec.targetRef of the policy names another Deployment now",
+        "spec.targetRef of the policy now names another Deployment",
     ),
-    PolicyStanding.OBSERVING: (
+    PolicyAuthority.OBSERVING: (
         Reason.MODE_CHANGED,
-        "spec.mode of the policy is Observe now",
+        "spec.mode of the policy is now Observe",
     ),
-    PolicyStanding.REVISED: (
+    PolicyAuthority.REVISED: (
         Reason.POLICY_CHANGED,
-        "the policy's matrix, remedies or safety.gitOps have changed: what they say now is decided "
-        "anew",
+        "the policy's matrix, remedies or safety.gitOps changed: the release is evaluated again",
     ),
-    PolicyStanding.RECREATED: (
+    PolicyAuthority.RECREATED: (
         Reason.POLICY_DELETED,
-        "the policy that decided it was deleted and created anew",
+        "the policy that planned it was deleted and recreated",
     ),
-    PolicyStanding.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
-    PolicyStanding.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
+    PolicyAuthority.BEING_DELETED: (Reason.POLICY_DELETED, "the policy is being deleted"),
+    PolicyAuthority.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
 }
-REPLACED_MESSAGE = "the Deployment was deleted and created anew: this is another object"
-_LOST = {Target.GONE: "the Deployment is gone", Target.REPLACED: REPLACED_MESSAGE}
-_IDLE = frozenset({PolicyStanding.SUSPENDED, PolicyStanding.AT_REST, PolicyStanding.UNREADABLE})
+REPLACED_MESSAGE = "the Deployment was deleted and recreated: it is another object"
+_LOST = {Target.GONE: "the Deployment no longer exists", Target.REPLACED: REPLACED_MESSAGE}
+_IDLE = frozenset({PolicyAuthority.SUSPENDED, PolicyAuthority.AT_REST, PolicyAuthority.UNREADABLE})
 
 
 def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether a policy, as it is by now, would lead to a Rollback that it has decided.
+    """Return whether a policy, as it is by now, would lead to a Rollback that it has decided.
 
     What a person has asked for is theirs.
     """

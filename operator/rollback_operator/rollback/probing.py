@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.api.verification import HttpProbe, JsonExpectation, LogCheck
 from rollback_operator.model.check import Check, failed, passed, unknown, unseeable
 from rollback_operator.model.pod import Endpoint
@@ -43,7 +43,7 @@ Reply = ProbeResponse | Silence
 
 
 def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
-    """Tell whether a functional probe was answered as it should be.
+    """Return whether a functional probe was answered as it should be.
 
     Args:
         probe: what was sent and what is expected.
@@ -53,30 +53,30 @@ def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
     if isinstance(reply, Silence):
         make = unseeable if reply.is_final else unknown
         return make(probe.name, reply.message)
-    often = f" ({tries} tries)" if tries > 1 else ""
-    said = f"{probe.method} answered {reply.status}"
+    often = f" ({tries} attempts)" if tries > 1 else ""
+    message = f"{probe.method} answered {reply.status}"
     if reply.status not in probe.expect_status:
         wanted = " or ".join(map(str, sorted(probe.expect_status)))
-        return failed(probe.name, f"{said} in place of {wanted}{often}")
+        return failed(probe.name, f"{message} instead of {wanted}{often}")
     if probe.expect_json is None:
-        return passed(probe.name, said + often)
+        return passed(probe.name, message + often)
     fault = _fault(probe.expect_json, reply)
     if fault:
-        return failed(probe.name, f"{said}, but {fault}{often}")
-    return passed(probe.name, f"{said} with the expected {probe.expect_json.path}{often}")
+        return failed(probe.name, f"{message}, but {fault}{often}")
+    return passed(probe.name, f"{message} with the expected {probe.expect_json.path}{often}")
 
 
 def _fault(expected: JsonExpectation, answer: ProbeResponse) -> str:
     if not answer.is_whole:
-        return "the answer is too long to be read as JSON"
+        return "the response is too long to parse as JSON"
     try:
         found = parsed(answer.body)
     except ValueError:
-        return "the answer is no JSON"
+        return "the response is not JSON"
     for part in re.findall(r"[^.\[\]\s]+", expected.path):
         found = _within(found, part)
         if found is _ABSENT:
-            return f"the answer has no {expected.path}"
+            return f"the response has no {expected.path}"
     text = found if isinstance(found, str) else json.dumps(found)
     return "" if text == expected.value else f"{expected.path} is not {expected.value!r}"
 
@@ -93,7 +93,7 @@ def _within(found: Any, part: str) -> Any:
 
 
 def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
-    """Tell whether all pods that were asked say that they are healthy.
+    """Return whether all pods that were asked say that they are healthy.
 
     Args:
         replies: pod, endpoint, and what it answered.
@@ -113,9 +113,9 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
     if silent:
         pod, first = silent[0]
         count = len({name for name, _ in silent})
-        said = f"{count} of {asked} pods could not be asked: {pod}: {first.message}"
-        return unknown(HEALTH, said)
-    return passed(HEALTH, f"{paths}: answered well by {asked} of {pods} pods")
+        message = f"{count} of {asked} pods did not respond: {pod}: {first.message}"
+        return unknown(HEALTH, message)
+    return passed(HEALTH, f"{paths}: healthy on {asked} of {pods} pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class LineCount:
 
 
 def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) -> Check:
-    """Tell whether the pods have written the pattern too often.
+    """Return whether the pods have written the pattern too often.
 
     Args:
         asked: what, and how often it may be there.
@@ -138,14 +138,16 @@ def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) 
     found = {pod: one for pod, one in counts.items() if isinstance(one, LineCount)}
     lines = sum(one.lines for one in found.values())
     silent = [one for one in counts.values() if isinstance(one, Silence)]
-    said = f"{lines} lines with {asked.pattern} in {len(found)} of {pods} pods since the rollback"
+    message = (
+        f"{lines} lines with {asked.pattern} in {len(found)} of {pods} pods since the rollback"
+    )
     if lines > asked.at_most:
         worst = max(found, key=lambda pod: found[pod].lines)
-        many = f"{said}, {found[worst].lines} of them in {worst}"
+        many = f"{message}, {found[worst].lines} of them in {worst}"
         return failed(LOGS, f"{many}; {asked.at_most} are allowed")
     if silent:
         make = unseeable if all(one.is_final for one in silent) else unknown
         return make(LOGS, f"{len(silent)} of {len(counts)} pods: {silent[0].message}")
     if any(not one.is_whole for one in found.values()):
-        return unknown(LOGS, f"{said}, in that part of the logs that was read: there is more")
-    return passed(LOGS, f"{said}; {asked.at_most} are allowed")
+        return unknown(LOGS, f"{message}, in the part of the logs that was read: there is more")
+    return passed(LOGS, f"{message}; {asked.at_most} are allowed")

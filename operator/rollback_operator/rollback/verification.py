@@ -39,20 +39,24 @@ _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
 def rollout(deployment: Deployment) -> Check:
-    """Tell whether the rollout is complete, by the rules of `kubectl rollout status`."""
+    """Return whether the rollout is complete, by the rules of `kubectl rollout status`."""
     replicas = deployment.replicas
     if deployment.is_rolled_out:
-        said = f"{deployment.available} of {replicas} replicas are available, none of them old"
-        return passed(ROLLOUT, said)
+        message = (
+            f"{deployment.available} of {replicas} replicas are available, and no old pod is left"
+        )
+        return passed(ROLLOUT, message)
     if deployment.observed_generation < deployment.generation:
-        return failed(ROLLOUT, "the controller has not seen the newest change yet")
+        return failed(ROLLOUT, "the Deployment controller has not observed the latest change yet")
     if deployment.updated < replicas:
         return failed(ROLLOUT, f"{deployment.updated} of {replicas} replicas are updated")
     if deployment.total > deployment.updated:
         old = deployment.total - deployment.updated
-        return failed(ROLLOUT, f"{old} old replicas are still there")
-    said = f"{deployment.updated - deployment.available} of {replicas} replicas are not available"
-    return failed(ROLLOUT, said)
+        return failed(ROLLOUT, f"{old} old replicas still exist")
+    message = (
+        f"{deployment.updated - deployment.available} of {replicas} replicas are not available"
+    )
+    return failed(ROLLOUT, message)
 
 
 def error_rate(found: Next, missing: Missing | None) -> Check:
@@ -71,7 +75,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
             return unknown(ERRORS, message)
     if missing is not None and missing != NOT_YET_READ:
         return unknown(ERRORS, missing.message)
-    return unknown(ERRORS, "too few requests have been counted since the rollback to prove it")
+    return unknown(ERRORS, "too few requests since the rollback to prove recovery")
 
 
 def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
@@ -107,7 +111,7 @@ def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Sit
     Args:
         rollback: its verification has begun.
         missing: why its counters could not be read the last time; None: they could.
-        now: the time of the look.
+        now: the current time.
     """
     spec = rollback.spec.verification
     probes = frozenset(one.name for one in spec.http)
@@ -166,7 +170,7 @@ def _why(failures: Sequence[Check]) -> Reason:
 
 
 _SAID: Mapping[Reason, str] = {
-    Reason.PROBES_PASSED: "there are no metrics of its traffic; its functional probes have passed",
+    Reason.PROBES_PASSED: "no traffic metrics exist; all functional probes passed",
 }
 
 
@@ -186,7 +190,7 @@ def _end(
 
 
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
-    """Give the checks the form in which they are kept on the Rollback."""
+    """Return the checks the form in which they are kept on the Rollback."""
     return tuple(
         VerificationCheck(
             name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)

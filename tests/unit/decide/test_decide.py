@@ -14,7 +14,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.decide.decide import decide
-from rollback_operator.decide.evaluate import look
+from rollback_operator.decide.evaluate import evaluate_release
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.model.verdict import ENDED, Blame, Cause, Symptom, Thresholds
 from rollback_operator.remedies.attempts import rollback_name
@@ -126,7 +126,7 @@ def test_the_policy_says_from_which_odds_on_is_acted(odds, is_planned) -> None:
 def test_the_policy_says_from_which_odds_on_a_release_is_suspect_and_bad() -> None:
     case = make_case(make_policy(safety=SafetySpec(suspect_odds=50, bad_odds=20_000)))
     watch = open_watch("digest-v2", T0, frozenset())
-    assert look(case, watch, at(10)).question.odds == Thresholds(50, 20_000)
+    assert evaluate_release(case, watch, at(10)).question.odds == Thresholds(50, 20_000)
 
 
 def test_the_deadline_is_told_so_that_it_can_be_waited_for() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rollback_operator.api.freeze import FreezeWindow
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.safety import FreezeWindow
 from rollback_operator.api.v1alpha1 import SafetySpec
 from rollback_operator.decide.freeze import frozen, next_change
 from rollback_operator.decide.plan import make_plan

@@ -16,8 +16,8 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import look
-from rollback_operator.decide.goodness import is_ripe, looked
+from rollback_operator.decide.evaluate import evaluate_release
+from rollback_operator.decide.goodness import is_ripe, with_clean_since
 from rollback_operator.evidence.trends import LatencySample, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing
@@ -160,14 +160,14 @@ def test_what_speaks_against_it_makes_it_wait_anew(
     verdict: Verdict, severity: Severity, doubted: Severity
 ) -> None:
     found = Decision(verdict, severity, doubted=doubted)
-    unclean = looked(watched(), found, T0 + 300)
+    unclean = with_clean_since(watched(), found, T0 + 300)
     assert unclean.clean_since is None
-    clean = looked(unclean, Decision(make_watching()), T0 + 310)
+    clean = with_clean_since(unclean, Decision(make_watching()), T0 + 310)
     assert clean.clean_since == T0 + 310
-    assert looked(clean, Decision(make_watching()), T0 + 400) == clean
+    assert with_clean_since(clean, Decision(make_watching()), T0 + 400) == clean
     # Missing data speaks neither for it nor against it.
     blind = make_watching(value=VerdictValue.NO_VERDICT, reason=Reason.SAMPLES_STALE)
-    assert looked(clean, Decision(blind), T0 + 400) == clean
+    assert with_clean_since(clean, Decision(blind), T0 + 400) == clean
 
 
 def served(trends: Trends) -> Watch:
@@ -189,7 +189,7 @@ def test_a_look_records_it(trends: Trends, expected: Health) -> None:
     case = make_case(
         workload=limited(), ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1"))
     )
-    found = look(case, served(trends), at(702))
+    found = evaluate_release(case, served(trends), at(702))
     assert health_of(found.case.ledger, "release-v2") is expected, found.verdict
 
 
@@ -198,10 +198,10 @@ def test_a_release_found_bad_at_p3_is_recorded_so_and_does_not_become_good() -> 
         workload=make_workload(pods=make_pods(4, restarts=3)),
         ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1")),
     )
-    found = look(case, watched(clean=-900), at(700))
+    found = evaluate_release(case, watched(clean=-900), at(700))
     assert found.decision.severity is Severity.P3
     assert health_of(found.case.ledger, "release-v2") is Health.BAD
-    again = look(
+    again = evaluate_release(
         make_case(ledger=found.case.ledger), replace(found.watch, clean_since=T0 - 900), at(1400)
     )
     assert health_of(again.case.ledger, "release-v2") is Health.BAD
@@ -220,7 +220,7 @@ def test_what_is_found_bad_at_p4_before_it_has_come_up_is_not_adopted() -> None:
         ledger=(make_entry("v2", Health.UNKNOWN, found_time=at(0)),),
     )
 
-    found = look(case, watched(), at(700))
+    found = evaluate_release(case, watched(), at(700))
 
     (entry,) = found.case.ledger
     assert found.decision.severity is Severity.P4

@@ -135,7 +135,7 @@ NEVER: dict[str, dict[str, Any]] = {
             rolling(), pods=(*make_pods(1), *make_pods(1, ready=False), *make_pods(3, "v1"))
         ),
     },
-    "the matrix asks for no undo": {"decision": TOLD_ONLY},
+    "the matrix requires no rollback": {"decision": TOLD_ONLY},
     "turned off": {"safety": SafetySpec(pause_on_suspicion=False)},
     "not judged": {"decision": None},
     "no old pod that it is compared with": {"control": frozenset({"hashv0"})},
@@ -316,7 +316,7 @@ def test_what_is_proved_is_told_with_its_margin() -> None:
     found = wanted(SUSPECT, SUSPICION, proof=250.0)
 
     assert found is not None
-    assert "less than 5 % of all requests more than the old ones, odds 250 : 1" in str(
+    assert "less than 5 % of all requests more than the old pods, odds 250 : 1" in str(
         found.release_message
     )
 

@@ -195,7 +195,7 @@ STUCK = MatrixCondition(signal=SignalName.STUCK_ROLLOUT)
 def test_what_can_never_match_is_named(rules, hidden) -> None:
     found = faults(rules)
     assert [one.split(" ")[0] for one in found] == ([] if hidden is None else [hidden])
-    assert all("spec.matrix[0]" in one and "thresholds must fall" in one for one in found)
+    assert all("spec.matrix[0]" in one and "thresholds must decrease" in one for one in found)
 
 
 UP = "sum(up)"
@@ -242,4 +242,4 @@ def test_two_probes_do_not_hide_each_other() -> None:
         for severity, name in (("P1", "buy"), ("P2", "list"), ("P3", "buy"))
     ]
     (found,) = faults(rules)
-    assert found.startswith("spec.matrix[2].when[0] can never match, since spec.matrix[0].when[0]")
+    assert found.startswith("spec.matrix[2].when[0] can never match because spec.matrix[0].when[0]")

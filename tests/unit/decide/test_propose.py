@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rollback_operator.api.approval import ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.checklist import ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,

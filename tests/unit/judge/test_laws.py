@@ -26,7 +26,7 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, look, next_step
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, compare, next_step
 from rollback_operator.remedies.rollback_status import begun, ended, finished
 from rollback_operator.report.status import StatusInputs, next_status
 from rollback_operator.stats.windows import Increment
@@ -395,7 +395,7 @@ def test_a_rollback_always_ends(worlds, remedy, pace) -> None:
         world = worlds[min(number, len(worlds) - 1)]
         status = begun(rollback.status, step, at(now))
         rollback = rollback.model_copy(update={"status": status})
-        match look(rollback, step, world, at(now)):
+        match compare(rollback, step, world, at(now)):
             case Act():
                 acts += 1
                 status = finished(status, step, "acted", at(now))

@@ -45,9 +45,9 @@ def seen(*services: Service, new=UNLABELLED, seconds=LEAST_ROUTING_SECONDS) -> R
 @pytest.mark.parametrize(
     ("new", "why"),
     [
-        (UNLABELLED, "its selector asks for tier=web, which the release's pods do not have"),
-        (RENAMED, "the release's pods have no port of the name http"),
-        (NEW, "none of its endpoints is ready, though all pods are"),
+        (UNLABELLED, "its selector requires tier=web, which the release's pods do not have"),
+        (RENAMED, "the release's pods have no port named http"),
+        (NEW, "none of its endpoints is ready, although all pods are"),
     ],
 )
 def test_a_service_that_led_to_the_old_pods_and_leads_to_none(new, why) -> None:
@@ -55,7 +55,7 @@ def test_a_service_that_led_to_the_old_pods_and_leads_to_none(new, why) -> None:
 
     assert found.is_lost
     assert found.since == T0
-    assert found.cut == f"Service web leads to no pod: {why}"
+    assert found.cut == f"Service web selects no ready pod: {why}"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_release_that_its_service_does_not_lead_to_is_p1_without_a_single_samp
 
     assert (found.value, found.reason) == (VerdictValue.BAD, Reason.TRAFFIC_LOST)
     assert classify(RUNBOOK_MATRIX, found, BAD_ODDS).rule.severity == "P1"
-    assert found.message.startswith("all new pods are ready, and Service web leads to no pod")
+    assert found.message.startswith("all new pods are ready, and Service web selects no ready pod")
     assert found.first_bad == T0
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import OwnerRecord
 from rollback_operator.api.notify import Notification
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     Outcome,

@@ -508,7 +508,7 @@ def test_why_a_release_has_not_become_good_is_on_record() -> None:
         found = ledger.with_reason(found, one.release, said)
     assert [one.reason == said for one in found] == [False, True, False]
     assert healths(found) == healths(known)
-    assert said == "not good by itself: at least half of its requests on /buy have failed"
+    assert said == "not Good: at least half of its requests on /buy failed"
 
 
 def test_a_release_is_put_on_record_once_and_what_is_known_of_it_stays() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -118,7 +118,7 @@ def test_a_release_with_an_image_in_quarantine_is_no_target_meanwhile() -> None:
 
     assert barred.quarantined_by == "v2-0"
     assert last_known_good([barred], workload) is None
-    assert "in quarantine" in bar([barred], "release-v1")
+    assert "quarantined" in bar([barred], "release-v1")
     for free in (
         quarantine.barred([trusted], kept, [], at(100)),
         quarantine.barred([barred], kept, [], at(WEEK)),

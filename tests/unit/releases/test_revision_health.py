@@ -4,7 +4,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, VerdictValue
-from rollback_operator.decide.evaluate import look
+from rollback_operator.decide.evaluate import evaluate_release
 from rollback_operator.evidence.watch import open_watch
 from rollback_operator.releases.revision_health import failing
 from tests.builders import (
@@ -63,15 +63,15 @@ def test_only_what_is_not_on_record_is_asked(ledger, expected) -> None:
 
 
 COUNTS = {
-    "everything fails": (watched(100), "4800 of 4800 requests have failed on it now"),
-    "most fail": (watched(70), "3360 of 4800 requests have failed on it now"),
+    "everything fails": (watched(100), "4800 of its 4800 requests failed in the last minute"),
+    "most fail": (watched(70), "3360 of its 4800 requests failed in the last minute"),
     "a part fails, year in, year out": (watched(40), None),
     "nothing fails": (watched(), None),
     "hardly a request": (watched(0.2, 0.2), None),
     "no pod serves": (watched(100, pods=GONE), None),
     "no pod serves, and its hour was bad": (
         watched(pods=GONE, control=make_control(1_000, 700)),
-        "700 of 1000 requests have failed on it in the hour before",
+        "700 of its 1000 requests failed in the hour before",
     ),
     "no pod serves, and its hour was good": (
         watched(pods=GONE, control=make_control(1_000, 2)),
@@ -101,7 +101,7 @@ def test_a_policy_made_amid_a_rollout_does_not_go_back_to_what_fails(errors, is_
     serving = tuple(replace(one, ready=4 * (one.revision == 2)) for one in STUCK.replica_sets)
     case = make_case(workload=replace(STUCK, replica_sets=serving), ledger=())
 
-    found = look(case, watched(errors), at(400))
+    found = evaluate_release(case, watched(errors), at(400))
 
     assert found.verdict.value is VerdictValue.BAD
     assert found.verdict.reason is Reason.STUCK_ROLLOUT
@@ -113,4 +113,4 @@ def test_a_policy_made_amid_a_rollout_does_not_go_back_to_what_fails(errors, is_
         assert found.decision.plan is None
         assert found.decision.refusal is not None
         assert found.decision.refusal.reason is Reason.TARGET_FAILING
-        assert "revision 2 would be gone back to" in found.decision.refusal.message
+        assert "revision 2 is the target" in found.decision.refusal.message

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rollback_operator.api.quarantine import QuarantineEntry
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
     MOST_TARGETS,
     Health,

@@ -225,7 +225,7 @@ def test_a_watch_that_ends_without_a_verdict_says_so() -> None:
     assert said is not None
     assert (said.status, said.reason) == ("Unknown", Reason.NO_RELEASE_WATCHED)
     assert said.message == (
-        "the watch of revision 2 is over without a verdict; at the last look: 3 requests"
+        "the evaluation of revision 2 has ended without a verdict; last evaluation: 3 requests"
     )
 
 

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.decide import guards
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.model.context import RollbackBudget
 from rollback_operator.releases import records
 from rollback_operator.remedies import attempts
@@ -39,8 +39,8 @@ def test_whose_replica_set_was_gone_is_tried_again_after_a_while() -> None:
     assert attempts.following(last, at(60 + 29)) is None
     assert attempts.following(last, at(60 + 30)) == 2
     assert (
-        attempts.told(last)
-        == f"{last.metadata.name} has failed: it is tried again once that is mended"
+        attempts.attempt_message(last)
+        == f"{last.metadata.name} failed: it is retried after the cause is resolved"
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
@@ -130,7 +130,7 @@ LOOKS: dict[str, tuple[Rollback, Autoscaler | None, Deployment, type, Reason | N
 def test_a_look(case: str) -> None:
     rollback, found, deployment, kind, reason = LOOKS[case]
 
-    following = autoscaling.look(rollback, found, deployment, at(20))
+    following = autoscaling.compare(rollback, found, deployment, at(20))
 
     assert isinstance(following, kind)
     if isinstance(following, RollbackEnd):
@@ -141,7 +141,7 @@ def test_a_look(case: str) -> None:
 
 
 def test_an_autoscaler_that_does_not_follow_is_told_in_the_end() -> None:
-    following = autoscaling.look(scaling(RECORD), RAISED, BAD, at(10 + 601))
+    following = autoscaling.compare(scaling(RECORD), RAISED, BAD, at(10 + 601))
 
     assert isinstance(following, RollbackEnd)
     assert following.outcome is Outcome.NOT_RECOVERED
@@ -221,7 +221,7 @@ def test_who_has_set_them_is_told() -> None:
     found = replace(RAISED, bounds=Bounds(3, 5), is_ours=False, set_by="kubectl-edit")
     following = autoscaling.settled(ended(), found, at(101))
     assert isinstance(following, Closed)
-    assert "kubectl-edit has set 3 to 5 replicas" in following.message
+    assert "kubectl-edit set 3 to 5 replicas" in following.message
 
 
 @pytest.mark.parametrize(
@@ -233,4 +233,4 @@ def test_who_has_set_them_is_told() -> None:
     ],
 )
 def test_raised_bounds_are_looked_at_again(rollback: Rollback, seconds: float, wait: float) -> None:
-    assert autoscaling.next_look(rollback, at(seconds)) == wait
+    assert autoscaling.next_check(rollback, at(seconds)) == wait

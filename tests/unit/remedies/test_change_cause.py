@@ -47,7 +47,7 @@ def test_a_pin_says_which_container_runs_another_image() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"requested_by": "ann"}, "asked for by ann"), ({}, "by hand")],
+    [({"requested_by": "ann"}, "requested by ann"), ({}, "manual")],
 )
 def test_one_that_a_person_asks_for_names_them(asked: dict[str, str], said: str) -> None:
     assert f"to revision 1 ({said}), Rollback " in written(by_hand(**asked), "")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.checklist import CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, UpdaterPlan
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, UpdaterPlan
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -22,7 +22,7 @@ from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Claims, Owner, Updater
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies import claims
+from rollback_operator.remedies import gitops
 from rollback_operator.report import incident
 from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.report.transitions import transition_named
@@ -48,7 +48,7 @@ FLAGGER = Owner(
     "Canary shop, spec.targetRef",
     "roll back where the release comes from",
     is_rollout_tool=True,
-    then=claims.NEW_RELEASE,
+    then=gitops.NEW_RELEASE,
 )
 TRACE = replace(FLAGGER, evidence="spec.replicas owned by flagger", is_trace=True, behind=ARGO)
 
@@ -80,20 +80,20 @@ DENIED = Claims(denied=frozenset({"Flagger"}))
 def test_a_tools_own_object_counts_more_than_what_it_has_left(
     left: Owner | None, said: Claims, expected: Owner | str | None
 ) -> None:
-    found = claims.claimed(deployment(left), said).owner
+    found = gitops.claimed(deployment(left), said).owner
 
     assert found == (left if expected == "itself" else expected)
 
 
 def test_an_updater_is_told_once_whoever_has_seen_it() -> None:
-    once = claims.claimed(deployment(None, KEEL), Claims(updaters=(FLUX,)))
-    twice = claims.claimed(once, Claims(updaters=(KEEL, FLUX)))
+    once = gitops.claimed(deployment(None, KEEL), Claims(updaters=(FLUX,)))
+    twice = gitops.claimed(once, Claims(updaters=(KEEL, FLUX)))
 
     assert once.updaters == twice.updaters == (KEEL, FLUX)
 
 
 def test_what_several_say_is_put_together() -> None:
-    found = claims.joined(
+    found = gitops.joined(
         (
             DENIED,
             Claims(driver=FLAGGER, unseen=("a",)),
@@ -120,7 +120,7 @@ def test_what_a_rollout_tool_drives_is_never_undone(owner: Owner, response: GitO
 
     assert isinstance(found, Refusal)
     assert found.reason is Reason.ROLLOUT_OWNER
-    assert "would take an undo for a new release: roll back where" in found.message
+    assert "would treat a rollback as a new release: roll back where" in found.message
     assert (ready.status, ready.reason) == ("False", Reason.ROLLOUT_OWNER)
 
 
@@ -137,7 +137,7 @@ def test_a_canary_that_has_come_since_the_decision_blocks() -> None:
     found = checks.nobody_else(facts)
 
     assert (found.result, found.consequence) == (CheckResult.FAILED, Consequence.BLOCK)
-    assert "Flagger steers this Deployment" in found.message
+    assert "Flagger manages this Deployment" in found.message
 
 
 # -- an image updater is told ----------------------------------------------------------------------
@@ -148,8 +148,8 @@ def test_an_updater_is_told_from_the_beginning() -> None:
 
     assert (found.status, found.reason) == ("True", Reason.IMAGE_UPDATER)
     assert found.message == (
-        "Keel puts new images into this Deployment (annotation keel.sh/policy=minor) and may push "
-        "again what is taken back: set keel.sh/policy to never"
+        "Keel updates images of this Deployment (annotation keel.sh/policy=minor) and may deploy "
+        "the bad image again: set keel.sh/policy to never"
     )
 
 
@@ -161,9 +161,9 @@ def test_an_updater_is_told_beside_what_else_there_is_to_tell() -> None:
     observed = readiness(make_policy(mode=Mode.OBSERVE), deployment(None, KEEL), Around())
 
     assert owned.reason == Reason.GITOPS_OWNER
-    assert "may revert an undo" in owned.message
-    assert "Keel puts new images" in owned.message
-    assert "Keel puts new images" in single.message
+    assert "may revert a rollback" in owned.message
+    assert "Keel updates images" in owned.message
+    assert "Keel updates images" in single.message
     assert "one replica" in single.message
     assert observed.reason == Reason.WATCHING_TARGET
 
@@ -188,16 +188,16 @@ def test_an_updater_stops_nothing_and_goes_on_record() -> None:
     [
         (Claims(), (), CheckResult.PASSED, "no GitOps owner"),
         (None, (), CheckResult.PASSED, "no GitOps owner"),
-        (Claims(), (KEEL,), CheckResult.WARNED, "Keel puts new images into this Deployment"),
-        (Claims(unseen=("Canaries (403)",)), (), CheckResult.WARNED, "not seen: Canaries (403)"),
+        (Claims(), (KEEL,), CheckResult.WARNED, "Keel updates images of this Deployment"),
+        (Claims(unseen=("Canaries (403)",)), (), CheckResult.WARNED, "not read: Canaries (403)"),
         (
             Missing(Reason.READ_FAILED, "it was not read within 2 s"),
             (),
             CheckResult.WARNED,
-            "not seen: it was not read within 2 s",
+            "not read: it was not read within 2 s",
         ),
     ],
-    ids=["nobody", "nobody looked", "an updater", "no right", "too late"],
+    ids=["nobody", "not checked", "an updater", "no right", "too late"],
 )
 def test_the_checklist_tells_of_updaters_and_of_what_was_not_seen(
     said: Claims | Missing | None,
@@ -232,5 +232,5 @@ def test_the_message_at_the_end_says_what_keeps_the_image_out(
 
     found = incident.of_rollback(rollback, make_policy(), transition_named("Verified", at(60)))
 
-    step = "Keep Keel from pushing the image again: set keel.sh/policy to never"
+    step = "Prevent Keel from deploying the image again: set keel.sh/policy to never"
     assert (step in found.next_steps) is is_told

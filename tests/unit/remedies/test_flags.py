@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.flags import LONGEST_VALUE, FlagTaking
-from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import LONGEST_VALUE, FlagTaking, GitOps, OwnerKind
 from rollback_operator.api.v1alpha1 import (
     RUNBOOK_MATRIX,
     Health,
@@ -29,11 +28,11 @@ from rollback_operator.releases import ledger, quarantine
 from rollback_operator.releases.ledger import revision_of
 from rollback_operator.remedies import flags
 from rollback_operator.remedies.attempts import name_of, rollback_name
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, look
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, compare
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report import recovery
 from rollback_operator.report.events import started
-from rollback_operator.rollback.error_recovery import proof_begins
+from rollback_operator.rollback.recovery import proof_begins
 from tests.builders import (
     CONFIG_MAP,
     DISABLE,
@@ -159,37 +158,40 @@ UNFIT = {
         "there is no ConfigMap x",
     ),
     "no such key": (case_with(flag_state(None)), f"the ConfigMap has no key {FLAG}"),
-    "set already": (case_with(OFF), "it is 'false' already"),
+    "set already": (case_with(OFF), "it is already 'false'"),
     "immutable": (case_with(flag_state(is_immutable=True)), "the ConfigMap is immutable"),
     "too long": (
         case_with(flag_state("x" * (LONGEST_VALUE + 1))),
-        "its value is too long to be put on record",
+        "its value is too long to store",
     ),
-    "nobody reads it": (case_with(reads=()), "no container of the release reads it from there"),
-    "owned": (owned(ARGO), "Argo CD steers the ConfigMap (label a=b) and would set it back: roll"),
+    "nobody reads it": (
+        case_with(reads=()),
+        "no container of the release reads it from the ConfigMap",
+    ),
+    "owned": (owned(ARGO), "Argo CD manages the ConfigMap (label a=b) and would revert it: roll"),
     "owned by a tool": (
         owned(replace(ARGO, is_rollout_tool=True), response=GitOps.PROCEED),
-        "Argo CD steers the ConfigMap",
+        "Argo CD manages the ConfigMap",
     ),
     "owned by somebody who is not suspended": (
         owned(ELSE, ARGO, GitOps.SUSPEND),
-        "which is not suspended with the Deployment's owner",
+        "and is not suspended with the Deployment's owner",
     ),
     "tried": (
         case_with(rollbacks=[ended(Outcome.NOT_RECOVERED)]),
-        "ticket-service-f1a9000000 has tried it on this release (NotRecovered)",
+        "ticket-service-f1a9000000 tried it on this release (NotRecovered)",
     ),
     "tried, and somebody has changed it": (
         case_with(flag_state("maybe"), rollbacks=[ended(Outcome.ABANDONED, Reason.FLAG_CHANGED)]),
-        "has tried it on this release (Abandoned)",
+        "tried it on this release (Abandoned)",
     ),
     "tried, and given up once it was set": (
         case_with(rollbacks=[given_up(Reason.TARGET_MOVED)]),
-        "has tried it on this release (Abandoned)",
+        "tried it on this release (Abandoned)",
     ),
     "tried, and refused": (
         case_with(rollbacks=[ended(Outcome.FAILED, Reason.STEP_REFUSED)]),
-        "has tried it on this release (Failed)",
+        "tried it on this release (Failed)",
     ),
 }
 
@@ -201,7 +203,7 @@ def test_what_cannot_be_the_cure_gives_way_to_the_next_remedy_and_is_told(case, 
     assert isinstance(plan, RollbackSpec), plan
     assert plan.remedy == UNDO
     assert plan.flag is None
-    assert plan.trigger.message.startswith("all purchases fail; not done before: ")
+    assert plan.trigger.message.startswith("all purchases fail; skipped before: ")
     assert says in plan.trigger.message
 
 
@@ -308,32 +310,34 @@ def test_a_flag_and_the_undo_after_it_are_two_rollbacks() -> None:
 
 
 def test_the_flag_is_set_while_it_is_as_it_was_found() -> None:
-    assert flags.look(make_flag_rollback(), ON) == Act(StepName.DISABLE_FLAG)
+    assert flags.compare_flag(make_flag_rollback(), ON) == Act(StepName.DISABLE_FLAG)
 
 
 def test_a_flag_that_is_set_is_done_whoever_did_it() -> None:
-    assert isinstance(flags.look(make_flag_rollback(), flag_state("false", uid="new")), Done)
+    assert isinstance(
+        flags.compare_flag(make_flag_rollback(), flag_state("false", uid="new")), Done
+    )
 
 
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        (flag_state("maybe"), "kubectl has set FEATURE_NEW_CHECKOUT to 'maybe'"),
-        (flag_state("maybe", changed_by=""), "somebody has set"),
-        (flag_state(uid="another"), "deleted it or made it anew"),
-        (flag_state(None), "deleted it or made it anew"),
-        (None, "deleted it or made it anew"),
+        (flag_state("maybe"), "kubectl set FEATURE_NEW_CHECKOUT to 'maybe'"),
+        (flag_state("maybe", changed_by=""), "another client set"),
+        (flag_state(uid="another"), "it was deleted or recreated"),
+        (flag_state(None), "it was deleted or recreated"),
+        (None, "it was deleted or recreated"),
         (flag_state(is_immutable=True), "immutable"),
     ],
     ids=["other value", "nobody known", "another ConfigMap", "no key", "gone", "immutable"],
 )
 def test_what_somebody_has_changed_in_between_stands(found, says) -> None:
-    end = flags.look(make_flag_rollback(), found)
+    end = flags.compare_flag(make_flag_rollback(), found)
 
     assert isinstance(end, RollbackEnd)
     assert (end.outcome, end.reason) == (Outcome.ABANDONED, Reason.FLAG_CHANGED)
     assert says in end.message
-    assert end.message.endswith("theirs stands")
+    assert end.message.endswith("it stays unchanged")
 
 
 BAD = make_deployment("v2")
@@ -361,7 +365,7 @@ SET = make_flag_rollback(
     ],
 )
 def test_each_step_looks_at_the_pods_before_it_does(step, deployment, found) -> None:
-    assert isinstance(look(SET, step, deployment, at(12)), found)
+    assert isinstance(compare(SET, step, deployment, at(12)), found)
 
 
 def test_a_flag_that_does_not_stay_is_told_with_who_has_set_it() -> None:
@@ -369,10 +373,10 @@ def test_a_flag_that_does_not_stay_is_told_with_who_has_set_it() -> None:
     end = flags.reverted(SET, flag_state("true", changed_by="argocd-controller"))
     assert end is not None
     assert (end.outcome, end.reason) == (Outcome.FAILED, Reason.FLAG_REVERTED)
-    assert "it is 'true' now (argocd-controller)" in end.message
+    assert "it is 'true' (argocd-controller)" in end.message
     gone = flags.reverted(SET, None)
     assert gone is not None
-    assert "it is gone" in gone.message
+    assert "it no longer exists" in gone.message
 
 
 def test_requests_prove_something_from_the_restart_on_or_once_files_are_renewed() -> None:

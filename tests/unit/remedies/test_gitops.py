@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
-from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
@@ -70,15 +70,25 @@ def owned(owner: Owner | None = ARGO, version: str = "v2", **changes: Any):
 # -- what a policy lets be done --------------------------------------------------------------------
 
 ANSWERS: dict[str, tuple[Owner, GitOps, Reason | None, str]] = {
-    "refused": (ARGO, REFUSE, Reason.GITOPS_OWNER, "would revert an undo: roll back in Git"),
-    "Argo CD may be suspended": (ARGO, REFUSE, Reason.GITOPS_OWNER, "suspend it first"),
-    "Helm cannot be": (HELM, REFUSE, Reason.GITOPS_OWNER, "let spec.safety.gitOps be Proceed"),
-    "suspended": (ARGO, SUSPEND, None, "Application shop is suspended before an undo"),
-    "proceeds": (ARGO, PROCEED, None, "may revert an undo, which is then not done again"),
+    "refused": (ARGO, REFUSE, Reason.GITOPS_OWNER, "would revert a rollback: roll back in Git"),
+    "Argo CD may be suspended": (
+        ARGO,
+        REFUSE,
+        Reason.GITOPS_OWNER,
+        "set spec.safety.gitOps to Suspend",
+    ),
+    "Helm cannot be": (HELM, REFUSE, Reason.GITOPS_OWNER, "set spec.safety.gitOps to Proceed"),
+    "suspended": (ARGO, SUSPEND, None, "Application shop is suspended before a rollback"),
+    "proceeds": (ARGO, PROCEED, None, "may revert a rollback, which is not repeated"),
     "Flux suspended": (FLUX, SUSPEND, None, "Kustomization flux-system/shop is suspended"),
-    "nothing to suspend": (HELM, SUSPEND, Reason.GITOPS_OWNER, "not known by which object"),
-    "Helm proceeds": (HELM, PROCEED, None, "Helm steers this Deployment"),
-    "a rollout tool": (FLAGGER, PROCEED, Reason.ROLLOUT_OWNER, "would revert an undo"),
+    "nothing to suspend": (
+        HELM,
+        SUSPEND,
+        Reason.GITOPS_OWNER,
+        "the object to suspend is not known",
+    ),
+    "Helm proceeds": (HELM, PROCEED, None, "Helm manages this Deployment"),
+    "a rollout tool": (FLAGGER, PROCEED, Reason.ROLLOUT_OWNER, "would revert a rollback"),
     "a rollout tool cannot be suspended": (FLAGGER, SUSPEND, Reason.ROLLOUT_OWNER, "Flagger"),
 }
 
@@ -114,14 +124,14 @@ def test_who_reverts_is_suspended_before_anything_else() -> None:
 
 def test_without_an_owner_nothing_is_planned_about_one() -> None:
     assert gitops.planned(None, SUSPEND) is None
-    assert gitops.steered(make_rollback()) is None
-    assert gitops.steered(make_rollback(owner=gitops.planned(ARGO, PROCEED))) is None
-    assert gitops.steered(make_rollback(owner=gitops.planned(HELM, SUSPEND))) is None
+    assert gitops.planned_suspension(make_rollback()) is None
+    assert gitops.planned_suspension(make_rollback(owner=gitops.planned(ARGO, PROCEED))) is None
+    assert gitops.planned_suspension(make_rollback(owner=gitops.planned(HELM, SUSPEND))) is None
 
 
 def test_a_rollback_by_hand_is_refused_by_the_same_rule() -> None:
-    assert obstacle(make_case(with_git_ops(REFUSE), owned()), at(20)) is not None
-    assert obstacle(make_case(with_git_ops(SUSPEND), owned()), at(20)) is None
+    assert obstacle(make_case(with_git_ops(REFUSE), owned())) is not None
+    assert obstacle(make_case(with_git_ops(SUSPEND), owned())) is None
 
 
 # -- the checklist ---------------------------------------------------------------------------------
@@ -133,19 +143,25 @@ UNSEEN = Missing(Reason.READ_FAILED, "no answer")
 ITEMS: dict[str, tuple[Owner | None, OwnerPlan | None, Any, CheckResult, str]] = {
     "nobody": (None, None, None, PASSED, "no GitOps owner"),
     "gone since": (None, PLAN, None, PASSED, "no GitOps owner"),
-    "come since": (ARGO, None, None, FAILED, "steers this Deployment"),
-    "another than planned": (FLUX, PLAN, UNTOUCHED, FAILED, "Flux Kustomization steers"),
-    "to be suspended": (ARGO, PLAN, UNTOUCHED, PASSED, "argocd/shop is suspended before the act"),
-    "suspended already": (ARGO, PLAN, OFF, PASSED, "is suspended already"),
+    "come since": (ARGO, None, None, FAILED, "manages this Deployment"),
+    "another than planned": (FLUX, PLAN, UNTOUCHED, FAILED, "Flux Kustomization manages"),
+    "to be suspended": (
+        ARGO,
+        PLAN,
+        UNTOUCHED,
+        PASSED,
+        "argocd/shop is suspended before the rollback",
+    ),
+    "already suspended": (ARGO, PLAN, OFF, PASSED, "is already suspended"),
     "suspended, whatever stands against it": (
         ARGO,
         PLAN,
         replace(OFF, obstacle="it would be turned on again"),
         PASSED,
-        "is suspended already",
+        "is already suspended",
     ),
     "cannot be suspended": (ARGO, PLAN, OBSTACLE, FAILED, "another cluster"),
-    "not seen": (ARGO, PLAN, UNSEEN, WARNED, "was not seen: no answer"),
+    "not seen": (ARGO, PLAN, UNSEEN, WARNED, "could not be read: no answer"),
     "proceeds": (ARGO, gitops.planned(ARGO, PROCEED), None, WARNED, "may revert the rollback"),
 }
 
@@ -238,7 +254,7 @@ def test_how_to_release_is_said_with_what_was_before() -> None:
 
 def test_flux_is_released_by_its_own_command() -> None:
     rollback = make_rollback(owner=gitops.planned(FLUX, SUSPEND))
-    said = suspension.told(rollback, OwnerRecord(namespace="flux-system"))
+    said = suspension.suspension_message(rollback, OwnerRecord(namespace="flux-system"))
     assert said.endswith(": flux resume kustomization shop -n flux-system")
 
 
@@ -247,7 +263,7 @@ def test_what_somebody_else_had_suspended_is_no_suspension_of_ours() -> None:
         recorded(None), OwnerRecord(namespace="argocd", was_suspended=True), at(12)
     )
     assert (record.is_open, told.reason) == (False, Reason.SUSPENDED_BEFORE)
-    assert "left so" in told.message
+    assert "stays suspended" in told.message
 
 
 # -- reverted --------------------------------------------------------------------------------------
@@ -283,15 +299,17 @@ def test_an_act_that_is_reverted_is_told_from_a_newer_release(
 
     assert gitops.is_reverted(rollback, found) is expected
     if expected:
-        end = progress.look(rollback, StepName.VERIFY, found, at(14))
+        end = progress.compare(rollback, StepName.VERIFY, found, at(14))
         assert isinstance(end, progress.RollbackEnd)
         assert (end.outcome, end.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)
-        assert "was reverted by argocd-controller (Argo CD steers the Deployment)" in end.message
+        assert "was reverted by argocd-controller (Argo CD manages the Deployment)" in end.message
 
 
 def test_who_reverted_need_not_be_known() -> None:
     said = gitops.reverted(make_rollback(status=DONE), make_deployment("v2"))
-    assert said.startswith("the undo was reverted by somebody and the bad release runs again")
+    assert said.startswith(
+        "the undo was reverted by another client and the bad release is running again"
+    )
 
 
 def test_what_was_reverted_is_not_done_again() -> None:
@@ -303,9 +321,7 @@ def test_what_was_reverted_is_not_done_again() -> None:
 
     assert isinstance(found, Refusal)
     assert found.reason is Reason.COOLDOWN_ACTIVE
-    assert (
-        "it has come back, brought by argocd-controller: remove it at its source" in found.message
-    )
+    assert "it has come back, deployed by argocd-controller" in found.message
 
 
 # -- released --------------------------------------------------------------------------------------
@@ -313,7 +329,7 @@ def test_what_was_reverted_is_not_done_again() -> None:
 ENDED = {"outcome": Outcome.VERIFIED, "finished_time": at(60)}
 IN_SYNC = replace(OURS, in_sync_at=T0 + 100)
 RELEASES = {
-    "Git wants what runs": (recorded(SUSPENDED, **ENDED), IN_SYNC, GOOD, True),
+    "Git contains the restored state": (recorded(SUSPENDED, **ENDED), IN_SYNC, GOOD, True),
     "Git wants a fix, and it was synced by hand": (
         recorded(SUSPENDED, **ENDED),
         IN_SYNC,
@@ -353,10 +369,10 @@ def test_an_owner_goes_on_only_when_nothing_changes_by_it(
 TAKEN_OVER = {
     "still ours": (OURS, ""),
     "its mark was taken off by an ApplicationSet": (replace(OURS, suspended_for=""), ""),
-    "released": (UNTOUCHED, "somebody has released it"),
-    "suspended by somebody since": (OFF, "somebody else"),
-    "suspended for another rollback": (THEIRS, "somebody else"),
-    "it went on in between": (replace(OURS, auto_synced=T0 + 40), "somebody else"),
+    "released": (UNTOUCHED, "another client resumed it"),
+    "suspended by somebody since": (OFF, "another client"),
+    "suspended for another rollback": (THEIRS, "another client"),
+    "it went on in between": (replace(OURS, auto_synced=T0 + 40), "another client"),
     "a sync that had begun before": (replace(OURS, auto_synced=T0 + 11), ""),
 }
 
@@ -368,15 +384,19 @@ def test_nobody_else_s_suspension_is_lifted(found: OwnerState, said: str) -> Non
 
 def test_a_release_is_on_record_before_it_is_made() -> None:
     rollback = recorded(SUSPENDED, **ENDED)
-    begun, nothing = suspension.released(rollback, "Git wants what runs", None)
-    assert (begun.is_open, begun.release_message, nothing) == (True, "Git wants what runs", None)
+    begun, nothing = suspension.released(rollback, "Git contains the restored state", None)
+    assert (begun.is_open, begun.release_message, nothing) == (
+        True,
+        "Git contains the restored state",
+        None,
+    )
     # Killed now, the next leader finds it released, and knows why.
     found = rollback.model_copy(
         update={"status": rollback.status.model_copy(update={"owner": begun})}
     )
-    assert suspension.taken_over(found, UNTOUCHED) == "Git wants what runs"
+    assert suspension.taken_over(found, UNTOUCHED) == "Git contains the restored state"
 
-    done, told = suspension.released(found, "Git wants what runs", at(120))
+    done, told = suspension.released(found, "Git contains the restored state", at(120))
     assert (done.is_open, done.released_time) == (False, at(120))
     assert told is not None
     assert (told.status, told.reason) == ("False", Reason.OWNER_RELEASED)

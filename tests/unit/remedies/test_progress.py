@@ -20,8 +20,8 @@ from rollback_operator.remedies.progress import (
     Done,
     RollbackEnd,
     Wait,
+    compare,
     has_moved,
-    look,
     next_step,
     overtaken,
 )
@@ -165,7 +165,7 @@ LOOKS = {
 
 @pytest.mark.parametrize(("rollback", "step", "deployment", "expected"), LOOKS.values(), ids=LOOKS)
 def test_look(rollback, step, deployment, expected) -> None:
-    found = look(rollback, step, deployment, at(20))
+    found = compare(rollback, step, deployment, at(20))
     assert isinstance(found, expected)
     if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
@@ -201,7 +201,7 @@ STOPPED = {
     ("rollback", "step", "deployment", "now", "expected"), STOPPED.values(), ids=STOPPED
 )
 def test_a_persons_pause_is_respected(rollback, step, deployment, now, expected) -> None:
-    found = look(rollback, step, deployment, at(now))
+    found = compare(rollback, step, deployment, at(now))
     assert isinstance(found, expected)
     if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_PAUSED)
@@ -275,12 +275,12 @@ def test_an_act_that_was_never_carried_out_is_told_from_one_that_was_reverted(
     if found is not None:
         assert (found.outcome, found.reason) == (Outcome.ABANDONED, Reason.TARGET_MOVED)
         runs = workload.deployment.revision
-        assert f"of revision 2 was rolled out once more, as revision {runs}," in found.message
+        assert f"of revision 2 was rolled out again as revision {runs} before" in found.message
 
 
 @pytest.mark.parametrize(("now", "expected"), [(611, Wait), (612, RollbackEnd)])
 def test_a_rollout_has_its_time(now, expected) -> None:
-    found = look(WAITING, StepName.ROLLOUT_COMPLETE, HALF, at(now))
+    found = compare(WAITING, StepName.ROLLOUT_COMPLETE, HALF, at(now))
     assert isinstance(found, expected)
     if isinstance(found, RollbackEnd):
         assert (found.outcome, found.reason) == (
@@ -346,7 +346,7 @@ def test_next_step(rollback, expected) -> None:
     ("rollback", "step"), [(BEGUN, StepName.UNDO), (PIN_BEGUN, StepName.PIN_IMAGE)]
 )
 def test_what_came_back_while_no_answer_came_is_told_as_reverted(rollback, step) -> None:
-    found = look(rollback, step, replace(BAD, revision=4), at(20))
+    found = compare(rollback, step, replace(BAD, revision=4), at(20))
 
     assert isinstance(found, RollbackEnd)
     assert (found.outcome, found.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)

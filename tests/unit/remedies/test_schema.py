@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.checklist import CheckItem, CheckResult, Consequence
-from rollback_operator.api.database import (
+from rollback_operator.api.checklist import (
     MOST_RECORDED_MIGRATIONS,
     AppliedMigrations,
+    CheckItem,
+    CheckResult,
+    Consequence,
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
@@ -84,8 +86,8 @@ CASES: dict[str, tuple[Applied | Missing, AppliedMigrations | None, SchemaFindin
         None,
         Missing(
             Reason.SCHEMA_UNKNOWN,
-            "there is no record of the migrations that the target ran with, and the history tells "
-            "no time with a time zone",
+            "the migrations of the target revision are not recorded, and the history has no time "
+            "with a time zone",
         ),
     ),
     "one was rolled back since": (applied("001"), record("001", "002"), Compatible(1)),
@@ -171,5 +173,5 @@ def test_newer_migrations_are_named_the_newest_first_of_all() -> None:
 
     found = schema.item(Newer(names), BLOCK, ASK)
 
-    assert "003, 004, 005, 006, 007 and 3 before" in found.message
-    assert "fix forward, or roll the migrations back" in found.message
+    assert "003, 004, 005, 006, 007 and 3 earlier" in found.message
+    assert "fix forward, or revert the migrations" in found.message

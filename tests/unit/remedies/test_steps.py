@@ -15,12 +15,12 @@ SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
 ROWS: dict[StepName, tuple[dict[str, Any], str]] = {
     StepName.UNDO: (
         {"to_revision": make_ref("v1").model_copy(update={"number": 3, "images": ["shop:v1"]})},
-        "the template of revision 3 (shop:v1) was put back",
+        "the template of revision 3 (shop:v1) was restored",
     ),
-    StepName.PIN_IMAGE: ({"remedy": PIN}, "container shop was given shop:v1"),
+    StepName.PIN_IMAGE: ({"remedy": PIN}, "the image of container shop was set to shop:v1"),
     StepName.SCALE: ({"remedy": SCALE}, "replicas were set to 6"),
-    StepName.RESTART_PODS: ({}, "the pods are replaced: only new ones read the flag"),
-    StepName.RESTORE_STRATEGY: ({}, "the rollout strategy is again what it was"),
+    StepName.RESTART_PODS: ({}, "the pods are being replaced, because only new pods read the flag"),
+    StepName.RESTORE_STRATEGY: ({}, "the rollout strategy was restored"),
 }
 
 

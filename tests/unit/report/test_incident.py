@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.checklist import CheckItem
-from rollback_operator.api.gitops import GitOps, OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, CommunicationSpec, Notification
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    AutoscalerRecord,
+    GitOps,
+    OwnerKind,
+    OwnerPlan,
+    OwnerRecord,
+)
 from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
@@ -28,8 +34,7 @@ from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.decide import requests
 from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
-from rollback_operator.model.event import Notice
-from rollback_operator.model.message import IncidentStage, Message
+from rollback_operator.model.message import IncidentStage, Message, Notice
 from rollback_operator.report import formats, incident
 from rollback_operator.report.transitions import transition_named
 from rollback_operator.report.wording import words_asked

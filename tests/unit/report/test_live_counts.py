@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.evaluation import WATCHED_UNTIL, ObservedCounts
+from rollback_operator.api.policy_status import WATCHED_UNTIL, ObservedCounts
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.decide.decide import Decision

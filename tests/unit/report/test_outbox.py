@@ -20,7 +20,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     StepName,
 )
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.report import outbox
 from rollback_operator.report.transitions import UPDATE_SECONDS, next_update, transitions
 from tests.builders import at, make_entry, make_policy, make_rollback, make_step

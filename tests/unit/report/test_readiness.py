@@ -2,8 +2,8 @@
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerKind
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, OwnerKind
 from rollback_operator.api.v1alpha1 import (
     MatrixCondition,
     MatrixRule,
@@ -54,7 +54,7 @@ ROWS = {
         AROUND,
         False,
         Reason.INVALID_MATRIX,
-        "spec.matrix[0].when[1].name: spec.verification.http has no list",
+        "spec.matrix[0].when[1].name: spec.verification.http has no probe list",
     ),
     "all probes of the matrix are there": (
         make_policy(matrix=PROBING, verification=VerificationSpec(http=[BUY, LIST])),
@@ -199,7 +199,7 @@ ROWS = {
         Around(owner_obstacle="forbidden"),
         False,
         Reason.GITOPS_OWNER,
-        "is suspended before an undo (spec.safety.gitOps), but cannot be: forbidden",
+        "is suspended before a rollback (spec.safety.gitOps), but cannot be: forbidden",
     ),
     "steered by somebody else, and only observed": (
         make_policy(mode=Mode.OBSERVE),

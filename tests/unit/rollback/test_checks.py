@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.api.autoscaling import AutoscalerPlan
 from rollback_operator.api.checklist import (
     CheckItem,
     CheckName,
@@ -19,6 +18,7 @@ from rollback_operator.api.checklist import (
     Consequence,
 )
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import AutoscalerPlan
 from rollback_operator.api.v1alpha1 import (
     Health,
     Mode,
@@ -145,26 +145,26 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.template,
         make_facts(workload=make_workload(older=())),
         FAILED,
-        "ReplicaSet ticket-service-hashv1 of revision 1 is gone",
+        "ReplicaSet ticket-service-hashv1 of revision 1 no longer exists",
     ),
     "another ReplicaSet of its name": (
         checks.template,
         make_facts(workload=with_target(uid="another")),
         FAILED,
-        "is gone",
+        "no longer exists",
     ),
     "a template that was changed": (
         checks.template,
         make_facts(workload=with_target(template=make_template("v9"))),
         FAILED,
-        "not the one of the decision",
+        "changed since the decision",
     ),
     "images that nodes have": (checks.images, make_facts(), PASSED, "v1 on 1 of 1 nodes"),
     "images that no node has": (
         checks.images,
         make_facts(cluster=BEYOND),
         WARNED,
-        "v1 on 0 of 1 nodes: what no node has must be pulled",
+        "v1 on 0 of 1 nodes: an image on no node must be pulled",
     ),
     "a pinned image": (
         checks.images,
@@ -176,32 +176,32 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.images,
         make_facts(cluster=UNREAD),
         WARNED,
-        "not seen whether nodes have them: forbidden",
+        "could not be read: forbidden",
     ),
-    "nothing named": (checks.references, make_facts(), PASSED, "names nothing"),
+    "nothing named": (checks.references, make_facts(), PASSED, "references nothing"),
     "all there": (
         checks.references,
         make_facts(references={SECRET: True, OPTIONAL: True}),
         PASSED,
-        "there: ConfigMap hints, Secret key",
+        "present: ConfigMap hints, Secret key",
     ),
     "a Secret that is gone": (
         checks.references,
         make_facts(references={SECRET: False, OPTIONAL: True}),
         FAILED,
-        "gone: Secret key; pods would not start",
+        "missing: Secret key; the pods would not start",
     ),
     "an optional ConfigMap that is gone": (
         checks.references,
         make_facts(references={SECRET: True, OPTIONAL: False}),
         WARNED,
-        "gone, and optional: ConfigMap hints",
+        "missing, but optional: ConfigMap hints",
     ),
     "a Secret that may not be read": (
         checks.references,
         make_facts(references={SECRET: UNREAD}),
         WARNED,
-        r"not seen: Secret key \(forbidden\)",
+        r"not read: Secret key \(forbidden\)",
     ),
     "more than is worth naming": (
         checks.references,
@@ -213,7 +213,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.room,
         make_facts(make_rollback(pace=Pace.EXPRESS), workload=with_target(requests=REQUESTS)),
         PASSED,
-        "4 more pods are wanted, nodes have room for 110",
+        "4 more pods are needed, nodes have room for 110",
     ),
     "nodes that are full": (
         checks.room,
@@ -223,7 +223,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
             cluster=busy(62.6),
         ),
         WARNED,
-        "4 more pods are wanted, nodes have room for 2",
+        "4 more pods are needed, nodes have room for 2",
     ),
     "a quota that is used up": (
         checks.room,
@@ -232,13 +232,13 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
             quotas=(Quota("all", {"requests.cpu": 0.4, "pods": 5}),),
         ),
         WARNED,
-        r"1 more pod is wanted, quota all \(requests.cpu\) leaves room for 0",
+        r"1 more pod is needed, quota all \(requests.cpu\) leaves room for 0",
     ),
     "too many pods to add up": (
         checks.room,
         make_facts(cluster=replace(ROOMY, usage=None)),
         PASSED,
-        "too large to add up",
+        "too large to sum up",
     ),
     "quotas that were not read": (checks.room, make_facts(quotas=UNREAD), WARNED, "forbidden"),
     "no room looked for": (checks.room, make_facts(cluster=UNREAD), WARNED, "forbidden"),
@@ -246,7 +246,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.room,
         make_facts(workload=with_deployment(strategy="Recreate")),
         SKIPPED,
-        "no pods",
+        "no additional pods",
     ),
     "capacity is kept": (
         checks.capacity,
@@ -264,14 +264,14 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.capacity,
         make_facts(workload=with_deployment(strategy="Recreate")),
         WARNED,
-        "all pods end before",
+        "all pods stop before",
     ),
     "nobody else": (checks.nobody_else, make_facts(), PASSED, "no GitOps owner"),
     "an owner": (
         checks.nobody_else,
         make_facts(workload=with_deployment(owner=Owner("Argo CD", "label x", "roll back in Git"))),
         FAILED,
-        "Argo CD steers this Deployment .label x.: roll back in Git",
+        "Argo CD manages this Deployment .label x.: roll back in Git",
     ),
     "a pause of somebody's": (
         checks.nobody_else,
@@ -301,14 +301,19 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.nobody_else,
         make_facts(SCALING, workload=make_workload(autoscaler=make_autoscaler())),
         FAILED,
-        "shop-hpa sets the replicas by now",
+        "shop-hpa now sets the replicas",
     ),
-    "an autoscaler that is gone": (checks.nobody_else, make_facts(BOUNDED), FAILED, "is gone"),
+    "an autoscaler that is gone": (
+        checks.nobody_else,
+        make_facts(BOUNDED),
+        FAILED,
+        "no longer exists",
+    ),
     "an autoscaler that KEDA has taken over": (
         checks.nobody_else,
         make_facts(BOUNDED, workload=make_workload(autoscaler=make_autoscaler(owner="KEDA"))),
         FAILED,
-        "KEDA, which would put its bounds back",
+        "KEDA, which would restore its bounds",
     ),
     "an autoscaler": (
         checks.nobody_else,
@@ -324,7 +329,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
     ),
     "fresh metrics": (checks.metrics, make_facts(), PASSED, "5 s old"),
     "stale metrics": (checks.metrics, make_facts(now=at(90)), WARNED, "75 s old"),
-    "no watch": (checks.metrics, make_facts(watch=None), WARNED, "not under watch"),
+    "no watch": (checks.metrics, make_facts(watch=None), WARNED, "not being evaluated"),
     "no answer": (
         checks.metrics,
         make_facts(watch=Watch("digest-v2", T0, Evidence(T0), missing=UNREAD)),
@@ -433,7 +438,7 @@ def test_mode_observe_tells_what_would_have_been() -> None:
     made = checklist.make(make_facts(make_rollback(mode=Mode.OBSERVE), references={SECRET: False}))
 
     assert made.observed.outcome is Outcome.OBSERVED
-    assert "it would have been blocked: References: gone: Secret key" in made.observed.message
+    assert "it would be blocked: References: missing: Secret key" in made.observed.message
 
 
 @given(

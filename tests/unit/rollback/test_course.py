@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.gitops import GitOps, OwnerPlan
 from rollback_operator.api.matrix import RUNBOOK_MATRIX
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import GitOps, OwnerPlan
 from rollback_operator.api.safety import SafetySpec
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -32,13 +32,13 @@ from rollback_operator.report import status
 from rollback_operator.rollback.course import (
     BEGUN,
     Carry,
-    PolicyStanding,
+    PolicyAuthority,
     Retry,
     RollbackContext,
     RollbackStage,
     Target,
+    context_of,
     course,
-    scene_of,
     stage_of,
 )
 from tests.builders import NAME, at, make_deployment, make_policy, make_rollback, make_step
@@ -73,7 +73,7 @@ def open_rollback(stage: RollbackStage, *, by_hand: bool = False, **changes: Any
     return made
 
 
-def expected(standing: PolicyStanding, target: Target, stage: RollbackStage, by_hand: bool) -> str:
+def expected(standing: PolicyAuthority, target: Target, stage: RollbackStage, by_hand: bool) -> str:
     """The table, by hand: G goes on, R is read again, E and the reason of an end."""
     if target in (Target.GONE, Target.REPLACED):
         return "E TargetDeleted"
@@ -82,16 +82,16 @@ def expected(standing: PolicyStanding, target: Target, stage: RollbackStage, by_
     if stage in (RollbackStage.OWNER_SUSPENDED, RollbackStage.ACTED, RollbackStage.VERIFYING):
         return "G"
     return {
-        PolicyStanding.ACTIVE: "G",
-        PolicyStanding.SUSPENDED: "G" if by_hand else "E Suspended",
-        PolicyStanding.OBSERVING: "E ModeChanged",
-        PolicyStanding.RETARGETED: "E TargetChanged",
-        PolicyStanding.REVISED: "E PolicyChanged",
-        PolicyStanding.AT_REST: "E TargetAlreadyWatched",
-        PolicyStanding.UNREADABLE: "E InvalidSpec",
-        PolicyStanding.DELETED: "E PolicyDeleted",
-        PolicyStanding.RECREATED: "E PolicyDeleted",
-        PolicyStanding.BEING_DELETED: "E PolicyDeleted",
+        PolicyAuthority.ACTIVE: "G",
+        PolicyAuthority.SUSPENDED: "G" if by_hand else "E Suspended",
+        PolicyAuthority.OBSERVING: "E ModeChanged",
+        PolicyAuthority.RETARGETED: "E TargetChanged",
+        PolicyAuthority.REVISED: "E PolicyChanged",
+        PolicyAuthority.AT_REST: "E TargetAlreadyWatched",
+        PolicyAuthority.UNREADABLE: "E InvalidSpec",
+        PolicyAuthority.DELETED: "E PolicyDeleted",
+        PolicyAuthority.RECREATED: "E PolicyDeleted",
+        PolicyAuthority.BEING_DELETED: "E PolicyDeleted",
     }[standing]
 
 
@@ -106,11 +106,11 @@ def found(rollback: Rollback, scene: RollbackContext, late: bool = False) -> str
             return f"E {reason}"
 
 
-def scene(standing: PolicyStanding, target: Target) -> RollbackContext:
+def scene(standing: PolicyAuthority, target: Target) -> RollbackContext:
     reasons = {
-        PolicyStanding.SUSPENDED: Reason.SUSPENDED,
-        PolicyStanding.AT_REST: IDLE_REASON,
-        PolicyStanding.UNREADABLE: Reason.INVALID_SPEC,
+        PolicyAuthority.SUSPENDED: Reason.SUSPENDED,
+        PolicyAuthority.AT_REST: IDLE_REASON,
+        PolicyAuthority.UNREADABLE: Reason.INVALID_SPEC,
     }
     reason = reasons.get(standing, Reason.POLICY_DELETED)
     return RollbackContext(standing, target, "the words of it", reason)
@@ -127,7 +127,7 @@ def test_every_cell_of_the_table_has_an_answer(stage: RollbackStage, by_hand: bo
 
     wrong = {
         (standing, target): (answer, wanted)
-        for standing, target in product(PolicyStanding, Target)
+        for standing, target in product(PolicyAuthority, Target)
         if (answer := found(rollback, scene(standing, target)))
         != (wanted := expected(standing, target, stage, is_asked))
     }
@@ -141,7 +141,7 @@ def test_a_day_later_nothing_waits_for_a_read_and_nothing_begins(stage: Rollback
 
     answers = {
         found(rollback, scene(standing, target), late=True)
-        for standing, target in product(PolicyStanding, Target)
+        for standing, target in product(PolicyAuthority, Target)
         if target not in (Target.GONE, Target.REPLACED)
     }
 
@@ -164,7 +164,7 @@ def test_what_the_operator_has_not_planned_is_never_carried_on(stage: RollbackSt
 
     answers = {
         found(forged, scene(standing, target))
-        for standing, target in product(PolicyStanding, Target)
+        for standing, target in product(PolicyAuthority, Target)
     }
 
     assert answers == {"E NotOfThisPolicy"}
@@ -183,7 +183,7 @@ def around(
     target: Deployment | Missing | None = None,
 ) -> RollbackContext:
     rollback = open_rollback(RollbackStage.INTENT)
-    return scene_of(rollback, policy, ready, target or make_deployment())
+    return context_of(rollback, policy, ready, target or make_deployment())
 
 
 OTHER = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
@@ -201,9 +201,9 @@ def test_whom_a_policy_suspends_for_a_rollback_is_the_policys_to_say() -> None:
     }
 
     assert {
-        one: scene_of(rollback, policy, READY, make_deployment()).standing
+        one: context_of(rollback, policy, READY, make_deployment()).state
         for one, policy in policies.items()
-    } == {GitOps.PROCEED: PolicyStanding.ACTIVE, GitOps.REFUSE: PolicyStanding.REVISED}
+    } == {GitOps.PROCEED: PolicyAuthority.ACTIVE, GitOps.REFUSE: PolicyAuthority.REVISED}
 
 
 def test_how_a_policy_stands_to_a_rollback() -> None:
@@ -212,29 +212,29 @@ def test_how_a_policy_stands_to_a_rollback() -> None:
     anew = with_metadata(policy, uid="another-uid")
 
     assert {
-        "active": around(make_policy()).standing,
-        "suspended": around(make_policy(), status.ready(Reason.SUSPENDED)).standing,
-        "observing": around(make_policy(mode=Mode.OBSERVE)).standing,
-        "retargeted": around(make_policy(target_ref=TargetRef(name="other"))).standing,
-        "rivalled": around(make_policy(), status.not_ready(IDLE_REASON, "older")).standing,
-        "unreadable": around(None, status.not_ready(Reason.INVALID_SPEC, "spec.x")).standing,
-        "deleted": around(None, status.not_ready(Reason.POLICY_DELETED, "deleted")).standing,
-        "no remedy": around(make_policy(remedies=[OTHER])).standing,
-        "no longer acted on": around(make_policy(matrix=REPORTED)).standing,
-        "anew": around(anew).standing,
-        "being deleted": around(deleted).standing,
+        "active": around(make_policy()).state,
+        "suspended": around(make_policy(), status.ready(Reason.SUSPENDED)).state,
+        "observing": around(make_policy(mode=Mode.OBSERVE)).state,
+        "retargeted": around(make_policy(target_ref=TargetRef(name="other"))).state,
+        "rivalled": around(make_policy(), status.not_ready(IDLE_REASON, "older")).state,
+        "unreadable": around(None, status.not_ready(Reason.INVALID_SPEC, "spec.x")).state,
+        "deleted": around(None, status.not_ready(Reason.POLICY_DELETED, "deleted")).state,
+        "no remedy": around(make_policy(remedies=[OTHER])).state,
+        "no longer acted on": around(make_policy(matrix=REPORTED)).state,
+        "anew": around(anew).state,
+        "being deleted": around(deleted).state,
     } == {
-        "active": PolicyStanding.ACTIVE,
-        "suspended": PolicyStanding.SUSPENDED,
-        "observing": PolicyStanding.OBSERVING,
-        "retargeted": PolicyStanding.RETARGETED,
-        "rivalled": PolicyStanding.AT_REST,
-        "unreadable": PolicyStanding.UNREADABLE,
-        "deleted": PolicyStanding.DELETED,
-        "no remedy": PolicyStanding.REVISED,
-        "no longer acted on": PolicyStanding.REVISED,
-        "anew": PolicyStanding.RECREATED,
-        "being deleted": PolicyStanding.BEING_DELETED,
+        "active": PolicyAuthority.ACTIVE,
+        "suspended": PolicyAuthority.SUSPENDED,
+        "observing": PolicyAuthority.OBSERVING,
+        "retargeted": PolicyAuthority.RETARGETED,
+        "rivalled": PolicyAuthority.AT_REST,
+        "unreadable": PolicyAuthority.UNREADABLE,
+        "deleted": PolicyAuthority.DELETED,
+        "no remedy": PolicyAuthority.REVISED,
+        "no longer acted on": PolicyAuthority.REVISED,
+        "anew": PolicyAuthority.RECREATED,
+        "being deleted": PolicyAuthority.BEING_DELETED,
     }
 
 
@@ -247,7 +247,7 @@ def test_how_a_deployment_stands_to_a_rollback() -> None:
         "restored": around(target=make_deployment("v1")).target,
         "other": around(target=make_deployment("v3")).target,
         "replaced": around(target=make_deployment(uid="another")).target,
-        "gone": scene_of(rollback, None, READY, None).target,
+        "gone": context_of(rollback, None, READY, None).target,
         "paused": around(target=make_deployment(paused=True)).target,
         "held": around(target=make_deployment(paused=True, is_held=True)).target,
         "zero": around(target=make_deployment(replicas=0)).target,
@@ -299,13 +299,13 @@ def test_the_uid_of_the_policy_is_what_makes_it_the_one_that_decided() -> None:
         RollbackStage.INTENT, policy_ref=PolicyRef(name=NAME, uid="of-the-backup")
     )
 
-    what = scene_of(rollback, make_policy(), READY, make_deployment())
+    what = context_of(rollback, make_policy(), READY, make_deployment())
 
-    assert what.standing is PolicyStanding.RECREATED
+    assert what.state is PolicyAuthority.RECREATED
     match course(rollback, what, SOON):
         case RollbackEnd(outcome, reason, message):
             assert (outcome, reason) == (Outcome.ABANDONED, Reason.POLICY_DELETED)
-            assert "created anew" in message
+            assert "recreated" in message
         case other:
             raise AssertionError(other)
 
@@ -316,7 +316,7 @@ def test_what_is_deleted_before_it_has_begun_is_not_done(stage: RollbackStage) -
     metadata = found.metadata.model_copy(update={"deletion_timestamp": SOON})
     deleted = found.model_copy(update={"metadata": metadata})
 
-    answer = course(deleted, RollbackContext(PolicyStanding.ACTIVE, Target.SAME), SOON)
+    answer = course(deleted, RollbackContext(PolicyAuthority.ACTIVE, Target.SAME), SOON)
 
     if stage in BEGUN:
         assert isinstance(answer, Carry)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.rollback.latency_recovery import latency, since_base
+from rollback_operator.rollback.recovery import latency, since_base
 from rollback_operator.stats.histogram import Histogram
 
 BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, float("inf"))
@@ -36,8 +36,8 @@ FEW, WARMING = served(40, 5, 0, 0, 0, 0, 0), served(170, 15, 2, 3, 10, 0, 0)
         ([FEW, FEW, FEW], [FEW], PAST, "Passed", "over 135 requests"),
         ([FEW], [FEW], PAST, "Unknown", "45 requests since the rollback are too few"),
         ([], [], PAST, "Unknown", "0 requests since the rollback are too few"),
-        ([QUICK], [QUICK], FEW, "Unknown", "45 requests of its past are too few"),
-        ([QUICK], [QUICK], Histogram(), "Unknown", "0 requests of its past"),
+        ([QUICK], [QUICK], FEW, "Unknown", "45 requests before the release are too few"),
+        ([QUICK], [QUICK], Histogram(), "Unknown", "0 requests before the release"),
     ],
     ids=[
         "as before",
@@ -69,7 +69,7 @@ def test_what_is_in_between_is_unknown() -> None:
     ("warm", "result", "said"),
     [
         ([], "Unknown", "still warming up"),
-        ([FEW], "Unknown", "too few of them since the pods are warm"),
+        ([FEW], "Unknown", "too few requests after the warm-up"),
         ([FEW, SLOW], "Failed", "at most in the hour before"),
         ([QUICK, SLOW], "Unknown", "too uncertain"),
     ],

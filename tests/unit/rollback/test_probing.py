@@ -70,9 +70,9 @@ def test_fields(path, value, result) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (ProbeResponse(200, b"<html>"), "no JSON"),
-        (ProbeResponse(200, b"\xff\xfe\x00"), "no JSON"),
-        (ProbeResponse(200, b"[" * 100_000), "no JSON"),
+        (ProbeResponse(200, b"<html>"), "not JSON"),
+        (ProbeResponse(200, b"\xff\xfe\x00"), "not JSON"),
+        (ProbeResponse(200, b"[" * 100_000), "not JSON"),
         (ProbeResponse(200, b"{}", is_whole=False), "too long"),
     ],
 )
@@ -96,7 +96,7 @@ def test_no_word_of_an_answer_is_told() -> None:
     ):
         assert one.result == "Failed"
         assert SECRET not in one.message
-        assert "2 tries" in one.message
+        assert "2 attempts" in one.message
 
 
 # -- health ----------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ AWAY = Silence("port 8080 did not answer")
             ],
             5,
             "Passed",
-            "/health/live, /health/ready: answered well by 2 of 5 pods",
+            "/health/live, /health/ready: healthy on 2 of 5 pods",
         ),
         (
             [("a", LIVE, ProbeResponse(200)), ("b", READY, ProbeResponse(503))],

@@ -208,7 +208,7 @@ def test_a_verdict_by_probes_alone_says_so() -> None:
     checks = [ROLLED, passed("buy", "POST answered 201"), UNPROVED]
     found = conclude(checks, replace(SILENT, seconds=NO_METRICS_SECONDS))
     assert isinstance(found, RollbackEnd)
-    assert "no metrics of its traffic" in found.message
+    assert "no traffic metrics" in found.message
     assert "buy: POST answered 201" in found.message
 
 
@@ -294,9 +294,9 @@ def test_the_situation_is_the_rollbacks_own() -> None:
     ("changes", "result", "said"),
     [
         ({}, "Passed", "4 of 4 replicas are available"),
-        ({"generation": 2}, "Failed", "not seen the newest change"),
+        ({"generation": 2}, "Failed", "not observed the latest change"),
         ({"updated": 3}, "Failed", "3 of 4 replicas are updated"),
-        ({"total": 5}, "Failed", "1 old replicas are still there"),
+        ({"total": 5}, "Failed", "1 old replicas still exist"),
         ({"available": 3}, "Failed", "1 of 4 replicas are not available"),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.http.addresses import Addresses, PinnedUrl
 from rollback_operator.api.notify import Channel, ChannelType
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.model.message import Message
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure, FailureKind

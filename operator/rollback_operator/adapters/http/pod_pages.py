@@ -26,8 +26,8 @@ from rollback_operator.adapters.http.page_text import (
     PageReservation,
     wanted_lines,
 )
-from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.expression import expression
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.ports.metrics import PageQuery, PodPage

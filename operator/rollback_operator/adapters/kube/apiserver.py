@@ -32,7 +32,7 @@ from rollback_operator.adapters.kube.room import (
     Room,
     bounded,
 )
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.model.rights import Right
 from rollback_operator.ports.failure import Failure, FailureKind, asked_wait

@@ -189,7 +189,7 @@ class Elector:
 
     def _hear(self, annotations: dict[str, Any]) -> None:
         """Record a global stop or its end, before the leader is known."""
-        stopped = stop.told(annotations)
+        stopped = stop.stop_message(annotations)
         if stopped == self.stopped:
             return
         _log.warning("%s", stopped or "the global stop has ended")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
-from rollback_operator.api.json_text import values_in
+from rollback_operator.api.user_text.json_text import values_in
 
 MIB = 1 << 20
 MOST_RESPONSES_BYTES = 72 * MIB

@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     rollback_of,
 )
-from rollback_operator.model.event import Notice
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Refresh, left_as_known
 

@@ -30,7 +30,7 @@ from rollback_operator.adapters.kube.room import (
     bounded,
     weight_of,
 )
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 
 _log = logging.getLogger(__name__)
 HELD_SECONDS = 0.5

@@ -16,10 +16,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres.relay import HOST, Relay
-from rollback_operator.api.database import DatabaseSpec, HistoryPreset, HistorySpec
-from rollback_operator.api.json_text import whole
+from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset, HistorySpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure

@@ -16,7 +16,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from rollback_operator.adapters.prometheus.remembered import Remembered
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.secrets import SecretKeyRef
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure

@@ -3,7 +3,7 @@
 from json import JSONDecoder
 from typing import Any
 
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.json_text import parsed
 
 SAMPLE_VALUE_BYTES = 64
 """Memory of a JSON value, averaged over a sample's: list, time and number."""

@@ -29,8 +29,8 @@ from rollback_operator.adapters.prometheus.credentials import (
     bearer,
 )
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES, decoded
-from rollback_operator.api.json_text import parsed, values_in
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.json_text import parsed, values_in
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus
 

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rollback_operator.api.parsing import UnparsableError, load_json
+from rollback_operator.api.user_text.documents import UnparsableError, load_json
 from rollback_operator.cli.backtest.case import OPTIONS, parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError
 from rollback_operator.cli.backtest.plot import draw, require_matplotlib

@@ -6,7 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.api.parsing import Model, UnparsableError, fault_of, path_of
+from rollback_operator.api.user_text.documents import (
+    Model,
+    UnparsableError,
+    fault_of,
+    path_of,
+)
 from rollback_operator.cli.documents import load_file
 
 

@@ -11,8 +11,8 @@ from functools import cached_property
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics, Steps
 from rollback_operator.adapters.prometheus.answers import Vector
-from rollback_operator.api.expression import expression
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.user_text.expression import expression
 from rollback_operator.evidence.baseline import HOUR_SECONDS, Control, control_from
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading, usable
 from rollback_operator.ports.metrics import CounterQuery, Prometheus

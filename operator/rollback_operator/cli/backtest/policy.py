@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from rollback_operator.api.group import API_VERSION, GROUP
-from rollback_operator.api.parsing import unknown_keys
+from rollback_operator.api.resource import API_VERSION, GROUP
 from rollback_operator.api.signals import PrometheusSpec
+from rollback_operator.api.user_text.documents import unknown_keys
 from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,

@@ -28,7 +28,13 @@ from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.cli.backtest.tracks import tracks_of
 from rollback_operator.decide import schedule
-from rollback_operator.decide.evaluate import EvaluationResult, case_of, is_due, look, watch_of
+from rollback_operator.decide.evaluate import (
+    EvaluationResult,
+    case_of,
+    evaluate_release,
+    is_due,
+    watch_of,
+)
 from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS, TREND_SECONDS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.ports.metrics import Prometheus, TrendMetrics
@@ -162,7 +168,7 @@ class Replay:
         case = case_of(self.policy, workload, self._rollbacks, now)
         watch = watch_of(self._watch, case, self.url, now)
         watch = await self._observer.observe(watch, workload, self._source(self.policy))
-        evaluation = look(case, watch, now)
+        evaluation = evaluate_release(case, watch, now)
         watch = self._watch = evaluation.watch
         inputs = status.StatusInputs(
             ready,
@@ -203,7 +209,7 @@ class Replay:
         case = case_of(behind.policy, workload, self._rollbacks, now)
         source = self._source(behind.policy)
         behind.watch = await self._observer.observe(behind.watch, workload, source)
-        evaluation = look(case, behind.watch, now)
+        evaluation = evaluate_release(case, behind.watch, now)
         severity = evaluation.decision.severity
         if severity is Severity.NONE or severity >= behind.severity:
             return None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from rollback_operator.api.parsing import unknown_keys
+from rollback_operator.api.user_text.documents import unknown_keys
 from rollback_operator.cli.backtest.files import BadFileError, parse_model
 from rollback_operator.cli.backtest.tracks import hash_of
 from rollback_operator.model.samples import LATEST

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
 from rollback_operator.advise.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     MatrixCondition,
@@ -28,7 +28,7 @@ from rollback_operator.ports.cluster import Flags, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Source, all_pods, of_target
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ async def suspend(asked: CommandContext) -> Answer:
         if not asked.reason:
             raise Stop("-A stops every operator: --reason is required", USAGE)
         user = needed(await asked.cluster.user())
-        return await _on_leases(asked, stop.word(user, asked.reason, asked.now))
+        return await _on_leases(asked, stop.annotation_value(user, asked.reason, asked.now))
     if asked.reason:
         raise Stop(
             "--reason goes with --all-namespaces only, because spec.suspend stores no reason: "

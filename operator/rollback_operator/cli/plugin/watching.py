@@ -21,7 +21,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from rollback_operator.api.evaluation import WATCHED_UNTIL
+from rollback_operator.api.policy_status import WATCHED_UNTIL
 from rollback_operator.cli.plugin import finding
 from rollback_operator.cli.plugin.asked import REFRESH_SECONDS, Answer, CommandContext, Screen
 from rollback_operator.cli.plugin.connection import DONE, POLICIES, ROLLBACKS, Stop

@@ -10,23 +10,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from rollback_operator.api.approval import Approval, ApprovalSpec
+from rollback_operator.api.checklist import Approval, ApprovalSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
-from rollback_operator.model.controllers import Claims, OwnerState, Steered
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback import approval, checklist
-from rollback_operator.rollback.approval import Looked
+from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist
 from rollback_operator.rollback.checks import ChecklistFacts
 
@@ -77,7 +77,9 @@ class Checker:
         }
         return made
 
-    async def recheck(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Looked:
+    async def recheck(
+        self, rollback: Rollback, workload: Workload, watch: Watch | None
+    ) -> ApprovalFacts:
         """Give the current facts about a rollback that waits for an approval."""
         known, now = self.kept.get(rollback.metadata.uid), self.clock()
         if (
@@ -91,7 +93,7 @@ class Checker:
         unprotected = await self._unprotected(rollback)
         cold = self._frozen(rollback, self.clock())
         granted = self.terms(rollback)
-        return Looked(made, workload.deployment, unprotected, self.clock(), granted, cold)
+        return ApprovalFacts(made, workload.deployment, unprotected, self.clock(), granted, cold)
 
     def terms(self, rollback: Rollback) -> ApprovalSpec:
         """Give until when a person is asked, and what follows then."""
@@ -156,13 +158,13 @@ class Checker:
         )
 
     async def _owner(self, rollback: Rollback) -> OwnerState | Missing | None:
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         if steered is None:
             return None
         (state,) = await _within([self._owner_state(steered)], self.seconds)
         return state
 
-    async def _owner_state(self, steered: Steered) -> OwnerState | Failure:
+    async def _owner_state(self, steered: OwnedDeployment) -> OwnerState | Failure:
         """Read the owner to be suspended; a final failure is an obstacle."""
         state = await self.owners.read_owner(steered)
         final = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)

@@ -42,7 +42,7 @@ from rollback_operator.reconcile.act.verifying import (
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.report import events
-from rollback_operator.rollback import approval, error_recovery, verification
+from rollback_operator.rollback import approval, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
 from rollback_operator.rollback.course import REPLACED_MESSAGE
 
@@ -180,7 +180,7 @@ class Executor:
             return _again(rollback, written)
         if isinstance(decided, Done):
             return _Stepped(written, seen.deployment)
-        return Again(written, approval.next_look(written, looked.now))
+        return Again(written, approval.next_check(written, looked.now))
 
     async def _recorded(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         """Store the state of an approval if it is new; the Event about it is posted before."""
@@ -250,10 +250,12 @@ class Executor:
     def _compare(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> progress.Next:
         now = self.clock()
         if autoscaling.is_left_to_autoscaler(rollback, step):
-            following = autoscaling.look(rollback, seen.workload.autoscaler, seen.deployment, now)
+            following = autoscaling.compare(
+                rollback, seen.workload.autoscaler, seen.deployment, now
+            )
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            following = late or progress.look(rollback, step, seen.deployment, now)
+            following = late or progress.compare(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(following, Act) and rests else following
 
@@ -263,12 +265,12 @@ class Executor:
         missing: Missing | None = NOT_YET_READ
         skew = 0.0
         if watch is None or watch.digest != seen.deployment.template.digest:
-            counted = error_recovery.without_evidence(rollback, blind, now)
+            counted = recovery.without_evidence(rollback, blind, now)
             if blind:
                 missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = error_recovery.verify(rollback, _judged(watch, seen), pods, now)
+            counted = recovery.verify(rollback, _judged(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.check(
             VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
@@ -347,7 +349,7 @@ class Executor:
     ) -> Rollback | Again:
         """Store the end; but leave no surge of ours on a Deployment, if it is given."""
         if deployment is not None and rollback.status.strategy is not None:
-            left = progress.look(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
+            left = progress.compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from rollback_operator.api.flags import Flag
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackPolicy
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, FlagState
@@ -124,7 +124,7 @@ class Switch:
         state = await self._read(rollback, flag)
         if isinstance(state, Failure):
             return state
-        following = flags.look(rollback, state)
+        following = flags.compare_flag(rollback, state)
         if not isinstance(following, Act):
             return following
         self.known.pop((rollback.metadata.namespace, flag), None)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from rollback_operator.api.gitops import OwnerRecord
-from rollback_operator.api.group import BOUNDS_FINALIZER, OWNER_FINALIZER
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import OwnerRecord
+from rollback_operator.api.resource import BOUNDS_FINALIZER, OWNER_FINALIZER
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Outcome,
@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.schedule import soonest
 from rollback_operator.model import conditions
-from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.model.controllers import OwnedDeployment, OwnerState
 from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Autoscalers, Owners
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -147,7 +147,7 @@ class Scaler(Reversible):
             return rollback, guarded
         rollback, record = guarded, autoscaling.recorded(guarded, autoscaler)
         if record != rollback.status.autoscaler:
-            condition = autoscaling.told(rollback, record)
+            condition = autoscaling.raised_condition(rollback, record)
             # Before it is stored: a leader that reads the record cannot know that it was posted.
             await self.store.post(rollback, events.bounds_raised(condition.message))
             status = autoscaling.stored(rollback.status, record, condition, self.clock())
@@ -172,7 +172,7 @@ class Scaler(Reversible):
         autoscaler = None if isinstance(read, Failure) else read
         end = autoscaling.settled(rollback, autoscaler, now)
         if end is None:
-            return autoscaling.next_look(rollback, now)
+            return autoscaling.next_check(rollback, now)
         if isinstance(end, Due):
             assert autoscaler is not None
             _log.info(
@@ -209,7 +209,7 @@ class Suspender(Reversible):
     """
 
     owners: Owners
-    known: dict[Steered, tuple[datetime, str]] = field(default_factory=dict, init=False)
+    known: dict[OwnedDeployment, tuple[datetime, str]] = field(default_factory=dict, init=False)
     """By owner: until when the preflight result holds, and the obstacle."""
     rules = RecordRules(
         OWNER_FINALIZER, suspension.is_left, suspension.is_open, suspension.is_being_deleted
@@ -217,7 +217,7 @@ class Suspender(Reversible):
 
     async def obstacle(self, policy: RollbackPolicy, deployment: Deployment) -> str:
         """Check in advance whether the owner could be suspended; empty: no obstacle is known."""
-        steered, now = gitops.to_suspend(policy, deployment), self.clock()
+        steered, now = gitops.expected_suspension(policy, deployment), self.clock()
         if steered is None:
             return ""
         until, why = self.known.get(steered, (now, ""))
@@ -235,7 +235,7 @@ class Suspender(Reversible):
 
     async def suspend(self, rollback: Rollback) -> Taken:
         """Suspend the owner for a rollback whose step has begun."""
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         if steered is None:
             return Taken(rollback, Done("no owner is to be suspended"))
         owner = await self.owners.read_owner(steered)
@@ -296,7 +296,7 @@ class Suspender(Reversible):
         self, rollback: Rollback, deployment: Deployment | None
     ) -> Rollback | Failure | None:
         """Release the owner, or record that it is released already; None: it is not time yet."""
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         assert steered is not None  # or nobody would be on record
         owner = await self.owners.read_owner(steered)
         if isinstance(owner, Failure):
@@ -312,7 +312,7 @@ class Suspender(Reversible):
         return await self._resume(rollback, owner, why) if why else None
 
     async def _resume(self, rollback: Rollback, owner: OwnerState, why: str) -> Rollback | Failure:
-        steered = gitops.steered(rollback)
+        steered = gitops.planned_suspension(rollback)
         assert steered is not None
         record, _ = suspension.released(rollback, why, None)
         if record != rollback.status.owner:

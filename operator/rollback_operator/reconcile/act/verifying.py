@@ -26,8 +26,8 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.application import LogQuery, Logs, Probes
 from rollback_operator.ports.metrics import Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.remedies import progress
-from rollback_operator.rollback import error_recovery, latency_recovery, probing
-from rollback_operator.rollback.latency_recovery import Counted
+from rollback_operator.rollback import probing, recovery
+from rollback_operator.rollback.recovery import Counted
 from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
 
@@ -236,7 +236,7 @@ class Verifier:
         ):
             course.warm = living
         spans, warm = _spans(subject, course, living, at)
-        return latency_recovery.latency(spans, course.past, meter.quantile, warm)
+        return recovery.latency(spans, course.past, meter.quantile, warm)
 
     async def _past(self, subject: VerificationSubject, query: SeriesQuery) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
@@ -261,7 +261,7 @@ class Verifier:
 
 
 def _flag_taken(rollback: Rollback) -> datetime | None:
-    begins = error_recovery.proof_begins(rollback)
+    begins = recovery.proof_begins(rollback)
     return datetime.fromtimestamp(begins, UTC) if 0 < begins < math.inf else None
 
 
@@ -285,12 +285,12 @@ def _spans(
     ]
     course.looks.append((at, read))
     spans: list[Counted] = [
-        latency_recovery.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
+        recovery.since_base(read, {**course.bases, **begin}) for begin in (*begins, {})
     ]
     if course.warm is None:
         return spans, []
     later = ({**course.warm, **_later(begin, course.warm)} for begin in (*begins, {}))
-    return spans, [latency_recovery.since_base(read, begin) for begin in later]
+    return spans, [recovery.since_base(read, begin) for begin in later]
 
 
 def _later(begin: Counted, warm: Counted) -> Counted:

@@ -14,7 +14,7 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.cluster import Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Key
-from rollback_operator.remedies.claims import claimed
+from rollback_operator.remedies.gitops import claimed
 
 PREFLIGHT_SECONDS = 300.0
 """Lifetime of the claims on a Deployment."""

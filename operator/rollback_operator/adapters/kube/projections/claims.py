@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rollback_operator.api.expression import is_glob_match
-from rollback_operator.api.json_text import parsed
+from rollback_operator.api.user_text.expression import is_glob_match
+from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.model.controllers import Claims, Owner, Updater
-from rollback_operator.remedies.claims import NEW_RELEASE
+from rollback_operator.remedies.gitops import NEW_RELEASE
 
 FLAGGER, ROLLOUTS = "Flagger", "Argo Rollouts"
 _FLAGGER_API = "flagger.app/"

@@ -19,7 +19,7 @@ from rollback_operator.adapters.kube.projections.templates import (
     labels_of,
     template_of,
 )
-from rollback_operator.api.json_text import whole
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
 from rollback_operator.model.workload import Deployment, ReplicaSet

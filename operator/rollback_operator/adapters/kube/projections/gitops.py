@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollback_operator.adapters.kube.projections.fields import managers_of, seconds_of
-from rollback_operator.api.gitops import LONGEST_SYNC_POLICY, OwnerKind
+from rollback_operator.api.remedy import LONGEST_SYNC_POLICY, OwnerKind
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
-from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.model.controllers import OwnedDeployment, OwnerState
 from rollback_operator.remedies.suspension import SUSPENDED_BY
 
 SKIP_RECONCILE = "argocd.argoproj.io/skip-reconcile"
@@ -20,7 +20,7 @@ _KEEPS_CHANGES = frozenset({"create-only", "create-delete"})
 
 
 def application_of(
-    raw: Mapping[str, Any], generator: Mapping[str, Any] | None, steered: Steered
+    raw: Mapping[str, Any], generator: Mapping[str, Any] | None, steered: OwnedDeployment
 ) -> OwnerState:
     """Project an Argo CD Application.
 
@@ -59,7 +59,7 @@ def generator_of(raw: Mapping[str, Any]) -> str:
 
 
 def _application_obstacle(
-    raw: Mapping[str, Any], generator: Mapping[str, Any] | None, steered: Steered
+    raw: Mapping[str, Any], generator: Mapping[str, Any] | None, steered: OwnedDeployment
 ) -> str:
     name, spec = raw["metadata"]["name"], raw.get("spec") or {}
     destination = spec.get("destination") or {}
@@ -102,7 +102,7 @@ def _too_long(automated: str) -> str:
     return "its spec.syncPolicy.automated is too long to be put on record"
 
 
-def _entry(status: Mapping[str, Any], steered: Steered) -> Mapping[str, Any] | None:
+def _entry(status: Mapping[str, Any], steered: OwnedDeployment) -> Mapping[str, Any] | None:
     wanted = "apps", "Deployment", steered.namespace, steered.deployment
     for one in status.get("resources") or []:
         if tuple(one.get(key) for key in ("group", "kind", "namespace", "name")) == wanted:
@@ -110,7 +110,7 @@ def _entry(status: Mapping[str, Any], steered: Steered) -> Mapping[str, Any] | N
     return None
 
 
-def _in_sync_at(status: Mapping[str, Any], steered: Steered) -> float | None:
+def _in_sync_at(status: Mapping[str, Any], steered: OwnedDeployment) -> float | None:
     entry = _entry(status, steered) or {}
     is_whole = (status.get("sync") or {}).get("status") == "Synced"
     return (
@@ -133,7 +133,7 @@ def _auto_synced(status: Mapping[str, Any]) -> float | None:
     return max((one for one in times if one is not None), default=None)
 
 
-def flux_of(raw: Mapping[str, Any], steered: Steered) -> OwnerState:
+def flux_of(raw: Mapping[str, Any], steered: OwnedDeployment) -> OwnerState:
     """Project a Flux Kustomization or HelmRelease."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
     by = str((metadata.get("annotations") or {}).get(SUSPENDED_BY) or "")
@@ -149,7 +149,7 @@ def flux_of(raw: Mapping[str, Any], steered: Steered) -> OwnerState:
     )
 
 
-def _flux_obstacle(raw: Mapping[str, Any], steered: Steered) -> str:
+def _flux_obstacle(raw: Mapping[str, Any], steered: OwnedDeployment) -> str:
     kind, name = steered.object.kind, raw["metadata"]["name"]
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
     if spec.get("kubeConfig"):

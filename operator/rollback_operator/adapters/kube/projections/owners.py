@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollback_operator.adapters.kube.projections.fields import entries_of, managers_of
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.api.shape import is_object_name
 from rollback_operator.model.controllers import Owner, OwnerObject
-from rollback_operator.remedies.claims import NEW_RELEASE
+from rollback_operator.remedies.gitops import NEW_RELEASE
 
 REPLICAS_FIELD = ("f:spec", "f:replicas")
 POD_TEMPLATE = ("f:spec", "f:template")

@@ -6,7 +6,7 @@ from typing import Any
 
 from rollback_operator.adapters.kube.projections.fields import seconds_of
 from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
-from rollback_operator.api.json_text import whole
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.evidence.retention import endpoint_size, weight
 from rollback_operator.model.pod import Endpoint, MetricsPage, Pod
 

@@ -5,7 +5,7 @@ from typing import Any
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.config_maps import flag_of
-from rollback_operator.api.flags import Flag, FlagPlan
+from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import FlagState
 from rollback_operator.ports.failure import Failure, FailureKind

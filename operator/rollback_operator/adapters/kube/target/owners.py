@@ -13,8 +13,8 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.fields import projected
 from rollback_operator.adapters.kube.projections.gitops import application_of, flux_of, generator_of
-from rollback_operator.api.gitops import OwnerKind
-from rollback_operator.model.controllers import OwnerState, Steered
+from rollback_operator.api.remedy import OwnerKind
+from rollback_operator.model.controllers import OwnedDeployment, OwnerState
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.suspension import SUSPENDED_BY, automation
 
@@ -48,23 +48,25 @@ class ApiOwners:
         self._api = api
         self._argo_cd = argo_cd
 
-    async def read_owner(self, steered: Steered) -> OwnerState | Failure:
+    async def read_owner(self, steered: OwnedDeployment) -> OwnerState | Failure:
         """Read the object."""
         raw = await self._read(steered)
         return raw if isinstance(raw, Failure) else await self._state(raw, steered)
 
-    async def suspend(self, steered: Steered, state: OwnerState, by: str) -> OwnerState | Failure:
+    async def suspend(
+        self, steered: OwnedDeployment, state: OwnerState, by: str
+    ) -> OwnerState | Failure:
         """Suspend it, and annotate for which Rollback."""
         return await self._change(steered, state, lambda raw: _suspension(raw, steered, by))
 
     async def resume(
-        self, steered: Steered, state: OwnerState, automated: str
+        self, steered: OwnedDeployment, state: OwnerState, automated: str
     ) -> OwnerState | Failure:
         """Resume it, and remove the annotation."""
         return await self._change(steered, state, lambda raw: _resumption(raw, steered, automated))
 
     async def _change(
-        self, steered: Steered, state: OwnerState, changes_of: Changes
+        self, steered: OwnedDeployment, state: OwnerState, changes_of: Changes
     ) -> OwnerState | Failure:
         """Change an object that is as it was read before.
 
@@ -86,11 +88,11 @@ class ApiOwners:
                 return written
         return written
 
-    async def _read(self, steered: Steered) -> dict[str, Any] | Failure:
+    async def _read(self, steered: OwnedDeployment) -> dict[str, Any] | Failure:
         path = await self._path(steered)
         return path if isinstance(path, Failure) else await self._api.get(path)
 
-    async def _path(self, steered: Steered) -> paths.ApiPath | Failure:
+    async def _path(self, steered: OwnedDeployment) -> paths.ApiPath | Failure:
         group, plural = OWNER_KINDS[steered.object.kind]
         served = await self._api.get(paths.api_group(group))
         if isinstance(served, Failure):
@@ -104,11 +106,11 @@ class ApiOwners:
         kind = paths.ResourceKind(group, version, plural)
         return paths.one_in(kind, self._namespace(steered), steered.object.name)
 
-    def _namespace(self, steered: Steered) -> str:
+    def _namespace(self, steered: OwnedDeployment) -> str:
         return steered.object.namespace or self._argo_cd
 
     async def _patch(
-        self, steered: Steered, seen: OwnerState, changes: Operations
+        self, steered: OwnedDeployment, seen: OwnerState, changes: Operations
     ) -> OwnerState | Failure:
         path = await self._path(steered)
         if isinstance(path, Failure):
@@ -117,7 +119,7 @@ class ApiOwners:
         written = await self._api.patch(path, [guard, *changes])
         return written if isinstance(written, Failure) else await self._state(written, steered)
 
-    async def _state(self, raw: dict[str, Any], steered: Steered) -> OwnerState | Failure:
+    async def _state(self, raw: dict[str, Any], steered: OwnedDeployment) -> OwnerState | Failure:
         if steered.object.kind is not OwnerKind.APPLICATION:
             return projected(_named(steered), lambda: flux_of(raw, steered))
         name, generator = projected(_named(steered), lambda: generator_of(raw)), None
@@ -137,11 +139,11 @@ def _without_status(state: OwnerState) -> OwnerState:
     return replace(state, version="", in_sync_at=None)
 
 
-def _named(steered: Steered) -> str:
+def _named(steered: OwnedDeployment) -> str:
     return f"{steered.object.kind} {steered.object.name}"
 
 
-def _suspension(raw: dict[str, Any], steered: Steered, by: str) -> Operations:
+def _suspension(raw: dict[str, Any], steered: OwnedDeployment, by: str) -> Operations:
     mark: Operations = [{"op": "add", "path": _MARK, "value": by}]
     if not raw["metadata"].get("annotations"):
         mark = [{"op": "add", "path": _ANNOTATIONS, "value": {SUSPENDED_BY: by}}]
@@ -152,7 +154,7 @@ def _suspension(raw: dict[str, Any], steered: Steered, by: str) -> Operations:
     return mark
 
 
-def _resumption(raw: dict[str, Any], steered: Steered, automated: str) -> Operations:
+def _resumption(raw: dict[str, Any], steered: OwnedDeployment, automated: str) -> Operations:
     changes: Operations = []
     if SUSPENDED_BY in (raw["metadata"].get("annotations") or {}):
         changes.append({"op": "remove", "path": _MARK})

@@ -24,11 +24,11 @@ from rollback_operator.adapters.kube.projections.claims import (
     rollout_on,
 )
 from rollback_operator.adapters.kube.projections.fields import projected
-from rollback_operator.api.gitops import OwnerKind
+from rollback_operator.api.remedy import OwnerKind
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.remedies.claims import joined
+from rollback_operator.remedies.gitops import joined
 
 ToolKind = tuple[str, str]
 """Group and plural."""

@@ -24,8 +24,8 @@ from rollback_operator.adapters.kube.projections.deployments import (
 )
 from rollback_operator.adapters.kube.projections.pods import pod_of
 from rollback_operator.adapters.kube.projections.templates import template_of, without_pod_hash
-from rollback_operator.api.json_text import whole
-from rollback_operator.api.safety import MOST_REPLICAS
+from rollback_operator.api.remedy import MOST_REPLICAS
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind

@@ -9,7 +9,7 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackStatus, StepName
-from rollback_operator.decide.cluster_budget import load_of
+from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.plan import make_plan
 from rollback_operator.model.context import Load, Refusal, RollbackBudget
 from rollback_operator.remedies.attempts import name_of

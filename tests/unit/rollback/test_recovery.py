@@ -6,7 +6,7 @@ from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.remedies.progress import RollbackEnd, Wait
-from rollback_operator.rollback.error_recovery import verify, without_evidence
+from rollback_operator.rollback.recovery import verify, without_evidence
 from tests.builders import (
     T0,
     at,

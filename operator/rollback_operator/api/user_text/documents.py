@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.api.freeze import MOMENT
+from rollback_operator.api.safety import MOMENT
 from rollback_operator.api.shape import FORMS
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,24 +1,30 @@
-"""Whether the errors have ceased on the pods that serve after an act: what their counters show.
+"""Whether errors and latency of the restored revision have recovered after an act.
 
-Pure. Only what came after the act counts, and not the new pods' warm-up.
+Pure. Only requests after the act count, without the warm-up of new pods. Latency is compared with
+the restored revision's hour before the bad release, by the same bounds on quantiles as the
+verdict's (stats/histogram.py). Warm-up can only make pods look slower, so an early pass counts,
+and a failure counts only for requests after the warm-up.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rollback_operator.api.flags import FlagTaking
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.limits import LEAST_REQUESTS
+from rollback_operator.evidence.limits import LEAST_REQUESTS, LEAST_TIMED_REQUESTS
 from rollback_operator.judge.warm_up import without_warm_up
+from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
+from rollback_operator.rollback.verification import LATENCY
+from rollback_operator.stats.histogram import Histogram, added
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment, in_order, total
 
@@ -35,29 +41,29 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         rollback: the rollback, for the control's error rate and for the time limit.
         evidence: counts since the act.
         pods: the pods of the restored revision.
-        now: the time of the look.
+        now: the current time.
     """
     recent = _recent(_serving(rollback, evidence, pods))
     requests, errors = total(recent)
     ceiling = _ceiling(rollback)
-    said = f"{errors:.0f} of {requests:.0f} requests have failed on the pods that serve now"
+    message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
     ends = sorted({one.end for one in recent})
     # Errors of the old pods' last seconds, or of the new ones' first, end by themselves.
     goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
     is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
     odds = against_ceiling(in_order(recent), ceiling)
     if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
-        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
     if is_enough and errors <= ceiling * requests:
-        return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, said)
+        return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message)
     if not is_out_of_time(rollback, StepName.VERIFY, now):
         return Wait()
     if is_enough:
-        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, said)
+        return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
     return RollbackEnd(
         Outcome.UNKNOWN,
         Reason.TOO_FEW_REQUESTS,
-        f"{said}: too few to prove that it helped; the rollout itself is complete",
+        f"{message}: too few to prove recovery; the rollout is complete",
     )
 
 
@@ -84,7 +90,7 @@ def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
 
 
 def _ceiling(rollback: Rollback) -> float:
-    """Give the error rate up to which a release is as well as the control was."""
+    """Return the error rate up to which a release is as well as the control was."""
     trigger = rollback.spec.trigger
     if not trigger.control_requests:
         return UNKNOWN_CEILING
@@ -97,17 +103,17 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
     Args:
         rollback: its verification has begun.
         blind: why nothing is counted; empty: something may be by the next look.
-        now: the time of the look.
+        now: the current time.
     """
     if is_out_of_time(rollback, StepName.VERIFY, now):
-        said = "the rollout is complete; whether it helped was not seen in any metric"
-        told = f"{said}: {blind}" if blind else said
+        message = "the rollout is complete; no metric shows whether it helped"
+        told = f"{message}: {blind}" if blind else message
         return RollbackEnd(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
     return Wait()
 
 
 def proof_begins(rollback: Rollback) -> float:
-    """Give the time from which requests prove something.
+    """Return the time from which requests prove something.
 
     The pods of an undo are new, those of a scaled release are not. Those that read a flag as a file
     have it only when the kubelet has renewed that.
@@ -123,3 +129,67 @@ def proof_begins(rollback: Rollback) -> float:
         step = StepName.RESTART_PODS
     known = step_status(rollback, step)
     return known.started_time.timestamp() if known is not None else 0.0
+
+
+LEVEL_TIMES = 1.5
+"""A quantile is read off buckets, and caches are cold: so much above the past is still its level.
+The matrix calls a release slow from twice the past on."""
+
+Counted = Mapping[str, Histogram]
+"""By pod."""
+
+
+def since_base(
+    read: Mapping[str, Histogram], bases: Mapping[str, Histogram]
+) -> dict[str, Histogram]:
+    """Give what pods have counted since their bases; who has none is new and counts from zero."""
+    return {
+        name: one.minus(bases[name]) if name in bases else one
+        for name, one in read.items()
+        if one.total > 0
+    }
+
+
+def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[Counted]) -> Check:
+    """Compare the quantile with the past's upper bound.
+
+    Args:
+        spans: what each pod that serves now has counted: of late, and since the rollback.
+        past: of the same revision, in the hour before the release that was taken back.
+        q: which quantile, as 0.99.
+        warm: the same spans without the pods' warm-up; none: they are still warming up.
+    """
+    reference = past.at_most(q)
+    if reference is None or past.total < LEAST_TIMED_REQUESTS:
+        message = f"{past.total:.0f} requests before the release are too few to compare with"
+        return unknown(LATENCY, message)
+    limit = LEVEL_TIMES * reference
+    enough = _enough(spans)
+    if not enough:
+        counted = max((added(one.values()).total for one in spans), default=0.0)
+        message = f"{counted:.0f} requests since the rollback are too few for p{100 * q:g}"
+        return unknown(LATENCY, message)
+    # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
+    value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
+    message = (
+        f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "
+        f"{_seconds(reference)} at most in the hour before the release"
+    )
+    if value <= limit:
+        return passed(LATENCY, message)
+    proof = _enough(warm)
+    if not proof:
+        why = "too few requests after the warm-up" if warm else "the pods are still warming up"
+        return unknown(LATENCY, f"{message}: {why}")
+    if all((one.at_least(q) or 0.0) > limit for one in proof):
+        return failed(LATENCY, message)
+    return unknown(LATENCY, f"{message}: too uncertain to decide")
+
+
+def _enough(spans: Sequence[Counted]) -> list[Histogram]:
+    counted = (added(one.values()) for one in spans)
+    return [one for one in counted if one.total >= LEAST_TIMED_REQUESTS]
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"

@@ -1,0 +1,256 @@
+"""Remedies: what a policy may do about a bad release, and what a Rollback stores of each.
+
+Flags (`spec.flag`), autoscalers (`spec.autoscaler`) and GitOps owners (`spec.owner`): the plan is
+made at the decision, the record is stored before the change.
+"""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from rollback_operator.api.shape import (
+    IMAGE_FORM,
+    DataKey,
+    DnsLabel,
+    Identifier,
+    Model,
+    Name,
+    NameOrNone,
+    Rule,
+    RuledModel,
+)
+from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
+
+LONGEST_VALUE = 1024
+MOST_REPLICAS = 10_000
+
+
+class ConfigMapRef(Model):
+    """Reference to a ConfigMap in the policy's namespace."""
+
+    name: Name
+    """Name of the ConfigMap. The operator needs permission to patch it: list the ConfigMap in the
+    chart value `patchConfigMaps`."""
+
+
+class Flag(Model):
+    """Feature flag: a ConfigMap key and the value that disables the feature."""
+
+    name: DataKey
+    """Key in the ConfigMap."""
+    value: Annotated[str, Field(max_length=LONGEST_VALUE)]
+    """Value to set."""
+    config_map_ref: ConfigMapRef
+    """ConfigMap that holds the flag, in the policy's namespace. With the chart's admission
+    policies, the author of the policy must have permission to patch it."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name of the ConfigMap, and its key."""
+        return self.config_map_ref.name, self.name
+
+
+class FlagTaking(StrEnum):
+    """Mechanism by which pods receive a changed value: Restart or Mount."""
+
+    RESTART = "Restart"
+    MOUNT = "Mount"
+
+
+class FlagPlan(Model):
+    """State of the ConfigMap at the time of the decision."""
+
+    config_map_uid: Identifier
+    """UID of the ConfigMap."""
+    old_value: Annotated[str, Field(max_length=LONGEST_VALUE)]
+    """Value before the change. The change is applied only while the flag still has this value."""
+    taken_by: FlagTaking
+    """Restart: a container reads the flag as an environment variable, so the pods are restarted.
+    Mount: the flag is read only from a mounted file, which the kubelet updates in running pods."""
+
+
+Replicas = Annotated[int, Field(ge=0, le=2147483647)]
+"""Bound of an autoscaler: a 32-bit integer."""
+
+
+class AutoscalerPlan(Model):
+    """HorizontalPodAutoscaler whose bounds a Scale remedy raises instead of spec.replicas."""
+
+    name: Name
+    """Name of the HorizontalPodAutoscaler."""
+    uid: Identifier
+    """UID of the HorizontalPodAutoscaler at the time of the decision."""
+    restore_after_seconds: Annotated[int, Field(ge=0, le=86400)]
+    """Seconds after a Verified outcome until the original bounds are restored. Set from the
+    policy's `safety.watchSeconds`."""
+
+
+class AutoscalerRecord(Model):
+    """Original and raised bounds of the autoscaler, stored before the change."""
+
+    min_replicas: Replicas
+    """Original minReplicas."""
+    max_replicas: Replicas
+    """Original maxReplicas."""
+    raised_min_replicas: Replicas
+    """minReplicas during the rollback."""
+    raised_max_replicas: Replicas
+    """maxReplicas during the rollback."""
+    restored_time: AwareDatetime | None = None
+    """Time when the original bounds were restored, or when another client was detected to have
+    changed them. Absent while the bounds are raised."""
+    restore_message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the bounds were restored or left unchanged."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the original bounds still have to be restored."""
+        return self.restored_time is None
+
+
+LONGEST_SYNC_POLICY = 1024
+MOST_UPDATERS = 8
+
+
+class GitOps(StrEnum):
+    """Handling of a Deployment whose GitOps controller would revert a rollback."""
+
+    REFUSE = "Refuse"
+    SUSPEND = "Suspend"
+    PROCEED = "Proceed"
+
+
+class OwnerKind(StrEnum):
+    """Kind of GitOps object that the operator can suspend."""
+
+    APPLICATION = "Application"
+    KUSTOMIZATION = "Kustomization"
+    HELM_RELEASE = "HelmRelease"
+
+
+class OwnerPlan(Model):
+    """GitOps owner of the Deployment and its handling during the rollback."""
+
+    tool: Annotated[str, Field(min_length=1, max_length=64)]
+    """Name of the tool: Argo CD, Flux or Helm."""
+    kind: OwnerKind | None = None
+    """Kind of the owning object. Absent if the object is not known."""
+    namespace: NameOrNone = ""
+    """Namespace of the owning object. Empty: the namespace from the operator's settings."""
+    name: NameOrNone = ""
+    """Name of the owning object. Empty if the object is not known."""
+    response: GitOps
+    """Suspend: the owner is suspended before the rollback. Proceed: the owner stays active and may
+    revert the rollback."""
+
+
+class OwnerRecord(Model):
+    """Suspension of the GitOps owner, stored before the change."""
+
+    namespace: NameOrNone = ""
+    """Namespace of the owning object."""
+    was_suspended: bool = False
+    """Indicates that another client had already suspended the owner. The operator then leaves it
+    suspended."""
+    automated: Annotated[str, Field(max_length=LONGEST_SYNC_POLICY)] = ""
+    """Original `spec.syncPolicy.automated` of an Argo CD Application, as JSON."""
+    suspended_time: AwareDatetime | None = None
+    """Time when the owner was suspended."""
+    released_time: AwareDatetime | None = None
+    """Time when the owner was resumed, or was detected as resumed. Absent while it is suspended for
+    this rollback."""
+    release_message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the owner was resumed, or the client that resumed it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the owner is suspended for this rollback, according to the record."""
+        return self.suspended_time is not None and self.released_time is None
+
+
+class UpdaterPlan(Model):
+    """Image updater that may deploy the bad image again."""
+
+    tool: Annotated[str, Field(min_length=1, max_length=64)]
+    """Name of the tool, such as Keel or Argo CD Image Updater."""
+    advice: Annotated[str, Field(max_length=512)]
+    """Action that prevents the tool from deploying the bad image again."""
+
+
+Updaters = Annotated[
+    list[UpdaterPlan],
+    Field(max_length=MOST_UPDATERS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+]
+
+
+class Remedy(RuledModel):
+    """Action on a bad release.
+
+    The first remedy that applies to the severity and can help is used.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.to) == (self.type == 'Undo')",
+            lambda one: (one.to is not None) == (one.type is RemedyType.UNDO),
+            "to is required for type Undo and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.revision) == (has(self.to) && self.to == 'Revision')",
+            lambda one: (one.revision is not None) == (one.to is UndoTo.REVISION),
+            "revision is required for 'to: Revision' and must not be set otherwise",
+        ),
+        Rule(
+            "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
+            " && has(self.container) == has(self.image)",
+            lambda one: (
+                (one.container is not None)
+                == (one.image is not None)
+                == (one.type is RemedyType.PIN_IMAGE)
+            ),
+            "container and image are required for type PinImage and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.replicas) == (self.type == 'Scale')",
+            lambda one: (one.replicas is not None) == (one.type is RemedyType.SCALE),
+            "replicas is required for type Scale and must not be set otherwise",
+        ),
+        Rule(
+            "has(self.flag) == (self.type == 'DisableFlag')",
+            lambda one: (one.flag is not None) == (one.type is RemedyType.DISABLE_FLAG),
+            "flag is required for type DisableFlag and must not be set otherwise",
+        ),
+    )
+
+    type: RemedyType
+    """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
+    of replicas. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if that
+    does not help, the next remedy follows."""
+    severities: (
+        Annotated[
+            list[MatrixSeverity],
+            Field(min_length=1, max_length=4, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Severities to which this remedy applies. Default: all."""
+    to: UndoTo | None = None
+    """For Undo: revision to restore. LastKnownGood: the newest older revision that is recorded as
+    good. Previous: the newest older revision. Revision: the revision with the number in
+    `revision`."""
+    revision: Annotated[int, Field(ge=1)] | None = None
+    """For `to: Revision`: revision number, as shown by `kubectl rollout history`."""
+    container: DnsLabel | None = None
+    """For PinImage: container of the pod template whose image is set."""
+    image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
+    """For PinImage: full image reference."""
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
+    """For Scale: minimum number of replicas. If a HorizontalPodAutoscaler controls the Deployment,
+    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
+    flag: Flag | None = None
+    """For DisableFlag: ConfigMap key to set, and its value."""
+
+    def applies_to(self, severity: str) -> bool:
+        """Return whether the remedy applies to a severity."""
+        return self.severities is None or severity in self.severities
