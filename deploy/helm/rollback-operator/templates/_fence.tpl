@@ -7,15 +7,15 @@
 
 {{/* Refuse an installation that would silently do without its admission policies. */}}
 {{- define "rollback-operator.admissible" -}}
-{{- $lost := "Without them nothing but RBAC stands between the author of a policy and the operator's rights: whoever may write a RollbackPolicy or a Rollback has it patch every Deployment and read every listed Secret of the namespace, whoever may write its status is believed, approvals do not count, and safety.onQuarantined Refuse refuses nothing" -}}
+{{- $lost := "Without them, everybody who may write a RollbackPolicy or a Rollback can let the operator patch every Deployment and read every listed Secret of the namespace, a status that anybody writes is trusted, approvals do not count, and safety.onQuarantined Refuse has no effect" -}}
 {{- if .Values.admission.create -}}
 {{- if .Values.watchNamespaces -}}
-{{- fail (printf "admission.create: ValidatingAdmissionPolicies are the whole cluster's, and watchNamespaces asks for nothing of the cluster. Set admission.create=false with it, or leave watchNamespaces empty. %s" $lost) -}}
+{{- fail (printf "admission.create: ValidatingAdmissionPolicies apply to the whole cluster and cannot be combined with watchNamespaces. Set admission.create=false, or leave watchNamespaces empty. %s" $lost) -}}
 {{- end -}}
 {{- $served := .Capabilities.APIVersions -}}
 {{- /* Only a cluster that was asked tells of kinds; apps/v1 Deployment is served by every one. */ -}}
 {{- if and ($served.Has "apps/v1/Deployment") (not ($served.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy")) -}}
-{{- fail (printf "admission.create: this cluster serves no ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1 (Kubernetes 1.30). Enable it, or set admission.create=false. %s" $lost) -}}
+{{- fail (printf "admission.create: this cluster does not serve ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1 (Kubernetes 1.30). Enable it, or set admission.create=false. %s" $lost) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
