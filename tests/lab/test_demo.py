@@ -103,7 +103,7 @@ def test_a_cluster_of_kind_that_is_not_ours_is_left_alone(
     assert down.main(["--cluster", "kind"]) == 2
 
     assert calls(programs, "kind") == ["get clusters", "get clusters"]
-    assert "the demo has not made it" in capsys.readouterr().err
+    assert "the demo did not create it" in capsys.readouterr().err
 
 
 def test_down_deletes_the_cluster_of_kind(
@@ -116,7 +116,7 @@ def test_down_deletes_the_cluster_of_kind(
     assert down.main(["--cluster", "kind"]) == 0
 
     assert calls(programs, "kind")[-1] == "delete cluster --name rollback-demo"
-    assert "removed: the cluster rollback-demo of kind" in capsys.readouterr().out
+    assert "removed: the kind cluster rollback-demo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [main, down.main])
@@ -283,7 +283,7 @@ def test_down_leaves_the_definitions_that_others_use(
     current.kubectl("apply", "-f", "-", input=POLICY.read_text().replace("production", "default"))
 
     assert down.main(["--cluster", "current"]) == 1
-    assert "policies of others would go with them (default/ticket-service)" in (
+    assert "policies of others would be deleted with them (default/ticket-service)" in (
         capsys.readouterr().out.replace("\n", " ")
     )
     current.kubectl("delete", removal.POLICIES, "--all", "--namespace=default")
