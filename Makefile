@@ -89,7 +89,7 @@ sample: install ## the tests of the sample service and of the load generator
 	@$(PYTHON) -c 'from lab import packages; packages.ensure(packages.POSTGRES)'
 	@cd lab/ticket-service && npm ci --silent --no-audit --no-fund && npm test --silent
 
-hostile: install ## attacks that admission permits, against the real operator
+hostile: install ## every attack that admission lets through, against the real operator
 	@$(BIN)/python -m pytest tests/hostile tests/integration/test_large_objects.py -n 0 -m long
 
 e2e: install ## the whole operator on a real node with real pods
