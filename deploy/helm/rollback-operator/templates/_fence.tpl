@@ -84,10 +84,10 @@ spec:
   {{- end }}
   {{- if .finalizers }}
   - expression: >-
-      (has(object.metadata.finalizers) ? object.metadata.finalizers : []).all(one, one.startsWith('{{ $group }}/')
-      || one in (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []))
-      && (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []).all(one, one.startsWith('{{ $group }}/')
-      || one in (has(object.metadata.finalizers) ? object.metadata.finalizers : []))
+      (has(object.metadata.finalizers) ? object.metadata.finalizers : []).all(item, item.startsWith('{{ $group }}/')
+      || item in (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []))
+      && (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []).all(item, item.startsWith('{{ $group }}/')
+      || item in (has(object.metadata.finalizers) ? object.metadata.finalizers : []))
     message: "metadata.finalizers: the operator changes only its own, those of {{ $group }}"
     reason: Forbidden
   {{- end }}
@@ -139,7 +139,7 @@ spec:
 - name: mounted
   expression: "!variables.leavesSandbox && has(variables.ran.volumes) ? variables.ran.volumes : []"
 - name: hostPaths
-  expression: "variables.volumes.filter(one, has(one.hostPath)).map(one, one.name)"
+  expression: "variables.volumes.filter(item, has(item.hostPath)).map(item, item.name)"
 - name: account
   expression: >-
     has(variables.pods.serviceAccountName) && variables.pods.serviceAccountName != ''
@@ -154,13 +154,13 @@ spec:
 {{/* CEL: pods of this template have a token of their account. */}}
 {{- define "rollback-operator.hasToken" -}}
 (!has({{ . }}.automountServiceAccountToken) || {{ . }}.automountServiceAccountToken || (has({{ . }}.volumes)
-    && {{ . }}.volumes.exists(one, has(one.projected) && has(one.projected.sources)
-    && one.projected.sources.exists(source, has(source.serviceAccountToken)))))
+    && {{ . }}.volumes.exists(item, has(item.projected) && has(item.projected.sources)
+    && item.projected.sources.exists(source, has(source.serviceAccountToken)))))
 {{- end -}}
 
 {{/* CEL: a field of a container's securityContext, otherwise of its pod's; {} without either. */}}
 {{- define "rollback-operator.effective" -}}
-(has({{ .one }}.securityContext) && has({{ .one }}.securityContext.{{ .field }}) ? {{ .one }}.securityContext.{{ .field }}
+(has({{ .item }}.securityContext) && has({{ .item }}.securityContext.{{ .field }}) ? {{ .item }}.securityContext.{{ .field }}
     : (has({{ .pods }}.securityContext) && has({{ .pods }}.securityContext.{{ .field }})
     ? {{ .pods }}.securityContext.{{ .field }} : dyn({})))
 {{- end -}}
@@ -213,25 +213,25 @@ spec:
 {{- end }}
 - expression: >-
     !has(variables.pods.securityContext) || !has(variables.pods.securityContext.sysctls)
-    || variables.pods.securityContext.sysctls.all(one, one.name in ['kernel.shm_rmid_forced',
+    || variables.pods.securityContext.sysctls.all(item, item.name in ['kernel.shm_rmid_forced',
     'net.ipv4.ip_local_port_range', 'net.ipv4.ip_local_reserved_ports', 'net.ipv4.ip_unprivileged_port_start',
     'net.ipv4.ping_group_range', 'net.ipv4.tcp_fin_timeout', 'net.ipv4.tcp_keepalive_intvl',
     'net.ipv4.tcp_keepalive_probes', 'net.ipv4.tcp_keepalive_time', 'net.ipv4.tcp_rmem', 'net.ipv4.tcp_syncookies',
     'net.ipv4.tcp_wmem'] || (!variables.leavesSandbox && has(variables.ran.securityContext)
-    && has(variables.ran.securityContext.sysctls) && variables.ran.securityContext.sysctls.exists(known, known.name == one.name)))
+    && has(variables.ran.securityContext.sysctls) && variables.ran.securityContext.sysctls.exists(known, known.name == item.name)))
   message: "spec.template.spec.securityContext.sysctls: the running pods do not have this unsafe sysctl{{ $back }}"
   reason: Forbidden
 {{- /* Untyped, so that types of a later Kubernetes are fenced too. */}}
 - expression: >-
-    variables.volumes.all(one, dyn(one).all(key, key in ['name', 'configMap', 'csi', 'downwardAPI', 'emptyDir',
+    variables.volumes.all(item, dyn(item).all(key, key in ['name', 'configMap', 'csi', 'downwardAPI', 'emptyDir',
     'ephemeral', 'image', 'persistentVolumeClaim', 'projected', 'secret']
-    || variables.mounted.exists(known, key == 'hostPath' ? has(known.hostPath) && known.hostPath.path == one.hostPath.path
-    : key in dyn(known) && dyn(known)[key] == dyn(one)[key])))
+    || variables.mounted.exists(known, key == 'hostPath' ? has(known.hostPath) && known.hostPath.path == item.hostPath.path
+    : key in dyn(known) && dyn(known)[key] == dyn(item)[key])))
   message: "spec.template.spec.volumes: the running pods do not have a hostPath, or a volume of a server or driver, like this{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, size(variables.hostPaths) == 0 || !has(one.volumeMounts)
-    || one.volumeMounts.all(mount, !(mount.name in variables.hostPaths)
+    variables.containers.all(item, size(variables.hostPaths) == 0 || !has(item.volumeMounts)
+    || item.volumeMounts.all(mount, !(mount.name in variables.hostPaths)
     || variables.running.exists(known, has(known.volumeMounts) && known.volumeMounts.exists(old,
     (!has(old.readOnly) || !old.readOnly || (has(mount.readOnly) && mount.readOnly))
     && (!has(old.subPath) || (has(mount.subPath) && mount.subPath == old.subPath))
@@ -241,33 +241,33 @@ spec:
   message: "spec.template.spec.containers.volumeMounts: the running pods mount less of the hostPath, or read-only{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.privileged)
-    || !one.securityContext.privileged || variables.running.exists(known, known.name == one.name
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.privileged)
+    || !item.securityContext.privileged || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && has(known.securityContext.privileged) && known.securityContext.privileged))
   message: "spec.template.spec.containers: the operator makes no container privileged that does not run so{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.capabilities)
-    || !has(one.securityContext.capabilities.add) || one.securityContext.capabilities.add.all(right,
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.capabilities)
+    || !has(item.securityContext.capabilities.add) || item.securityContext.capabilities.add.all(right,
     right in ['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE',
-    'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'] || variables.running.exists(known, known.name == one.name
+    'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'] || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && ((has(known.securityContext.privileged) && known.securityContext.privileged)
     || (has(known.securityContext.capabilities) && has(known.securityContext.capabilities.add)
     && (right in known.securityContext.capabilities.add || 'ALL' in known.securityContext.capabilities.add))))))
   message: "spec.template.spec.containers.securityContext.capabilities: the running container does not have this capability{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.procMount)
-    || one.securityContext.procMount == 'Default' || variables.running.exists(known, known.name == one.name
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.procMount)
+    || item.securityContext.procMount == 'Default' || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && has(known.securityContext.procMount)
-    && known.securityContext.procMount == one.securityContext.procMount))
+    && known.securityContext.procMount == item.securityContext.procMount))
   message: "spec.template.spec.containers.securityContext.procMount: the running container has a masked /proc{{ $back }}"
   reason: Forbidden
 {{- range include "rollback-operator.powersOfContainers" . | fromYamlArray }}
 - expression: >-
-    variables.containers.all(one, [{{ include "rollback-operator.effective" (dict "one" "one" "pods" "variables.pods" "field" .field) }}]
-    .all(found, ({{ .harmless }}) || variables.running.exists(container, container.name == one.name
-    && [{{ include "rollback-operator.effective" (dict "one" "container" "pods" "variables.ran" "field" .field) }}]
+    variables.containers.all(item, [{{ include "rollback-operator.effective" (dict "item" "item" "pods" "variables.pods" "field" .field) }}]
+    .all(found, ({{ .harmless }}) || variables.running.exists(container, container.name == item.name
+    && [{{ include "rollback-operator.effective" (dict "item" "container" "pods" "variables.ran" "field" .field) }}]
     .exists(known, {{ .same }}))))
   message: "spec.template.spec.securityContext.{{ .field }}, of the pod or a container: the running container is more restricted{{ $back }}"
   reason: Forbidden
@@ -275,8 +275,8 @@ spec:
 {{- $hostProcess := "has(%[1]s.securityContext) && has(%[1]s.securityContext.windowsOptions) && has(%[1]s.securityContext.windowsOptions.hostProcess) && %[1]s.securityContext.windowsOptions.hostProcess" }}
 - expression: >-
     (!({{ printf $hostProcess "variables.pods" }})
-    && variables.containers.all(one, !({{ printf $hostProcess "one" }}) || variables.running.exists(known,
-    known.name == one.name && {{ printf $hostProcess "known" }})))
+    && variables.containers.all(item, !({{ printf $hostProcess "item" }}) || variables.running.exists(known,
+    known.name == item.name && {{ printf $hostProcess "known" }})))
     || (!variables.leavesSandbox && {{ printf $hostProcess "variables.ran" }})
   message: "spec.template.spec.securityContext.windowsOptions.hostProcess, of the pod or a container: the running pods are not host processes{{ $back }}"
   reason: Forbidden
@@ -291,9 +291,9 @@ spec:
   message: "spec.template.metadata.annotations: the running container is restricted by AppArmor{{ $back }}"
   reason: Forbidden
 - expression: >-
-    (has(variables.pods.hostNetwork) && variables.pods.hostNetwork) || variables.containers.all(one, !has(one.ports)
-    || one.ports.all(port, !has(port.hostPort) || port.hostPort == 0 || variables.running.exists(known,
-    known.name == one.name && has(known.ports) && known.ports.exists(old, has(old.hostPort)
+    (has(variables.pods.hostNetwork) && variables.pods.hostNetwork) || variables.containers.all(item, !has(item.ports)
+    || item.ports.all(port, !has(port.hostPort) || port.hostPort == 0 || variables.running.exists(known,
+    known.name == item.name && has(known.ports) && known.ports.exists(old, has(old.hostPort)
     && old.hostPort == port.hostPort && (has(old.protocol) ? old.protocol : 'TCP') == (has(port.protocol) ? port.protocol : 'TCP')
     && (has(old.hostIP) ? old.hostIP : '') == (has(port.hostIP) ? port.hostIP : '')))))
   message: "spec.template.spec.containers.ports.hostPort: the running container does not have this host port{{ $back }}"
@@ -306,17 +306,17 @@ spec:
 {{- $path := "" }}
 {{- range splitList "." . }}
 {{- $path = printf "%s.%s" $path . }}
-{{- $has = append $has (printf "has(one%s)" $path) }}
+{{- $has = append $has (printf "has(item%s)" $path) }}
 {{- $known = append $known (printf "has(known%s)" $path) }}
 {{- end }}
 - expression: >-
-    variables.containers.all(one, !({{ join " && " $has }}) || (
+    variables.containers.all(item, !({{ join " && " $has }}) || (
     {{- range $place, $how := list "httpGet" "tcpSocket" }}
     {{- if $place }} && {{ end -}}
-    (!has(one.{{ $asked }}.{{ $how }}) || !has(one.{{ $asked }}.{{ $how }}.host) || one.{{ $asked }}.{{ $how }}.host == ''
-    || variables.running.exists(known, known.name == one.name && {{ join " && " $known }}
+    (!has(item.{{ $asked }}.{{ $how }}) || !has(item.{{ $asked }}.{{ $how }}.host) || item.{{ $asked }}.{{ $how }}.host == ''
+    || variables.running.exists(known, known.name == item.name && {{ join " && " $known }}
     && has(known.{{ $asked }}.{{ $how }}) && has(known.{{ $asked }}.{{ $how }}.host)
-    && known.{{ $asked }}.{{ $how }}.host == one.{{ $asked }}.{{ $how }}.host))
+    && known.{{ $asked }}.{{ $how }}.host == item.{{ $asked }}.{{ $how }}.host))
     {{- end }}))
   message: "spec.template.spec.containers.{{ . }}: the kubelet does not call this host for the running container{{ $back }}"
   reason: Forbidden
