@@ -35,7 +35,7 @@ help: ## show this list
 		END{count = split("use,test,lint,image and chart,benchmarks", order, ","); \
 			for (at = 1; at <= count; at++) printf "%s\n%s", order[at], lines[order[at]]}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## make .venv with the operator and everything that tests need
+install: $(STAMP) ## create .venv with the operator and the test dependencies
 
 $(STAMP): pyproject.toml
 	@echo "== installing the Python packages into $(VENV) (about a minute)"
@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml
 
 ##@ image and chart
 image: ## build the operator's image (IMAGE=registry/name:tag, BASE_IMAGE= with Python 3.11)
-	@test -n "$(BUILDER)" || { echo "make image needs Docker, running, or buildah, and finds neither: install one"; exit 1; }
+	@test -n "$(BUILDER)" || { echo "make image needs a running Docker, or buildah: install one"; exit 1; }
 	@echo "== building $(IMAGE) with $(notdir $(BUILDER))"
 	@SOURCE_DATE_EPOCH=$(COMMITTED) $(BUILDER) build $(BUILD_FLAGS) --tag $(IMAGE) \
 		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
@@ -60,10 +60,10 @@ chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
 	@$(BIN)/python -c 'import helm_python; print(helm_python.package("deploy/helm/rollback-operator", destination="dist"))'
 
 ##@ use
-demo: install ## watch a bad release being taken back (CLUSTER=lab|kind|current)
+demo: install ## roll back a bad release on a real cluster (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
 
-demo-down: ## remove all that the demo made (CLUSTER as for demo)
+demo-down: ## remove everything that the demo created (CLUSTER as for demo)
 	@$(PYTHON) -m lab.demo.down --cluster $(CLUSTER)
 
 demo-shell: ## open a shell with kubectl set up for the demo's cluster (CLUSTER=lab)
@@ -136,7 +136,7 @@ lint: install ## ruff, mypy strict, import contracts, generated files, words, sp
 	@$(BIN)/python tools/words.py --check
 	@$(BIN)/codespell
 
-rights: install ## the rights that the operator uses, against those that the chart grants
+rights: install ## compare the permissions that the operator uses with those of the chart
 	@$(BIN)/python -m tools.rights
 
 types: install ## mypy strict
@@ -193,5 +193,5 @@ simulate: install ## whole operators on virtual time with seeded faults (half an
 	@$(BIN)/python -m bench.simulation run --steps 1000000
 
 ##@ use
-clean: demo-down ## remove what make made here; the builds of the lab in ~/.cache stay
+clean: demo-down ## remove what make created here; keeps the lab's builds in ~/.cache
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist

@@ -1,4 +1,4 @@
-"""What the demo tells: short lines while it runs, and its account of the rollback at the end."""
+"""The output of the demo: short lines while it runs, and a summary of the rollback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Story:
 
     @contextmanager
     def waiting(self, what: str, every: float = 15) -> Iterator[None]:
-        """Say now and then that something long is still going on."""
+        """Print a line regularly while a long operation is in progress."""
         over = threading.Event()
 
         def tell() -> None:
@@ -52,7 +52,7 @@ class Story:
 
 @dataclass(frozen=True)
 class Rest:
-    """What the operator costs while it watches a release to which nothing happens."""
+    """The cost of the operator while it watches a healthy release."""
 
     seconds: float
     mebibytes: float
@@ -62,7 +62,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class Account:
-    """All that was seen of one rollback: by customers, by the cluster, in the database."""
+    """The observations of a rollback: by customers, in the cluster, in the database."""
 
     pushed: datetime
     summary: Summary
@@ -101,12 +101,12 @@ class Account:
         print(
             f"  {total.failed} of {total.sent} requests failed\n"
             f"  purchases in PostgreSQL: {before} before the release, {verified} when the operator "
-            f"had verified its work, {now} at the end"
+            f"had verified the rollback, {now} at the end"
         )
 
     def _tell_decision(self) -> None:
         spec = self.rollback["spec"]
-        print("\nDecision, in the operator's words")
+        print("\nDecision of the operator")
         told = f"{spec['severity']}: {spec['trigger']['message']}."
         print(textwrap.fill(told, WIDTH, initial_indent="  ", subsequent_indent="  "))
 
@@ -115,8 +115,8 @@ class Account:
         print(
             f"\nOperator while it watches a healthy release (measured over {rest.seconds:.0f} s)\n"
             f"  resident memory        {rest.mebibytes:.0f} MiB\n"
-            f"  writes to the API      {rest.writes * minute:.1f} a minute\n"
-            f"  renewals of its Lease  {rest.renewals * minute:.1f} a minute"
+            f"  writes to the API      {rest.writes * minute:.1f} per minute\n"
+            f"  renewals of its Lease  {rest.renewals * minute:.1f} per minute"
         )
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: a bad release is taken back on a real cluster, in front of one's eyes.
+"""`make demo`: roll back a bad release on a real cluster.
 
 Exit status 0 only if the cluster ended on the good release, the operator had verified that, and
 purchases are written to the database again; 2 if the demo has not begun and nothing was changed.
@@ -56,7 +56,7 @@ def _run(stage: Stage) -> int:
     if faults:
         return _failed(story, stage, "; ".join(faults))
     print(f"\n{stage.farewell}")
-    print(f"Done in {story.seconds:.0f} s: {BAD} was taken back, {GOOD} serves.")
+    print(f"Done in {story.seconds:.0f} s: {BAD} was rolled back, {GOOD} serves.")
     return 0
 
 

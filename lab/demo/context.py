@@ -89,7 +89,7 @@ class Context:
         folders = [str(PLUGINS), os.environ.get("PATH", "")]
         environment = {**os.environ, "PATH": os.pathsep.join(folders)}
         if subprocess.run([program(), *command[1:]], env=environment, check=False).returncode != 0:
-            raise LabError(f"{' '.join(command)} failed; what it said stands above")
+            raise LabError(f"{' '.join(command)} failed; see its output above")
 
 
 def program() -> str:

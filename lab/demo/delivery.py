@@ -84,13 +84,13 @@ def loading(built: Sequence[Path]) -> str:
     """How a person gives the images to nodes, for those who come without a registry."""
     each = "\n".join(f"  {path}" for path in built)
     return (
-        f"The nodes must have these images (made for {architecture()}), from these archives:\n"
+        f"The nodes need the images (for {architecture()}) in these archives:\n"
         f"{each}\n"
         "Load each FILE, and again after every change:\n"
         "  k3s, on each node           k3s ctr images import FILE\n"
         "  minikube                    minikube image load FILE\n"
         "  containerd, on each node    ctr --namespace=k8s.io images import FILE\n"
-        "or have them pushed to a registry that the nodes can pull from:\n"
+        "or let the demo push them to a registry that the nodes can pull from:\n"
         "  make demo CLUSTER=current IMAGES=REGISTRY/PREFIX"
     )
 
@@ -107,7 +107,7 @@ def await_arrival(context: Context, wanted: Images, remedy: str) -> None:
         pods = context.find("pods", f"--namespace={NAMESPACE}", "--selector=app=images")
         missing = sorted({each for pod in pods for each in _missing(pod)})
         if missing:
-            raise LabError(f"images cannot be had: {'; '.join(missing)}.\n{remedy}")
+            raise LabError(f"images are missing: {'; '.join(missing)}.\n{remedy}")
         (probe,) = context.find("daemonset", "images", f"--namespace={NAMESPACE}")
         status = probe["status"]
         return 0 < status["desiredNumberScheduled"] == status.get("numberReady")

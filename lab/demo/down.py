@@ -1,4 +1,4 @@
-"""`make demo-down`: remove all that the demo has made, and say so."""
+"""`make demo-down`: remove everything that the demo created, and report it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _lab() -> int:
     if not is_alive(base_folder() / "demo"):
-        _say("no cluster of the demo is up: nothing to remove")
+        _say("no cluster of the demo is running: nothing to remove")
         return 0
     return cli.main(["down", "demo"])
 
@@ -37,10 +37,10 @@ def _lab() -> int:
 def _kind() -> int:
     kind.require()
     if kind.find() is None:
-        _say(f"there is no cluster of kind named {kind.NAME}: nothing to remove")
+        _say(f"there is no kind cluster {kind.NAME}: nothing to remove")
         return 0
     kind.delete()
-    _say(f"removed: the cluster {kind.NAME} of kind, with all that was in it")
+    _say(f"removed: the kind cluster {kind.NAME} with its contents")
     return 0
 
 
@@ -48,12 +48,16 @@ def _current() -> int:
     chosen = context.current()
     _say(f"context {chosen.name}, server {chosen.server} ({chosen.version()})")
     for one in foreign(chosen):
-        _say(f"left as it is: {one}, which the demo has not made")
+        _say(f"kept: {one}, which the demo did not create")
     if not remains(chosen):
-        _say("nothing of the demo is there")
+        _say("nothing of the demo exists")
         return 0
     is_whole = remove(chosen, _say)
-    _say("all that the demo had made is gone" if is_whole else "the rest of the demo is gone")
+    _say(
+        "everything that the demo created is removed"
+        if is_whole
+        else "the rest of the demo is removed"
+    )
     return 0 if is_whole else 1
 
 

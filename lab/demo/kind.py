@@ -22,7 +22,7 @@ def require() -> None:
     """See that the program is there; RefusedError with the remedy where it is not."""
     if not shutil.which("kind"):
         raise RefusedError(
-            "the program `kind` is not on the PATH, and CLUSTER=kind makes a cluster with it: "
+            "the program `kind` is not on the PATH, and CLUSTER=kind needs it: "
             "install kind and Docker (or Podman), or use `make demo` (needs neither) or "
             "`make demo CLUSTER=current` (the cluster of your kubeconfig)"
         )
@@ -35,8 +35,8 @@ def find() -> Context | None:
     found = context.named(CONTEXT)
     if not found.find("nodes", f"--selector={SELECTOR}"):
         raise RefusedError(
-            f"there is a cluster of kind named {NAME}, and the demo has not made it, or not to its "
-            f"end: remove it with `kind delete cluster --name {NAME}` if nobody needs it"
+            f"the kind cluster {NAME} exists, but the demo did not create it, or not completely: "
+            f"remove it with `kind delete cluster --name {NAME}` if nobody needs it"
         )
     return found
 
@@ -62,7 +62,7 @@ def delete() -> None:
 def _run(arguments: Sequence[str]) -> None:
     """Run kind, which tells itself how far it is."""
     if subprocess.run(["kind", *arguments], check=False).returncode != 0:
-        raise LabError(f"kind {' '.join(arguments)} failed; what it said stands above")
+        raise LabError(f"kind {' '.join(arguments)} failed; see its output above")
 
 
 def _output(arguments: Sequence[str]) -> str:

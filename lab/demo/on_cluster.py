@@ -31,7 +31,7 @@ THEIRS, OURS = "namespace: production", f"namespace: {NAMESPACE}"
 
 
 class ClusterStage(ABC):
-    """What all clusters have in common that are not the lab."""
+    """The parts that all clusters but the lab share."""
 
     name: str
 
@@ -51,7 +51,7 @@ class ClusterStage(ABC):
 
     @property
     def context(self) -> Context:
-        """Where it plays, once that is known."""
+        """The cluster, once it is known."""
         if self._context is None:
             raise LabError("there is no cluster yet")
         return self._context
@@ -75,8 +75,9 @@ class ClusterStage(ABC):
         if self._context is None:
             return "Nothing was changed in any cluster."
         return (
-            f"What is up stays up: `kubectl --context={self._context.name} --namespace={NAMESPACE} "
-            f"get all` looks, `make demo-down CLUSTER={self.name}` removes it."
+            f"Everything stays up: inspect it with `kubectl --context={self._context.name} "
+            f"--namespace={NAMESPACE} get all`, remove it with "
+            f"`make demo-down CLUSTER={self.name}`."
         )
 
     def policy(self, text: str) -> str:
@@ -107,14 +108,14 @@ class ClusterStage(ABC):
             return pods
         return {
             **pods,
-            "What the operator says of it": lambda: self.tickets.kubectl(
+            "Policies and Rollbacks": lambda: self.tickets.kubectl(
                 "describe", "rollbackpolicies,rollbacks"
             ),
             "The end of the operator's log": self.operator.log,
         }
 
     def objects(self) -> list[dict[str, Any]]:
-        """The chart and the shop's namespace; what is the cluster's own is labelled."""
+        """Return the chart and the shop's namespace, with labels on cluster-wide objects."""
         settings = {
             "image": {
                 "repository": self._images.reference("rollback-operator"),
@@ -131,35 +132,32 @@ class ClusterStage(ABC):
         return objects
 
     def _look(self, story: Story, chosen: Context) -> None:
-        """Say what will be used and made, and refuse what must not be; nothing is changed."""
+        """Print what the demo will use and create, and refuse conflicts; change nothing."""
         story.say(
-            f"This uses the context {chosen.name}: the API server {chosen.server}, Kubernetes "
-            f"{chosen.version()}. It makes there two namespaces, with all else in them, and what "
-            "is the whole cluster's:"
+            f"The demo uses the context {chosen.name}: the API server {chosen.server}, Kubernetes "
+            f"{chosen.version()}. It creates two namespaces with their contents, and these "
+            "cluster-wide objects:"
         )
         made = preflight.of_the_cluster(self.objects())
         print(preflight.announcement(made), flush=True)
         if preflight.check(chosen, made):
-            story.say(
-                "An earlier demo is there: it is removed first, to start from nothing "
-                f"(`make demo-down CLUSTER={self.name}`)."
-            )
+            story.say(f"Removing an earlier demo first (`make demo-down CLUSTER={self.name}`).")
 
     def _install(self, story: Story, chosen: Context, remedy: str) -> None:
-        """Install everything, in the order in which a fault is told as what it is."""
+        """Install everything, in the order that shows the cause of a failure."""
         if removal.remains(chosen) and not removal.remove(chosen, story.say):
-            raise LabError("an earlier demo's operator is used by others: see above what was left")
+            raise LabError("others use the operator of an earlier demo; see above what is left")
         self._context = chosen
         objects = self.objects()
         spaces = [one for one in objects if one["kind"] == "Namespace"]
         self._apply(spaces)
-        story.say("Seeing that every node has the images, those of the bad release among them.")
+        story.say("Checking that every node has the images, including the bad release.")
         delivery.await_arrival(chosen, self._images, remedy)
         story.say(f"Starting Prometheus and PostgreSQL as pods in the namespace {NAMESPACE}.")
         servers.start(chosen, self._images, self._password)
         story.say(
-            "Installing the operator from its chart: one pod, its own service account, in a "
-            "namespace that takes restricted pods only."
+            "Installing the operator from its chart: one pod with its own service account, in a "
+            "namespace for restricted pods only."
         )
         self._apply(objects)
         self._is_installed = True
@@ -170,9 +168,8 @@ class ClusterStage(ABC):
 
     def _archives(self, story: Story) -> Mapping[str, Path]:
         story.say(
-            "Building what is not built yet: Prometheus, and images of a ticket shop, the operator "
-            "and their servers. The first time on a machine this takes some minutes, later no time "
-            "at all."
+            "Building Prometheus and the images of the ticket shop, the operator and their "
+            "servers. This takes some minutes the first time on a machine."
         )
         with story.waiting("still building"):
             return self._build()
@@ -186,14 +183,16 @@ class CurrentStage(ClusterStage):
     def prepare(self, story: Story) -> None:
         chosen = context.current()
         self._look(story, chosen)
-        story.say(f"Nothing is changed yet; Ctrl-C within {THOUGHT_SECONDS} s leaves it at that.")
+        story.say(f"Nothing is changed yet. Press Ctrl-C within {THOUGHT_SECONDS} s to cancel.")
         time.sleep(THOUGHT_SECONDS)  # a person's time to read is what is waited for
         built = self._archives(story)
         remedy = delivery.loading(list(built.values()))
         if self._images.are_local:
             print(remedy, flush=True)
         else:
-            remedy = f"They were pushed to {self._images.prefix}: can the nodes pull from there?"
+            remedy = (
+                f"They were pushed to {self._images.prefix}: check that the nodes can pull them"
+            )
             story.say(f"Pushing the images to {self._images.prefix}.")
             with story.waiting("still pushing"):
                 delivery.push(built, self._images)
@@ -210,20 +209,18 @@ class KindStage(ClusterStage):
         chosen = kind.find()
         built = self._archives(story)
         if chosen:
-            story.say(
-                f"The cluster {kind.NAME} of kind is there from an earlier demo, and is used."
-            )
+            story.say(f"Using the kind cluster {kind.NAME} of an earlier demo.")
         else:
-            story.say(
-                f"Making a cluster of kind named {kind.NAME}; it becomes your current context."
-            )
+            story.say(f"Creating the kind cluster {kind.NAME}; it becomes your current context.")
             chosen = kind.create()
         self._context = chosen
         self._look(story, chosen)
-        story.say("Giving its node the images.")
+        story.say("Loading the images into its node.")
         for archive in built.values():
             kind.load(archive)
         again = " and ".join(
             f"`kind load image-archive {each} --name {kind.NAME}`" for each in built.values()
         )
-        self._install(story, chosen, f"They were loaded by {again}: what do these say?")
+        self._install(
+            story, chosen, f"They were loaded by {again}: check the output of these commands"
+        )

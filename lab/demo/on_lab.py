@@ -1,4 +1,4 @@
-"""The story on a lab: a cluster of one node on this machine, made for it."""
+"""The story on a lab: a new cluster with one node on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabStage:
     """A lab of its own, under the name `demo`."""
 
     farewell = (
-        "What is up stays up: `make demo-shell` looks around in it, `make demo-down` ends it."
+        "The cluster stays up: `make demo-shell` opens a shell for it, `make demo-down` removes it."
     )
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class LabStage:
         archives = self._build(story)
         self._start(story)
         story.say(
-            "Installing the operator from its chart: one pod, its own service account, in a "
-            "namespace that takes restricted pods only."
+            "Installing the operator from its chart: one pod with its own service account, in a "
+            "namespace for restricted pods only."
         )
         self._lab.import_image(archives["ticket-service"])
         self._operator = install_operator(
@@ -84,13 +84,13 @@ class LabStage:
         argv, environment = session.command_in(self._lab, ["kubectl", *arguments])
         print(f"\n$ kubectl {' '.join(arguments)}", flush=True)
         if subprocess.run(argv, env=environment, check=False).returncode != 0:
-            raise LabError(f"kubectl {' '.join(arguments)} failed; what it said stands above")
+            raise LabError(f"kubectl {' '.join(arguments)} failed; see its output above")
 
     def evidence(self) -> Mapping[str, Callable[[], str]]:
         if self._operator is None:
             return {}
         return {
-            "What the operator says of it": lambda: self.tickets.kubectl(
+            "Policies and Rollbacks": lambda: self.tickets.kubectl(
                 "describe", "rollbackpolicies,rollbacks"
             ),
             "The end of the operator's log": self._operator.log,
@@ -115,13 +115,11 @@ class LabStage:
 
     def _start(self, story: Story) -> None:
         if self._folder.is_dir() and is_alive(self._folder):
-            story.say(
-                "A cluster from an earlier demo is up: it is replaced, to start from nothing."
-            )
+            story.say("Replacing the cluster of an earlier demo.")
             cli.main(["down", NAME])
-        story.say("Starting a real Kubernetes of one node, with Prometheus and PostgreSQL ...")
+        story.say("Starting a real Kubernetes with one node, Prometheus and PostgreSQL ...")
         if cli.main(["up", NAME]) != 0:
-            raise LabError("the cluster did not start; the reason stands above")
+            raise LabError("the cluster did not start; see the reason above")
         # Who looks around in it means the shop.
         file = self._lab.kubeconfig
         known = json.loads(file.read_text())  # kubectl itself would write YAML

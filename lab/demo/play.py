@@ -1,6 +1,6 @@
-"""The story: a bad release goes out, is taken back, and what that was like is counted.
+"""The story: a bad release goes out and is rolled back, and the demo counts the effects.
 
-It says in plain words what it does while it does it, and knows nothing of where it plays.
+It prints each step, and does not depend on the cluster that it runs on.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ REST_SECONDS = 30
 
 
 def play(story: Story, stage: Stage) -> list[str]:
-    """Tell the story from the first release on; gives what was not as it should be in the end.
+    """Play the story from the first release; return the deviations from its expected end.
 
     Raises:
-        LabError: it could not be told to its end.
+        LabError: the story could not reach its end.
     """
     tickets = stage.tickets
     story.say(
         f"Deploying ticket-service {GOOD} with four pods into the namespace {tickets.namespace}."
     )
     tickets.deploy(GOOD)
-    story.say(f"Applying {POLICY.name}: watch this Deployment, and act. That is all it says.")
+    story.say(f"Applying {POLICY.name}: it names the Deployment and sets mode Enforce.")
     tickets.kubectl("apply", "-f", "-", input=stage.policy(POLICY.read_text()))
     with stage.customers(RATE) as customers:
         _gather_history(story, customers)
@@ -50,8 +50,7 @@ def play(story: Story, stage: Stage) -> list[str]:
         sold.append(stage.purchases())
         recovered = customers.now()
         story.say(
-            f"Looking on for {REST_SECONDS} s: do purchases work again, and what does the operator "
-            "cost while nothing happens?"
+            f"Measuring for {REST_SECONDS} s whether purchases work again, and the cost at rest."
         )
         rest = _rest(stage.operator)
         sold.append(stage.purchases())
@@ -68,21 +67,20 @@ def play(story: Story, stage: Stage) -> list[str]:
 
 def _gather_history(story: Story, customers: Customers) -> None:
     story.say(
-        f"Customers arrive: {RATE} requests a second. The operator judges a release against what "
-        f"was before it, so {GOOD} now serves for {HISTORY_SECONDS} s: a minute of past is the "
-        "least it will trust."
+        f"Sending {RATE} requests a second. The operator compares a release with the time before "
+        f"it and needs at least a minute of history, so {GOOD} now serves for {HISTORY_SECONDS} s."
     )
     with story.waiting(f"{GOOD} serves"):
-        time.sleep(HISTORY_SECONDS)  # time itself is what is waited for
+        time.sleep(HISTORY_SECONDS)  # the history itself takes time
     failed = customers.failures()
     if failed:
         raise LabError(f"{len(failed)} requests failed before the release, first {failed[0]}")
 
 
 def _await_end(story: Story, tickets: Tickets) -> Mapping[str, Any]:
-    """Tell each step of the rollback as it is stored; give the Rollback when it has ended."""
+    """Print each step of the rollback as it is stored; return the ended Rollback."""
     wait_for("the operator's decision", DECISION_SECONDS, tickets.rollbacks)
-    story.say("The operator has decided, and stored what it is about to do as a Rollback.")
+    story.say("The operator has decided, and stored its plan as a Rollback.")
     told: set[str] = set()
 
     def look() -> Mapping[str, Any] | None:
@@ -121,7 +119,7 @@ def _faults(
     sold: Sequence[int],
     late: Sequence[Failure],
 ) -> list[str]:
-    """What is not as it should be in the end; nothing is taken from the operator's own word."""
+    """List the deviations from the expected end, measured without the operator's own claims."""
     faults = []
     if tickets.image() != GOOD:
         faults.append(f"the Deployment runs {tickets.image()} instead of {GOOD}")

@@ -74,13 +74,12 @@ def check(context: Context, objects: Sequence[Object]) -> bool:
     spaces = [one["metadata"]["name"] for one in foreign if one["kind"] == "Namespace"]
     if spaces:
         raise RefusedError(
-            f"namespace {spaces[0]} is there already, and the demo has not made it: it would put "
-            "its own things into it, and remove all of it in the end. Remove it if nobody needs "
-            "it, or use another cluster"
+            f"namespace {spaces[0]} exists, and the demo did not create it: the demo would use it, "
+            "and remove all of it at the end. Remove it if nobody needs it, or use another cluster"
         )
     if foreign:
         raise RefusedError(
-            "the operator is installed already, or a part of it: "
+            "the operator, or a part of it, is already installed: "
             f"{', '.join(map(title, foreign))}. The demo installs its own, and two operators "
             "would act on the same Deployments: use another cluster, or uninstall that one"
         )
@@ -94,7 +93,7 @@ def _refuse_other_operator(context: Context) -> None:
         place = one["metadata"]["namespace"]
         if place != OPERATOR_NAMESPACE:
             raise RefusedError(
-                f"an operator runs already in namespace {place}: the demo installs its own, and "
+                f"an operator already runs in namespace {place}: the demo installs its own, and "
                 "both would act on the same Deployments. Use another cluster, or uninstall that one"
             )
 
@@ -104,8 +103,8 @@ def _require_architecture(context: Context) -> None:
     others = sorted(set(nodes) - {architecture()})
     if others or not nodes:
         raise RefusedError(
-            f"the cluster has nodes of {', '.join(others) or 'no kind at all'}, and this machine "
-            f"builds the images for {architecture()}: run the demo on a machine of the nodes' kind"
+            f"the cluster has nodes of {', '.join(others) or 'no architecture'}, and this machine "
+            f"builds images for {architecture()}: run the demo on a machine like the nodes"
         )
 
 
@@ -123,8 +122,8 @@ def _require_rights(context: Context, objects: Sequence[Object]) -> None:
             found.setdefault(one.resource.partition(".")[0], {})[one.verb] = None
         told = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in found.items())
         raise RefusedError(
-            f"in the context {context.name} you may not: {told}. The demo takes the rights of a "
-            "cluster's administrator: ask for them, or use a cluster of your own (CLUSTER=kind)"
+            f"in the context {context.name} you may not: {told}. The demo needs the permissions of "
+            "a cluster administrator: ask for them, or use a cluster of your own (CLUSTER=kind)"
         )
     _require_right_to_grant(context, [one for one in objects if one["kind"] == "ClusterRole"])
 
@@ -141,6 +140,6 @@ def _require_right_to_grant(context: Context, roles: Sequence[Object]) -> None:
         context.kubectl(*dry, input=json.dumps(items))
     except LabError as error:
         raise RefusedError(
-            f"in the context {context.name} you may not give the operator the rights that it "
+            f"in the context {context.name} you may not grant the operator the permissions that it "
             f"needs: {error}"
         ) from error

@@ -50,9 +50,8 @@ def remove(context: Context, say: Callable[[str], None]) -> bool:
     others = _policies_of_others(context) if definitions else []
     if others:
         say(
-            f"left as they are: {', '.join(map(title, definitions))}, since policies of others "
-            f"would go with them ({', '.join(others)}). Without the demo's operator nobody acts on "
-            "these"
+            f"kept: {', '.join(map(title, definitions))}, because policies of others would be "
+            f"deleted with them ({', '.join(others)}). No operator acts on these now"
         )
         found = [one for one in found if one not in definitions]
     # The operator first: it would put its finalizer on a policy again.
@@ -72,7 +71,7 @@ def _rank(found: Object) -> int:
 
 
 def _contents(found: Object) -> str:
-    return " and all that was in it" if found["kind"] == "Namespace" else ""
+    return " with its contents" if found["kind"] == "Namespace" else ""
 
 
 def _policies_of_others(context: Context) -> list[str]:

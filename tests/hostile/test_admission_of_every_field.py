@@ -74,7 +74,7 @@ def test_to_approve_is_not_for_the_operators_account(ground: HostileStand) -> No
 @pytest.mark.parametrize("place", range(len(PLANNED)))
 def test_no_plan_is_taken_from_a_person(ground: HostileStand, place: int) -> None:
     said = refusal(ground.tenant, rollbacks(TENANT) + DRY, PLANNED[place])
-    assert "only the operator makes Rollbacks that carry a plan" in said
+    assert "only the operator creates Rollbacks with a plan" in said
 
 
 @pytest.mark.parametrize("place", range(len(REQUESTS)))

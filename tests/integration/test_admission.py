@@ -378,7 +378,7 @@ class TestRequests:
             pytest.param(
                 "oncall", by_hand(requestedBy="boss"), "in the name of another", id="for another"
             ),
-            pytest.param("oncall", planned("plan"), "carry a plan", id="a plan of one's own"),
+            pytest.param("oncall", planned("plan"), "with a plan", id="a plan of one's own"),
             pytest.param(
                 "oncall",
                 {**by_hand(), "metadata": {"name": "shop-0123456789"}},

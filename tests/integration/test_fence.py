@@ -252,16 +252,20 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put("/spec/strategy", {"type": "Recreate"}, "replace"),
         "spec.strategy.type",
     ),
-    "no replicas": (SHOP, put("/spec/replicas", 0), "does not scale to none"),
-    "label": (SHOP, put("/metadata/labels", {"a": "b"}), "changes nothing of it but annotations"),
-    "finalizer": (SHOP, put("/metadata/finalizers", ["a.example/b"]), "changes nothing of it"),
+    "no replicas": (SHOP, put("/spec/replicas", 0), "does not scale to zero"),
+    "label": (SHOP, put("/metadata/labels", {"a": "b"}), "changes only annotations"),
+    "finalizer": (
+        SHOP,
+        put("/metadata/finalizers", ["a.example/b"]),
+        "metadata: the operator changes only",
+    ),
     "owner": (
         SHOP,
         put(
             "/metadata/ownerReferences",
             [{"apiVersion": "v1", "kind": "ConfigMap", "name": "flags", "uid": "u"}],
         ),
-        "changes nothing of it",
+        "metadata: the operator changes only",
     ),
     "foreign annotation": (SHOP, put(f"{ANNOTATION}/x", "y"), "changes only its own"),
     "foreign annotation beside a cause": (
@@ -432,11 +436,11 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put("/status/readyReplicas", 2),
         "no subresource",
     ),
-    "a policy": (POLICY, put("/spec/mode", "Observe", "replace"), "a policy is its author's"),
+    "a policy": (POLICY, put("/spec/mode", "Observe", "replace"), "does not change a policy"),
     "a policy's labels": (
         POLICY,
         put("/metadata/labels", {"a": "b"}),
-        "nothing of it but finalizers",
+        "changes only finalizers",
     ),
     "foreign finalizer": (
         POLICY,
@@ -464,7 +468,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     "a Rollback's annotation": (
         STORED,
         put(ANNOTATION, {f"{GROUP}/restore-bounds": "requested"}),
-        "nothing of it but finalizers",
+        "changes only finalizers",
     ),
     "a ConfigMap's label": (FLAGS, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "an autoscaler's label": (SCALER, put("/metadata/labels", {"a": "b"}), "metadata: "),
@@ -473,15 +477,15 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put("/status/desiredReplicas", 9),
         "no subresource",
     ),
-    "new key": (FLAGS, put("/data/ANOTHER", "x"), "one key that is there already"),
-    "lost key": (FLAGS, [{"op": "remove", "path": "/data/OLD"}], "one key that is there already"),
+    "new key": (FLAGS, put("/data/ANOTHER", "x"), "one existing key"),
+    "lost key": (FLAGS, [{"op": "remove", "path": "/data/OLD"}], "one existing key"),
     "two keys": (
         FLAGS,
         [*put("/data/NEW", "x", "replace"), *put("/data/OLD", "y", "replace")],
-        "one key that is there already",
+        "one existing key",
     ),
-    "binary data": (FLAGS, put("/binaryData", {"a": "AAAA"}), "but data"),
-    "for good": (FLAGS, put("/immutable", True), "but data"),
+    "binary data": (FLAGS, put("/binaryData", {"a": "AAAA"}), "changes only data"),
+    "for good": (FLAGS, put("/immutable", True), "changes only data"),
     "who is scaled": (
         SCALER,
         put("/spec/scaleTargetRef/name", "other", "replace"),
@@ -500,7 +504,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     "an Application's operation": (
         APPLICATION,
         put("/operation", {"sync": {}}),
-        "nothing of an Application",
+        "syncPolicy.automated of an Application",
     ),
     "how it is synced": (
         APPLICATION,
@@ -511,7 +515,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         f"{what} of {kind}": (path, put(place, value), said)
         for kind, path in (("an Application", APPLICATION), ("a Kustomization", KUSTOMIZATION))
         for what, place, value, said in (
-            ("the labels", "/metadata/labels", {"a": "b"}, "nothing of it but annotations"),
+            ("the labels", "/metadata/labels", {"a": "b"}, "changes only annotations"),
             ("a foreign annotation", ANNOTATION, {"a": "b"}, "changes only its own"),
             ("a cause", ANNOTATION, {"kubernetes.io/change-cause": "x"}, "changes only its own"),
         )

@@ -103,7 +103,7 @@ def test_a_cluster_of_kind_that_is_not_ours_is_left_alone(
     assert down.main(["--cluster", "kind"]) == 2
 
     assert calls(programs, "kind") == ["get clusters", "get clusters"]
-    assert "the demo has not made it" in capsys.readouterr().err
+    assert "the demo did not create it" in capsys.readouterr().err
 
 
 def test_down_deletes_the_cluster_of_kind(
@@ -116,7 +116,7 @@ def test_down_deletes_the_cluster_of_kind(
     assert down.main(["--cluster", "kind"]) == 0
 
     assert calls(programs, "kind")[-1] == "delete cluster --name rollback-demo"
-    assert "removed: the cluster rollback-demo of kind" in capsys.readouterr().out
+    assert "removed: the kind cluster rollback-demo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [main, down.main])
@@ -211,7 +211,7 @@ def test_an_empty_cluster_is_taken(current: context.Context) -> None:
 def test_a_namespace_of_somebody_else_is_refused(current: context.Context) -> None:
     current.kubectl("create", "namespace", "rollback-demo")
     try:
-        with pytest.raises(RefusedError, match="namespace rollback-demo is there already"):
+        with pytest.raises(RefusedError, match="namespace rollback-demo exists"):
             preflight.check(current, objects())
         assert removal.foreign(current) == ["Namespace rollback-demo"]
     finally:
@@ -223,7 +223,7 @@ def test_definitions_of_somebody_else_are_refused(current: context.Context) -> N
     theirs = yaml.safe_dump({**crds[0], "metadata": {"name": crds[0]["metadata"]["name"]}})
     current.kubectl("apply", "--server-side", "-f", "-", input=theirs)
     try:
-        with pytest.raises(RefusedError, match=r"the operator is installed already.*Custom"):
+        with pytest.raises(RefusedError, match=r"is already installed.*Custom"):
             preflight.check(current, objects())
     finally:
         current.kubectl("delete", "-f", "-", input=theirs)
@@ -272,8 +272,8 @@ def test_down_removes_what_the_demo_made_and_nothing_else(
     names = [one["metadata"]["name"] for one in before]
     assert [one["metadata"]["name"] for one in current.find(removal.KINDS)] == names
     said = capsys.readouterr().out
-    assert "removed: Namespace rollback-demo and all that was in it" in said
-    assert "all that the demo had made is gone" in said
+    assert "removed: Namespace rollback-demo with its contents" in said
+    assert "everything that the demo created is removed" in said
 
 
 def test_down_leaves_the_definitions_that_others_use(
@@ -283,7 +283,7 @@ def test_down_leaves_the_definitions_that_others_use(
     current.kubectl("apply", "-f", "-", input=POLICY.read_text().replace("production", "default"))
 
     assert down.main(["--cluster", "current"]) == 1
-    assert "policies of others would go with them (default/ticket-service)" in (
+    assert "policies of others would be deleted with them (default/ticket-service)" in (
         capsys.readouterr().out.replace("\n", " ")
     )
     current.kubectl("delete", removal.POLICIES, "--all", "--namespace=default")

@@ -49,7 +49,7 @@ def test_a_release_for_some_namespaces_asks_for_nothing_of_the_clusters() -> Non
 
 
 def test_it_is_not_left_out_without_a_word() -> None:
-    with pytest.raises(LabError, match=r"Set admission\.create=false with it"):
+    with pytest.raises(LabError, match=r"Set admission\.create=false"):
         policies(watchNamespaces=["production"])
 
 

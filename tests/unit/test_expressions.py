@@ -17,7 +17,6 @@ CONSTANTS_ONLY = {
     "adapters/http/probes.py",  # headers' names and values, as many characters as they may have
     "adapters/prometheus/credentials.py",  # a token
     "adapters/prometheus/queries.py",
-    "api/safety.py",
     "api/matrix.py",
     "api/shape.py",
     "api/verification.py",

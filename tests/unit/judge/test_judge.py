@@ -714,10 +714,10 @@ A_MINUTE = [(50, 50)] * 12
     ("counts", "said"),
     [
         (AN_HOUR, ""),
-        ([*AN_HOUR, *A_MINUTE], "of late"),
+        ([*AN_HOUR, *A_MINUTE], "recently"),
         ([*AN_HOUR, *A_MINUTE, *AN_HOUR[:24]], ""),
         ([*AN_HOUR, *[(50, 26)] * 12], ""),
-        ([(1, 0)] * 720 + [(1, 1)] * 60, "of late"),
+        ([(1, 0)] * 720 + [(1, 1)] * 60, "recently"),
     ],
     ids=["well", "fails", "failed for a minute", "about half", "with little traffic"],
 )

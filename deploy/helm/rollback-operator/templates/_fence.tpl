@@ -1,34 +1,34 @@
-{{/* Policies by which the operator's own account changes no more than it has to. */}}
+{{/* Policies that restrict the changes of the operator's own account. */}}
 
-{{/* As whom the operator is known to the API server. */}}
+{{/* The user name of the operator at the API server. */}}
 {{- define "rollback-operator.account" -}}
 {{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "rollback-operator.serviceAccountName" .) -}}
 {{- end -}}
 
-{{/* Refuse an installation that would silently do without its admission policies. */}}
+{{/* Refuses an installation that would silently lack its admission policies. */}}
 {{- define "rollback-operator.admissible" -}}
-{{- $lost := "Without them nothing but RBAC stands between the author of a policy and the operator's rights: whoever may write a RollbackPolicy or a Rollback has it patch every Deployment and read every listed Secret of the namespace, whoever may write its status is believed, approvals do not count, and safety.onQuarantined Refuse refuses nothing" -}}
+{{- $lost := "Without them, everybody who may write a RollbackPolicy or a Rollback can let the operator patch every Deployment and read every listed Secret of the namespace, a status that anybody writes is trusted, approvals do not count, and safety.onQuarantined Refuse has no effect" -}}
 {{- if .Values.admission.create -}}
 {{- if .Values.watchNamespaces -}}
-{{- fail (printf "admission.create: ValidatingAdmissionPolicies are the whole cluster's, and watchNamespaces asks for nothing of the cluster. Set admission.create=false with it, or leave watchNamespaces empty. %s" $lost) -}}
+{{- fail (printf "admission.create: ValidatingAdmissionPolicies apply to the whole cluster and cannot be combined with watchNamespaces. Set admission.create=false, or leave watchNamespaces empty. %s" $lost) -}}
 {{- end -}}
 {{- $served := .Capabilities.APIVersions -}}
-{{- /* Only a cluster that was asked tells of kinds; apps/v1 Deployment is served by every one. */ -}}
+{{- /* Only a live cluster lists its kinds; every cluster serves apps/v1 Deployment. */ -}}
 {{- if and ($served.Has "apps/v1/Deployment") (not ($served.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy")) -}}
-{{- fail (printf "admission.create: this cluster serves no ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1 (Kubernetes 1.30). Enable it, or set admission.create=false. %s" $lost) -}}
+{{- fail (printf "admission.create: this cluster does not serve ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1 (Kubernetes 1.30). Enable it, or set admission.create=false. %s" $lost) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* CEL: two maps are the same but for these keys. The maps are taken as untyped ones: a field that a
-     later Kubernetes brings is fenced too. */}}
+{{/* CEL: two maps are equal except for these keys. The maps are untyped, so that fields of a later
+     Kubernetes are fenced too. */}}
 {{- define "rollback-operator.sameBut" -}}
 {{- $keys := toJson .keys | replace "\"" "'" -}}
 dyn({{ .new }}).all(key, key in {{ $keys }} || (key in dyn({{ .old }}) && dyn({{ .new }})[key] == dyn({{ .old }})[key]))
 && dyn({{ .old }}).all(key, key in {{ $keys }} || key in dyn({{ .new }}))
 {{- end -}}
 
-{{/* CEL: those of the entries of a map that are not the operator's own, nor one of these keys, are the same. */}}
+{{/* CEL: the entries of two maps are equal, except the operator's own and these keys. */}}
 {{- define "rollback-operator.sameEntries" -}}
 {{- $keys := toJson (.keys | default list) | replace "\"" "'" -}}
 {{- $new := printf "(has(object.%s) ? dyn(object.%s) : dyn({}))" .path .path -}}
@@ -74,7 +74,7 @@ spec:
   {{- end }}
   - expression: >-
       {{- include "rollback-operator.sameBut" (dict "new" "object.metadata" "old" "oldObject.metadata" "keys" $changed) | nindent 6 }}
-    message: "metadata: the operator changes nothing of it but {{ if .annotations }}annotations{{ else if .finalizers }}finalizers{{ else }}what the API server keeps{{ end }}"
+    message: "metadata: the operator changes only {{ if .annotations }}annotations{{ else if .finalizers }}finalizers{{ else }}fields that the API server sets{{ end }}"
     reason: Forbidden
   {{- if .annotations }}
   - expression: >-
@@ -84,10 +84,10 @@ spec:
   {{- end }}
   {{- if .finalizers }}
   - expression: >-
-      (has(object.metadata.finalizers) ? object.metadata.finalizers : []).all(one, one.startsWith('{{ $group }}/')
-      || one in (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []))
-      && (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []).all(one, one.startsWith('{{ $group }}/')
-      || one in (has(object.metadata.finalizers) ? object.metadata.finalizers : []))
+      (has(object.metadata.finalizers) ? object.metadata.finalizers : []).all(item, item.startsWith('{{ $group }}/')
+      || item in (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []))
+      && (has(oldObject.metadata.finalizers) ? oldObject.metadata.finalizers : []).all(item, item.startsWith('{{ $group }}/')
+      || item in (has(object.metadata.finalizers) ? object.metadata.finalizers : []))
     message: "metadata.finalizers: the operator changes only its own, those of {{ $group }}"
     reason: Forbidden
   {{- end }}
@@ -105,14 +105,14 @@ spec:
   validationActions: [Deny]
 {{ end -}}
 
-{{/* An undo puts an earlier template in place of the running one, and no policy can see which
-     earlier ones there were. What would give pods power over nodes or the cluster that they do not
-     have is fenced by itself: what the baseline of the Pod Security Standards forbids, and what lies
-     beside it. What only makes a container weaker in itself (its user, escalation within it, a
-     file system that can be written) is not: the release that brought such a bound may be the bad one. */}}
+{{/* An undo sets an earlier template, and no policy can see the earlier templates. So the fence covers
+     fields that give pods new power over nodes or the cluster: the baseline of the Pod Security
+     Standards and more. It does not cover fields that only weaken a container itself (its user,
+     escalation within it, a writable file system): the bad release may have introduced the limit. */}}
 
-{{/* Both templates by short names; nothing is looked at where they are the same, as in a pause. What the running pods have in a user namespace or a sandbox they do not
-     have outside of it. A field of a pod's securityContext holds where a container has none of its own. */}}
+{{/* Short names for both templates; equal templates, as in a pause, are not checked. Powers in a user
+     namespace or sandbox do not count outside it. A pod's securityContext applies to containers without
+     the field. */}}
 {{- define "rollback-operator.variablesOfDeployments" -}}
 - name: pods
   expression: "object.spec.template.spec"
@@ -139,7 +139,7 @@ spec:
 - name: mounted
   expression: "!variables.leavesSandbox && has(variables.ran.volumes) ? variables.ran.volumes : []"
 - name: hostPaths
-  expression: "variables.volumes.filter(one, has(one.hostPath)).map(one, one.name)"
+  expression: "variables.volumes.filter(item, has(item.hostPath)).map(item, item.name)"
 - name: account
   expression: >-
     has(variables.pods.serviceAccountName) && variables.pods.serviceAccountName != ''
@@ -151,22 +151,22 @@ spec:
     && ({{ include "rollback-operator.hasToken" "variables.ran" }} || !{{ include "rollback-operator.hasToken" "variables.pods" }})
 {{- end -}}
 
-{{/* CEL: pods of this template come with a token of their account. */}}
+{{/* CEL: pods of this template have a token of their account. */}}
 {{- define "rollback-operator.hasToken" -}}
 (!has({{ . }}.automountServiceAccountToken) || {{ . }}.automountServiceAccountToken || (has({{ . }}.volumes)
-    && {{ . }}.volumes.exists(one, has(one.projected) && has(one.projected.sources)
-    && one.projected.sources.exists(source, has(source.serviceAccountToken)))))
+    && {{ . }}.volumes.exists(item, has(item.projected) && has(item.projected.sources)
+    && item.projected.sources.exists(source, has(source.serviceAccountToken)))))
 {{- end -}}
 
-{{/* CEL: a field of a container's securityContext, or else of its pod's; {} where there is none. */}}
+{{/* CEL: a field of a container's securityContext, otherwise of its pod's; {} without either. */}}
 {{- define "rollback-operator.effective" -}}
-(has({{ .one }}.securityContext) && has({{ .one }}.securityContext.{{ .field }}) ? {{ .one }}.securityContext.{{ .field }}
+(has({{ .item }}.securityContext) && has({{ .item }}.securityContext.{{ .field }}) ? {{ .item }}.securityContext.{{ .field }}
     : (has({{ .pods }}.securityContext) && has({{ .pods }}.securityContext.{{ .field }})
     ? {{ .pods }}.securityContext.{{ .field }} : dyn({})))
 {{- end -}}
 
-{{/* Fields by which a container, or all of a pod, gets power over its node. `harmless` says in CEL that
-     what `found` stands for gives none, `same` that what `known` stands for gives as much. */}}
+{{/* Fields that give a container, or a whole pod, power over its node. CEL: `harmless` if the value
+     `found` gives none, `same` if the running value `known` gives as much. */}}
 {{- define "rollback-operator.powersOfContainers" -}}
 {{- $profile := dict "harmless" "!has(found.type) || found.type != 'Unconfined'" "same" "has(known.type) && known.type == 'Unconfined'" -}}
 - field: seccompProfile
@@ -195,90 +195,90 @@ spec:
   message: "spec.strategy.type: the operator does not change it"
   reason: Forbidden
 - expression: "object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0"
-  message: "spec.replicas: the operator does not scale to none"
+  message: "spec.replicas: the operator does not scale to zero"
   reason: Forbidden
-{{- $back := ": go back by hand" }}
+{{- $back := ": roll back manually" }}
 {{- range list "hostNetwork" "hostPID" "hostIPC" }}
 - expression: >-
     !has(variables.pods.{{ . }}) || !variables.pods.{{ . }} || (!variables.leavesSandbox && has(variables.ran.{{ . }}) && variables.ran.{{ . }})
-  message: "spec.template.spec.{{ . }}: the operator gives no pods what the running ones do not have{{ $back }}"
+  message: "spec.template.spec.{{ . }}: the running pods do not have it{{ $back }}"
   reason: Forbidden
 {{- end }}
 {{- range list "nodeName" "priorityClassName" }}
 - expression: >-
     !has(variables.pods.{{ . }}) || variables.pods.{{ . }} == ''
     || (has(variables.ran.{{ . }}) && variables.ran.{{ . }} == variables.pods.{{ . }})
-  message: "spec.template.spec.{{ . }}: the operator gives no pods another than the running ones have{{ $back }}"
+  message: "spec.template.spec.{{ . }}: the running pods have another{{ $back }}"
   reason: Forbidden
 {{- end }}
 - expression: >-
     !has(variables.pods.securityContext) || !has(variables.pods.securityContext.sysctls)
-    || variables.pods.securityContext.sysctls.all(one, one.name in ['kernel.shm_rmid_forced',
+    || variables.pods.securityContext.sysctls.all(item, item.name in ['kernel.shm_rmid_forced',
     'net.ipv4.ip_local_port_range', 'net.ipv4.ip_local_reserved_ports', 'net.ipv4.ip_unprivileged_port_start',
     'net.ipv4.ping_group_range', 'net.ipv4.tcp_fin_timeout', 'net.ipv4.tcp_keepalive_intvl',
     'net.ipv4.tcp_keepalive_probes', 'net.ipv4.tcp_keepalive_time', 'net.ipv4.tcp_rmem', 'net.ipv4.tcp_syncookies',
     'net.ipv4.tcp_wmem'] || (!variables.leavesSandbox && has(variables.ran.securityContext)
-    && has(variables.ran.securityContext.sysctls) && variables.ran.securityContext.sysctls.exists(known, known.name == one.name)))
-  message: "spec.template.spec.securityContext.sysctls: the operator sets none beyond the safe ones that the running pods do not have{{ $back }}"
+    && has(variables.ran.securityContext.sysctls) && variables.ran.securityContext.sysctls.exists(known, known.name == item.name)))
+  message: "spec.template.spec.securityContext.sysctls: the running pods do not have this unsafe sysctl{{ $back }}"
   reason: Forbidden
-{{- /* Untyped: a type of a later Kubernetes is fenced too. */}}
+{{- /* Untyped, so that types of a later Kubernetes are fenced too. */}}
 - expression: >-
-    variables.volumes.all(one, dyn(one).all(key, key in ['name', 'configMap', 'csi', 'downwardAPI', 'emptyDir',
+    variables.volumes.all(item, dyn(item).all(key, key in ['name', 'configMap', 'csi', 'downwardAPI', 'emptyDir',
     'ephemeral', 'image', 'persistentVolumeClaim', 'projected', 'secret']
-    || variables.mounted.exists(known, key == 'hostPath' ? has(known.hostPath) && known.hostPath.path == one.hostPath.path
-    : key in dyn(known) && dyn(known)[key] == dyn(one)[key])))
-  message: "spec.template.spec.volumes: the operator gives no pods a hostPath, or a volume of a server or driver, that the running ones do not have{{ $back }}"
+    || variables.mounted.exists(known, key == 'hostPath' ? has(known.hostPath) && known.hostPath.path == item.hostPath.path
+    : key in dyn(known) && dyn(known)[key] == dyn(item)[key])))
+  message: "spec.template.spec.volumes: the running pods do not have a hostPath, or a volume of a server or driver, like this{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, size(variables.hostPaths) == 0 || !has(one.volumeMounts)
-    || one.volumeMounts.all(mount, !(mount.name in variables.hostPaths)
+    variables.containers.all(item, size(variables.hostPaths) == 0 || !has(item.volumeMounts)
+    || item.volumeMounts.all(mount, !(mount.name in variables.hostPaths)
     || variables.running.exists(known, has(known.volumeMounts) && known.volumeMounts.exists(old,
     (!has(old.readOnly) || !old.readOnly || (has(mount.readOnly) && mount.readOnly))
     && (!has(old.subPath) || (has(mount.subPath) && mount.subPath == old.subPath))
     && (!has(old.subPathExpr) || (has(mount.subPathExpr) && mount.subPathExpr == old.subPathExpr))
     && variables.mounted.exists(there, there.name == old.name && has(there.hostPath)
     && variables.volumes.exists(here, here.name == mount.name && here.hostPath.path == there.hostPath.path))))))
-  message: "spec.template.spec.containers.volumeMounts: the operator mounts no more of a hostPath than the running pods do, nor to be written where they only read{{ $back }}"
+  message: "spec.template.spec.containers.volumeMounts: the running pods mount less of the hostPath, or read-only{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.privileged)
-    || !one.securityContext.privileged || variables.running.exists(known, known.name == one.name
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.privileged)
+    || !item.securityContext.privileged || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && has(known.securityContext.privileged) && known.securityContext.privileged))
   message: "spec.template.spec.containers: the operator makes no container privileged that does not run so{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.capabilities)
-    || !has(one.securityContext.capabilities.add) || one.securityContext.capabilities.add.all(right,
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.capabilities)
+    || !has(item.securityContext.capabilities.add) || item.securityContext.capabilities.add.all(right,
     right in ['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', 'NET_BIND_SERVICE',
-    'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'] || variables.running.exists(known, known.name == one.name
+    'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT'] || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && ((has(known.securityContext.privileged) && known.securityContext.privileged)
     || (has(known.securityContext.capabilities) && has(known.securityContext.capabilities.add)
     && (right in known.securityContext.capabilities.add || 'ALL' in known.securityContext.capabilities.add))))))
-  message: "spec.template.spec.containers.securityContext.capabilities: the operator adds none beyond the default ones that the running container does not have{{ $back }}"
+  message: "spec.template.spec.containers.securityContext.capabilities: the running container does not have this capability{{ $back }}"
   reason: Forbidden
 - expression: >-
-    variables.containers.all(one, !has(one.securityContext) || !has(one.securityContext.procMount)
-    || one.securityContext.procMount == 'Default' || variables.running.exists(known, known.name == one.name
+    variables.containers.all(item, !has(item.securityContext) || !has(item.securityContext.procMount)
+    || item.securityContext.procMount == 'Default' || variables.running.exists(known, known.name == item.name
     && has(known.securityContext) && has(known.securityContext.procMount)
-    && known.securityContext.procMount == one.securityContext.procMount))
-  message: "spec.template.spec.containers.securityContext.procMount: the operator unmasks no /proc that is masked{{ $back }}"
+    && known.securityContext.procMount == item.securityContext.procMount))
+  message: "spec.template.spec.containers.securityContext.procMount: the running container has a masked /proc{{ $back }}"
   reason: Forbidden
 {{- range include "rollback-operator.powersOfContainers" . | fromYamlArray }}
 - expression: >-
-    variables.containers.all(one, [{{ include "rollback-operator.effective" (dict "one" "one" "pods" "variables.pods" "field" .field) }}]
-    .all(found, ({{ .harmless }}) || variables.running.exists(container, container.name == one.name
-    && [{{ include "rollback-operator.effective" (dict "one" "container" "pods" "variables.ran" "field" .field) }}]
+    variables.containers.all(item, [{{ include "rollback-operator.effective" (dict "item" "item" "pods" "variables.pods" "field" .field) }}]
+    .all(found, ({{ .harmless }}) || variables.running.exists(container, container.name == item.name
+    && [{{ include "rollback-operator.effective" (dict "item" "container" "pods" "variables.ran" "field" .field) }}]
     .exists(known, {{ .same }}))))
-  message: "spec.template.spec.securityContext.{{ .field }}, of the pod or a container: the operator frees no container from what bounds the running one{{ $back }}"
+  message: "spec.template.spec.securityContext.{{ .field }}, of the pod or a container: the running container is more restricted{{ $back }}"
   reason: Forbidden
 {{- end }}
 {{- $hostProcess := "has(%[1]s.securityContext) && has(%[1]s.securityContext.windowsOptions) && has(%[1]s.securityContext.windowsOptions.hostProcess) && %[1]s.securityContext.windowsOptions.hostProcess" }}
 - expression: >-
     (!({{ printf $hostProcess "variables.pods" }})
-    && variables.containers.all(one, !({{ printf $hostProcess "one" }}) || variables.running.exists(known,
-    known.name == one.name && {{ printf $hostProcess "known" }})))
+    && variables.containers.all(item, !({{ printf $hostProcess "item" }}) || variables.running.exists(known,
+    known.name == item.name && {{ printf $hostProcess "known" }})))
     || (!variables.leavesSandbox && {{ printf $hostProcess "variables.ran" }})
-  message: "spec.template.spec.securityContext.windowsOptions.hostProcess, of the pod or a container: the operator makes nothing a process of the node that does not run so{{ $back }}"
+  message: "spec.template.spec.securityContext.windowsOptions.hostProcess, of the pod or a container: the running pods are not host processes{{ $back }}"
   reason: Forbidden
 - expression: >-
     variables.isSame || !has(object.spec.template.metadata) || !has(object.spec.template.metadata.annotations)
@@ -288,17 +288,17 @@ spec:
     || (!variables.leavesSandbox && has(oldObject.spec.template.metadata)
     && has(oldObject.spec.template.metadata.annotations) && key in oldObject.spec.template.metadata.annotations
     && oldObject.spec.template.metadata.annotations[key] == 'unconfined'))
-  message: "spec.template.metadata.annotations: the operator frees no container from AppArmor{{ $back }}"
+  message: "spec.template.metadata.annotations: the running container is restricted by AppArmor{{ $back }}"
   reason: Forbidden
 - expression: >-
-    (has(variables.pods.hostNetwork) && variables.pods.hostNetwork) || variables.containers.all(one, !has(one.ports)
-    || one.ports.all(port, !has(port.hostPort) || port.hostPort == 0 || variables.running.exists(known,
-    known.name == one.name && has(known.ports) && known.ports.exists(old, has(old.hostPort)
+    (has(variables.pods.hostNetwork) && variables.pods.hostNetwork) || variables.containers.all(item, !has(item.ports)
+    || item.ports.all(port, !has(port.hostPort) || port.hostPort == 0 || variables.running.exists(known,
+    known.name == item.name && has(known.ports) && known.ports.exists(old, has(old.hostPort)
     && old.hostPort == port.hostPort && (has(old.protocol) ? old.protocol : 'TCP') == (has(port.protocol) ? port.protocol : 'TCP')
     && (has(old.hostIP) ? old.hostIP : '') == (has(port.hostIP) ? port.hostIP : '')))))
-  message: "spec.template.spec.containers.ports.hostPort: the operator opens no port of a node that the running container does not{{ $back }}"
+  message: "spec.template.spec.containers.ports.hostPort: the running container does not have this host port{{ $back }}"
   reason: Forbidden
-{{- /* The kubelet asks from its node's network. */}}
+{{- /* The kubelet calls from its node's network. */}}
 {{- range list "livenessProbe" "readinessProbe" "startupProbe" "lifecycle.postStart" "lifecycle.preStop" }}
 {{- $asked := . }}
 {{- $has := list }}
@@ -306,22 +306,22 @@ spec:
 {{- $path := "" }}
 {{- range splitList "." . }}
 {{- $path = printf "%s.%s" $path . }}
-{{- $has = append $has (printf "has(one%s)" $path) }}
+{{- $has = append $has (printf "has(item%s)" $path) }}
 {{- $known = append $known (printf "has(known%s)" $path) }}
 {{- end }}
 - expression: >-
-    variables.containers.all(one, !({{ join " && " $has }}) || (
+    variables.containers.all(item, !({{ join " && " $has }}) || (
     {{- range $place, $how := list "httpGet" "tcpSocket" }}
     {{- if $place }} && {{ end -}}
-    (!has(one.{{ $asked }}.{{ $how }}) || !has(one.{{ $asked }}.{{ $how }}.host) || one.{{ $asked }}.{{ $how }}.host == ''
-    || variables.running.exists(known, known.name == one.name && {{ join " && " $known }}
+    (!has(item.{{ $asked }}.{{ $how }}) || !has(item.{{ $asked }}.{{ $how }}.host) || item.{{ $asked }}.{{ $how }}.host == ''
+    || variables.running.exists(known, known.name == item.name && {{ join " && " $known }}
     && has(known.{{ $asked }}.{{ $how }}) && has(known.{{ $asked }}.{{ $how }}.host)
-    && known.{{ $asked }}.{{ $how }}.host == one.{{ $asked }}.{{ $how }}.host))
+    && known.{{ $asked }}.{{ $how }}.host == item.{{ $asked }}.{{ $how }}.host))
     {{- end }}))
-  message: "spec.template.spec.containers.{{ . }}: the operator has the kubelet ask no host that it does not ask for the running container{{ $back }}"
+  message: "spec.template.spec.containers.{{ . }}: the kubelet does not call this host for the running container{{ $back }}"
   reason: Forbidden
 {{- end }}
-{{- /* One expression each: the API server bounds what one may cost, and a question of rights is dear. */}}
+{{- /* One expression each: the API server limits the cost of an expression, and authorizer checks are costly. */}}
 {{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "" "pods/exec" "create") (list "" "serviceaccounts/token" "create") (list "" "users" "impersonate") (list "apps" "daemonsets" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
 {{- $parts := splitList "/" (index . 1) }}
 - expression: >-
@@ -330,14 +330,14 @@ spec:
     {{- if gt (len $parts) 1 }}.subresource('{{ last $parts }}'){{ end }}.check('{{ index . 2 }}').allowed()
   message: >-
     spec.template.spec.serviceAccountName: the operator gives pods no account that may {{ index . 2 }} {{ index . 1 }}
-    of the whole cluster where the running ones have another, or no token{{ $back }}
+    of the whole cluster, if the running pods have another or no token{{ $back }}
   reason: Forbidden
 {{- end }}
 {{- end -}}
 
 {{- define "rollback-operator.fenceOfPolicies" -}}
 - expression: "object.spec == oldObject.spec"
-  message: "spec: a policy is its author's, the operator does not change it"
+  message: "spec: the operator does not change a policy"
   reason: Forbidden
 {{- end -}}
 
@@ -349,7 +349,7 @@ spec:
 
 {{- define "rollback-operator.fenceOfRecords" -}}
 - expression: "request.operation != 'CREATE' || (has(object.spec.fromRevision) && !has(object.spec.approval))"
-  message: "spec: the operator makes Rollbacks that carry their plan, and approves none"
+  message: "spec: the operator creates only Rollbacks that carry their plan, and approves none"
   reason: Forbidden
 - expression: "request.operation != 'DELETE' || (has(oldObject.status) && has(oldObject.status.outcome))"
   message: "the operator deletes no Rollback that has not ended"
@@ -359,13 +359,13 @@ spec:
 {{- define "rollback-operator.fenceOfConfigMaps" -}}
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "data")) | nindent 4 }}
-  message: "the operator changes nothing of a ConfigMap but data"
+  message: "the operator changes only data of a ConfigMap"
   reason: Forbidden
 - expression: >-
     has(object.data) && has(oldObject.data) && object.data.all(key, key in oldObject.data)
     && oldObject.data.all(key, key in object.data)
     && object.data.filter(key, object.data[key] != oldObject.data[key]).size() <= 1
-  message: "data: the operator sets one key that is there already"
+  message: "data: the operator sets one existing key"
   reason: Forbidden
 {{- end -}}
 
@@ -381,7 +381,7 @@ spec:
 {{- $old := "(has(oldObject.spec.syncPolicy) ? dyn(oldObject.spec.syncPolicy) : dyn({}))" -}}
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "spec")) | nindent 4 }}
-  message: "the operator changes nothing of an Application but spec.syncPolicy.automated"
+  message: "the operator changes only spec.syncPolicy.automated of an Application"
   reason: Forbidden
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "syncPolicy")) | nindent 4 }}

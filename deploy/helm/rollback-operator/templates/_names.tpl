@@ -1,4 +1,4 @@
-{{/* Names and labels. A full name has at most 63 characters: it is a label's value too. */}}
+{{/* Names and labels. A full name has at most 63 characters, because it is also a label value. */}}
 
 {{- define "rollback-operator.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -15,7 +15,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Cluster-wide objects of two releases in two namespaces must not be one and the same. */}}
+{{/* Cluster-wide objects of two releases in two namespaces need different names. */}}
 {{- define "rollback-operator.clusterName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "rollback-operator.fullname" .) -}}
 {{- end -}}

@@ -1,8 +1,8 @@
-{{/* What the operator does in a namespace that it watches: these verbs and no others. */}}
+{{/* The operator's permissions in a watched namespace. */}}
 {{- define "rollback-operator.rules" -}}
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbackpolicies]
-  # patch: a finalizer, only while the policy holds a rollout.
+  # patch: a finalizer, while the policy holds a rollout.
   verbs: [list, watch, patch]
 - apiGroups: [rollback.tickettoken.io]
   resources: [rollbacks]
@@ -19,8 +19,8 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-# Before an act it is looked whether what the pods name is there; only metadata is asked for.
-# ConfigMaps and Secrets are among it where they are listed: rights to them give what is in them.
+# The checklist verifies that referenced objects exist, by metadata only. ConfigMaps and Secrets are
+# included only where listed, because the permission covers their content.
 - apiGroups: [""]
   resources: [persistentvolumeclaims, serviceaccounts]
   verbs: [get]
@@ -32,11 +32,11 @@
   resources: [pods/log]
   verbs: [get]
 {{- end }}
-# Who sets the replicas. get, patch: its bounds, where the remedy is Scale.
+# Autoscalers of the target. get, patch: their bounds, for the remedy Scale.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [{{ if .Values.rbac.autoscalers }}get, list, patch{{ else }}list{{ end }}]
-# Whether a release is reached: by which Services, and whether they lead to a ready pod.
+# Services of a release, and whether they lead to a ready pod.
 - apiGroups: [""]
   resources: [services]
   verbs: [list]
@@ -46,7 +46,7 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
-# Who else takes releases out, or pushes images. Asked for by itself where the kinds are installed.
+# Rollout tools and image updaters; added automatically where the kinds are installed.
 {{- $served := .Capabilities.APIVersions }}
 {{- if or .Values.rbac.otherTools ($served.Has "flagger.app/v1beta1") }}
 - apiGroups: [flagger.app]
