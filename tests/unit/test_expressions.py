@@ -26,7 +26,6 @@ CONSTANTS_ONLY = {
     "adapters/kube/paths.py",
     "cli/plugin/record.py",
     "adapters/kube/projections/needs.py",
-    "adapters/kube/projections/templates.py",
     "runtime/settings.py",
 }
 """May compile and match patterns of their own that take linear time, or texts that are short."""

@@ -141,7 +141,7 @@ async def test_a_pass_that_slept_between_its_read_and_its_write_does_not_write(
     operator.connection.before_answer = lambda: operator.machine.sleep(0.0, 60.0)
     assert not isinstance(await operator.parts.api.get(SHOP), Failure)
 
-    store = operator.parts.reconciler.status_writer.store
+    store = operator.parts.reconciler.reporter.store
     written = await store.write_policy(policy, policy.status)
     await store.post(policy, Notice(EventReason.ROLLOUT_HELD, "is not posted"))
 

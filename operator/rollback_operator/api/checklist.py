@@ -159,7 +159,7 @@ class HistorySpec(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.query) || !(has(self.preset) || has(self.schema))",
-            lambda one: one.query is None or not (one.preset or one.schema_name),
+            lambda it: it.query is None or not (it.preset or it.schema_name),
             "query must not be set together with preset or schema",
         ),
     )

@@ -41,25 +41,22 @@ class MatrixCondition(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.signal != 'ErrorRate' || has(self.above) != has(self.atLeast)",
-            lambda one: not one.is_rate or (one.above is None) != (one.at_least is None),
+            lambda it: not it.is_rate or (it.above is None) != (it.at_least is None),
             "ErrorRate requires exactly one of above and atLeast",
         ),
         Rule(
             "!(self.signal in ['LatencyRatio', 'Latency', 'MemoryGrowth'])"
             " || (has(self.above) && !has(self.atLeast))",
-            lambda one: one.signal not in _ABOVE or (one.above is not None and not one.at_least),
+            lambda it: it.signal not in _ABOVE or (it.above is not None and not it.at_least),
             "LatencyRatio, Latency and MemoryGrowth require above and do not accept atLeast",
         ),
         Rule(
             "!(self.signal in ['OOMKills', 'Restarts'])"
             " || (has(self.atLeast) && !has(self.above)"
             " && self.atLeast.matches('^[1-9][0-9]*$'))",
-            lambda one: (
-                one.signal not in _COUNT
-                or (
-                    one.above is None
-                    and re.fullmatch("[1-9][0-9]*", one.at_least or "") is not None
-                )
+            lambda it: (
+                it.signal not in _COUNT
+                or (it.above is None and re.fullmatch("[1-9][0-9]*", it.at_least or "") is not None)
             ),
             "OOMKills and Restarts require atLeast, a whole number of at least 1, and do not accept"
             " above",
@@ -67,44 +64,42 @@ class MatrixCondition(RuledModel):
         Rule(
             "self.signal != 'Query' || (has(self.query)"
             " && has(self.above) != has(self.below) && !has(self.atLeast))",
-            lambda one: (
-                not one.is_query
-                or (one.query and (one.above is None) != (one.below is None) and not one.at_least)
+            lambda it: (
+                not it.is_query
+                or (it.query and (it.above is None) != (it.below is None) and not it.at_least)
             ),
             "Query requires query and exactly one of above and below",
         ),
         Rule(
             "self.signal == 'Query' || !(has(self.query) || has(self.below)"
             " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
-            lambda one: (
-                one.is_query
-                or not (
-                    one.query or one.below or one.change_above or (one.name and not one.is_probe)
-                )
+            lambda it: (
+                it.is_query
+                or not (it.query or it.below or it.change_above or (it.name and not it.is_probe))
             ),
             "query, below and changeAbove are allowed only for Query, and name only for Query and"
             " Probe",
         ),
         Rule(
             "self.signal != 'Probe' || has(self.name)",
-            lambda one: not one.is_probe or one.name is not None,
+            lambda it: not it.is_probe or it.name is not None,
             "Probe requires name, the name of a probe in spec.verification.http",
         ),
         Rule(
             "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
             " || !(has(self.above) || has(self.atLeast))",
-            lambda one: one.signal not in _NO_THRESHOLD or not (one.above or one.at_least),
+            lambda it: it.signal not in _NO_THRESHOLD or not (it.above or it.at_least),
             "Unavailable, StuckRollout, TrafficLost and Probe do not accept above or atLeast",
         ),
         Rule(
             "self.signal == 'ErrorRate' || !has(self.routes)",
-            lambda one: one.is_rate or one.routes is None,
+            lambda it: it.is_rate or it.routes is None,
             "routes is allowed only for ErrorRate",
         ),
         Rule(
             "self.signal != 'ErrorRate' || !has(self.above)"
             " || (double(self.above) >= 0.0 && double(self.above) < 1.0)",
-            lambda one: not one.is_rate or one.above is None or 0 <= float(one.above) < 1,
+            lambda it: not it.is_rate or it.above is None or 0 <= float(it.above) < 1,
             "above must be at least 0 and less than 1 for ErrorRate; otherwise the condition cannot"
             " match",
             ".above",
@@ -112,21 +107,21 @@ class MatrixCondition(RuledModel):
         Rule(
             "self.signal != 'ErrorRate' || !has(self.atLeast)"
             " || (double(self.atLeast) > 0.0 && double(self.atLeast) <= 1.0)",
-            lambda one: not one.is_rate or one.at_least is None or 0 < float(one.at_least) <= 1,
+            lambda it: not it.is_rate or it.at_least is None or 0 < float(it.at_least) <= 1,
             "atLeast must be greater than 0 and at most 1 for ErrorRate; otherwise the condition"
             " matches every release, or none",
             ".atLeast",
         ),
         Rule(
             "self.signal == 'Query' || !(has(self.times) || has(self.looks))",
-            lambda one: one.is_query or (one.times, one.looks) == (_TIMES, _LOOKS),
+            lambda it: it.is_query or (it.times, it.looks) == (_TIMES, _LOOKS),
             "times and looks are allowed only for Query",
             ".times",
         ),
         Rule(
             f"(has(self.times) ? self.times : {_TIMES})"
             f" <= (has(self.looks) ? self.looks : {_LOOKS})",
-            lambda one: one.times <= one.looks,
+            lambda it: it.times <= it.looks,
             "times must be at most looks",
             ".times",
         ),
@@ -191,13 +186,13 @@ class MatrixRule(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.onTimeout) || (self.response == 'Investigate' && has(self.withinSeconds))",
-            lambda one: one.on_timeout is None or (one.is_investigated and one.within_seconds),
+            lambda it: it.on_timeout is None or (it.is_investigated and it.within_seconds),
             "onTimeout requires response Investigate and withinSeconds",
             ".onTimeout",
         ),
         Rule(
             "!has(self.propose) || !self.propose || self.response == 'Investigate'",
-            lambda one: not one.propose or one.is_investigated,
+            lambda it: not it.propose or it.is_investigated,
             "propose requires response Investigate",
             ".propose",
         ),

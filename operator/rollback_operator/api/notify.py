@@ -53,7 +53,7 @@ class MailSpec(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.username) || !has(self.encryption) || self.encryption != 'None'",
-            lambda one: one.username is None or one.encryption is not Encryption.NONE,
+            lambda it: it.username is None or it.encryption is not Encryption.NONE,
             "encryption must be StartTLS or TLS if username is set",
             ".encryption",
         ),
@@ -90,45 +90,45 @@ class Channel(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!(self.type in ['Slack', 'PagerDuty']) || has(self.secretRef)",
-            lambda one: one.type not in ("Slack", "PagerDuty") or one.secret_ref is not None,
+            lambda it: it.type not in ("Slack", "PagerDuty") or it.secret_ref is not None,
             "Slack and PagerDuty require secretRef: the URL of the incoming webhook, or the routing"
             " key",
             ".secretRef",
         ),
         Rule(
             "self.type != 'Webhook' || has(self.url) != has(self.urlSecretRef)",
-            lambda one: one.type != "Webhook" or (one.url is None) != (one.url_secret_ref is None),
+            lambda it: it.type != "Webhook" or (it.url is None) != (it.url_secret_ref is None),
             "Webhook requires exactly one of url and urlSecretRef",
             ".url",
         ),
         Rule(
             "self.type != 'Alertmanager' || has(self.url)",
-            lambda one: one.type != "Alertmanager" or one.url is not None,
+            lambda it: it.type != "Alertmanager" or it.url is not None,
             "Alertmanager requires url, its base URL",
             ".url",
         ),
         Rule(
             "(self.type == 'SMTP') == has(self.mail)",
-            lambda one: (one.type == "SMTP") == (one.mail is not None),
+            lambda it: (it.type == "SMTP") == (it.mail is not None),
             "mail is required for type SMTP and must not be set otherwise",
             ".mail",
         ),
         Rule(
             "self.type != 'SMTP' || !has(self.mail)"
             " || has(self.mail.username) == has(self.secretRef)",
-            lambda one: one.mail is None or (one.mail.username is None) == (one.secret_ref is None),
+            lambda it: it.mail is None or (it.mail.username is None) == (it.secret_ref is None),
             "mail.username and secretRef (the password) must be set together for SMTP",
             ".secretRef",
         ),
         Rule(
             "!has(self.url) || !(self.type in ['Slack', 'SMTP'])",
-            lambda one: one.url is None or one.type not in ("Slack", "SMTP"),
+            lambda it: it.url is None or it.type not in ("Slack", "SMTP"),
             "url is allowed only for Webhook, Alertmanager and PagerDuty",
             ".url",
         ),
         Rule(
             "!has(self.urlSecretRef) || self.type == 'Webhook'",
-            lambda one: one.url_secret_ref is None or one.type == "Webhook",
+            lambda it: it.url_secret_ref is None or it.type == "Webhook",
             "urlSecretRef is allowed only for Webhook",
             ".urlSecretRef",
         ),

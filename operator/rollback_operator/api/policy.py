@@ -76,7 +76,7 @@ class RollbackPolicySpec(RuledModel):
             "!has(self.safety)"
             " || (has(self.safety.goodAfterSeconds) ? self.safety.goodAfterSeconds : 600)"
             " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
-            lambda one: one.safety.good_after_seconds <= one.safety.watch_seconds,
+            lambda it: it.safety.good_after_seconds <= it.safety.watch_seconds,
             "goodAfterSeconds must be at most watchSeconds; otherwise no release can become Good",
             ".safety.goodAfterSeconds",
         ),
@@ -84,7 +84,7 @@ class RollbackPolicySpec(RuledModel):
             "!has(self.safety)"
             " || (has(self.safety.suspectOdds) ? self.safety.suspectOdds : 100)"
             " < (has(self.safety.badOdds) ? self.safety.badOdds : 10000)",
-            lambda one: one.safety.suspect_odds < one.safety.bad_odds,
+            lambda it: it.safety.suspect_odds < it.safety.bad_odds,
             "suspectOdds must be below badOdds",
             ".safety.suspectOdds",
         ),
@@ -93,9 +93,9 @@ class RollbackPolicySpec(RuledModel):
             " || self.safety.maxPauseSeconds"
             " <= (has(self.safety.watchSeconds) ? self.safety.watchSeconds : 3600)",
             # The default is not checked: it may be longer than a short evaluation period.
-            lambda one: (
-                "max_pause_seconds" not in one.safety.model_fields_set
-                or one.safety.max_pause_seconds <= one.safety.watch_seconds
+            lambda it: (
+                "max_pause_seconds" not in it.safety.model_fields_set
+                or it.safety.max_pause_seconds <= it.safety.watch_seconds
             ),
             "maxPauseSeconds must be at most watchSeconds; otherwise the evaluation ends before the"
             " pause",
@@ -105,7 +105,7 @@ class RollbackPolicySpec(RuledModel):
             "!has(self.stage) || !has(self.stage.maxSeconds) || self.stage.maxSeconds"
             " <= (has(self.safety) && has(self.safety.watchSeconds)"
             " ? self.safety.watchSeconds : 3600)",
-            lambda one: one.stage.max_seconds <= one.safety.watch_seconds,
+            lambda it: it.stage.max_seconds <= it.safety.watch_seconds,
             "stage.maxSeconds must be at most safety.watchSeconds; otherwise the evaluation ends"
             " before the stage",
             ".stage.maxSeconds",

@@ -193,32 +193,32 @@ class Remedy(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.to) == (self.type == 'Undo')",
-            lambda one: (one.to is not None) == (one.type is RemedyType.UNDO),
+            lambda it: (it.to is not None) == (it.type is RemedyType.UNDO),
             "to is required for type Undo and must not be set otherwise",
         ),
         Rule(
             "has(self.revision) == (has(self.to) && self.to == 'Revision')",
-            lambda one: (one.revision is not None) == (one.to is UndoTo.REVISION),
+            lambda it: (it.revision is not None) == (it.to is UndoTo.REVISION),
             "revision is required for 'to: Revision' and must not be set otherwise",
         ),
         Rule(
             "(has(self.container) && has(self.image)) == (self.type == 'PinImage')"
             " && has(self.container) == has(self.image)",
-            lambda one: (
-                (one.container is not None)
-                == (one.image is not None)
-                == (one.type is RemedyType.PIN_IMAGE)
+            lambda it: (
+                (it.container is not None)
+                == (it.image is not None)
+                == (it.type is RemedyType.PIN_IMAGE)
             ),
             "container and image are required for type PinImage and must not be set otherwise",
         ),
         Rule(
             "has(self.replicas) == (self.type == 'Scale')",
-            lambda one: (one.replicas is not None) == (one.type is RemedyType.SCALE),
+            lambda it: (it.replicas is not None) == (it.type is RemedyType.SCALE),
             "replicas is required for type Scale and must not be set otherwise",
         ),
         Rule(
             "has(self.flag) == (self.type == 'DisableFlag')",
-            lambda one: (one.flag is not None) == (one.type is RemedyType.DISABLE_FLAG),
+            lambda it: (it.flag is not None) == (it.type is RemedyType.DISABLE_FLAG),
             "flag is required for type DisableFlag and must not be set otherwise",
         ),
     )

@@ -49,22 +49,21 @@ class FreezeWindow(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.from.contains('T') == self.until.contains('T')",
-            lambda one: one.is_daily == ("T" not in one.until),
+            lambda it: it.is_daily == ("T" not in it.until),
             "from and until must both be clock times (22:00) or both be dates (2026-12-24T18:00)",
             ".until",
         ),
         Rule(
             "!self.from.contains('T') || self.from < self.until",
-            lambda one: (
-                one.is_daily
-                or datetime.fromisoformat(one.from_) < datetime.fromisoformat(one.until)
+            lambda it: (
+                it.is_daily or datetime.fromisoformat(it.from_) < datetime.fromisoformat(it.until)
             ),
             "until must be later than from",
             ".until",
         ),
         Rule(
             "!has(self.days) || !self.from.contains('T')",
-            lambda one: one.days is None or one.is_daily,
+            lambda it: it.days is None or it.is_daily,
             "days requires clock times in from and until",
             ".days",
         ),

@@ -77,7 +77,7 @@ class PrometheusSpec(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.bearerTokenSecretRef) || !has(self.basicAuthSecretRef)",
-            lambda one: one.bearer_token_secret_ref is None or one.basic_auth_secret_ref is None,
+            lambda it: it.bearer_token_secret_ref is None or it.basic_auth_secret_ref is None,
             "set only one of bearerTokenSecretRef and basicAuthSecretRef",
             ".basicAuthSecretRef",
         ),
@@ -177,7 +177,7 @@ class SignalsSpec(RuledModel):
             " || self.requests.metric != self.errors.metric"
             " || has(self.errors.matchers) && !(has(self.requests.matchers)"
             " && self.requests.matchers == self.errors.matchers)",
-            lambda one: one.errors != one.requests,
+            lambda it: it.errors != it.requests,
             "errors must not select the same series as requests: set a counter of errors, or a"
             " matcher for the label of an error, such as code: '=~5..'",
             ".errors",
@@ -227,7 +227,7 @@ class PodMetricsSpec(RuledModel):
         Rule(
             "!has(self.everyMilliseconds) || self.everyMilliseconds == 0"
             f" || self.everyMilliseconds >= {LEAST_READ_MILLISECONDS}",
-            lambda one: not 0 < one.every_milliseconds < LEAST_READ_MILLISECONDS,
+            lambda it: not 0 < it.every_milliseconds < LEAST_READ_MILLISECONDS,
             f"everyMilliseconds must be 0 (only Prometheus is read) or at least"
             f" {LEAST_READ_MILLISECONDS}",
             ".everyMilliseconds",

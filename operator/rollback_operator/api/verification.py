@@ -71,13 +71,13 @@ class HttpProbe(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             f"!(self.name in {list(CHECK_NAMES)})",
-            lambda one: one.name not in CHECK_NAMES,
+            lambda it: it.name not in CHECK_NAMES,
             "name must not be the name of a built-in check",
             ".name",
         ),
         Rule(
             "!has(self.body) || has(self.method) && !(self.method in ['GET', 'HEAD'])",
-            lambda one: one.body is None or one.method not in (HttpMethod.GET, HttpMethod.HEAD),
+            lambda it: it.body is None or it.method not in (HttpMethod.GET, HttpMethod.HEAD),
             "body requires a method other than GET and HEAD",
             ".body",
         ),
