@@ -12,7 +12,7 @@ import yaml
 
 from lab import chart
 from lab.errors import LabError
-from rollback_operator.api.resource import custom_resource_definition
+from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.v1alpha1 import GROUP, RollbackPolicy
 from rollback_operator.rollback.approval import POLICY_NAME
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from rollback_operator.api.resource import custom_resource_definition
+from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, Trust
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

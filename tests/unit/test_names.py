@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.notify import MailSpec
 from rollback_operator.api.remedy import ConfigMapRef, Flag, Remedy
-from rollback_operator.api.resource import custom_resource_definition
 from rollback_operator.api.shape import FORMS, DataKey, Name, SecretKeyRef
 from rollback_operator.api.user_text.documents import fault_of
 from rollback_operator.api.v1alpha1 import KINDS, RequestedPolicy, SignalsSpec, TargetRef

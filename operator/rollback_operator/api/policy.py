@@ -5,11 +5,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from rollback_operator.api.checklist import ApprovalSpec, CheckName, CheckRule, DatabaseSpec
+from rollback_operator.api.crd import LONGEST_REASON, Resource
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule, worst_first
 from rollback_operator.api.notify import Channels, CommunicationSpec
 from rollback_operator.api.policy_status import RollbackPolicyStatus
 from rollback_operator.api.remedy import Remedy
-from rollback_operator.api.resource import LONGEST_REASON, Resource
 from rollback_operator.api.safety import SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     LINE_FORM,

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from rollback_operator.api.checklist import AppliedMigrations
+from rollback_operator.api.crd import GROUP, Condition
 from rollback_operator.api.notify import Notifications
 from rollback_operator.api.remedy import Flag
-from rollback_operator.api.resource import GROUP, Condition
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Decimal,

@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.checklist import Approval, CheckItem, CheckName
+from rollback_operator.api.crd import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy
-from rollback_operator.api.resource import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
 from rollback_operator.api.shape import (
     Digest,

@@ -5,6 +5,19 @@ The models are the only source of the CRDs (resource.py), of docs/api.md and of 
 `json_schema_extra` carries Kubernetes extensions (CEL rules, list types).
 """
 
+from rollback_operator.api.crd import (
+    API_VERSION,
+    BOUNDS_FINALIZER,
+    FIELD_MANAGER,
+    FINALIZER,
+    GROUP,
+    HOLD_FINALIZER,
+    OWNER_FINALIZER,
+    VERSION,
+    Condition,
+    ObjectMeta,
+    Resource,
+)
 from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixCondition, MatrixRule
 from rollback_operator.api.policy import (
     MOST_TRUSTED,
@@ -27,19 +40,6 @@ from rollback_operator.api.policy_status import (
     RollbackPolicyStatus,
 )
 from rollback_operator.api.remedy import Remedy
-from rollback_operator.api.resource import (
-    API_VERSION,
-    BOUNDS_FINALIZER,
-    FIELD_MANAGER,
-    FINALIZER,
-    GROUP,
-    HOLD_FINALIZER,
-    OWNER_FINALIZER,
-    VERSION,
-    Condition,
-    ObjectMeta,
-    Resource,
-)
 from rollback_operator.api.rollback import (
     RequestedPolicy,
     RequestSpec,

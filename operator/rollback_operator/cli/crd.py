@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from rollback_operator.api.resource import custom_resource_definition
+from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.v1alpha1 import KINDS
 
 

@@ -7,9 +7,9 @@ asks for it, or some time after a verified end, and only as long as they are sti
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rollback_operator.api.crd import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
-from rollback_operator.api.resource import BOUNDS_FINALIZER, GROUP
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,

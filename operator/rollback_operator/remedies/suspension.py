@@ -8,9 +8,9 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollback_operator.api.crd import OWNER_FINALIZER
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import OwnerKind, OwnerPlan, OwnerRecord
-from rollback_operator.api.resource import OWNER_FINALIZER
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback

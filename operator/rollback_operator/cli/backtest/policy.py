@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from rollback_operator.api.resource import API_VERSION, GROUP
+from rollback_operator.api.crd import API_VERSION, GROUP
 from rollback_operator.api.signals import PrometheusSpec
 from rollback_operator.api.user_text.documents import unknown_keys
 from rollback_operator.api.v1alpha1 import (

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollback_operator.api.crd import LONGEST_REASON
 from rollback_operator.api.remedy import MOST_REPLICAS
-from rollback_operator.api.resource import LONGEST_REASON
 from rollback_operator.cli.plugin.connection import POLICIES, ROLLBACKS
 
 _Option = Callable[[argparse.ArgumentParser], object]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from rollback_operator.api.crd import BOUNDS_FINALIZER, OWNER_FINALIZER
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import OwnerRecord
-from rollback_operator.api.resource import BOUNDS_FINALIZER, OWNER_FINALIZER
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Outcome,
