@@ -12,11 +12,11 @@ import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.cli.backtest.case import CaseResult, rfc3339
-from rollback_operator.cli.backtest.cluster import rollouts_of
 from rollback_operator.cli.backtest.history import History
 from rollback_operator.cli.backtest.plot import draw
 from rollback_operator.cli.backtest.policy import parse_policy
 from rollback_operator.cli.backtest.replay import Replay, ReplaySchedule
+from rollback_operator.cli.backtest.replica_sets import rollouts_of
 from rollback_operator.cli.backtest.report import as_json, as_text
 from rollback_operator.cli.backtest.rollouts import parse_rollouts
 from rollback_operator.model.samples import Missing

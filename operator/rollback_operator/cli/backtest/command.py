@@ -111,7 +111,7 @@ def _from_cluster(given: dict[str, Any]) -> int:
     from kubernetes.aio.config import ConfigException  # noqa: PLC0415
 
     from rollback_operator.adapters.kube.login import usual_kubeconfig  # noqa: PLC0415
-    from rollback_operator.cli.backtest.cluster import read_rollouts  # noqa: PLC0415
+    from rollback_operator.cli.backtest.replica_sets import read_rollouts  # noqa: PLC0415
     from rollback_operator.ports.failure import Failure  # noqa: PLC0415
 
     namespace, deployment = given["namespace"], given["deployment"]
