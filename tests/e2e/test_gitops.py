@@ -101,7 +101,7 @@ def test_an_undo_that_is_reverted_is_told_and_not_fought(shop: Shop, api: Api) -
 
         # Looked at once: the judge goes on, and says something else a moment later.
         refused = wait_for("a refusal to do it again", 120, refusal)
-        assert "brought by argocd-controller" in refused["message"]
+        assert "deployed by argocd-controller" in refused["message"]
         assert shop.condition("Recovered")["reason"] == "UndoReverted"
         stays(shop, "v1.3.0")
         shop.runs("v1.3.0")

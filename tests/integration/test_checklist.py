@@ -208,7 +208,7 @@ def test_a_target_that_could_not_start_is_blocked_and_told(
     done = service.wait_for_rollback()
 
     assert outcome(done) == ("Blocked", "ReferenceGone")
-    assert "gone: ConfigMap settings" in items(done)["References"][1]
+    assert "missing: ConfigMap settings" in items(done)["References"][1]
     assert "ConfigMap settings" in service.wait_for_event("RollbackBlocked")
     assert nothing_was_done(service, operator)
     assert service.image == "v2"
