@@ -11,6 +11,7 @@ SMALL = Profile(policies=220, plans=40, requests=40, values=15, created=10, leas
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.extended
 def test_no_drawn_manifest_makes_a_pass_raise_or_leave_its_namespace() -> None:
     admitted, found = run(SMALL, seed=7)
     assert found.passes > SMALL.policies

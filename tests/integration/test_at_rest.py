@@ -171,6 +171,7 @@ def need_things(service: Service) -> None:
     service.wait_for_rollout()
 
 
+@pytest.mark.extended
 def test_the_chart_grants_what_is_used_and_nothing_else(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:

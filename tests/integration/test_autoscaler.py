@@ -79,6 +79,7 @@ def scaled(service: Service, **spec: Any) -> Object:
     return ended
 
 
+@pytest.mark.extended
 def test_replicas_are_raised_through_the_bounds_and_the_bounds_are_put_back(
     service: Service, operator: RunningOperator
 ) -> None:

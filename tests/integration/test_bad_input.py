@@ -293,6 +293,7 @@ def provider(stand: Stand) -> Iterator[Provider]:
         yield Provider(here, absent)
 
 
+@pytest.mark.extended
 def test_without_sound_metrics_nothing_is_decided_until_they_are_back(
     make_service: MakeService, provider: Provider
 ) -> None:

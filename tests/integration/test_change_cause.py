@@ -78,6 +78,7 @@ def test_the_history_tells_of_an_undo_and_the_next_release_does_not_inherit_it(
     assert history(service) == {2: "v1: the first", 3: said, 4: NONE}
 
 
+@pytest.mark.extended
 def test_it_is_on_the_deployment_while_the_rollback_goes_on(service: Service) -> None:
     service.prepare(verification={"timeoutSeconds": 600})
     # Pods that count as available late only: the rollback's own rollout takes its time.
@@ -90,6 +91,7 @@ def test_it_is_on_the_deployment_while_the_rollback_goes_on(service: Service) ->
     assert said in description(service)
 
 
+@pytest.mark.extended
 def test_a_release_that_follows_at_once_is_not_said_to_be_an_undo(service: Service) -> None:
     service.prepare()
     service.change(minReadySeconds=12)
@@ -104,6 +106,7 @@ def test_a_release_that_follows_at_once_is_not_said_to_be_an_undo(service: Servi
     assert not annotation(service)
 
 
+@pytest.mark.extended
 def test_what_a_pipeline_says_of_the_release_that_follows_stands(service: Service) -> None:
     service.prepare()
     service.change(minReadySeconds=12)
@@ -120,6 +123,7 @@ def test_what_a_pipeline_says_of_the_release_that_follows_stands(service: Servic
     assert annotation(service) == "v3: mended"
 
 
+@pytest.mark.extended
 def test_a_pinned_image_is_told_and_more_replicas_are_not(
     service: Service, operator: RunningOperator
 ) -> None:
@@ -135,6 +139,7 @@ def test_a_pinned_image_is_told_and_more_replicas_are_not(
     eventually(lambda: annotation(service) is None, "nothing is left on the Deployment")
 
 
+@pytest.mark.extended
 def test_what_kubectl_puts_back_with_an_undo_of_its_own_goes_again(service: Service) -> None:
     service.prepare()
     service.roll_out("v2", BAD)

@@ -131,6 +131,7 @@ def test_an_upgrade_brings_new_fields_and_a_removal_leaves_all_policies(
     assert policy(cluster)["spec"][NEW] == {"service": "Shop"}
 
 
+@pytest.mark.extended
 def test_crds_of_no_release_are_handed_to_it_by_two_commands(
     cluster: ControlPlane, helm: helm_python.Config, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_crds_of_no_release_are_handed_to_it_by_two_commands(
     assert policy(cluster) == before
 
 
+@pytest.mark.extended
 def test_left_to_others_they_are_not_touched(
     cluster: ControlPlane, helm: helm_python.Config, tmp_path: Path
 ) -> None:

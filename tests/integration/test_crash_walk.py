@@ -278,6 +278,7 @@ def side_by_side(walks: Iterable[Walk]) -> list[Walk]:
     return done
 
 
+@pytest.mark.extended
 def test_an_intent_is_not_given_up_because_the_policies_come_late(
     stand: Stand, zygote: Zygote, tmp_path: Path
 ) -> None:

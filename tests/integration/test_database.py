@@ -236,7 +236,7 @@ async def test_no_word_of_the_dsn_is_told(database: Database) -> None:
         database.dsn_with(wrong, hostaddr="127.0.0.2"): "no DSN of the form",
         database.dsn_with(wrong, host="127.0.0.1,127.0.0.2"): "no DSN of the form",
         database.dsn_with(wrong, host="/run/postgresql"): "no DSN of the form",
-        database.dsn_with(wrong, sslmode="require"): "no TLS",
+        database.dsn_with(wrong, sslmode="require"): "requires TLS",
     }.items():
         found = message(await read(dsn))
         assert said in found, (dsn, found)

@@ -32,6 +32,7 @@ def complete(rollback: dict[str, Any]) -> str:
     return str(next(one["message"] for one in listed if one["type"] == "Complete"))
 
 
+@pytest.mark.extended
 def test_it_ends_though_the_policy_watches_another_deployment(
     service: Service, operator: RunningOperator
 ) -> None:

@@ -697,12 +697,12 @@ MORE: dict[str, tuple[Object, list[Object], str]] = {
     "host processes": (
         {"hostNetwork": True, "containers": [_SHOP]},
         put(f"{POD}/securityContext", {"windowsOptions": {"hostProcess": True}}),
-        "process of the node",
+        "are not host processes",
     ),
     "a container's host processes": (
         {"hostNetwork": True, "containers": [_SHOP]},
         put(f"{POD}/containers/0/securityContext", {"windowsOptions": {"hostProcess": True}}),
-        "process of the node",
+        "are not host processes",
     ),
     "to be written": (
         _READER,
@@ -968,4 +968,6 @@ class TestTenant:
 
     def test_writes_no_plan(self, tenant: Api) -> None:
         made = named("by-tenant", manifests.rollback())
-        assert "carry a plan" in refusal(lambda: tenant.create(rollbacks(NAMESPACE), made))
+        assert "only the operator creates Rollbacks with a plan" in refusal(
+            lambda: tenant.create(rollbacks(NAMESPACE), made)
+        )

@@ -47,6 +47,7 @@ def is_told(service: Service, status: str, said: str) -> bool:
     return is_unusable and said in found["message"]
 
 
+@pytest.mark.extended
 def test_a_right_that_is_missing_is_told_until_it_is_given(service: Service) -> None:
     service.has_flag("true")
     service.prepare(remedies=[disable(), UNDO])

@@ -175,6 +175,7 @@ def conflicts(operator: RunningOperator, name: str) -> int:
     )
 
 
+@pytest.mark.extended
 def test_the_command_that_is_told_releases(service: Service, argo_cd: ArgoCD) -> None:
     service.adopt(safety=SUSPEND)
     release(service, argo_cd, "v2")
@@ -195,6 +196,7 @@ def test_the_command_that_is_told_releases(service: Service, argo_cd: ArgoCD) ->
     assert "deployed by argocd-controller" in told
 
 
+@pytest.mark.extended
 def test_a_kustomization_is_suspended_until_a_person_resumes_it(
     service: Service, flux: Flux
 ) -> None:
@@ -363,7 +365,7 @@ def test_by_default_a_steered_deployment_is_left_alone_and_that_is_told(
     assert writes_to_owners(operator, argo_cd.name) == 0
 
 
-@pytest.mark.parametrize("which", ["argo_cd", "flux"])
+@pytest.mark.parametrize("which", ["argo_cd", pytest.param("flux", marks=pytest.mark.extended)])
 def test_an_undo_that_is_reverted_is_told_and_not_fought(
     service: Service, request: pytest.FixtureRequest, operator: RunningOperator, which: str
 ) -> None:

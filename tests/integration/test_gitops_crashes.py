@@ -97,6 +97,7 @@ def grant(stand: Stand, namespace: str) -> None:
 
 
 @BY_CUTTING
+@pytest.mark.extended
 def test_no_crash_about_an_owner_loses_or_repeats_anything(
     stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:

@@ -265,6 +265,7 @@ def test_no_crash_at_any_write_of_a_hold_leaves_a_deployment_paused(
 
 
 @BY_CUTTING
+@pytest.mark.extended
 def test_no_crash_about_a_bad_staged_release_leaves_it_paused(
     stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_suspected_release_is_held_and_goes_on_when_the_suspicion_fades(
 
 
 @pytest.mark.usefixtures("operator")
+@pytest.mark.extended
 def test_a_hold_ends_at_its_limit(service: Service) -> None:
     service.flow("v1", FEW)
     service.prepare(safety={**ODDS, "maxPauseSeconds": 10}, matrix=TOLD_ONLY)

@@ -95,6 +95,7 @@ def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> Non
     eventually(lambda: len(service.status()["quarantine"]) == 2, both)
 
 
+@pytest.mark.extended
 def test_what_was_blocked_is_done_once_its_cause_is_mended(service: Service) -> None:
     service.has_flag("true")
     service.prepare()

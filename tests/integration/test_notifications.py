@@ -196,7 +196,7 @@ def hand_over(audience: Audience, service: Service) -> None:
     eventually(lambda: service.leader == "second", "the second leads", 60.0)
 
 
-@pytest.mark.parametrize("change", [restart, hand_over])
+@pytest.mark.parametrize("change", [restart, pytest.param(hand_over, marks=pytest.mark.extended)])
 def test_each_transition_is_told_once_whoever_tells(
     stand: Stand, service: Service, audience: Audience, change: Callable[[Audience, Service], None]
 ) -> None:

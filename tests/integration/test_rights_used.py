@@ -36,6 +36,7 @@ def denied(stand: Stand, namespace: str) -> list[Object]:
     ]
 
 
+@pytest.mark.extended
 def test_what_pods_name_and_log_is_looked_at(service: Service, stand: Stand) -> None:
     api, place = stand.api, f"/api/v1/namespaces/{service.namespace}"
     service.has_flag("true")

@@ -118,13 +118,14 @@ def test_a_bad_release_is_left_until_it_is_lifted_though_the_operator_is_started
     assert service.reason("Ready") == ("False", "EverythingSuspended")
     assert service.image == "v2"
 
-    assert "goes on" in stopped.says("resume", "--all-namespaces")
+    assert "resumed" in stopped.says("resume", "--all-namespaces")
     assert outcome(service.wait_for_rollback()) == ("Verified", "Recovered"), service.told()
     assert service.image == "v1"
     assert len(service.rollbacks()) == 1
     assert service.condition("Ready")["status"] == "True"
 
 
+@pytest.mark.extended
 def test_what_a_person_asks_for_is_refused_and_done_when_they_ask_again(stopped: Stopped) -> None:
     service = stopped.service
     service.roll_out("v2", GOOD)

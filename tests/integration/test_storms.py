@@ -29,8 +29,10 @@ SLOW = tuple(one for one in NAMES["watch"] if one not in QUICK)
         pytest.param("api", NAMES["api"], marks=pytest.mark.long, id="the API server"),
         pytest.param("watch", QUICK, id="its watches"),
         pytest.param("watch", SLOW, marks=pytest.mark.long, id="its watches for long"),
-        pytest.param("prometheus", NAMES["prometheus"], id="Prometheus"),
-        pytest.param("channel", NAMES["channel"], id="a channel"),
+        pytest.param(
+            "prometheus", NAMES["prometheus"], marks=pytest.mark.extended, id="Prometheus"
+        ),
+        pytest.param("channel", NAMES["channel"], marks=pytest.mark.extended, id="a channel"),
     ],
 )
 def test_no_fault_loses_or_repeats_an_undo_on_the_way_to(

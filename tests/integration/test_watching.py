@@ -102,6 +102,7 @@ def test_counts_are_on_record_while_they_are_asked_for_and_no_longer(service: Se
 @pytest.mark.parametrize(
     "value", ["forever", "2020-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "x" * 5000]
 )
+@pytest.mark.extended
 def test_any_other_value_asks_for_nothing(service: Service, value: str) -> None:
     healthy_release(service)
     ask(service, value)
@@ -113,6 +114,7 @@ def test_any_other_value_asks_for_nothing(service: Service, value: str) -> None:
     assert service.reason("Ready")[0] == "True"
 
 
+@pytest.mark.extended
 def test_a_request_for_counts_runs_out(service: Service) -> None:
     healthy_release(service)
     ask(service, soon(8.0))
@@ -174,7 +176,7 @@ class Terminal:
         os.close(self._theirs)
 
 
-@pytest.mark.parametrize("end", ["q", "signal"])
+@pytest.mark.parametrize("end", ["q", pytest.param("signal", marks=pytest.mark.extended)])
 def test_a_live_view_is_ended_by_a_key_or_a_signal_and_leaves_nothing(
     service: Service, stand: Stand, end: str
 ) -> None:

@@ -257,6 +257,7 @@ def test_a_server_that_is_away_is_told(
         context.current().version()
 
 
+@pytest.mark.extended
 def test_down_removes_what_the_demo_made_and_nothing_else(
     current: context.Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,6 +277,7 @@ def test_down_removes_what_the_demo_made_and_nothing_else(
     assert "everything that the demo created is removed" in said
 
 
+@pytest.mark.extended
 def test_down_leaves_the_definitions_that_others_use(
     current: context.Context, capsys: pytest.CaptureFixture[str]
 ) -> None:

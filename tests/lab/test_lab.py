@@ -83,6 +83,7 @@ def test_the_api_server_comes_back_with_its_data(cluster: ControlPlane) -> None:
     assert "kept" in cluster.kubectl("get", "configmap", "kept")
 
 
+@pytest.mark.extended
 def test_two_control_planes_are_separate(cluster: ControlPlane) -> None:
     with ControlPlane() as other:
         other.kubectl("create", "namespace", "only-there")
@@ -99,6 +100,7 @@ def test_a_failed_start_names_the_program_and_its_words() -> None:
     assert flawed.directory not in all_folders()
 
 
+@pytest.mark.extended
 def test_prometheus_and_postgres_keep_their_data_over_a_restart() -> None:
     with Prometheus() as prometheus, Postgres() as postgres:
         prometheus.stop()
@@ -115,6 +117,7 @@ def _query(postgres: Postgres, statement: str) -> str:
 
 
 @needs_root
+@pytest.mark.extended
 def test_a_pod_runs_and_finds_services_by_name(node: Session) -> None:
     _deploy(node, "shell")
 
@@ -153,6 +156,7 @@ spec:
 
 
 @needs_root
+@pytest.mark.extended
 def test_an_annotated_pod_is_scraped_under_its_names(node: Session) -> None:
     node.kubectl("apply", "-f", "-", input=METRICS_POD)
 
@@ -172,6 +176,7 @@ def test_an_annotated_pod_is_scraped_under_its_names(node: Session) -> None:
 
 
 @needs_root
+@pytest.mark.extended
 def test_two_nodes_leave_each_others_pods_alone(node: Session) -> None:
     _deploy(node, "first")
     with Node() as other:
