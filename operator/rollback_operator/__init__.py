@@ -1,3 +1,3 @@
-"""Takes a bad release of a Kubernetes Deployment back, and never a good one."""
+"""Rolls back bad releases of Kubernetes Deployments."""
 
 __version__ = "0.1.0"

@@ -59,11 +59,7 @@ def test_a_room_says_what_it_is_for_and_is_not_too_large(room) -> None:
     charter = (room / "__init__.py").read_text()
     assert charter.startswith('"""')
     modules = [one for one in room.glob("*.py") if one.name != "__init__.py"]
-    assert len(modules) <= MOST_MODULES or room.name in LARGE
-
-
-LARGE = {"adapters"}
-"""Rooms that are being divided."""
+    assert len(modules) <= MOST_MODULES
 
 
 def test_no_class_name_is_in_two_modules() -> None:

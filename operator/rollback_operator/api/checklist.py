@@ -150,7 +150,8 @@ class ConnectionSecretRef(Model):
     key: DataKey = "dsn"
     """Key of the DSN in the Secret. Default: dsn. The DSN is a URI or key=value pairs and may set
     host, port, dbname, user, password, sslmode, sslrootcert=system and channel_binding; any other
-    parameter is rejected. The operator sets application_name and connect_timeout."""
+    parameter is rejected, except application_name and connect_timeout, which the operator
+    replaces by its own."""
 
 
 class HistorySpec(RuledModel):

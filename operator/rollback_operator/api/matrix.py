@@ -35,7 +35,7 @@ class MatrixCondition(RuledModel):
     takes your own PromQL in `query`, with `above` or `below`. Probe takes the `name` of a probe in
     `verification.http`; it matches when the old revision passes the probe and the new revision
     fails it three times in a row. Unavailable (no available pod), StuckRollout (no rollout
-    progress) and TrafficLost (requests no longer arrive) take no threshold.
+    progress) and TrafficLost (requests have never reached the new pods) take no threshold.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -205,7 +205,8 @@ class MatrixRule(RuledModel):
         list[MatrixCondition],
         Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ]
-    """Conditions. The rule matches when any of them matches."""
+    """Conditions. The rule matches when any of them matches. A rule of severity P2 also matches
+    when all new pods are killed for lack of memory."""
     response: Response
     """Action when the rule matches. Rollback: apply a remedy automatically. Investigate: notify
     people and record a diagnosis. Report: only notify people."""

@@ -188,8 +188,9 @@ class RollbackPolicySpec(RuledModel):
     """Releases that a person declared valid rollback targets, whatever their recorded health.
     Managed by `kubectl rollback trust`. Default: none."""
     notify: Channels = []
-    """Notification channels. Each is notified once when a rollback starts, ends or needs a person,
-    in this order. Default: none; Events and status are always written."""
+    """Notification channels, in this order. Each is notified when a rollback starts or ends, when a
+    release needs a person, and again while a person is awaited. Default: none; Events and status
+    are always written."""
     communication: CommunicationSpec = CommunicationSpec()
     """Description of the service for use in notifications."""
 

@@ -1,6 +1,6 @@
 """RollbackPolicy and Rollback, group rollback.tickettoken.io, version v1alpha1: all exports.
 
-The models are the only source of the CRDs (resource.py), of docs/api.md and of the output of
+The models are the only source of the CRDs (crd.py), of docs/api.md and of the output of
 `kubectl explain`. Every field is implemented. The docstring under a field becomes its description;
 `json_schema_extra` carries Kubernetes extensions (CEL rules, list types).
 """

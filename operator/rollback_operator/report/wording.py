@@ -29,6 +29,9 @@ _CAUSE = "Find the cause in the changes of the bad release"
 _FIX = "Fix it and test the fix"
 _STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
 _BY_PERSON = "Decide which revision runs: the operator takes no further action"
+_NEXT_REMEDY = (
+    "If the release is still bad, the policy's next remedy follows; without one, roll back manually"
+)
 _ENDS = {
     Outcome.VERIFIED: Words(
         "rolled back, service healthy",
@@ -101,7 +104,10 @@ _FLAG_ENDS = {
         "flag set, DID NOT HELP",
         "FLAG SET, but the service has not recovered",
         IncidentStage.OPEN,
-        ("Wait: the policy's next remedy follows if the release is still bad", _CAUSE),
+        (
+            _NEXT_REMEDY,
+            _CAUSE,
+        ),
     ),
     Outcome.UNKNOWN: Words(
         "flag set, success unproved",
@@ -119,7 +125,10 @@ _FLAG_ENDS = {
         "FLAG CHANGE FAILED",
         "FLAG NOT SET, or reset: the release may still be bad",
         IncidentStage.OPEN,
-        ("Wait: the policy's next remedy follows if the release is still bad", _CAUSE),
+        (
+            _NEXT_REMEDY,
+            _CAUSE,
+        ),
     ),
 }
 REQUEST_REFUSED = Words(
@@ -199,7 +208,7 @@ _ASKED = {
         ("Roll back manually, or remove the obstacle", _CAUSE),
     ),
     EventReason.RELEASE_SUSPECT: Words(
-        "requests fail, and the release is NOT PROVED to be the cause",
+        "the service has a fault, and the release is NOT PROVED to be the cause",
         "SUSPECT: nothing was rolled back",
         IncidentStage.WAITING,
         (

@@ -63,7 +63,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
     """Put what the counters have shown into a check.
 
     Args:
-        found: what ceasing.verify, or ceasing.without_evidence, says.
+        found: the result of recovery.verify or recovery.without_evidence.
         missing: why the metrics could not be read the last time; None: they could.
     """
     match found:

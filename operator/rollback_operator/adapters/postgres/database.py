@@ -50,8 +50,8 @@ KEYS = frozenset(
 """Allowed keys of a DSN; others name files, services or options of the operator's machine."""
 _NAMES = ("name", "version", "filename", "id")
 _FORM = (
-    "it takes host, port, dbname, user, password, sslmode, sslrootcert=system, application_name "
-    "and channel_binding, and one host"
+    "set a single host, and of the rest only port, dbname, user, password, sslmode, "
+    "sslrootcert=system and channel_binding"
 )
 
 Pin = Callable[[str, int, str], Awaitable[Pinned | Failure]]
@@ -78,7 +78,7 @@ class PostgresSchemas:
             return _unknown(dsn.message)
         parameters = parameters_of(dsn)
         if parameters is None:
-            return _unknown(f"key {ref.key} of Secret {ref.name} is no DSN of the form: {_FORM}")
+            return _unknown(f"key {ref.key} of Secret {ref.name} is not a valid DSN: {_FORM}")
         port = int(parameters.get("port") or DEFAULT_PORT)
         pinned = await self._pin(parameters["host"], port, namespace)
         if isinstance(pinned, Failure):

@@ -103,7 +103,7 @@ def _why(page: TextPage, rollback: Record) -> None:
             ("Reason", trigger.text("reason")),
             ("Request", rollback.text("spec.reason") if trigger.text("message") else ""),
             *evidence(trigger),
-            ("Send before", clock(trigger.time("deadlineTime"))),
+            ("Deadline", clock(trigger.time("deadlineTime"))),
         ]
     )
 
@@ -320,9 +320,9 @@ def _held(page: TextPage, hold: Record) -> None:
 def _quarantine(page: TextPage, policy: Record) -> None:
     rows = [
         [
-            entry.text("image") or ", ".join(entry.words("images")),
+            ", ".join(entry.words("images")),
             clock(entry.time("untilTime")),
-            entry.text("reason") or entry.text("rollback"),
+            entry.text("rollback"),
         ]
         for entry in policy.rows("status.quarantine")
     ]

@@ -25,9 +25,9 @@ _NEEDS_REASON = ("NoVerdict", "Suspect", "Bad")
 _NEXT = {
     "Healthy": "no action is required",
     "Watching": "no action is required: the evaluation has no evidence against the release so far",
-    "Suspect": "check the release: requests fail, and the release is not proved to be the cause",
+    "Suspect": "check the service: it has a fault, and the release is not proved to be the cause",
     "NoVerdict": "check the conditions: they name the missing data",
-    "Degraded": "restore the metrics: without them a bad release is not detected",
+    "Degraded": "restore the metrics: without them only the state of the pods is evaluated",
     "Held": "no action is required: the operator resumes the rollout or rolls it back",
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
     "RollingBack": "no action is required. Progress: kubectl rollback explain -n {namespace}",
