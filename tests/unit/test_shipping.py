@@ -84,7 +84,7 @@ def builder(folder: Path, name: str) -> Path:
 def test_where_nothing_can_build_an_image_it_says_what_is_missing() -> None:
     done = make("BUILDER=")
     assert done.returncode != 0
-    assert "needs Docker, running, or buildah" in done.stdout
+    assert "needs a running Docker, or buildah" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["docker", "buildah"])

@@ -29,7 +29,10 @@ _CAUSE = "Find the cause in the changes of the bad release"
 _FIX = "Fix it and test the fix"
 _STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
 _BY_PERSON = "Decide which revision runs: the operator takes no further action"
-_NEXT_REMEDY = "If the release is still bad, the policy's next remedy follows; if there is none, roll back manually"
+_NEXT_REMEDY = (
+    "If the release is still bad, the policy's next remedy follows; if there is none, roll back "
+    "manually"
+)
 _ENDS = {
     Outcome.VERIFIED: Words(
         "rolled back, service healthy",
