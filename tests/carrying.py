@@ -12,7 +12,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Again, Executor
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
@@ -75,7 +75,7 @@ class Carried:
         actor = Actor(
             self.workloads,
             Suspender(self.store, self.now, recorder.write, remember, self.owners),
-            Switch(self.flags, self.now),
+            FlagSetter(self.flags, self.now),
             Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
             self.now,
         )

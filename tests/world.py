@@ -16,23 +16,28 @@ from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
-from rollback_operator.reconcile.details import DetailReader, Rememberer
-from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.notifier import Runtime, Teller
-from rollback_operator.reconcile.observe.inspection import Inspector, Lookout
+from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
+from rollback_operator.reconcile.keeping import RecordKeeper
+from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.observe.trying import Trier
-from rollback_operator.reconcile.preflight import Decisions, Foresight, MetricsAccess, Permits
+from rollback_operator.reconcile.observe.trying import ProbeSender
+from rollback_operator.reconcile.preflight import (
+    ApprovalProtection,
+    MetricsAccess,
+    PolicyRights,
+    Preflight,
+)
 from rollback_operator.reconcile.reconciler import Reconciler
-from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.requests import RequestHandler
 from rollback_operator.reconcile.status_writer import Reporter
 from tests.builders import (
     NAME,
@@ -126,40 +131,40 @@ class World:
             cache.remember(one)
         metrics: Metrics = self.metrics
         refresh = store.refresher(cache)
-        runtime = Runtime(self.now, lambda: True, self.woken.append, refresh)
-        teller = Teller(self.channels, self.store, cache, runtime)
+        runtime = DeliveryPorts(self.now, lambda: True, self.woken.append, refresh)
+        teller = Notifier(self.channels, self.store, cache, runtime)
         observer = Observer(
             metrics,
             lambda: self.now().timestamp(),
             pods=self.pods,
-            trier=Trier(self.probes, lambda: self.now().timestamp()),
+            trier=ProbeSender(self.probes, lambda: self.now().timestamp()),
             credentials=self.credentials,
         )
         recorder = Recorder(store, cache.remember, teller.announced)
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
-        switch = Switch(self.flags, self.now)
+        switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
         actor = Actor(self.workloads, suspender, switch, scaler, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
         )  # fmt: skip
-        lookout = Lookout(self.tools, self.now)
+        lookout = ClaimsCache(self.tools, self.now)
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
             readings=Readings(observer, self.woken.append, quick=self.quick),
-            foresight=Foresight(
+            foresight=Preflight(
                 suspender,
                 switch,
                 observer,
                 OWN,
-                Permits(self.rights, self.now),
-                Decisions(self.surroundings, self.now),
+                PolicyRights(self.rights, self.now),
+                ApprovalProtection(self.surroundings, self.now),
             ),
             switch=switch,
             carrier=Carrier(cache, store, executor, OWN),
-            keeper=Keeper(
+            keeper=RecordKeeper(
                 cache,
                 self.workloads,
                 store,
@@ -171,8 +176,10 @@ class World:
                 refresh,
             ),
             holder=Holder(self.workloads, self.store, cache.take_in, self.now),
-            desk=Desk(self.store, cache.remember, self.now, teller.refused),
-            details=DetailReader(Rememberer(self.schemas, self.now), observer, OWN, self.now),
+            desk=RequestHandler(self.store, cache.remember, self.now, teller.refused),
+            details=DetailReader(
+                MigrationRecorder(self.schemas, self.now), observer, OWN, self.now
+            ),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
             address=MetricsAccess(

@@ -14,8 +14,8 @@ from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, Right
 from rollback_operator.reconcile.preflight import (
     DENIED_SECONDS,
     GIVEN_SECONDS,
-    Decisions,
-    Permits,
+    ApprovalProtection,
+    PolicyRights,
 )
 from rollback_operator.report.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
@@ -28,12 +28,12 @@ SCALING: dict[str, Any] = {"remedies": [Remedy(type=RemedyType.SCALE, replicas=6
 
 
 class Office:
-    """Permits at a time that a test sets."""
+    """The rights of policies at a time that a test sets."""
 
     def __init__(self, *missing: Right) -> None:
         self.time = datetime(2030, 1, 1, tzinfo=UTC)
         self.rights = FakeRights(missing=set(missing))
-        self.permits = Permits(self.rights, lambda: self.time)
+        self.permits = PolicyRights(self.rights, lambda: self.time)
 
     async def missing(self, policy: RollbackPolicy) -> tuple[str, ...]:
         return await self.permits.missing(policy)
@@ -102,7 +102,7 @@ WHY = "the admission policy is not installed"
 
 async def test_that_no_decision_would_count_is_told_beforehand_where_people_may_be_asked() -> None:
     around, office = FakeSurroundings(unprotected=WHY), Office()
-    decisions = Decisions(around, lambda: office.time)
+    decisions = ApprovalProtection(around, lambda: office.time)
     assert await decisions.unprotected(make_policy()) == ""
     assert around.calls == []
 
@@ -117,7 +117,7 @@ async def test_that_no_decision_would_count_is_told_beforehand_where_people_may_
 
 async def test_whether_decisions_count_is_asked_seldom_and_for_all_policies_at_once() -> None:
     around, office = FakeSurroundings(unprotected=WHY), Office()
-    decisions = Decisions(around, lambda: office.time)
+    decisions = ApprovalProtection(around, lambda: office.time)
     for name in ("a", "b"):
         assert await decisions.unprotected(make_policy(name, **ASKING)) == WHY
     assert len(around.calls) == 1

@@ -11,7 +11,7 @@ from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.model.samples import Missing
-from rollback_operator.reconcile.details import REST_SECONDS, Rememberer
+from rollback_operator.reconcile.details import REST_SECONDS, MigrationRecorder
 from rollback_operator.remedies.schema import Applied, Migration
 from tests.builders import at, make_entry, make_policy
 from tests.fakes.application import FakeSchemas
@@ -30,7 +30,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.schemas = FakeSchemas(FOUND)
-        self.rememberer = Rememberer(self.schemas, self.now)
+        self.rememberer = MigrationRecorder(self.schemas, self.now)
 
     def now(self) -> datetime:
         return at(self.seconds)

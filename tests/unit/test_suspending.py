@@ -26,7 +26,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, Again
 from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS, OWNER_SECONDS
 from rollback_operator.reconcile.observe.observation import Observer
-from rollback_operator.reconcile.preflight import Decisions, Foresight, Permits
+from rollback_operator.reconcile.preflight import ApprovalProtection, PolicyRights, Preflight
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.report.readiness import Around
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
@@ -411,13 +411,13 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
 
     actor = world.executor.actor
     observer = Observer(FakeMetrics(), lambda: world.now().timestamp())
-    foresight = Foresight(
+    foresight = Preflight(
         actor.suspender,
         actor.switch,
         observer,
         "",
-        Permits(FakeRights(), world.now),
-        Decisions(world.surroundings, world.now),
+        PolicyRights(FakeRights(), world.now),
+        ApprovalProtection(world.surroundings, world.now),
     )
     for target in (deployment, None):
         found = await foresight.check(make_policy(**fields), target, Around())

@@ -28,7 +28,7 @@ from rollback_operator.model.controllers import Owner
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Cache
-from rollback_operator.reconcile.notifier import Runtime, Teller
+from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
 from rollback_operator.report import outbox
 from tests.builders import NAME, NAMESPACE, at, make_policy, make_rollback, make_step
 from tests.fakes.channels import FakeChannels
@@ -60,17 +60,17 @@ class Desk:
     def now(self) -> datetime:
         return at(self.seconds)
 
-    def operator(self) -> Teller:
+    def operator(self) -> Notifier:
         """Start an operator on what is stored."""
         self.cache = Cache()
         for one in (*self.store.policies.values(), *self.store.rollbacks.values()):
             self.cache.remember(one)
         refresh = self.store.refresher(self.cache)
-        runtime = Runtime(self.now, lambda: self.is_leading, self.woken.append, refresh)
-        return Teller(self.channels, self.store, self.cache, runtime)
+        runtime = DeliveryPorts(self.now, lambda: self.is_leading, self.woken.append, refresh)
+        return Notifier(self.channels, self.store, self.cache, runtime)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Teller]:
+    async def running(self) -> AsyncIterator[Notifier]:
         teller = self.operator()
         task = asyncio.create_task(teller.run())
         try:
@@ -79,7 +79,7 @@ class Desk:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def pass_(self, teller: Teller) -> float | None:
+    async def pass_(self, teller: Notifier) -> float | None:
         """Make a pass's end, let what it handed over be delivered, and take in what came of it."""
         await teller.settle(KEY)
         for _ in range(TURNS):
@@ -95,7 +95,7 @@ class Desk:
     def notifications(self) -> list[Notification]:
         return self.rollback.status.notifications
 
-    async def go_to(self, teller: Teller, **changes: Any) -> None:
+    async def go_to(self, teller: Notifier, **changes: Any) -> None:
         """Store a new status the way the executor does."""
         status = self.rollback.status.model_copy(update=changes)
         written = await self.store.write_rollback(
@@ -104,10 +104,10 @@ class Desk:
         assert isinstance(written, Rollback)
         self.cache.remember(written)
 
-    async def start(self, teller: Teller) -> None:
+    async def start(self, teller: Notifier) -> None:
         await self.go_to(teller, steps=[make_step(StepName.UNDO, self.seconds)])
 
-    async def end(self, teller: Teller, outcome: Outcome = Outcome.VERIFIED) -> None:
+    async def end(self, teller: Notifier, outcome: Outcome = Outcome.VERIFIED) -> None:
         await self.go_to(teller, outcome=outcome, finished_time=self.now())
 
 

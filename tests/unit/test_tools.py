@@ -16,7 +16,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.observe.inspection import (
     PREFLIGHT_SECONDS,
     UNSEEN_SECONDS,
-    Lookout,
+    ClaimsCache,
 )
 from tests.builders import at, make_deployment
 from tests.fakes.cluster import FakeTools
@@ -225,7 +225,7 @@ async def test_an_application_leads_to_its_image_updater(
 
 async def test_who_claims_a_deployment_is_looked_at_once_in_a_while() -> None:
     tools, seconds = FakeTools(), [0.0]
-    lookout = Lookout(tools, lambda: at(seconds[0]))
+    lookout = ClaimsCache(tools, lambda: at(seconds[0]))
 
     for now in (0.0, 1.0, PREFLIGHT_SECONDS - 1):
         seconds[0] = now
@@ -242,7 +242,7 @@ async def test_who_claims_a_deployment_is_looked_at_once_in_a_while() -> None:
 
 async def test_deployments_that_are_gone_are_forgotten() -> None:
     seconds = [0.0]
-    lookout = Lookout(FakeTools(), lambda: at(seconds[0]))
+    lookout = ClaimsCache(FakeTools(), lambda: at(seconds[0]))
 
     for now, name in (
         (0.0, "gone"),

@@ -20,7 +20,7 @@ from rollback_operator.api.verification import HttpProbe, ProbeRecord, Verificat
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Workload
-from rollback_operator.reconcile.observe.trying import Trier
+from rollback_operator.reconcile.observe.trying import ProbeSender
 from rollback_operator.rollback.probing import ProbeResponse
 from tests.builders import T0, at, make_pods, make_policy, make_workload
 from tests.fakes.application import FakeProbes
@@ -52,7 +52,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.probes = FakeProbes()
-        self.trier = Trier(self.probes, lambda: T0 + self.seconds)
+        self.trier = ProbeSender(self.probes, lambda: T0 + self.seconds)
         self.watch: Watch = open_watch("digest-v2", T0, frozenset({"hashv1"}))
 
     async def look(self, seconds: float = 1.0) -> None:

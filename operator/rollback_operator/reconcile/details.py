@@ -38,7 +38,7 @@ _TRUSTED = (Health.GOOD, Health.ASSUMED)
 
 
 @dataclass
-class Rememberer:
+class MigrationRecorder:
     """Puts the applied migrations into the ledger, once for a revision that is trusted."""
 
     schemas: Schemas
@@ -89,7 +89,7 @@ class Details:
 class DetailReader:
     """Reads the details of a decision."""
 
-    rememberer: Rememberer
+    rememberer: MigrationRecorder
     observer: Observer
     default: str
     """The address of Prometheus for policies that name none."""

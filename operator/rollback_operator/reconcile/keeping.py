@@ -37,7 +37,7 @@ from rollback_operator.rollback.course import Carry, Retry, context_of, course
 
 
 @dataclass
-class Keeper:
+class RecordKeeper:
     """Settles Rollbacks on record; each call gives the seconds until the next is due."""
 
     cache: Cache

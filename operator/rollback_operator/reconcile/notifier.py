@@ -35,7 +35,7 @@ Told = Rollback | RollbackRequest | RollbackPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class DeliveryPorts:
     """The dependencies of a delivery."""
 
     clock: Callable[[], datetime]
@@ -64,13 +64,13 @@ class _Result:
 
 
 @dataclass
-class Teller:
+class Notifier:
     """Made once, in bootstrap; `run` is its task."""
 
     channels: Channels
     store: Store
     records: Cache
-    runtime: Runtime
+    runtime: DeliveryPorts
     _jobs: asyncio.Queue[_Job] = field(default_factory=asyncio.Queue)
     _gate: Gate = field(default_factory=lambda: Gate(AT_ONCE, EACH))
     _busy: set[str] = field(default_factory=set)

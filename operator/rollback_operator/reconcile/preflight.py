@@ -15,7 +15,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Rights, Surroundings
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.reversible import OWNER_SECONDS, Suspender
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.observe.observation import Observer
@@ -70,7 +70,7 @@ Place = tuple[str, Right]
 
 
 @dataclass
-class Decisions:
+class ApprovalProtection:
     """Checks whether people's decisions count here, for all policies that may ask."""
 
     surroundings: Surroundings
@@ -99,7 +99,7 @@ class Decisions:
 
 
 @dataclass
-class Permits:
+class PolicyRights:
     """Checks the rights that only some policies need, by namespace."""
 
     rights: Rights
@@ -134,16 +134,16 @@ class Permits:
 
 
 @dataclass
-class Foresight:
+class Preflight:
     """Runs all preflight checks of a policy."""
 
     suspender: Suspender
-    switch: Switch
+    switch: FlagSetter
     observer: Observer
     default: str
     """The address of Prometheus for policies that name none."""
-    permits: Permits
-    decisions: Decisions
+    permits: PolicyRights
+    decisions: ApprovalProtection
 
     async def check(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around

@@ -35,18 +35,18 @@ from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_ac
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import Prometheus
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder, Settled
 from rollback_operator.reconcile.cache import Cache, Key, Unreadable
 from rollback_operator.reconcile.carrying import SOON, Carrier
 from rollback_operator.reconcile.details import DetailReader, Details
-from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.notifier import Teller
+from rollback_operator.reconcile.keeping import RecordKeeper
+from rollback_operator.reconcile.notifier import Notifier
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.observation import Source
 from rollback_operator.reconcile.observe.readings import Readings
-from rollback_operator.reconcile.preflight import Foresight, MetricsAccess, around
-from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.preflight import MetricsAccess, Preflight, around
+from rollback_operator.reconcile.requests import RequestHandler
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.releases import ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
@@ -84,14 +84,14 @@ class Reconciler:
     cache: Cache
     inspector: Inspector
     readings: Readings
-    foresight: Foresight
-    switch: Switch
+    foresight: Preflight
+    switch: FlagSetter
     carrier: Carrier
-    keeper: Keeper
+    keeper: RecordKeeper
     holder: Holder
-    desk: Desk
+    desk: RequestHandler
     details: DetailReader
-    teller: Teller
+    teller: Notifier
     reporter: Reporter
     address: MetricsAccess
     clock: Callable[[], datetime]

@@ -19,7 +19,7 @@ GRACE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RequestHandler:
     """Answers requests, the oldest first."""
 
     store: Store

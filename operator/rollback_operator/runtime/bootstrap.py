@@ -31,24 +31,29 @@ from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetric
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.carrying import Carrier
-from rollback_operator.reconcile.details import DetailReader, Rememberer
-from rollback_operator.reconcile.keeping import Keeper
-from rollback_operator.reconcile.notifier import Runtime, Teller
-from rollback_operator.reconcile.observe.inspection import Inspector, Lookout
+from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
+from rollback_operator.reconcile.keeping import RecordKeeper
+from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.routing import Router
-from rollback_operator.reconcile.observe.trying import Trier
-from rollback_operator.reconcile.preflight import Decisions, Foresight, MetricsAccess, Permits
+from rollback_operator.reconcile.observe.trying import ProbeSender
+from rollback_operator.reconcile.preflight import (
+    ApprovalProtection,
+    MetricsAccess,
+    PolicyRights,
+    Preflight,
+)
 from rollback_operator.reconcile.reconciler import Reconciler
-from rollback_operator.reconcile.requests import Desk
+from rollback_operator.reconcile.requests import RequestHandler
 from rollback_operator.reconcile.status_writer import Reporter
 from rollback_operator.runtime.intake import Intake, Resync
 from rollback_operator.runtime.settings import Settings
@@ -92,7 +97,7 @@ class Parts:
     reconciler: Reconciler
     telemetry: Telemetry
     verifier: Verifier
-    trier: Trier
+    trier: ProbeSender
     connections: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def close(self) -> None:
@@ -171,9 +176,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     tools = ApiTools(api, settings.argo_cd_namespace, outside.monotonic)
     checker = Checker(nearby, outside.schemas, records, now, owners, tools)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
-    trier = Trier(outside.probes, clock)
-    runtime = Runtime(now, elector.is_leading, queue.add, refresh)
-    teller = Teller(outside.channels, store, cache, runtime)
+    trier = ProbeSender(outside.probes, clock)
+    runtime = DeliveryPorts(now, elector.is_leading, queue.add, refresh)
+    teller = Notifier(outside.channels, store, cache, runtime)
     observer = Observer(
         outside.metrics,
         clock,
@@ -187,32 +192,34 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     recorder = Recorder(store, cache.remember, teller.announced, telemetry.measure_end)
     telemetry.registry.register(Census(cache, elector.is_leading))
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
-    switch = Switch(ApiFlags(api), now)
+    switch = FlagSetter(ApiFlags(api), now)
     scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
     actor = Actor(workloads, suspender, switch, scaler, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )
-    lookout = Lookout(tools, now)
+    lookout = ClaimsCache(tools, now)
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
         readings=readings,
-        foresight=Foresight(
+        foresight=Preflight(
             suspender,
             switch,
             observer,
             settings.prometheus_url,
-            Permits(api, now),
-            Decisions(nearby, now),
+            PolicyRights(api, now),
+            ApprovalProtection(nearby, now),
         ),
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),
-        keeper=Keeper(cache, workloads, store, recorder, executor, suspender, scaler, now, refresh),
+        keeper=RecordKeeper(
+            cache, workloads, store, recorder, executor, suspender, scaler, now, refresh
+        ),
         holder=Holder(workloads, store, cache.take_in, now),
-        desk=Desk(store, cache.remember, now, teller.refused),
+        desk=RequestHandler(store, cache.remember, now, teller.refused),
         details=DetailReader(
-            Rememberer(outside.schemas, now), observer, settings.prometheus_url, now
+            MigrationRecorder(outside.schemas, now), observer, settings.prometheus_url, now
         ),
         teller=teller,
         reporter=Reporter(cache, store, now),

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
 from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.act.flagging import Switch
+from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.remedies import autoscaling, progress
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
@@ -40,7 +40,7 @@ class Actor:
 
     workloads: Workloads
     suspender: Suspender
-    switch: Switch
+    switch: FlagSetter
     scaler: Scaler
     clock: Callable[[], datetime]
 

@@ -36,7 +36,7 @@ def _place(policy: RollbackPolicy, flag: Flag) -> Place:
 
 
 @dataclass
-class Switch:
+class FlagSetter:
     """Reads flags, remembers them for a while, and sets them."""
 
     flags: Flags

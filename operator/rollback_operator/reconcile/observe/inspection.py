@@ -23,7 +23,7 @@ UNSEEN_SECONDS = 30.0
 
 
 @dataclass
-class Lookout:
+class ClaimsCache:
     """Caches the claims on the Deployments that are watched."""
 
     tools: Tools
@@ -79,7 +79,7 @@ class Inspector:
     """Reads targets, and caches them while pods are read often."""
 
     workloads: Workloads
-    lookout: Lookout
+    lookout: ClaimsCache
     clock: Callable[[], datetime]
     known: dict[Key, _Inspected] = field(default_factory=dict)
 

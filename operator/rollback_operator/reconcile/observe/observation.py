@@ -38,7 +38,7 @@ from rollback_operator.ports.metrics import (
 from rollback_operator.reconcile.observe.pages import page_query, usable_pages, with_use
 from rollback_operator.reconcile.observe.routing import Router
 from rollback_operator.reconcile.observe.trends import Place, read_route_latency, read_trends
-from rollback_operator.reconcile.observe.trying import Trier
+from rollback_operator.reconcile.observe.trying import ProbeSender
 from rollback_operator.report.diagnosis import RouteLatency
 from rollback_operator.report.readiness import Around
 
@@ -77,7 +77,7 @@ class Observer:
     """Time limit for slow signals, seconds."""
     pods: PodMetrics | None = None
     """None: their own pages are not read."""
-    trier: Trier | None = None
+    trier: ProbeSender | None = None
     """None: no probes are sent while a release is watched."""
     router: Router | None = None
     """None: Services are not looked at."""

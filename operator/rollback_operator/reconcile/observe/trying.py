@@ -37,7 +37,7 @@ class _Sent:
 
 
 @dataclass
-class Trier:
+class ProbeSender:
     """Sends through the port, and remembers which probes are open."""
 
     probes: Probes
