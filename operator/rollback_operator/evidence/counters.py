@@ -30,6 +30,7 @@ from rollback_operator.evidence.series_identity import (
     named_as_read,
     named_as_scraped,
 )
+from rollback_operator.evidence.trends import only_of
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import CellKey, Increment, add, merged
@@ -74,11 +75,11 @@ class Evidence:
         return replace(
             self,
             book=replace(self.book, heads=heads, pairs=pairs),
-            seen=_only(self.seen, pods),
-            scraped=_only(self.scraped, pods),
-            read=_only(self.read, pods),
-            pages=_only(self.pages, pods),
-            instances=_only(self.instances, pods),
+            seen=only_of(self.seen, pods),
+            scraped=only_of(self.scraped, pods),
+            read=only_of(self.read, pods),
+            pages=only_of(self.pages, pods),
+            instances=only_of(self.instances, pods),
             increments=tuple(increment for increment in self.increments if increment.pod in pods),
         )
 
@@ -180,10 +181,6 @@ def _settled(
         and pod in evidence.scraped
         and begun.get(pod, 0.0) < all_[-1] - age
     }
-
-
-def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
-    return {pod: value for pod, value in known.items() if pod in pods}
 
 
 def _later(known: Mapping[str, float], times: Mapping[str, Sequence[float]]) -> dict[str, float]:

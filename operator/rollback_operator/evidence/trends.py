@@ -113,10 +113,10 @@ class Trends:
         """Forget other pods."""
         return replace(
             self,
-            bases=_only(self.bases, pods),
-            firsts=_only(self.firsts, pods),
-            memory=_only(self.memory, pods),
-            kills=_only(self.kills, pods),
+            bases=only_of(self.bases, pods),
+            firsts=only_of(self.firsts, pods),
+            memory=only_of(self.memory, pods),
+            kills=only_of(self.kills, pods),
         )
 
     def is_due(self, now: float) -> bool:
@@ -124,7 +124,8 @@ class Trends:
         return self.read is None or now - self.read >= TREND_SECONDS - 1
 
 
-def _only(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
+def only_of(known: Mapping[str, T], pods: Collection[str]) -> dict[str, T]:
+    """Keep what is known of these pods."""
     return {pod: value for pod, value in known.items() if pod in pods}
 
 

@@ -104,7 +104,7 @@ def slowness(
 
 
 def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
-    """Return whether a release is as slow as the condition says."""
+    """Find the slowness that the condition describes; None: it is not there, or not readable."""
     is_ratio = condition.signal is SignalName.LATENCY_RATIO
     if is_ratio and not slow.reference:
         return None
@@ -113,7 +113,7 @@ def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | Non
         return None
     slow_pods = tuple(sorted(name for name, quantile in slow.pods.items() if quantile > limit))
     message = (
-        f"p{100 * slow.quantile:g} is at least {_seconds(slow.value)} over "
+        f"p{100 * slow.quantile:g} is at least {seconds(slow.value)} over "
         f"{slow.requests:.0f} requests of the new pods"
     )
     if slow.reference:
@@ -192,5 +192,6 @@ def _odds_since(fresh: Histogram, past: Histogram, reference: float) -> float:
     return against_ceiling(counts, ceiling).value
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """Write a duration as people read it."""
     return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"

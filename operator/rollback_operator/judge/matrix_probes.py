@@ -67,7 +67,7 @@ def with_result(trial: Trial, check: Check, who: Serving, now: float) -> Trial:
 
 
 def probe_symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:
-    """Return whether a probe speaks against the release."""
+    """Find a probe that the old revision passed and this one fails; None: there is none."""
     name = condition.name or ""
     trial = trials.get(name)
     if trial is None or trial.failures < LEAST_FAILURES:

@@ -16,7 +16,6 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     LedgerEntry,
     Mode,
-    RemedyType,
     Revision,
     RevisionRef,
     Rollback,
@@ -25,8 +24,7 @@ from rollback_operator.model import conditions
 from rollback_operator.model.workload import Template
 from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.progress import decided_time, has_acted, is_believed
-
-_LEAVE_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 
 def entries(
@@ -73,7 +71,7 @@ def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineE
 
 def _went_away(rollback: Rollback) -> bool:
     is_real = rollback.spec.mode is Mode.ENFORCE and has_acted(rollback)
-    return is_real and rollback.spec.remedy.type not in _LEAVE_THE_RELEASE
+    return is_real and rollback.spec.remedy.type not in KEEP_THE_RELEASE
 
 
 def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
@@ -123,7 +121,7 @@ def match(
     images: Sequence[str],
     now: datetime,
 ) -> QuarantineEntry | None:
-    """Return whether a revision is one that must not come back: itself, or by an image.
+    """Find the entry that keeps a revision out, by its release or an image; None: none does.
 
     Args:
         known: what is in quarantine.
@@ -186,7 +184,7 @@ def condition(
     rollbacks: Sequence[Rollback],
     now: datetime,
 ) -> Condition:
-    """Return whether the running release is one that was taken back, and is not being so now."""
+    """Report whether the running release is one that was rolled back and has returned."""
     open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
     ended = [one for one in kept if one.rollback not in open_]
     left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}

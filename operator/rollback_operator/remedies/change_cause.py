@@ -66,7 +66,7 @@ class Overdue:
 
 
 def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | None:
-    """Return whether a cause of ours is to be taken off a Deployment.
+    """Find a change-cause of the operator that has to be removed from a Deployment; None: none.
 
     Also one whose Rollback ended long ago: `kubectl rollout undo` puts the annotations of the
     ReplicaSet that it goes back to on the Deployment.

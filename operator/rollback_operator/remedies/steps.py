@@ -11,6 +11,9 @@ _ACTS = {
     RemedyType.SCALE: (StepName.SCALE,),
 }
 
+KEEP_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
+"""Remedies after which the release still runs: they have no target."""
+
 
 def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     """List the steps of a rollback in their order; none in mode Observe."""

@@ -13,11 +13,12 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import OwnerKind, OwnerPlan, OwnerRecord
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import parsed
-from rollback_operator.api.v1alpha1 import Condition, RemedyType, Rollback
+from rollback_operator.api.v1alpha1 import Condition, Rollback
 from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.gitops import act_of, named
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 SETTLE = timedelta(seconds=10)
 """An owner's comparison that is younger than this against the act may not have seen it."""
@@ -146,7 +147,7 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     act = act_of(rollback)
     if rollback.status.outcome is None or act is None or act.finished_time is None:
         return ""
-    is_left = rollback.spec.remedy.type in (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
+    is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
     if not is_left and deployment.template.release == rollback.spec.from_revision.release:
         return ""
     seen = found.in_sync_at

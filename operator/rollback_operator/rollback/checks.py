@@ -37,6 +37,7 @@ from rollback_operator.remedies import autoscaling, gitops, schema
 from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 FRESH_SECONDS = 60.0
 """A sample older than this does not show how a service does now."""
@@ -314,7 +315,7 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
 def database_schema(facts: ChecklistFacts) -> CheckItem:
     """See whether the database is one that the target has lived with."""
     rollback, policy, found = facts.rollback, facts.policy, facts.schema
-    if rollback.spec.remedy.type in (RemedyType.SCALE, RemedyType.DISABLE_FLAG):
+    if rollback.spec.remedy.type in KEEP_THE_RELEASE:
         return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
     database = policy.spec.database if policy is not None else None
     if policy is None or database is None or found is None:

@@ -43,7 +43,7 @@ Reply = ProbeResponse | Silence
 
 
 def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
-    """Return whether a functional probe was answered as it should be.
+    """Check that a functional probe was answered as it should be.
 
     Args:
         probe: what was sent and what is expected.
@@ -93,7 +93,7 @@ def _within(found: Any, part: str) -> Any:
 
 
 def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
-    """Return whether all pods that were asked say that they are healthy.
+    """Check that all pods that were asked report that they are healthy.
 
     Args:
         replies: pod, endpoint, and what it answered.
@@ -128,7 +128,7 @@ class LineCount:
 
 
 def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) -> Check:
-    """Return whether the pods have written the pattern too often.
+    """Check that the pods have not written the pattern too often.
 
     Args:
         asked: what, and how often it may be there.

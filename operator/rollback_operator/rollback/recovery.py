@@ -17,6 +17,7 @@ from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.limits import LEAST_REQUESTS, LEAST_TIMED_REQUESTS
+from rollback_operator.judge.latency import seconds
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.pod import Pod
@@ -172,8 +173,8 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
     # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
     value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
     message = (
-        f"p{100 * q:g} is {_seconds(value)} over {total:.0f} requests, "
-        f"{_seconds(reference)} at most in the hour before the release"
+        f"p{100 * q:g} is {seconds(value)} over {total:.0f} requests, "
+        f"{seconds(reference)} at most in the hour before the release"
     )
     if value <= limit:
         return passed(LATENCY, message)
@@ -189,7 +190,3 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
 def _enough(spans: Sequence[Counted]) -> list[Histogram]:
     counted = (added(one.values()) for one in spans)
     return [one for one in counted if one.total >= LEAST_TIMED_REQUESTS]
-
-
-def _seconds(value: float) -> str:
-    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.2g} s"

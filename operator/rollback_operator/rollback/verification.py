@@ -39,7 +39,7 @@ _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
 
 
 def rollout(deployment: Deployment) -> Check:
-    """Return whether the rollout is complete, by the rules of `kubectl rollout status`."""
+    """Check that the rollout is complete, by the rules of `kubectl rollout status`."""
     replicas = deployment.replicas
     if deployment.is_rolled_out:
         message = (

@@ -35,10 +35,9 @@ from rollback_operator.decide.requests import make_manual_plan
 from rollback_operator.model import commands
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload
+from rollback_operator.remedies.attempts import NAME_PART
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.rollback.checks import is_asked
-
-NAME_PART = 40
 
 
 async def undo(asked: CommandContext) -> Answer:
