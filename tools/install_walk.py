@@ -48,13 +48,13 @@ OUTSIDE = re.compile(r"^make |pip install")
 MOST_LINES = 60
 LIMIT_SECONDS = 1800
 HISTORY_SECONDS = 75
-HEAD = """# docs/install.md, walked
+HEAD = """# Transcript of docs/install.md
 
-Written by `python -m tools.install_walk`: every command of [install.md](install.md), on a real
-node, and what it printed; of more than {most} lines the first and last are shown. The node has the
-sample service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is
-`{registry}`, a registry on the node; buildah pushes in the place of Docker; Prometheus is no pod
-there, so that no port has to be forwarded.
+`python -m tools.install_walk` runs every command of [install.md](install.md) on a real node and writes
+this page with its output; of more than {most} lines it shows the first and last. The node runs the
+sample service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is `{registry}`,
+a registry on the node; buildah pushes instead of Docker. Prometheus is no pod there, so no port is
+forwarded.
 """
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,6 +35,7 @@ from tests.e2e.shop import Shop  # noqa: E402
 PAGE = ROOT / "docs" / "stories.md"
 AT_ONCE = 3
 LIMIT_SECONDS = 120
+MINUTE_SECONDS = 75.0
 LONG_SECONDS = 300
 BROKEN = "this story ended early"
 GET = ("get", "rollbackpolicies")
@@ -45,13 +47,11 @@ UNDO = ("rollback", "undo", "tickets", "--to", "last-known-good", "--reason")
 MAY_BE_DECIDED = {"safety": {"requireVerified": True}, "approval": {"timeoutSeconds": 600}}
 HEAD = """# Stories
 
-What `get`, `status`, `describe` and the Events show at each moment, on ordinary days and in bad
-nights. Each story is played on a real node, with the [demo](demo.md)'s ticket service in a
-namespace of its own. `python -m tools.stories` plays them and writes this page: the text is what
-the commands have printed, without the `-n NAMESPACE` that each had. `describe` is cut to name,
-annotations, replicas, conditions and Events. `get` and `status` are called at once; on a busy
-machine `status` answers later, as AGE shows. [troubleshooting.md](troubleshooting.md) explains
-each word.
+What `get`, `status`, `describe` and the Events show at each moment of a release, on ordinary days and
+during incidents. `python -m tools.stories` runs each story on a real node, with the
+[demo](demo.md)'s ticket service in a namespace of its own, and writes this page. The text is what the
+commands printed, without their `-n NAMESPACE`; `describe` is reduced to name, annotations, replicas,
+conditions and Events. [troubleshooting.md](troubleshooting.md) explains each word.
 """
 
 
@@ -114,11 +114,17 @@ def _of_description(lines: Sequence[str]) -> Iterator[str]:
             yield line
 
 
+def serves_a_minute(shop: Shop, **policy: Any) -> None:
+    """Have v1.2.3 serve for as long as a person would, not with a past that is made."""
+    shop.opens("v1.2.3", **policy)
+    shop.has_served(MINUTE_SECONDS)
+
+
 def ordinary(page: Page) -> None:
     """A first policy, and a good release"""
     shop = page.shop
     page.say("v1.2.3 runs, and a policy of the least kind was applied a minute ago:")
-    shop.serves_after("v1.2.3", safety={"goodAfterSeconds": 60})
+    serves_a_minute(shop, safety={"goodAfterSeconds": 60})
     page.look()
     page.say("v1.4.0 is released, and nothing is wrong with it. While it is watched:")
     shop.releases("v1.4.0")
@@ -145,7 +151,7 @@ def second_deployment(page: Page) -> None:
 def fifth(page: Page) -> None:
     """A release that fails a fifth of what customers buy"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    serves_a_minute(shop)
     page.say("v1.3.1 is released. At the moment of the decision:")
     shop.releases("v1.3.1")
     shop.has_a_rollback()
@@ -161,7 +167,7 @@ def fifth(page: Page) -> None:
 def slow_then_dead(page: Page) -> None:
     """A slow release, then a dead one"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    serves_a_minute(shop)
     page.say("v1.3.2 is slower by a quarter: nothing that is taken back on its own.")
     shop.releases("v1.3.2")
     shop.has_rolled_out()
@@ -176,7 +182,7 @@ def slow_then_dead(page: Page) -> None:
 def missing_image(page: Page) -> None:
     """A release whose image is not there"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    serves_a_minute(shop)
     page.say("v9.9.9 was never pushed. A missing image is not blamed on the release:")
     shop.releases("v9.9.9")
     _reads(shop, "NoVerdict")
@@ -203,7 +209,7 @@ def typo(page: Page) -> None:
 def paused(page: Page) -> None:
     """Somebody has paused the Deployment"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    serves_a_minute(shop)
     page.say("`kubectl rollout pause`, then a release that waits for `resume`:")
     shop.service.kubectl("rollout", "pause", "deployment/ticket-service")
     shop.releases("v1.3.0")
@@ -218,7 +224,7 @@ def paused(page: Page) -> None:
 def scaled_to_zero(page: Page) -> None:
     """Scaled to zero"""
     shop = page.shop
-    shop.serves_after("v1.2.3")
+    serves_a_minute(shop)
     page.say("The team turns the service off for the night:")
     shop.service.scale(0)
     _reads(shop, "ScaledToZero")
@@ -233,7 +239,7 @@ def scaled_to_zero(page: Page) -> None:
 def policy_deleted(page: Page) -> None:
     """The policy is deleted while a release is taken back"""
     shop = page.shop
-    shop.serves_after("v1.2.3", verification={"timeoutSeconds": 60})
+    serves_a_minute(shop, verification={"timeoutSeconds": 60})
     shop.releases("v1.3.0")
     shop.begins_to_go_back()
     page.say("v1.3.0 is being taken back; the undo is done and not verified yet:")
@@ -280,7 +286,7 @@ def unprotected(page: Page) -> None:
 
 def _asked(page: Page) -> None:
     shop = page.shop
-    shop.serves_after("v1.2.3", **MAY_BE_DECIDED)
+    serves_a_minute(shop, **MAY_BE_DECIDED)
     page.say("The policy demands a verified target, and v1.2.3 has not run for long. v1.3.0 fails:")
     shop.releases("v1.3.0")
     shop.awaits_approval()
