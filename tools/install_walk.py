@@ -50,11 +50,11 @@ LIMIT_SECONDS = 1800
 HISTORY_SECONDS = 75
 HEAD = """# Transcript of docs/install.md
 
-`python -m tools.install_walk` runs every command of [install.md](install.md) on a real node and writes
-this page with its output; of more than {most} lines it shows the first and last. The node runs the
-sample service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is `{registry}`,
-a registry on the node; buildah pushes instead of Docker. Prometheus is no pod there, so no port is
-forwarded.
+`python -m tools.install_walk` runs every command of [install.md](install.md) on a real node and
+writes this page with its output; of more than {most} lines it shows the first and last. The node
+runs the sample service as Deployment `ticket-service`, at twenty requests a second. REGISTRY is
+`{registry}`, a registry on the node; buildah pushes instead of Docker. Prometheus is no pod
+there, so no port is forwarded.
 """
 
 

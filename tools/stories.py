@@ -47,11 +47,11 @@ UNDO = ("rollback", "undo", "tickets", "--to", "last-known-good", "--reason")
 MAY_BE_DECIDED = {"safety": {"requireVerified": True}, "approval": {"timeoutSeconds": 600}}
 HEAD = """# Stories
 
-What `get`, `status`, `describe` and the Events show at each moment of a release, on ordinary days and
-during incidents. `python -m tools.stories` runs each story on a real node, with the
-[demo](demo.md)'s ticket service in a namespace of its own, and writes this page. The text is what the
-commands printed, without their `-n NAMESPACE`; `describe` is reduced to name, annotations, replicas,
-conditions and Events. [troubleshooting.md](troubleshooting.md) explains each word.
+What `get`, `status`, `describe` and the Events show at each moment of a release, on ordinary days
+and during incidents. `python -m tools.stories` runs each story on a real node, with the
+[demo](demo.md)'s ticket service in a namespace of its own, and writes this page. The text is what
+the commands printed, without their `-n NAMESPACE`; `describe` is reduced to name, annotations,
+replicas, conditions and Events. [troubleshooting.md](troubleshooting.md) explains each word.
 """
 
 
