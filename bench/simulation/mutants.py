@@ -322,7 +322,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what has begun is carried on",
-        (Removal("reconcile.keeping:Keeper.carry_open", _carries_nothing),),
+        (Removal("reconcile.keeping:RecordKeeper.carry_open", _carries_nothing),),
         tests="tests/unit/test_ends.py",
     ),
     Mutant(
@@ -389,7 +389,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "every open Rollback is carried on",
-        (Removal("reconcile.keeping:Keeper.carry", _carries_nothing),),
+        (Removal("reconcile.keeping:RecordKeeper.carry", _carries_nothing),),
         (972,),
     ),
     Mutant(
