@@ -1,4 +1,4 @@
-"""Verdict -> decision: wait, notify people, or a plan. Data; reconcile executes it."""
+"""Verdict -> decision: wait, notify people, or a plan. Data only; reconcile executes it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,7 +24,7 @@ from rollback_operator.releases.ledger import fails_alike
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict's severity, what the matrix asks for, and the plan or why there is none."""
+    """The verdict's severity, the matrix's response, and the plan or the reason for its absence."""
 
     verdict: Verdict
     severity: Severity = Severity.NONE
@@ -32,16 +32,16 @@ class Decision:
     plan: RollbackSpec | None = None
     refusal: Refusal | None = None
     deadline: float | None = None
-    """When weaker evidence will do, if the suspicion still stands then."""
+    """From this time on, weaker evidence is sufficient if the suspicion persists."""
     doubted: Severity = Severity.NONE
-    """How bad a release would be if it is to blame: people are told. None: not yet, or nothing."""
+    """Severity if the release is to blame; people are notified. None: no doubt, or not yet."""
 
 
 def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
-    """Decide what follows from a verdict.
+    """Derive the decision from a verdict.
 
-    What is proved is acted on at once. A suspicion waits for more evidence until the rule's
-    deadline, and then needs a tenth of the odds.
+    Proof leads to immediate action. A suspicion waits for more evidence until the rule's deadline,
+    and then needs a tenth of the odds.
     """
     safety = case.policy.spec.safety
     odds = Thresholds(safety.suspect_odds, safety.bad_odds)
@@ -49,14 +49,14 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
         if match is not None:
             return _respond(case, verdict, match, now)
-        # Proved on one route, for which the matrix has no rule, and not on all together: what is
-        # left open there is told like any other suspicion.
+        # Proved only on a route for which the matrix has no rule, not on all routes together:
+        # people are notified of the open question as of any other suspicion.
     if verdict.value is VerdictValue.SUSPECT:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline)
         due = matrix.deadline(match, verdict) if match is not None else None
         if match is not None and due is not None and now.timestamp() >= due:
             return _respond(case, verdict, match, now)
-        # Beside a rate that is not proved yet there may be what is: it waits for nothing.
+        # Other evidence may be proved beside an unproved rate: it does not wait.
         shown = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
         if shown is not None:
             return _respond(case, verdict, shown, now)
@@ -69,10 +69,10 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:
-    """Return whether people are told of a release that fails half, whatever it is compared with.
+    """Return whether people are notified of a release that fails half, whatever its baseline.
 
-    Its older ReplicaSets were deleted, it is the first, or what it replaces fails as much. Of what
-    a rollback restored its own end tells, unless that said that the service recovered.
+    Its older ReplicaSets are deleted, it is the first, or its predecessor fails as much. For a
+    restored release the rollback's own outcome notifies people, unless that outcome is Verified.
     """
     began = verdict.first_bad
     if not fails_alike(verdict) or began is None or now.timestamp() - began < WARM_UP_SECONDS:
@@ -88,7 +88,7 @@ def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:
 
 
 def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
-    """Plan what a person may approve while it is investigated."""
+    """Plan a rollback that a person may approve during the investigation."""
     severity, due = Severity(match.rule.severity), matrix.deadline(match, verdict)
     deadline = datetime.fromtimestamp(due, now.tzinfo) if due is not None else None
     trigger = make_trigger(verdict, match, deadline, now)

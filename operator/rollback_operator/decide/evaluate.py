@@ -46,18 +46,18 @@ class EvaluationResult:
     """Result of an evaluation."""
 
     case: Case
-    """With what it has proved in the ledger."""
+    """Its ledger includes the result of this evaluation."""
     question: Question
     verdict: Verdict
     decision: Decision
     hold: Hold | None
-    """The hold of the rollout as it is to be on record."""
+    """The hold of the rollout to store."""
     watch: Watch
-    """With what this look adds to it."""
+    """Includes the additions of this evaluation."""
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Return whether a release is to be looked at: a new template, or one still under watch."""
+    """Return whether a release is due for evaluation: a new template, or still under watch."""
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
         return True
@@ -67,12 +67,12 @@ def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> boo
 def case_of(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> Case:
-    """Put together what a decision is made from.
+    """Assemble the input of a decision.
 
     Args:
-        policy: with its status.
+        policy: the policy, with its status.
         workload: its target.
-        rollbacks: all of the target; and those that name the policy, whatever their target.
+        rollbacks: all of the target, and all that name the policy, whatever their target.
         now: the current time.
     """
     past = records.past(policy, workload, rollbacks, now)
@@ -88,12 +88,12 @@ def case_of(
 
 
 def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch:
-    """Go on with the watch that is known, or open one: for another template or other signals.
+    """Continue the known watch, or open a watch for another template or other signals.
 
     Args:
         known: the policy's watch so far.
         case: the target as it is now.
-        read: where its metrics are read, and as whom.
+        read: the source of its metrics, and the identity that reads them.
         now: the current time.
     """
     digest = case.workload.deployment.template.digest
@@ -106,7 +106,7 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         before = replaced_hashes(case)
         pods = _remembered(known, control | good | before)
         return replace(watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before)
-    # What has been found bad since is no witness: it failed by its own doing.
+    # A revision that proved bad since is no witness: it caused its own failures.
     if witnesses := known.replaced_hashes & bad_hashes(case):
         known = replace(known, replaced_hashes=known.replaced_hashes - witnesses)
     if (known.control_hashes, known.good_hashes) == (control, good):
@@ -115,19 +115,19 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
 
 
 def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]:
-    """Keep the names of the control's pods: all may be gone before the release is first looked at.
+    """Keep the names of the control's pods: all may be gone before the first evaluation.
 
-    Where a pod's name has lost its hash, nothing else leads to what it has counted.
+    Where a pod's name has lost its hash, only the kept name leads to its counts.
     """
     return tuple(one for one in known.pods if one.pod_hash in control) if known else ()
 
 
 def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResult:
-    """Judge the release and decide what follows.
+    """Judge the release and decide on the response.
 
     Args:
         case: policy, target, ledger and earlier rollbacks.
-        watch: what has been counted up to now.
+        watch: the counts up to now.
         now: the current time.
     """
     policy, workload = case.policy, case.workload
@@ -162,9 +162,9 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
 
 
 def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEntry]:
-    """Put on record that the release was found bad, whether anything is done about it or not.
+    """Record the condemnation of the release, with or without a response.
 
-    A person who has trusted it has known of what there was until then.
+    A person's trust covers all earlier evidence.
     """
     release = case.workload.deployment.template.release
     entry = ledger.entry_of(case.ledger, release)
@@ -190,9 +190,9 @@ def _proof(case: Case, watch: Watch, question: Question, now: datetime) -> float
 
 
 def _beside(watch: Watch, workload: Workload) -> Watch:
-    """Compare with the pods that are being replaced, where none of the control lives.
+    """Compare with the pods under replacement if no pod of the control lives.
 
-    A release that follows quickly on another replaces one that is not known good yet.
+    A release in quick succession replaces a revision that is not known good yet.
     """
     living = {pod.pod_hash for pod in old_pods(workload)}
     control = watch.control_hashes & living or living

@@ -1,4 +1,4 @@
-"""Freeze windows: whether one is active, until when, and the time of the next change."""
+"""Freeze windows: the active window, its end, and the time of the next change."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from rollback_operator.api.safety import Day, FreezeWindow
 
 _DAYS = tuple(Day)
 _WEEK = 8
-"""Days looked ahead: a window on one day of the week comes back after seven."""
+"""Days to look ahead: a window on one day of the week recurs after seven."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A freeze that is on."""
+    """An active freeze."""
 
     window: FreezeWindow
     until: datetime
@@ -25,12 +25,12 @@ class Frozen:
 def frozen(
     windows: Sequence[FreezeWindow], now: datetime, severity: str | None = None
 ) -> Frozen | None:
-    """Find the freeze that is on and lasts longest.
+    """Return the active freeze that lasts longest.
 
     Args:
         windows: spec.safety.freeze.
         now: the time.
-        severity: of what is to be done; windows that exempt it do not count. None: all count.
+        severity: of the planned action; windows that exempt it do not count. None: all count.
     """
     found = [
         Frozen(window, end)
@@ -43,16 +43,16 @@ def frozen(
 
 
 def next_change(windows: Sequence[FreezeWindow], now: datetime) -> float | None:
-    """Return the seconds until a freeze begins or ends; None: none will."""
+    """Return the seconds until a freeze begins or ends; None: no change is ahead."""
     moments = (moment for window in windows for span in _spans(window, now) for moment in span)
     return min(((one - now).total_seconds() for one in moments if one > now), default=None)
 
 
 def _spans(window: FreezeWindow, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Return the times from yesterday on in which it is on.
+    """Return the spans from yesterday on in which a window is active.
 
-    Local times are made into points in time one by one: on days on which clocks change a window
-    is longer or shorter, and its ends stay where the clocks there say.
+    Each local time becomes a point in time separately: on days with a clock change, a window is
+    longer or shorter, and its ends keep their local times.
     """
     zone = window.zone
     if not window.is_daily:

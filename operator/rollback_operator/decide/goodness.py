@@ -1,9 +1,9 @@
-"""Whether a release has earned to be Good: clean for its time, by every signal of the matrix.
+"""Whether a release has earned Good: clean for long enough, by every signal of the matrix.
 
-Pure. `goodAfterSeconds` is the least. A leak shows after a quarter of an hour, a slow release once
-its first minute is over; a P4, a doubt and a fault that is not the release's doing put it off
-until they have been gone for as long. A signal that has no series is not waited for: it never comes
-(SlowSignalsAvailable says so). One that cannot be read for now is.
+Pure. `goodAfterSeconds` is the minimum. A leak shows after a quarter of an hour, a slow release
+after its first minute. A P4, a doubt, or a fault with another cause postpones Good until it has
+been absent for as long. A release does not wait for a signal without series, which never comes
+(SlowSignalsAvailable reports it). It waits for a signal that is temporarily unreadable.
 """
 
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
 
 
 def with_clean_since(watch: Watch, decision: Decision, now: float) -> Watch:
-    """Remember since when nothing has been seen that speaks against the release.
+    """Store the time since which no evidence speaks against the release.
 
-    Whoever begins to look later, after a crash for example, begins to wait then: what was before is
+    After a late start, for example a crash, the wait begins at that start: the time before it is
     not known well enough.
     """
     if not _is_clean(decision):
@@ -49,10 +49,10 @@ def _is_clean(decision: Decision) -> bool:
 def is_ripe(
     watch: Watch, workload: Workload, conditions: Iterable[MatrixCondition], since: float
 ) -> bool:
-    """Return whether a release has been clean since a time, by all that the matrix names.
+    """Return whether a release has been clean since a time, by every signal of the matrix.
 
     Args:
-        watch: what has been counted of it.
+        watch: its counts.
         workload: the target now.
         conditions: of the policy's matrix.
         since: `goodAfterSeconds` ago.
@@ -74,14 +74,14 @@ def is_ripe(
 
 
 def _would_have_grown(trends: Trends, pods: Iterable[Pod]) -> bool:
-    """Return whether a leak of a pod would have been proved by now."""
+    """Return whether a leak of each pod would be proved by now."""
     past = trends.past_growth
     is_known = past is not None and past.per_hour is not None
     needed = GROWTH_SECONDS if is_known else GROWTH_ALONE_SECONDS
     for pod in pods:
         began = (pod.started or pod.created) + GROWTH_WARM_UP_SECONDS
         points = [one for one in trends.memory.get(pod.name, ()) if one.time >= began]
-        # Of a pod without series nothing will ever be known: the others speak for it.
+        # A pod without series never has data: the other pods represent it.
         if trends.memory.get(pod.name) and (
             not points or points[-1].time - points[0].time < needed
         ):

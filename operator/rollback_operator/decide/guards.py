@@ -15,7 +15,7 @@ from rollback_operator.remedies import attempts, flags, gitops, progress
 
 
 def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
-    """Tell what keeps the operator from acting by itself; None: nothing does."""
+    """Return the reason against automatic action; None: there is no reason."""
     return (
         _recorded(case, now)
         or _owner(case)
@@ -42,19 +42,19 @@ def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
 
 
 def obstacle(case: Case) -> Refusal | None:
-    """Tell what stands in the way of a person too: others' rollouts, and a rollback that runs."""
+    """Return the refusal that binds people too: another owner's rollouts, or an active rollback."""
     return _owner(case) or _active(case)
 
 
 def is_restored(case: Case, now: datetime) -> bool:
-    """Return whether the running revision is one that a rollback has just gone back to."""
+    """Return whether a rollback has just restored the running revision."""
     return _restored(case, now) is not None
 
 
 def _recorded(case: Case, now: datetime) -> Refusal | None:
-    """The name only arbitrates: once-only comes from looking whether it is there.
+    """Refuse a second rollback of a revision: its name only arbitrates, this check prevents it.
 
-    What the checklist has blocked is tried again after a while, a bounded number of times.
+    A rollback that the checklist blocked is retried after a delay, a bounded number of times.
     """
     for last in (attempts.of_revision(case), flags.blocking_rollback(case)):
         if last is not None and attempts.following(last, now) is None:
@@ -73,16 +73,16 @@ def _owner(case: Case) -> Refusal | None:
 
 
 def _restored(case: Case, now: datetime) -> Refusal | None:
-    """A rollback is never rolled back: it would go on to older and older revisions.
+    """Never roll back a rollback: a chain leads to older and older revisions.
 
-    By the release: a restart of what was restored leaves it restored.
+    The key is the release: a restart of a restored release leaves it restored.
     """
     release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
     for one in records.of_target(case, now):
         restored = one.to_release == release and one.mode is Mode.ENFORCE
         if restored and now - records.ended(one) < span:
-            # Others may have gone back to it where the operator was kept from it: the same holds.
+            # Other clients may have restored it where the operator could not: the same applies.
             how = "was" if records.is_done(one) else "was to be"
             message = f"this revision {how} restored by {one.name}; it is not rolled back again"
             return Refusal(Reason.IS_A_ROLLBACK, message)
@@ -90,7 +90,7 @@ def _restored(case: Case, now: datetime) -> Refusal | None:
 
 
 def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
-    """A person has decided on this release: a restart asks nobody again, unless it is worse."""
+    """Respect a person's rejection of this release, also after a restart, unless it is worse."""
     release = case.workload.deployment.template.release
     span = timedelta(seconds=case.policy.spec.safety.watch_seconds)
     for one in records.of_target(case, now):
@@ -110,7 +110,7 @@ def _active(case: Case) -> Refusal | None:
 
 
 def _active_message(active: Rollback) -> str:
-    """Say how far a rollback is that stands in the way, and what a person does about it."""
+    """Describe the progress of the active rollback, and a person's next action."""
     name = active.metadata.name
     if active.status.step is not StepName.AWAITING_APPROVAL:
         return f"{name} is still running"
@@ -126,10 +126,10 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     release = deployment.template.release
     by = f", deployed by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
-    # Whichever policy did it: one that is made anew must not do it all over again.
+    # Of any policy: a recreated policy must not repeat the rollback.
     for one in records.of_target(case, now):
         if one.flag is not None or one.mode is not case.policy.spec.mode:
-            continue  # the release was left as it was: what follows is the next remedy
+            continue  # the release stayed: the next remedy follows
         is_back = one.from_release == release and records.is_done(one)
         if is_back and now - records.ended(one) < span:
             return Refusal(
@@ -142,7 +142,7 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
 
 
 def _budget(case: Case, now: datetime) -> Refusal | None:
-    # Whatever it watched: made anew, or another for a while, a target gives no new budget.
+    # Of any target: a recreated or temporarily changed target gives no new budget.
     own = [one for one in records.of_policy(case, now) if one.mode is case.policy.spec.mode]
     day = [one for one in own if records.is_counted(one, now)]
     most = case.policy.spec.safety.max_rollbacks_per_day
@@ -160,23 +160,23 @@ def _cluster(case: Case) -> Refusal | None:
 
 
 LONGEST_RUN = timedelta(minutes=15)
-"""As the default verification takes, and a rollout before it."""
+"""The duration of a rollout and the default verification after it."""
 
 
 def load_of(
     rollbacks: Iterable[Rollback], namespace: str, budget: RollbackBudget, now: datetime
 ) -> Load:
-    """Count what is done or was; what is only recorded, or asked for by a person, costs no budget.
+    """Count active and past rollbacks; merely recorded and manual rollbacks cost no budget.
 
-    A rollback that waits for a person holds nobody else up, nor does one that nobody has planned,
-    or that nobody carries on any more. One counts as running for so long only: how long it is
-    verified is for its policy's author to say, who may want to hold all others up. For the same
-    reason another namespace's count up to half of each limit, the next's up to half of the rest,
-    and so on.
+    A rollback that waits for approval blocks no other rollback. Neither does a stale rollback, nor
+    a Rollback that the operator did not plan. A rollback counts as active for `LONGEST_RUN` at
+    most: a policy's author sets the length of its verification, and could block all others with it.
+    For the same reason another namespace's rollbacks count up to half of each limit, the next
+    namespace's up to half of the rest, and so on.
 
     Args:
         rollbacks: all on record.
-        namespace: for which it is asked.
+        namespace: the namespace of the decision.
         budget: the operator's limits.
         now: the current time.
     """
@@ -205,9 +205,9 @@ def load_of(
 
 
 def _felt(counts: Counter[str], namespace: str, most: int) -> int:
-    """Count what one namespace feels of all: of each other one half of what those before it leave.
+    """Weigh all counts for a namespace: each other counts up to half of the remaining limit.
 
-    Each counts for one at least: many that go bad at once are a reason to look, wherever they are.
+    Each counts as at least 1: many simultaneous failures need attention, in any namespace.
     """
     felt, left = counts[namespace], most
     for count in sorted((many for one, many in counts.items() if one != namespace), reverse=True):

@@ -1,4 +1,4 @@
-"""Why a hold ends: it is void, its time is up, or the judgement ends it; what a rollout says."""
+"""Reasons for the end of a hold: it is void, its time is up, or the verdict ends it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,19 +22,19 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.remedies.progress import is_believed
 
 PROOF_ODDS = 100.0
-"""As good as the old pods against clearly worse; a suspicion needs as much."""
+"""Odds for as good as the old pods, against clearly worse; a suspicion needs the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldFacts:
-    """What a wanted hold is told from."""
+    """Input of the decision on a hold."""
 
     case: Case
     control_hashes: frozenset[str]
     decision: Decision | None = None
     """None: this pass has not judged yet."""
     proof: float = 0.0
-    """Odds that the new pods are no worse; asked for only where `needs_proof`."""
+    """Odds that the new pods are no worse; computed only where `needs_proof`."""
 
     @property
     def suspect_odds(self) -> float:
@@ -48,29 +48,29 @@ class HoldFacts:
 
     @property
     def is_proved(self) -> bool:
-        """Return whether the new pods, all of them serving, are proved no worse."""
+        """Return whether all new pods serve and are proved no worse."""
         return self.is_no_worse and are_new_pods_ready(self.case.workload)
 
 
 def speaks_against(decision: Decision, suspect_odds: float) -> bool:
-    """Return whether the release is suspected, or is to be taken back and cannot be yet."""
+    """Return whether the release is suspect, or due for a rollback that is not possible yet."""
     if decision.verdict.value is VerdictValue.BAD:
         return decision.response in (Response.ROLLBACK, Response.INVESTIGATE)
     return decision.verdict.value is VerdictValue.SUSPECT or odds(decision) >= suspect_odds
 
 
 def odds(decision: Decision) -> float:
-    """Return the strongest evidence of a verdict, met floors or not."""
+    """Return the strongest evidence of a verdict, even below its floors."""
     return max((one.odds for one in decision.verdict.scopes), default=0.0)
 
 
 def is_being_undone(case: Case) -> bool:
-    """Return whether a rollback is going on."""
+    """Return whether a rollback is active."""
     return any(is_active(one) for one in case.rollbacks)
 
 
 def old_pods(workload: Workload) -> tuple[Pod, ...]:
-    """Choose the ready pods of other templates."""
+    """Return the ready pods of other templates."""
     current = workload.current
     return tuple(
         pod
@@ -82,27 +82,27 @@ def old_pods(workload: Workload) -> tuple[Pod, ...]:
 
 
 def are_new_pods_ready(workload: Workload) -> bool:
-    """Return whether all pods of the template serve, and there are some."""
+    """Return whether the template has pods and all of them serve."""
     new = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
     return bool(new) and all(pod.ready for pod in new)
 
 
 FADED_SHARE = 0.1
-"""Part of the odds of a suspicion below which it has faded: between the two nothing is changed."""
+"""Share of the suspicion odds below which a suspicion has faded: in between, nothing changes."""
 RELEASE_REPLACED = frozenset({Reason.RELEASE_CHANGED, Reason.RELEASE_TAKEN_BACK})
-"""Of a hold that ended because another template came."""
+"""Reasons of a hold that ended because of another template."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldEnd:
-    """Why a rollout is let go."""
+    """The reason for the end of a hold."""
 
     reason: Reason
     message: str
 
 
 def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:  # noqa: PLR0911 (a ladder)
-    """Return why a hold is void, whatever the verdict; None: it is valid."""
+    """Return the reason why a hold is void, whatever the verdict; None: it is valid."""
     case, policy = facts.case, facts.case.policy
     deployment = case.workload.deployment
     if hold.deployment_uid != deployment.uid:
@@ -113,14 +113,14 @@ def lapse(hold: Hold, facts: HoldFacts) -> HoldEnd | None:  # noqa: PLR0911 (a l
         return HoldEnd(Reason.HOLDS_TURNED_OFF, "mode Observe never pauses a rollout")
     if not _is_allowed(hold, policy):
         return HoldEnd(Reason.HOLDS_TURNED_OFF, "the policy no longer allows the hold")
-    # Only after the pause was stored as done: until then the patch may be on its way.
+    # Only after the pause was stored as done: until then the patch may be in flight.
     if hold.paused_time is not None and not deployment.paused:
         message = "the Deployment was resumed by another client: the release is not held again"
         return HoldEnd(Reason.PAUSE_LIFTED, message)
     # Another client owns the pause: the operator must not resume the rollout.
     if deployment.paused and not deployment.is_held:
         return HoldEnd(Reason.TARGET_PAUSED, "another client paused the Deployment")
-    # Without old pods there is nothing to compare with, so that a hold proves nothing.
+    # Without old pods no comparison is possible, and a hold proves nothing.
     if not old_pods(case.workload):
         return HoldEnd(Reason.NO_OLD_POD_LEFT, "no old pod is left to compare with")
     return None
@@ -140,7 +140,7 @@ def _replaced(hold: Hold, case: Case) -> HoldEnd:
 
 
 def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
-    """Return whether a hold has ended before what runs came: its end says nothing of that."""
+    """Return whether a hold ended before the running revision: its end does not apply there."""
     if running is None or hold.released_time is None:
         return False
     if running.since is not None and running.since > hold.released_time:
@@ -149,7 +149,7 @@ def is_of_earlier_release(hold: Hold, running: Revision | None) -> bool:
 
 
 def timed_out(hold: Hold, now: datetime) -> HoldEnd:
-    """Say that a hold has reached its limit."""
+    """Describe the end of a hold at its limit."""
     seconds = max(0.0, (now - hold.since_time).total_seconds())
     message = {
         HoldReason.STAGE: "it was not proved no worse, and there is no evidence against it",
@@ -159,11 +159,11 @@ def timed_out(hold: Hold, now: datetime) -> HoldEnd:
 
 
 def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
-    """Tell what the judgement means for a hold; None: it goes on."""
+    """Return the end of a hold by the verdict; None: the hold continues."""
     verdict = decision.verdict
     if verdict.value is VerdictValue.BAD:
         if speaks_against(decision, facts.suspect_odds):
-            return None  # refused for now: people are told and have the time that is left
+            return None  # refused for now: people are notified and have the remaining time
         return HoldEnd(
             Reason.NO_ROLLBACK_WANTED, f"{decision.severity}: the matrix requires no rollback"
         )
@@ -175,23 +175,23 @@ def outcome(hold: Hold, facts: HoldFacts, decision: Decision) -> HoldEnd | None:
         is_over = facts.is_proved and not speaks_against(decision, facts.suspect_odds)
         return HoldEnd(Reason.PROVED_NO_WORSE, proved) if is_over else None
     if facts.is_proved:
-        # Errors that have ceased leave the odds where they are: the requests that went well since
-        # are what speaks. And what is a little worse is nothing that would be undone.
+        # After errors cease, their odds stay: the later successful requests are the evidence. And a
+        # slightly worse release is no reason for a rollback.
         return HoldEnd(Reason.SUSPICION_FADED, proved)
     if speaks_against(decision, facts.suspect_odds):
         return None
-    # Without scopes there is no data: no reason to go on, nor one to hold longer than the limit.
+    # Without scopes there is no data: no reason to resume, and none to exceed the limit.
     has_faded = bool(verdict.scopes) and odds(decision) < FADED_SHARE * facts.suspect_odds
     return HoldEnd(Reason.SUSPICION_FADED, verdict.message) if has_faded else None
 
 
 def is_over(hold: Hold, policy: RollbackPolicy, now: datetime) -> bool:
-    """Tell whether the time of a hold is up, or cannot be told: it began far ahead of the clock."""
+    """Return whether a hold's time is up, or unknown: its start is far ahead of the clock."""
     return now >= latest_end(hold, policy) or not is_believed(hold.since_time, now)
 
 
 def latest_end(hold: Hold, policy: RollbackPolicy) -> datetime:
-    """Return the latest end of a hold, also where the policy's limit has been lowered since."""
+    """Return the latest end of a hold, also after a decrease of the policy's limit."""
     seconds = (
         policy.spec.stage.max_seconds
         if hold.reason is HoldReason.STAGE

@@ -1,9 +1,9 @@
-"""Which rollout is held, why, and until when. Pure: reconcile/act/holding.py executes it.
+"""Holds of a rollout: reason, begin and end. Pure: reconcile/act/holding.py executes them.
 
-A hold on suspicion keeps the old pods alive as the control, until it has faded. Stage holds a
-rollout with its first new pods until they are proved no worse (judge/non_inferiority.py). Neither
-lasts longer than its limit, whatever happens, and neither hinders the way back: rollbacks and known
-good releases are never held.
+A hold on suspicion keeps the old pods alive as the control, until the suspicion fades. A stage hold
+stops a rollout at its first new pods until they are proved no worse (judge/non_inferiority.py).
+Neither ever exceeds its limit, and neither blocks a rollback: rollbacks and known good releases are
+never held.
 """
 
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ _LED_AWAY = frozenset({Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN}
 
 
 def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
-    """Return the hold as it is to be on record: going on, begun, or let go; None: never any."""
+    """Return the hold to store: continued, begun or ended; None: there was never a hold."""
     known = facts.case.policy.status.hold
     if known is not None and known.is_open:
         return _continued(known, facts, now)
@@ -56,32 +56,32 @@ def wanted_hold(facts: HoldFacts, now: datetime) -> Hold | None:
 
 
 def is_held(policy: RollbackPolicy, deployment: Deployment) -> bool:
-    """Return whether there is a hold to look after, by the record or by the Deployment itself."""
+    """Return whether a hold exists, by the record or by the Deployment itself."""
     return deployment.is_held or is_on_record(policy)
 
 
 def is_on_record(policy: RollbackPolicy) -> bool:
-    """Return whether a policy holds a rollout, or has something left of a hold."""
+    """Return whether a policy holds a rollout, or still has the finalizer of a hold."""
     known = policy.status.hold
     is_open = known is not None and known.is_open
     return is_open or HOLD_FINALIZER in policy.metadata.finalizers
 
 
 def needs_proof(policy: RollbackPolicy, decision: Decision) -> bool:
-    """Return whether it bears on a hold that the new pods may be no worse."""
+    """Return whether a hold depends on the proof that the new pods are no worse."""
     known = policy.status.hold
     is_open = known is not None and known.is_open
     return is_open or speaks_against(decision, policy.spec.safety.suspect_odds)
 
 
 def limit(policy: RollbackPolicy) -> float | None:
-    """Return the time at which the rollout is let go at the latest; None: it is not held."""
+    """Return the latest time at which the rollout resumes; None: it is not held."""
     known = policy.status.hold
     return latest_end(known, policy).timestamp() if known is not None and known.is_open else None
 
 
 def resumed(policy: RollbackPolicy, digest: str) -> float | None:
-    """Return the time since which a release that was held goes on: it could not progress before."""
+    """Return the time at which a held release resumed: it could not progress before."""
     known = policy.status.hold
     if known is None or known.digest != digest or known.released_time is None:
         return None
@@ -89,7 +89,7 @@ def resumed(policy: RollbackPolicy, digest: str) -> float | None:
 
 
 def let_go(hold: Hold, end: HoldEnd, now: datetime) -> Hold:
-    """Record that a rollout is held no longer."""
+    """Record the end of a hold."""
     return hold.model_copy(
         update={
             "released_time": now,
@@ -108,11 +108,11 @@ def _continued(hold: Hold, facts: HoldFacts, now: datetime) -> Hold:
         return hold
     if is_over(hold, policy, now):
         if hold.reason is HoldReason.STAGE and _is_to_be_paused(hold, facts):
-            # What the proof was to rule out is what is suspected now.
+            # The suspicion is now the case that the proof was to exclude.
             return _suspected(hold, facts, now, paused=hold.paused_time)
         return let_go(hold, timed_out(hold, now), now)
     if decision.plan is not None or is_being_undone(facts.case):
-        return hold  # the way back lifts the pause itself
+        return hold  # the rollback lifts the pause
     end = outcome(hold, facts, decision)
     return hold if end is None else let_go(hold, end, now)
 
@@ -140,10 +140,10 @@ def _begun(known: Hold | None, facts: HoldFacts, now: datetime) -> Hold | None:
 
 
 def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
-    """Return whether a hold that ended was of the rollout that goes on now.
+    """Return whether an ended hold belongs to the current rollout.
 
-    A template that went away and has come back is rolled out anew: it is staged again, and has the
-    whole time of a suspicion again.
+    A template that returns is a new rollout: it is staged again, and has the full time of a
+    suspicion again.
     """
     if hold.digest != case.workload.deployment.template.digest or hold.released_time is None:
         return False
@@ -159,7 +159,7 @@ def _is_of_this_rollout(hold: Hold, case: Case) -> bool:
 
 
 def _may_be_held(case: Case, now: datetime) -> bool:
-    """Return whether the rollout that goes on is one that may be held at all."""
+    """Return whether the current rollout may be held at all."""
     policy, deployment = case.policy, case.workload.deployment
     health = health_of(case.ledger, deployment.template.release)
     return (
@@ -183,7 +183,7 @@ def _is_to_be_paused(known: Hold | None, facts: HoldFacts) -> bool:
         and left >= LEAST_HOLD_SECONDS
         and facts.decision is not None
         and facts.decision.plan is None
-        # As soon as a hold ends the next pods start: that they do not serve yet is no suspicion.
+        # When a hold ends, the next pods start: pods that do not serve yet raise no suspicion.
         and not facts.is_no_worse
         and speaks_against(facts.decision, facts.suspect_odds)
     )
@@ -202,7 +202,7 @@ def _suspected(
 
 
 def _spent(known: Hold | None) -> int:
-    """Add up how long this release has been held on suspicion."""
+    """Return the total seconds of this release's holds on suspicion."""
     if known is None:
         return 0
     if known.reason is not HoldReason.SUSPICION or known.released_time is None:
@@ -227,5 +227,5 @@ def _hold(
 
 
 def _has_control(facts: HoldFacts) -> bool:
-    """Return whether old pods live that the release is compared with."""
+    """Return whether old pods of the control are alive."""
     return any(pod.pod_hash in facts.control_hashes for pod in old_pods(facts.case.workload))

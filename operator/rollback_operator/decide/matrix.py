@@ -32,7 +32,7 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The rule that is met, and the evidence that meets it (None: Kubernetes shows it)."""
+    """The matched rule, and the evidence that matches it (None: Kubernetes shows it)."""
 
     rule: MatrixRule
     scope: ScopeVerdict | None = None
@@ -40,12 +40,12 @@ class Match:
 
 
 def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) -> Match | None:
-    """Find the rule that the verdict meets; None: no symptom of the matrix is proved.
+    """Return the rule that the verdict matches; None: no symptom of the matrix is proved.
 
     Args:
         rules: the policy's matrix.
-        verdict: what the judge says.
-        needed_odds: below these the evidence on a rate does not count.
+        verdict: the judge's verdict.
+        needed_odds: minimum odds for evidence on a rate to count.
     """
     for rule in rules:
         if rule.severity is MatrixSeverity.P2 and _dies_of_memory(verdict):
@@ -74,16 +74,16 @@ def _symptom(condition: MatrixCondition, verdict: Verdict) -> Symptom | None:
 
 
 def _dies_of_memory(verdict: Verdict) -> Symptom | None:
-    """Find out-of-memory kills on every new pod: nobody is left who serves, the runbook's P2."""
+    """Return out-of-memory kills on every new pod: no pod is left to serve, the runbook's P2."""
     kills = (one for one in verdict.symptoms if one.signal is SignalName.OOM_KILLS)
     return next((one for one in kills if one.is_on_every_pod and one.veto is None), None)
 
 
 def is_rolled_back_on_timeout(match: Match) -> bool:
-    """Return whether an investigation whose time is up ends in a rollback.
+    """Return whether an investigation ends in a rollback at its timeout.
 
-    Only what the runbook takes a release back for, a latency or a leak, and proved like an error
-    rate; a number of restarts or an own query is for people to weigh.
+    Only for the runbook's reasons to roll back, a latency or a leak, and with proof like that of an
+    error rate. People assess a number of restarts or a custom query.
     """
     symptom = match.symptom
     return (
@@ -95,7 +95,7 @@ def is_rolled_back_on_timeout(match: Match) -> bool:
 
 
 def acts(rule: MatrixRule) -> bool:
-    """Return whether anything can be done about a release that meets a rule, or be proposed."""
+    """Return whether a rule can lead to an action or a proposal."""
     if rule.response is Response.INVESTIGATE:
         is_timed = any(one.signal in _TIMED for one in rule.when)
         return rule.propose or (rule.on_timeout is TimeoutResponse.ROLLBACK and is_timed)
@@ -131,9 +131,9 @@ def _exceeds(condition: MatrixCondition, one: ScopeVerdict) -> bool:
 
 
 def deadline(match: Match, verdict: Verdict) -> float | None:
-    """Compute until when the rule waits for more evidence; None: it has no deadline.
+    """Compute the end of the rule's wait for more evidence; None: it has no deadline.
 
-    For an error rate it shrinks as the rate grows: the same harm is allowed, not the same time.
+    A higher error rate shortens the wait: the rule allows the same harm, not the same time.
     """
     rule, scope = match.rule, match.scope
     if rule.within_seconds is None or verdict.first_bad is None:
@@ -148,15 +148,15 @@ def deadline(match: Match, verdict: Verdict) -> float | None:
 def doubted(
     rules: Sequence[MatrixRule], verdict: Verdict, odds: Thresholds, now: float
 ) -> Severity:
-    """Tell how bad a release would be if it were to blame, once people are to be told of it.
+    """Return a release's severity if it is to blame, once people are due to be notified.
 
-    That is when the fault itself is proved and only its cause is not, or when the time for more
-    evidence is over.
+    They are due when the fault is proved but its cause is not, or when the time for more evidence
+    is over.
 
     Args:
         rules: the policy's matrix.
-        verdict: one that meets no rule.
-        odds: of the policy.
+        verdict: a verdict that matches no rule.
+        odds: the policy's thresholds.
         now: seconds since the epoch.
     """
     if verdict.cause is Cause.UNATTRIBUTED:
@@ -171,7 +171,7 @@ def doubted(
     proved = classify(rules, blamed, odds.bad)
     if proved is not None:
         return Severity(proved.rule.severity)
-    # Floors are a wait for more of the same; what is over is nothing to wait for.
+    # Floors wait for more of the same evidence; evidence that has ended needs no wait.
     left = [replace(one, unmet="") for one in blamed.scopes if one.unmet != ENDED]
     likely = classify(rules, replace(blamed, scopes=tuple(left)), odds.suspect)
     due = deadline(likely, verdict) if likely is not None else None
@@ -180,7 +180,7 @@ def doubted(
 
 
 def faults(rules: Sequence[MatrixRule]) -> list[str]:
-    """Find what can never match in a matrix; each fault names its field and the remedy."""
+    """Return a matrix's conditions that never match; each message names field and remedy."""
     found: list[str] = []
     above: list[tuple[str, MatrixCondition]] = []
     for index, rule in enumerate(rules):
@@ -199,7 +199,7 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
 
 
 def unknown_probes(rules: Sequence[MatrixRule], names: Iterable[str]) -> list[str]:
-    """Find conditions on probes that there are not."""
+    """Return the conditions on probes that do not exist."""
     known = set(names)
     return [
         f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no probe {one.name}"
@@ -220,7 +220,7 @@ def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
 
 
 def _hides_query(upper: MatrixCondition, lower: MatrixCondition) -> bool:
-    """Return whether a query is matched first by another row, which looks as far back at least."""
+    """Return whether an upper row, which looks at least as far back, matches a query first."""
     is_alike = upper.query == lower.query and upper.change_above is None
     if not is_alike or upper.times > lower.times or upper.looks < lower.looks:
         return False

@@ -1,6 +1,6 @@
 """Rule -> plan, or the reason why there is none: remedy, target, pace.
 
-A plan is a Rollback's spec: the intent that is stored before anything is touched.
+A plan is a Rollback's spec: the intent, stored before any change.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ LONGEST_TEXT = 2048
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A remedy that is chosen, and why."""
+    """A chosen remedy, and the reason."""
 
     remedy: Remedy
     severity: MatrixSeverity
@@ -55,8 +55,8 @@ def make_plan(
 
     Args:
         case: policy, target, ledger and earlier rollbacks.
-        rule: the rule of the matrix that was met.
-        trigger: why, for the record.
+        rule: the matched rule of the matrix.
+        trigger: the reason, for the record.
         now: the time of the decision.
     """
     refused = guards.refusal(case, rule.severity, now)
@@ -79,7 +79,7 @@ def make_plan(
 
 
 def tried(case: Case, spec: RollbackSpec, now: datetime) -> RollbackSpec | Refusal:
-    """Say which try a plan is, or that none may be made now."""
+    """Number the attempt of a plan, or refuse it for now."""
     last = attempts.of_plan(case.rollbacks, spec)
     attempt = attempts.following(last, now)
     if last is not None and attempt is None:
@@ -94,7 +94,7 @@ def _remedies(case: Case, rule: MatrixRule) -> Iterator[Remedy]:
 
 
 def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Refusal:
-    """Plan a remedy, and put on record what would have come before it and cannot be the cure."""
+    """Plan a remedy, and record the earlier remedies that do not apply."""
     if not passed:
         return plan_remedy(case, order)
     before = f"skipped before: {'; '.join(passed)}"
@@ -105,7 +105,7 @@ def _after(passed: Sequence[str], case: Case, order: Order) -> RollbackSpec | Re
 
 
 def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
-    """Plan a remedy that is chosen: what it leads to, and at what pace."""
+    """Plan a chosen remedy: its rollback target and its pace."""
     found = resolve_target(case, order.remedy)
     if isinstance(found, Refusal):
         return found
@@ -137,7 +137,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
 def make_trigger(
     verdict: Verdict, match: Match, deadline: datetime | None, now: datetime
 ) -> Trigger:
-    """Record a verdict, and the evidence that met the rule, as the reason of a rollback."""
+    """Record a verdict and the matching evidence as the reason for a rollback."""
     one = match.scope
     message = verdict.message if one is None else explain.describe_scope(one, verdict.reason)
     return Trigger(
@@ -205,9 +205,9 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
 
 
 def _at_fault(template: Template, pinned: str | None) -> Iterable[str]:
-    """Return the images that are gone back from: all, or that of the container that gets another.
+    """Return the images that the rollback replaces: all, or that of the pinned container.
 
-    Not what other containers have too: those stay, and were not what was wrong.
+    Images that other containers share are excluded: they stay, and are not at fault.
     """
     if pinned is None:
         return template.all_images

@@ -1,8 +1,8 @@
 """Manual request -> plan, or refusal.
 
-The same road as the operator's own rollbacks, with the guards that hold for people too. Cooldown,
-budget, freeze and the rule against rolling back a rollback bind the operator, not a person who
-has looked. Nobody gets further than to what this Deployment has run before.
+The same path as automatic rollbacks, with the guards that apply to people too. Cooldown, budget,
+freeze and the rule against rolling back a rollback bind the operator, not a person who has checked.
+A request is limited to revisions and images that this Deployment has run before.
 """
 
 from datetime import datetime, timedelta
@@ -33,15 +33,15 @@ from rollback_operator.remedies import progress
 from rollback_operator.remedies.progress import RollbackEnd
 
 LIFE = timedelta(minutes=10)
-"""Of a request: after that nobody has in mind what it would undo."""
+"""Validity of a request: later, its effect may differ from its intent."""
 UNPROVED = MatrixSeverity.P3
-"""Of what a person wants while nothing is proved: looked into, and not express."""
+"""Severity of a manual request without proof: investigated, and not express."""
 
 
 def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> RollbackSpec | Refusal:
-    """Plan what a person asks for.
+    """Plan a manual request.
 
-    In mode Observe too: that mode keeps the operator from acting by itself.
+    Mode Observe allows it: that mode prevents only automatic action.
     """
     remedy = request.spec.remedy
     refusal = (
@@ -67,19 +67,19 @@ def make_manual_plan(case: Case, request: RollbackRequest, now: datetime) -> Rol
 
 
 def severity_asked(policy: RollbackPolicy) -> MatrixSeverity:
-    """Return the severity of what a person asks for: what is known of the release, or UNPROVED."""
+    """Return the severity of a manual request: the release's known severity, or UNPROVED."""
     known = policy.status.severity
     return UNPROVED if known is Severity.NONE else MatrixSeverity(known)
 
 
 def request_message(request: RollbackRequest) -> str:
-    """Say who asks for a rollback, and why."""
+    """Describe the requester of a rollback, and the reason."""
     who, why = request.spec.requested_by or "a person", request.spec.reason or "no reason given"
     return f"requested by {who}: {why}"
 
 
 def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
-    """Refuse what was asked for too long ago: who asked has gone on since."""
+    """Refuse an expired request: the requester has moved on since."""
     made = asked.metadata.creation_timestamp
     if made is None or now - made <= LIFE:
         return None
@@ -96,9 +96,9 @@ def _again(asked: RollbackRequest | Rollback) -> str:
 def too_late_to_begin(
     rollback: Rollback, deployment: Deployment, now: datetime
 ) -> RollbackEnd | None:
-    """End what nobody has begun in time, before a person is asked about it or anything is told.
+    """End a rollback that did not begin in time, before any approval request or notification.
 
-    An approval binds to the plan; what waits for none is done at once, or not at all.
+    An approval binds to the plan; a rollback without approval runs at once, or not at all.
     """
     late = expired(rollback, now) if rollback.is_by_hand else None
     if late is not None:
@@ -109,9 +109,9 @@ def too_late_to_begin(
 
 
 def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
-    """Refuse what was asked for before there was the policy, whose author may not have known.
+    """Refuse a request older than the policy, whose author may not have known of it.
 
-    Times are whole seconds: what is applied together is of one.
+    Times are whole seconds: objects applied together have the same time.
     """
     made, policy = request.metadata.creation_timestamp, case.policy.metadata.creation_timestamp
     if made is None or policy is None or made >= policy:
@@ -121,7 +121,7 @@ def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
 
 
 def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
-    """Refuse what was asked for while something else ran: a fix may be what would be undone."""
+    """Refuse a request for another running release: the rollback could undo a fix."""
     seen, workload = request.spec.seen, case.workload
     runs = workload.current.revision if workload.current else workload.deployment.revision
     now = f"revision {runs} is running"
@@ -139,7 +139,7 @@ def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
 
 
 def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:
-    """Refuse what was asked for another Deployment: by that name it was let in."""
+    """Refuse a request for another Deployment: admission allowed it under that name."""
     target, seen = case.policy.spec.target_ref.name, request.spec.seen
     if seen is None or seen.deployment == target:
         return None
@@ -151,7 +151,7 @@ def _another_target(case: Case, request: RollbackRequest) -> Refusal | None:
 
 
 def _own_hands(deployment: Deployment, remedy: Remedy) -> Refusal | None:
-    """A person who may set a flag does so; nothing has to be gone back to for it."""
+    """Refuse to set a flag: an authorized person sets it directly, without a rollback."""
     if remedy.flag is None:
         return None
     message = (
@@ -162,7 +162,7 @@ def _own_hands(deployment: Deployment, remedy: Remedy) -> Refusal | None:
 
 
 def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
-    """Refuse an image that this Deployment has never run: that is a release, and no rollback."""
+    """Refuse an image that this Deployment has never run: it is a release, not a rollback."""
     workload = case.workload
     if (
         remedy.type is not RemedyType.PIN_IMAGE
@@ -191,12 +191,12 @@ def _foreign_image(case: Case, remedy: Remedy) -> Refusal | None:
 
 
 def planned(status: RollbackStatus, spec: RollbackSpec) -> RollbackStatus:
-    """Store what was made of a request."""
+    """Store the plan of a request."""
     return status.model_copy(update={"plan": spec.plan, "severity": spec.severity})
 
 
 def refused(status: RollbackStatus, refusal: Refusal, now: datetime) -> RollbackStatus:
-    """Store why nothing is made of a request."""
+    """Store the refusal of a request."""
     done = conditions.condition(ConditionType.COMPLETE, True, refusal.reason, refusal.message)
     return status.model_copy(
         update={

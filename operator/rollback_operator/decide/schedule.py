@@ -11,27 +11,27 @@ from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import Workload
 
 AFTER_SAMPLE = 0.3
-"""A scrape is timed at its start and can be queried once it has been stored."""
+"""A scrape's time is its start; queries return it only once it is stored."""
 SHORTEST = 0.4
 PER_POD = 0.02
-"""Many pods make a look dear and their samples frequent: one look then sees several of them."""
+"""With many pods, evaluations are costly and samples frequent: each covers several samples."""
 PER_SERIES = 0.0005
-"""... and so do many routes: a look is to cost less than a tenth of a core (bench/pages.py)."""
+"""The same for many routes: evaluations use less than a tenth of a core (bench/pages.py)."""
 POLL = 0.5
-"""Between looks for a new pod's first sample: when it comes is not known beforehand."""
+"""Between queries for a new pod's first sample, whose time is unknown."""
 REST_SHARE = 0.2
-"""Of the time between two reads, what is left to others after a pass that took longer than it."""
+"""Share of the read interval that stays free for other work after a pass that exceeds it."""
 YOUNG_SECONDS = 120.0
 FIRST_SAMPLE_SECONDS = 60.0
 SUSPICIOUS_ODDS = 10.0
 
 
 def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) -> float:
-    """Return the time of the next look at a release under watch.
+    """Return the time of the next evaluation of a release under watch.
 
-    While the release is young or something speaks against it, each pod's sample is looked at as it
-    arrives. Later one look an interval sees them all. Looks at many series are rarer: how often
-    there are samples is the server's to say.
+    While the release is young or suspicious, each pod's sample is evaluated on arrival. Later, one
+    evaluation per interval covers all samples. Evaluations of many series are rarer. The server
+    sets the frequency of samples.
     """
     interval = watch.evidence.interval
     new = [pod for pod in workload.current_of(watch.pods) if pod.ready]
@@ -53,18 +53,18 @@ def next_look(watch: Watch, workload: Workload, verdict: Verdict, now: float) ->
 def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float:
     """Return the time of the next read of the pods' own pages; infinity: not for now.
 
-    Counted from the last one, not from the end of the pass, which may have had much to store.
+    The interval starts at the last read, not at the end of the pass, which may store much.
 
     Args:
         watch: the release under watch.
-        verdict: what is thought of it now.
+        verdict: the current verdict on it.
         every: seconds between two reads of a pod.
         now: the current time.
     """
     if watch.direct.is_off or not _is_urgent(watch, verdict, now):
         return math.inf
     if not watch.control_hashes and watch.direct.missing is None:
-        return math.inf  # nothing to go back to: that it works is all there is to know
+        return math.inf  # no control: a working read is the only fact needed
     count = sum(not pod.terminating for pod in watch.pods)
     series = len(watch.evidence.book.pairs)
     pause = max(every, min(MOST_PAGES, count) * PER_POD, series * PER_SERIES)
@@ -74,7 +74,7 @@ def next_read(watch: Watch, verdict: Verdict, every: float, now: float) -> float
 def next_limit(
     watch: Watch, question: Question, times: Iterable[float | None], now: float
 ) -> float:
-    """Return the earliest of the times at which the verdict may change without a new sample."""
+    """Return the earliest time at which the verdict may change without a new sample."""
     limits = [
         watch.opened + question.watch_seconds,
         max(watch.opened, question.resumed or 0.0) + question.stuck_after,
@@ -94,5 +94,5 @@ def _is_suspicious(verdict: Verdict) -> bool:
 
 
 def soonest(*waits: float | None) -> float | None:
-    """Choose the shortest of several waits; None: nothing is waited for."""
+    """Return the shortest of several waits; None: there is no wait."""
     return min((one for one in waits if one is not None), default=None)

@@ -1,4 +1,4 @@
-"""Remedy -> revision to restore, none, or the reason why the remedy is impossible."""
+"""Remedy -> rollback target, none, or the reason why the remedy is impossible."""
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
@@ -11,7 +11,7 @@ from rollback_operator.remedies import autoscaling, flags
 
 
 def resolve_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
-    """Find the revision that a remedy leads to; None: it goes back to none."""
+    """Return the rollback target of a remedy; None: the remedy restores no revision."""
     match remedy.type:
         case RemedyType.DISABLE_FLAG:
             return _flag(case, remedy)
@@ -24,7 +24,7 @@ def resolve_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal | None:
 
 
 def _flag(case: Case, remedy: Remedy) -> Refusal | None:
-    """What was not found cannot be put on record, and what is not on record is not touched."""
+    """Refuse a missing flag: it cannot be recorded, and only recorded flags are changed."""
     if remedy.flag is not None and flags.planned(case, remedy.flag) is not None:
         return None
     return Refusal(Reason.FLAG_UNUSABLE, "the ConfigMap has no such flag")
@@ -66,7 +66,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
 
 
 def _older(case: Case, remedy: Remedy) -> str:
-    """Say how a person goes back to a revision that nobody knows to be good, where there is one."""
+    """Suggest the command that restores a previous revision of unknown health, if it exists."""
     if remedy.to is not UndoTo.LAST_KNOWN_GOOD:
         return ""
     previous = _named(case, Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS))
@@ -80,12 +80,12 @@ def _older(case: Case, remedy: Remedy) -> str:
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     if remedy.to is UndoTo.LAST_KNOWN_GOOD:
         return last_known_good(case.ledger, case.workload, restored(case))
-    # By the template: the Deployment's number may lag behind that of its newest ReplicaSet.
+    # Compare templates: the Deployment's number may lag behind that of its newest ReplicaSet.
     current = case.workload.deployment.template.digest
     older = [one for one in case.workload.replica_sets if one.template.digest != current]
     if remedy.to is UndoTo.REVISION:
         return next((one for one in older if one.revision == remedy.revision), None)
-    # A restart makes a revision of the same release: that is no previous one, unless there is none.
+    # A restart creates a revision of the same release: it is previous only if no other exists.
     running = case.workload.deployment.template.release
     others = [one for one in older if one.template.release != running]
     return max(others or older, key=lambda one: one.revision, default=None)

@@ -96,7 +96,7 @@ def affected(
 def _parts(
     routes: Routes, route: str | None, usual: Mapping[str, float]
 ) -> list[tuple[Pods, float]]:
-    """List the counts in which a fault may show, each with what the control fails there."""
+    """List the counts in which a fault may show, each with the control's errors there."""
     parts = [(pod_counts(routes), usual.get(route or "", 0.0))]
     if route is None:
         parts += [(pods, usual.get(name, 0.0)) for name, pods in sorted(routes.items())]

@@ -55,7 +55,7 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     """Compute the odds that the release, not its environment, began the fault.
 
     Args:
-        routes: the routes that fail, at least one. One fault began on all of them together:
+        routes: at least one failing route. The same fault began on all of them together:
             together, a few requests on each narrow it down.
         watch_seconds: the time over which the latent faults of a release are spread.
     """

@@ -20,7 +20,7 @@ _MOST = 1e9
 
 
 def ratio(odds: float) -> str:
-    """Write odds for people: '9300 : 1', capped where a figure says no more."""
+    """Write odds for people: '9300 : 1', with a cap above which figures add nothing."""
     if odds >= _MOST:
         return "over a billion : 1"
     if odds <= 1 / _MOST:

@@ -1,6 +1,6 @@
-"""The verdict: whether the new revision is worse, whether that is proved, and who is to blame.
+"""The verdict: whether the new revision is worse, that is proved, and the release is the cause.
 
-In order: what Kubernetes shows; whether there is data; then, for all routes together and for each
+In order: evidence of Kubernetes; whether data exists; then, for all routes together and for each
 purchase route, odds against the old pods in the same seconds or, when none is left, against their
 last hour with blame by onset. Missing data is never good and never bad.
 """
@@ -49,7 +49,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
     # The release's own containers fail: no count can speak for it.
     if shown is not None and shown.cause in _BY_KUBERNETES:
         return _evident(by_metrics, shown, VerdictValue.BAD, _BY_KUBERNETES[shown.cause])
-    # No Service leads to the new pods: their clean counts say nothing for the release.
+    # No Service leads to the new pods: their clean counts are no evidence for the release.
     if watch.routing.is_lost and _asks(question, SignalName.TRAFFIC_LOST):
         return _by_services(watch, by_metrics)
     # Pods fail, perhaps by the environment's doing; counts that prove the release bad go first.
@@ -61,7 +61,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
         return _evident(by_metrics, shown, VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
     if by_metrics.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
         return by_metrics
-    # Pods that cannot start say nothing for the release, and nothing against what counts prove.
+    # Pods that cannot start are no evidence for the release, and none against proof from counts.
     if shown is not None:
         return Verdict(
             VerdictValue.NO_VERDICT,
@@ -173,7 +173,7 @@ def _by_services(watch: Watch, by_metrics: Verdict) -> Verdict:
     if requests < VERDICT_REQUESTS or by_metrics.value is VerdictValue.BAD:
         lost = EvidentFault(Cause.TRAFFIC_LOST, message, since)
         return _evident(by_metrics, lost, VerdictValue.BAD, Reason.TRAFFIC_LOST)
-    # Requests arrive by another route: only a person knows what the Service was for.
+    # Requests arrive by another route: only a person knows the purpose of the Service.
     message += f"; {requests:.0f} requests still reach them by another route"
     doubt = EvidentFault(Cause.UNATTRIBUTED, message, since)
     return _evident(by_metrics, doubt, VerdictValue.SUSPECT, Reason.TRAFFIC_LOST)

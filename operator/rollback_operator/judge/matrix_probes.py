@@ -89,7 +89,7 @@ def probe_symptom(trials: Mapping[str, Trial], condition: MatrixCondition) -> Sy
 def recorded(
     records: Sequence[ProbeRecord], trials: Mapping[str, Trial], release: str, now: datetime
 ) -> list[ProbeRecord]:
-    """Put on record which probes the release has passed, each once.
+    """Record the probes that the release has passed, each once.
 
     Args:
         records: the records so far.

@@ -22,7 +22,7 @@ from rollback_operator.stats.change_point import FINE_STEPS, GRAIN, MOST_TIMES
 from rollback_operator.stats.windows import Increment
 
 LESSER_TIMES = tuple(CEILING_TIMES * times for times in (1, 2, 4, 8))
-"""How much milder than that of the release another fault of the old pods may be."""
+"""Ratios by which another fault of the old pods may be milder than that of the release."""
 ROUNDS = 3
 HIGHEST = 0.999
 _ALIKE_NATS = math.log(ALIKE_ODDS)
@@ -36,11 +36,11 @@ class _Last(NamedTuple):
     requests: float
     errors: float
     failed: int
-    """How many counts of a pod and route hold an error."""
+    """Number of counts of a pod and route that contain an error."""
 
 
 class _Sum(NamedTuple):
-    """What several counts hold together."""
+    """Sum of several counts."""
 
     requests: float = 0.0
     errors: float = 0.0
@@ -55,7 +55,7 @@ class _Sum(NamedTuple):
         )
 
     def minus(self, other: "_Sum") -> "_Sum":
-        """Take away what a part of the counts holds."""
+        """Subtract a part of the counts."""
         return _Sum(
             self.requests - other.requests,
             self.errors - other.errors,

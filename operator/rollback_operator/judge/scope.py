@@ -48,7 +48,7 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
     )
     enough = scopes * arms.odds.bad
     compared = [_Compared(Method.CONTROL, _against_control(arms, new, old, enough), total(old))]
-    # While an old pod lives, only the comparison with it counts: it sees what history cannot.
+    # While an old pod lives, only the comparison with it counts: history cannot show as much.
     history = None if arms.living_old else _against_history(arms, new, route, enough)
     if history is not None and arms.control is not None:
         known = history_on(arms.control, route)

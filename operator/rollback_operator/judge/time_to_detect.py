@@ -1,4 +1,4 @@
-"""How soon a fault of a given size can be proved on the present traffic, at best.
+"""Least time until a fault of a given size is proved on the present traffic.
 
 Formulas: Wald's expected sample number with Ville's bound, n* = ln(odds) / KL; against old pods in
 the same seconds the coin flip's. The delay of a scrape is added, and the judge's floors hold.
@@ -31,7 +31,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a pod's counters are read."""
+    """Reads of a pod's counters."""
 
     interval: float
     """Seconds between two samples of a pod."""
@@ -41,7 +41,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How soon a fault is proved."""
+    """Time and requests until a fault is proved."""
 
     requests: float
     """Of the new revision; infinite where no number is enough."""
@@ -106,7 +106,7 @@ def reach(requests: float, fault: float, traffic: Traffic, sampling: Sampling) -
     Args:
         requests: of the new revision, that prove the fault.
         fault: its error rate.
-        traffic: what it serves.
+        traffic: of the new revision.
         sampling: how its pods are read.
     """
     needed, floor = _floored(requests, fault)

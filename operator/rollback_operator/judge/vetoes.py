@@ -118,7 +118,7 @@ def veto_by_history(
     Args:
         arms: the counts of both revisions.
         control: the history of the old revision.
-        new: the release's counts in the scope, at least one.
+        new: the release's counts in the scope, not empty.
         route: the scope; None: all routes.
         together: the routes that fail; their fault began on all at once.
     """

@@ -36,12 +36,12 @@ _MOST_NATS = 600.0
 
 
 class Fading(NamedTuple):
-    """How errors fade, if they do."""
+    """Decay of errors, if any."""
 
     odds: float = 0.0
-    """That they fade with the age of pods, against that they do not."""
+    """Odds that they fade with the age of pods, against that they do not."""
     until: float = 0.0
-    """The age, in seconds, from which what is left of them is too little to matter."""
+    """The age, in seconds, from which the rest of them is too small to matter."""
 
 
 def fading(counts: Sequence[Increment], usual: float) -> Fading:

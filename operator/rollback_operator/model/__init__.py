@@ -1,5 +1,5 @@
-"""What is observed, as values: the target, its pods, samples, and how things are said of them.
+"""Observations as values: the target, its pods, samples, and the wording of messages.
 
-Nothing here decides. Times inside are seconds since the epoch, as samples carry them; the API's
-times are datetimes.
+Nothing here decides. Internal times are seconds since the epoch, as in samples; times of the API
+are datetimes.
 """

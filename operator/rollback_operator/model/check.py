@@ -1,4 +1,4 @@
-"""One check and how it ended: passed, failed, not to be known, or not to be seen."""
+"""A check and its result: passed, failed, unknown, or unseeable."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rollback_operator.api.verification import VerificationResult
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check has shown so far."""
+    """Result of a check so far."""
 
     name: str
     result: VerificationResult

@@ -1,25 +1,25 @@
-"""Commands that messages quote: whole, so that they work as they are printed.
+"""Commands in messages: complete, so that they work as printed.
 
-Each is followed by punctuation or by nothing: who copies it sees where it ends.
+Punctuation or nothing follows each command, so that its end is clear to copy.
 """
 
 
 def undo(policy: str, namespace: str, to: str = "") -> str:
-    """Go back by hand; `to` names the revision, empty: the one that the policy leads to."""
+    """Roll back manually; `to` names the revision, empty: the policy's rollback target."""
     where = f" --to {to}" if to else ""
     return f"kubectl rollback undo {policy} -n {namespace}{where} --reason TEXT"
 
 
 def approve(rollback: str, namespace: str) -> str:
-    """Let a rollback go on."""
+    """Approve a rollback."""
     return f"kubectl rollback approve {rollback} -n {namespace} --reason TEXT"
 
 
 def trust(policy: str, namespace: str, revision: int) -> str:
-    """Say that a revision may be gone back to."""
+    """Mark a revision as a trusted rollback target."""
     return f"kubectl rollback trust {policy} -n {namespace} --revision {revision} --reason TEXT"
 
 
 def resume(policy: str, namespace: str) -> str:
-    """Let the operator act again, and have it put back what it has raised."""
+    """Resume the operator, and make it restore raised replicas and bounds."""
     return f"kubectl rollback resume {policy} -n {namespace}"

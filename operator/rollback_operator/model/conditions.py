@@ -1,4 +1,4 @@
-"""Conditions of KEP-1623: one per aspect, moved only when the state does."""
+"""Conditions of KEP-1623: one per aspect, changed only with the state."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from rollback_operator.api.v1alpha1 import Condition
 def condition(
     kind: ConditionType, status: bool | None, reason: Reason, message: str = ""
 ) -> Condition:
-    """Make a condition without a time; None means Unknown. `upsert` dates it."""
+    """Make a condition without a time; None means Unknown. `upsert` sets the time."""
     word = {True: "True", False: "False", None: "Unknown"}[status]
     return Condition(
         type=kind,
@@ -25,10 +25,10 @@ def condition(
 def upsert(
     old: Sequence[Condition], new: Sequence[Condition], generation: int, now: datetime
 ) -> list[Condition]:
-    """Merge new conditions into old ones.
+    """Merge new conditions into existing conditions.
 
-    A condition whose status, reason and generation stand keeps its message too: figures in it tick,
-    and a status that ticks is a write at every look.
+    A condition with unchanged status, reason and generation keeps its message: its figures change
+    constantly, and each change would cost a status write.
     """
     known = {one.type: one for one in old}
     for one in new:

@@ -1,4 +1,4 @@
-"""What a decision on one policy is made from, and what it comes to where nothing is done."""
+"""Input of a decision on one policy, and the result where nothing is done."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from rollback_operator.model.workload import FlagState, Workload
 
 @dataclass(frozen=True, slots=True)
 class RollbackBudget:
-    """The operator's own limits over all policies; 0: none."""
+    """The operator's own limits over all policies; 0: no limit."""
 
     max_concurrent: int = 0
     max_per_day: int = 0
@@ -20,7 +20,7 @@ class RollbackBudget:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What of the limits is used up."""
+    """Used part of the limits."""
 
     budget: RollbackBudget = field(default_factory=RollbackBudget)
     active: int = 0
@@ -28,7 +28,7 @@ class Load:
 
     @property
     def exhausted(self) -> str:
-        """Say which limit is reached; empty: none."""
+        """Name the limit that is reached; empty: none."""
         if 0 < self.budget.max_concurrent <= self.active:
             most = self.budget.max_concurrent
             return (
@@ -45,26 +45,26 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that a decision on one policy is made from."""
+    """Complete input of a decision on one policy."""
 
     policy: RollbackPolicy
     workload: Workload
     ledger: Sequence[LedgerEntry]
     rollbacks: Sequence[Rollback]
-    """All Rollbacks of this Deployment, whoever made them."""
+    """All Rollbacks of this Deployment, of any author."""
     past: Sequence[RecentRollback] = ()
-    """What the policy's other rollbacks were: their records are gone, or of another Deployment."""
+    """The policy's other rollbacks: their records are deleted, or belong to another Deployment."""
     load: Load = field(default_factory=Load)
-    """Of the whole cluster."""
+    """Of the entire cluster."""
     flags: Mapping[tuple[str, str], FlagState | Missing] = field(default_factory=dict)
-    """What was found of the flags that the policy's remedies name, by ConfigMap and key."""
+    """Observed flags of the policy's remedies, by ConfigMap and key."""
     failing: Mapping[str, str] = field(default_factory=dict)
-    """Older releases that are not on record and fail by their own counts, and what they fail."""
+    """Older releases without a record that fail by their own counts, and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rollback that is wanted and not made."""
+    """A rollback that is needed but not made."""
 
     reason: Reason
     message: str

@@ -14,7 +14,7 @@ class OwnerObject:
 
     kind: OwnerKind
     namespace: str
-    """Empty: where the operator's own setting says."""
+    """Empty: the namespace of the operator's setting."""
     name: str
 
 
@@ -25,12 +25,12 @@ class Owner:
     kind: str
     """Argo CD, Flux, Helm, Argo Rollouts, Flagger."""
     evidence: str
-    """The label or annotation that says so."""
+    """The label or annotation that proves it."""
     remedy: str
-    """What a person can do."""
+    """The action that a person can take."""
     is_rollout_tool: bool = False
     object: OwnerObject | None = None
-    """By which object it does so; None: not known, or there is none that could be suspended."""
+    """The object that manages the Deployment; None: unknown, or it cannot be suspended."""
     then: str = "would revert a rollback"
     """Its reaction to a rollback."""
     is_trace: bool = False
@@ -46,22 +46,22 @@ class Updater:
     tool: str
     """Keel, Argo CD Image Updater, Flux image automation, OpenShift image triggers."""
     evidence: str
-    """What says so."""
+    """The evidence for it."""
     remedy: str
-    """How a person prevents it from deploying an image again."""
+    """The action that prevents it from deploying an image again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the objects of rollout tools and image updaters say of a Deployment."""
+    """References to a Deployment in objects of rollout tools and image updaters."""
 
     driver: Owner | None = None
-    """The rollout tool that takes its releases out."""
+    """The rollout tool that drives its releases."""
     updaters: tuple[Updater, ...] = ()
     denied: frozenset[str] = frozenset()
-    """Rollout tools that do not drive it: nothing of theirs names it."""
+    """Rollout tools that do not drive it: none of their objects names it."""
     unseen: tuple[str, ...] = ()
-    """What could not be looked at, and why."""
+    """Objects that could not be read, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class OwnerState:
 
     namespace: str
     version: str = ""
-    """Its resourceVersion: what a write to it is guarded by."""
+    """Its resourceVersion: guards each write to it."""
     obstacle: str = ""
-    """Why it must not be suspended, or would not stay so; empty: nothing stands against it."""
+    """The reason why a suspension is forbidden or would not last; empty: none."""
     is_suspended: bool = False
     suspended_for: str = ""
-    """The Rollback that this operator has suspended it for, namespace/name; empty: none."""
+    """The Rollback for which this operator has suspended it, namespace/name; empty: none."""
     is_ours: bool = False
-    """It is suspended by this operator, and nobody else has had a hand in that since."""
+    """This operator has suspended it, and no other client has changed that since."""
     automated: str = ""
-    """Of an Application: spec.syncPolicy.automated, in JSON; empty: it is not there."""
+    """Of an Application: spec.syncPolicy.automated, as JSON; empty: the field is absent."""
     auto_synced: float | None = None
     """Time of the last automatic sync that was observed."""
     in_sync_at: float | None = None

@@ -13,12 +13,12 @@ MOST_IMAGES_NAMED = 4
 
 
 class IncidentStage(StrEnum):
-    """How an incident stands."""
+    """State of an incident."""
 
     OPEN = "Open"
-    """Being dealt with, or over without success: somebody may have to look."""
+    """In progress, or ended without success: a person may have to investigate."""
     WAITING = "Waiting"
-    """Nothing goes on until somebody decides."""
+    """Blocked until a person decides."""
     RESOLVED = "Resolved"
 
 
@@ -49,11 +49,11 @@ class Message:
     """Message about an incident."""
 
     id: str
-    """Of the object and the transition; the channel is added where it is sent."""
+    """From the object and the transition; the sender adds the channel."""
     incident: str
-    """The same in all messages of one incident."""
+    """Equal in all messages of one incident."""
     source: str
-    """Path of the object that it is about, in the API."""
+    """Path of its object in the API."""
     transition: str
     stage: IncidentStage
     subject: str
@@ -66,12 +66,12 @@ class Message:
     before: RevisionLabel | None
     """The release at fault."""
     after: str
-    """What is gone back to, or done instead."""
+    """The rollback target, or the action instead."""
     reason: str
     counts: str
     impact: str
     checks: tuple[str, ...]
-    """What was looked at before the act and after it, one line each."""
+    """Checks before and after the act, one line each."""
     timeline: tuple[Moment, ...]
     next_steps: tuple[str, ...]
     commands: tuple[str, ...]
@@ -96,17 +96,17 @@ class Notice:
     message: str
     is_warning: bool = False
     is_told_elsewhere: bool = False
-    """By the end of a Rollback."""
+    """The end of a Rollback reports it."""
     severity: Severity | None = None
-    """None: that of the policy's status."""
+    """None: the severity in the policy's status."""
     cause: str = ""
-    """For a lasting state: the Event is repeated for another cause, or much later."""
+    """For a lasting state: the Event repeats for another cause, or much later."""
     deployment: RelatedDeployment | None = None
     """Deployment on which the Event is posted as well."""
 
     @property
     def is_for_people(self) -> bool:
-        """Return whether somebody has to look, and no Rollback tells of it."""
+        """Return whether a person has to investigate, and no Rollback reports it."""
         is_asked = self.reason in FOR_PEOPLE or self.severity is not None
         return is_asked and not self.is_told_elsewhere
 

@@ -1,4 +1,4 @@
-"""What pods are called: regular expressions that find those of a Deployment or a ReplicaSet."""
+"""Regular expressions for the pod names of a Deployment or a ReplicaSet."""
 
 import re
 
@@ -12,15 +12,15 @@ def escaped(name: str) -> str:
 
 
 def of_deployment(name: str) -> str:
-    """Match the pods of a Deployment, and those of others whose names begin alike."""
+    """Match the pods of a Deployment, and of others with the same prefix."""
     return escaped(f"{name}-"[:BASE_LENGTH]) + ".*"
 
 
 def survives(replica_set: str) -> bool:
-    """Return whether a ReplicaSet's whole name stands in its pods' names."""
+    """Return whether pod names contain a ReplicaSet's complete name."""
     return len(replica_set) < BASE_LENGTH
 
 
 def of_replica_set(name: str) -> str:
-    """Match the pods of a ReplicaSet whose name survives in theirs."""
+    """Match the pods of a ReplicaSet whose complete name is in their names."""
     return f"{escaped(name)}-[a-z0-9]+"

@@ -1,4 +1,4 @@
-"""Rights that only some policies take: the chart gives them where a value asks for them."""
+"""Rights that only some policies need: the chart grants them by a value."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from rollback_operator.api.v1alpha1 import Mode, RemedyType, RollbackPolicy
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What is done in a policy's namespace, as RBAC names it, and the chart's value for it."""
+    """An RBAC permission in a policy's namespace, and the chart's value that grants it."""
 
     verb: str
     group: str
@@ -16,7 +16,7 @@ class Right:
     value: str
 
     def lacking(self, field: str, loss: str) -> str:
-        """Say that the right is missing: by which field, what follows, and what helps."""
+        """Describe a missing right: the field that needs it, the effect, and the remedy."""
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         return (
             f"{field}: the operator has no permission to {self.verb} {what}: set {self.value} in "
@@ -31,12 +31,12 @@ AUTOSCALER_BOUNDS = Right(
 
 
 def wanted(policy: RollbackPolicy) -> dict[Right, str]:
-    """List the rights that not every policy takes, and what is said where one is missing."""
+    """List the rights that not every policy needs, and the message where each is missing."""
     spec = policy.spec
     found: dict[Right, str] = {}
     if spec.verification.logs is not None:
         found[LOGS] = LOGS.lacking("spec.verification.logs", "Logs will be Unknown")
-    # In mode Observe nothing is scaled, and no right is needed.
+    # In mode Observe the operator scales nothing and needs no right.
     if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)

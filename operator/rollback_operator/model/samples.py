@@ -1,4 +1,4 @@
-"""What was read of request counters, or why there is nothing to be read."""
+"""Readings of request counters, or the reason why there are none."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 from rollback_operator.api.reasons import Reason
 
 LATEST = 1e10
-"""Seconds since 1970 in the year 2286: a later time is told in another unit."""
+"""Seconds since 1970 in the year 2286: a later time has another unit."""
 MOST_COUNTED = 1e15
-"""Above it a float cannot tell a count from the next one."""
+"""Above it, a float cannot distinguish a count from the next."""
 LONGEST_REST_SECONDS = 30.0
-"""Whoever does not answer is asked again after so long at the latest."""
+"""Longest pause before a silent server is requested again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CounterSeries:
-    """One counter of one pod, as somebody read it: samples in time order."""
+    """One counter of one pod as read by one scraper: samples in time order."""
 
     pod: str
     route: str
     identity: tuple[tuple[str, str], ...]
-    """The counter's own labels, without those that only tell who scraped it."""
+    """The counter's own labels, without labels that identify the scraper."""
     instance: str
     samples: tuple[tuple[float, float], ...]
 
@@ -35,7 +35,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """No usable answer, and which of the four kinds: none of them is good, none is bad."""
+    """No usable answer, and its kind of four: none is good, none is bad."""
 
     reason: Reason
     message: str
@@ -45,10 +45,10 @@ Reading = Counters | Missing
 
 
 def usable(series: Iterable[CounterSeries]) -> tuple[CounterSeries, ...] | Missing:
-    """Leave out what was no number once; what is none now leaves nothing to judge from.
+    """Leave out earlier invalid values; a newest invalid value leaves nothing to judge from.
 
-    One such value, alone or after good ones, is left out beside other series: so VictoriaMetrics
-    tells that a series has ended.
+    Beside other series, one invalid value is left out, alone or after valid values: VictoriaMetrics
+    marks the end of a series with it.
     """
     found, ended = [], []
     for one in series:

@@ -1,8 +1,8 @@
-"""Services that led to the old pods and lead to none of a release, though all its pods are ready.
+"""Services with endpoints among old pods and none in the release, though all its pods are ready.
 
-A label that the new template has lost, or a port that it names otherwise: Kubernetes finds nothing
-wrong with the pods, and nobody reaches them. What the old template's pods would be found by is read
-from the template, so that a Service that never led anywhere is not held against the release.
+The new template has lost a label, or names a port otherwise: Kubernetes considers the pods healthy,
+and no client reaches them. The old template shows which Services selected its pods, so that a
+Service that never had endpoints does not count against the release.
 """
 
 from collections.abc import Sequence
@@ -16,32 +16,32 @@ LEAST_ROUTING_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service, and whether it leads anywhere now."""
+    """A Service, and whether it has ready endpoints now."""
 
     name: str
     selector: tuple[tuple[str, str], ...]
-    """Labels that a pod must have; empty: it chooses none by itself."""
+    """Labels that a pod must have; empty: the Service selects no pods."""
     target_ports: tuple[str, ...]
-    """Numbers, or names of container ports; empty: it has no ports, and leads to addresses."""
+    """Numbers, or names of container ports; empty: no ports, it leads to addresses."""
     has_ready_endpoint: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What the Services of a release have been seen to do."""
+    """Observed state of a release's Services."""
 
     is_settled: bool = False
-    """One leads to the release, or none led to the old pods: nothing more is looked at."""
+    """A Service leads to the release, or none led to the old pods: no further reads."""
     cut: str = ""
-    """Services that lead to none, and why."""
+    """Services without endpoints, and why."""
     since: float | None = None
-    """When that was first seen."""
+    """Time of the first observation of that."""
     read: float | None = None
-    """When they were last read."""
+    """Time of the last read."""
 
     @property
     def is_lost(self) -> bool:
-        """Return whether Services have led to nobody for long enough."""
+        """Return whether Services have had no endpoints for long enough."""
         if self.since is None or self.read is None:
             return False
         return self.read - self.since >= LEAST_ROUTING_SECONDS
@@ -50,14 +50,15 @@ class Routing:
 def after(
     routing: Routing, services: Sequence[Service], old: ReplicaSet, new: ReplicaSet, now: float
 ) -> Routing:
-    """Take in how the Services of the namespace are, all pods being new and ready.
+    """Include the current Services of the namespace; all pods are new and ready.
 
-    One that still leads to the release is enough: a Service of each version's own goes with it.
+    One Service that still leads to the release is enough: the Service of a single version changes
+    with its version.
 
     Args:
-        routing: what was seen before.
+        routing: the earlier state.
         services: of the namespace, as read `now`.
-        old: the revision that would be gone back to.
+        old: the rollback target.
         new: the release.
         now: seconds since the epoch.
     """
@@ -71,7 +72,7 @@ def after(
 
 
 def leads_to(service: Service, revision: ReplicaSet) -> bool:
-    """Return whether a Service finds a revision's pods, and one of its ports on them."""
+    """Return whether a Service selects a revision's pods, and has one of their ports."""
     return _selects(service, revision) and _has_port(service, revision)
 
 

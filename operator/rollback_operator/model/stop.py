@@ -1,8 +1,8 @@
-"""A stop for everything: a person's word on the operator's Lease, after which nobody acts.
+"""The global stop: a person's annotation on the operator's Lease, after which nothing acts.
 
-The Lease is read by whoever acts, every few seconds and before it may act at all, so that no other
-object has to be there, watched, or permitted. The word is an annotation: a renewal keeps it, a
-standby that takes over finds it, and it outlives every restart until somebody takes it off.
+Each replica reads the Lease every few seconds and before it may act at all, so that no other object
+has to exist, be watched, or be permitted. A renewal keeps the annotation, a standby that takes over
+reads it, and it outlives every restart until a person removes it.
 """
 
 import json
@@ -15,12 +15,12 @@ from rollback_operator.api.v1alpha1 import GROUP
 
 ANNOTATION = f"{GROUP}/suspended"
 LABEL = f"{GROUP}/lease"
-"""On the Lease of each operator, so that the command finds it."""
+"""On the Lease of each operator, so that the command can select it."""
 _LONGEST = 300
 
 
 def nobody() -> str:
-    """Say that nobody has stopped anything."""
+    """Say that no stop is set."""
     return ""
 
 
@@ -30,10 +30,10 @@ def annotation_value(by: str, reason: str, time: datetime) -> str:
 
 
 def stop_message(annotations: Mapping[str, Any]) -> str:
-    """Say who has stopped everything, when and why; empty: nobody has.
+    """Name the author, time and reason of the stop; empty: no stop is set.
 
-    Any value stops, also one that was not written by the command: whoever sets it in haste means
-    it.
+    Any value stops, even if the command did not write it: a value that a person sets in haste is
+    intended.
     """
     value = annotations.get(ANNOTATION)
     if value is None:

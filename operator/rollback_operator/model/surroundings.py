@@ -1,4 +1,4 @@
-"""What a target needs around it: objects that its pods name, nodes with their images, quotas."""
+"""Dependencies of a target: objects that its pods name, nodes with their images, quotas."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reference:
-    """An object of its namespace that a pod template names."""
+    """An object in the namespace that a pod template names."""
 
     kind: str
     """ConfigMap, Secret, ServiceAccount or PersistentVolumeClaim."""
@@ -20,7 +20,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What pods ask for, or a node or a quota has."""
+    """Requests of a pod, or resources of a node or a quota."""
 
     cpu: float = 0.0
     """Cores."""
@@ -32,7 +32,7 @@ class Amounts:
         return Amounts(self.cpu - other.cpu, self.memory - other.memory, self.pods - other.pods)
 
     def fits(self, one: "Amounts") -> int:
-        """Count how many of `one` fit in."""
+        """Count how often `one` fits in."""
         shares = [self.pods / max(one.pods, 1.0)]
         shares += [self.cpu / one.cpu] if one.cpu > 0 else []
         shares += [self.memory / one.memory] if one.memory > 0 else []
@@ -41,7 +41,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: what it can take and which images it has."""
+    """A node: its free resources and its images."""
 
     name: str
     is_usable: bool = True
@@ -52,7 +52,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one pod takes of its node."""
+    """Usage of a node by one pod."""
 
     node: str
     amounts: Amounts
@@ -60,7 +60,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A ResourceQuota of the namespace: what it leaves of each resource that it limits."""
+    """A ResourceQuota of the namespace: the rest of each resource that it limits."""
 
     name: str
     left: Mapping[str, float]
@@ -68,16 +68,16 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCapacity:
-    """The nodes, and what runs on them as far as it was read."""
+    """The nodes and their pods, as far as they were read."""
 
     nodes: tuple[Node, ...]
     usage: tuple[Usage, ...] | None
-    """None: there are too many pods to add up within the time of a check."""
+    """None: too many pods to add up within the time of a check."""
     is_whole: bool = True
-    """False: there are more nodes than were read."""
+    """False: not all nodes were read."""
 
     def room_for(self, one: Amounts) -> int | None:
-        """Count how many pods more the nodes take, taints and affinities aside; None: not known."""
+        """Count the further pods that nodes take, taints and affinities aside; None: unknown."""
         if self.usage is None or not self.is_whole:
             return None
         taken: dict[str, Amounts] = {}
@@ -114,7 +114,7 @@ def full_name(image: str) -> str:
 
 
 def quota_left(quotas: Iterable[Quota], one: Amounts) -> tuple[int | None, str]:
-    """Count how many pods the quotas leave room for, and by which; None: none limits them."""
+    """Count the additional pods that the quotas allow, and name the quota; None: no limit."""
     least: int | None = None
     name = ""
     for quota in quotas:

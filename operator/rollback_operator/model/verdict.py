@@ -1,4 +1,4 @@
-"""What the judge says, as data that explains itself: counts, odds, blame, vetoes."""
+"""The verdict as data that explains itself: counts, odds, blame, vetoes."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -13,7 +13,7 @@ BLAME_ODDS = 100.0
 ENDED = "the fault has ended"
 """The unmet floor where the newest counts no longer show the fault."""
 CEASED = "no error in one of the two newest samples"
-"""The unmet floor where one of the two has none though some were expected."""
+"""The unmet floor where one of the two has no error though some were expected."""
 
 
 class Cause(Enum):
@@ -27,7 +27,7 @@ class Cause(Enum):
     ENVIRONMENT = auto()
     """Something outside the release keeps its pods from running."""
     UNATTRIBUTED = auto()
-    """An evident fault, which needs no odds; whether the release causes it is for a person."""
+    """An evident fault, which needs no odds; a person decides whether the release causes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class EvidentFault:
 
 
 class Method(StrEnum):
-    """What the new revision was compared with."""
+    """Basis of the comparison with the new revision."""
 
     CONTROL = "Control"
     """Old pods in the same seconds."""
@@ -55,9 +55,9 @@ class Blame:
     odds: float
     is_from_first_request: bool
     onset: float
-    """Seconds from the new revision's first request to the fault; 0 if from the first on."""
+    """Seconds from the new revision's first request to the fault; 0: at the first request."""
     is_by_age: bool = False
-    """Counted from each pod's own first request: they began to fail at one age."""
+    """Counted from each pod's own first request: the pods began to fail at one age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class ScopeVerdict:
     first_bad: float | None = None
     blame: Blame | None = None
     unmet: str = ""
-    """The first floor that is not met yet, in words; empty when all are."""
+    """The first unmet floor, in words; empty: all are met."""
     veto: Reason | None = None
     pods_failing: int = 0
     pods: int = 0
     late_lower_bound: float = 0.0
-    """Of the rate of the newest requests alone: a late fault is a small part of a long watch."""
+    """From the newest requests alone: a late fault is a small part of a long watch."""
 
     @property
     def is_proved(self) -> bool:
@@ -93,17 +93,17 @@ class ScopeVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """A P3 signal that is there."""
+    """A P3 signal that is present."""
 
     signal: SignalName
     message: str
     odds: float = BAD_ODDS
-    """That the release differs from the old one; of what Kubernetes counts: enough."""
+    """Odds that the release differs from the old revision; for counts of Kubernetes: enough."""
     value: float = 0.0
     pods: tuple[str, ...] = ()
     since: float | None = None
     veto: Reason | None = None
-    """Why the release is not shown to be the cause; None: it is."""
+    """The reason why the release is not shown to be the cause; None: it is shown."""
     is_on_every_pod: bool = False
     name: str = ""
     """Of an own query."""
@@ -118,13 +118,13 @@ class Thresholds:
 
     @property
     def deadline(self) -> float:
-        """A tenth of what acts at once, never less than what is suspect."""
+        """A tenth of the odds that act at once, never less than suspect."""
         return max(self.suspect, self.bad * DEADLINE_ODDS / BAD_ODDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is thought of the running revision, and why."""
+    """The verdict on the running revision, and why."""
 
     value: VerdictValue
     reason: Reason

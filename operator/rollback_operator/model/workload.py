@@ -1,7 +1,7 @@
-"""The target as it was read: its Deployment, ReplicaSets and pods, who scales it, what it reads.
+"""The target as read: its Deployment, ReplicaSets and pods, its autoscaler, its ConfigMaps.
 
-Values only: projections/ makes them from the API server's dictionaries, and availability.py says
-what keeps pods from serving.
+Values only: projections/ makes them from the API server's dictionaries, and availability.py names
+the causes that keep pods from serving.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,41 +14,41 @@ from rollback_operator.model.surroundings import Amounts, Reference
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """A flag in its ConfigMap, as it was found."""
+    """A flag in its ConfigMap, as read."""
 
     uid: str
-    """The ConfigMap's."""
+    """The ConfigMap's uid."""
     value: str | None = None
     """None: the ConfigMap has no such key."""
     is_immutable: bool = False
     owner: Owner | None = None
-    """Who else steers the ConfigMap, and would set it back."""
+    """The other owner of the ConfigMap, which would revert it."""
     changed_by: str = ""
-    """Who has last changed what is in it, by its field owners; empty: not known."""
+    """The last client that changed its data, by its field owners; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigRead:
-    """One way by which pods read a ConfigMap."""
+    """A reference from pods to a ConfigMap."""
 
     name: str
-    """The ConfigMap's."""
+    """The ConfigMap's name."""
     keys: tuple[str, ...] | None = None
-    """Which keys are read; None: all."""
+    """The keys that pods read; None: all."""
     hidden: tuple[str, ...] = ()
-    """Of all keys those that do not come through: a variable of their name is set otherwise."""
+    """Hidden keys if all are read: a variable of the same name has another source."""
     is_mounted: bool = False
-    """Read as a file that is renewed while the pod runs."""
+    """Read as a file, which the kubelet renews while the pod runs."""
 
     def takes(self, name: str, key: str) -> bool:
-        """Return whether a key of a ConfigMap is read by it."""
+        """Return whether it reads a key of a ConfigMap."""
         is_read = key in self.keys if self.keys is not None else key not in self.hidden
         return name == self.name and is_read
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Between which numbers of replicas an autoscaler chooses."""
+    """Lower and upper bound of an autoscaler's replicas."""
 
     least: int
     most: int
@@ -65,13 +65,13 @@ class Autoscaler:
     uid: str
     bounds: Bounds
     owner: str = ""
-    """Who steers it in turn, and would put its bounds back; empty: nobody is seen to."""
+    """Its own owner, which would restore its bounds; empty: none is observed."""
     set_by: str = ""
-    """Who has set its lower bound, by the field owners."""
+    """The client that set its lower bound, by the field owners."""
     is_ours: bool = False
-    """Its lower bound was set by this operator, and nobody else says the same."""
+    """This operator set its lower bound, and no other client owns the same value."""
     rivals: tuple[str, ...] = ()
-    """Others that scale the same target: Kubernetes lets none of them do it then."""
+    """Other autoscalers of the same target: Kubernetes then lets none of them scale it."""
 
     def __str__(self) -> str:
         return f"HorizontalPodAutoscaler {self.name}"
@@ -79,28 +79,28 @@ class Autoscaler:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A pod template, known by its digests."""
+    """A pod template; its digests identify it."""
 
     digest: str
-    """Of the whole template: changes whenever the template does."""
+    """Of the entire template: changes whenever the template does."""
     release: str
     """Of the template without annotations: a restart is the same release."""
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
     init_images: tuple[str, ...] = ()
     init_containers: tuple[str, ...] = ()
-    """Those that end before the others start, and sidecars that start before them."""
+    """Init containers that end before the others start, and sidecars that start before them."""
     memory_limit: float | None = None
     """Bytes that a pod may use; None where a container has no limit."""
     commit: str = ""
-    """What `org.opencontainers.image.revision` says, if the template carries it."""
+    """Value of `org.opencontainers.image.revision` if the template carries it."""
 
     def image_of(self, container: str | None) -> str | None:
-        """Return the image that a container is to run; None: there is no such container."""
+        """Return the image of a container in the template; None: there is no such container."""
         return dict(zip(self.containers, self.images, strict=True)).get(container or "")
 
     def images_from(self, container: str | None) -> list[str]:
-        """List the images of the containers, that of one of them first."""
+        """List the images of the containers, that of the named container first."""
         named = zip(self.containers, self.images, strict=True)
         return [
             image for _, image in sorted(named, key=lambda one: one[0] != (container or one[0]))
@@ -114,7 +114,7 @@ class Template:
 
     @property
     def all_images(self) -> tuple[str, ...]:
-        """Those of the containers, then those of the init containers."""
+        """The images of the containers, then of the init containers."""
         return (*self.images, *self.init_images)
 
 
@@ -135,7 +135,7 @@ class Deployment:
     available: int = 0
     paused: bool = False
     is_held: bool = False
-    """It is paused, and by this operator alone: nobody else owns the field."""
+    """It is paused, and only by this operator: no other client owns the field."""
     strategy: str = "RollingUpdate"
     max_surge: str = "25%"
     max_unavailable: str = "25%"
@@ -144,23 +144,23 @@ class Deployment:
     history_limit: int = 10
     probe_paths: frozenset[str] = frozenset()
     probe_rate: float = 0.0
-    """Requests a second that HTTP probes make to each pod."""
+    """HTTP probe requests per second to each pod."""
     owner: Owner | None = None
     updaters: tuple[Updater, ...] = ()
     changed_by: str = ""
-    """Who has put the template there, by the field owners; empty: not known."""
+    """The client that set the template, by the field owners; empty: unknown."""
     change_cause: str = ""
-    """What it says of its revision, if this operator has written that."""
+    """Its change-cause, if this operator wrote it."""
     completed: float | None = None
-    """When the newest rollout had become fully available; it stands while pods come and go."""
+    """Time at which the newest rollout became fully available; constant while pods come and go."""
     unavailable_since: float | None = None
-    """Since when fewer pods are available than the rollout strategy is to keep; None: they are."""
+    """Time since which fewer pods than the strategy keeps are available; None: enough are."""
     failed_create: str = ""
-    """Message of the ReplicaFailure condition: quota, admission; empty when there is none."""
+    """Message of the ReplicaFailure condition: quota, admission; empty: none."""
 
     @property
     def has_new_pods(self) -> bool:
-        """Return whether pods of the template are there already: a pause sooner leaves none."""
+        """Return whether pods of the template exist: an earlier pause leaves no pods."""
         return self.observed_generation >= self.generation and self.updated > 0
 
     @property
@@ -176,7 +176,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSet:
-    """A revision of the target that can still be gone back to."""
+    """A revision of the target that can still be a rollback target."""
 
     name: str
     uid: str
@@ -186,19 +186,19 @@ class ReplicaSet:
     created: float
     replicas: int = 0
     ready: int = 0
-    """Pods of it that are ready."""
+    """Its ready pods."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What its template says, path by path; `#` and a digest where the value may be a secret."""
+    """Fields of its template, path by path; `#` and a digest where the value may be a secret."""
     references: tuple[Reference, ...] = ()
-    """What its pods need to be there."""
+    """Objects that its pods need."""
     reads: tuple[ConfigRead, ...] = ()
-    """How its pods read ConfigMaps."""
+    """References from its pods to ConfigMaps."""
     requests: Amounts = field(default_factory=Amounts)
-    """What a node has to have free for one of its pods."""
+    """Free resources that a node needs for one of its pods."""
     labels: tuple[tuple[str, str], ...] = ()
-    """Those of its pods by which a Service may find them."""
+    """Labels of its pods by which a Service may select them."""
     port_names: frozenset[str] = frozenset()
-    """Names that a Service may find ports of its pods by."""
+    """Port names of its pods by which a Service may select a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Workload:
     replica_sets: tuple[ReplicaSet, ...] = ()
     pods: tuple[Pod, ...] = ()
     autoscaler: Autoscaler | None = None
-    """Who scales the target; None: nobody does."""
+    """The autoscaler of the target; None: it has none."""
 
     @property
     def current(self) -> ReplicaSet | None:
@@ -218,7 +218,7 @@ class Workload:
         return next((one for one in self.replica_sets if one.template.digest == digest), None)
 
     def current_of(self, pods: Iterable[Pod]) -> tuple[Pod, ...]:
-        """Choose the pods of the Deployment's template; none before it has a ReplicaSet."""
+        """Select the pods of the Deployment's template; none before it has a ReplicaSet."""
         current = self.current
         if current is None:
             return ()

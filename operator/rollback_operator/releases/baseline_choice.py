@@ -1,4 +1,4 @@
-"""How a watch begins: since when the release is there, and what it is compared with."""
+"""The start of a watch: the start time of the release, and its baseline."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,15 +11,15 @@ from rollback_operator.releases import ledger, records
 from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
-"""A release that fails from its first request on is known to by then."""
+"""By then, a release that fails from its first request on is known to fail."""
 _WELL = (Health.GOOD, Health.ASSUMED)
 
 
 def opened(case: Case, now: datetime) -> float:
-    """Return the time at which the current template appeared, or was cured by a flag in place.
+    """Return the time at which the current template appeared, or at which a flag cured it.
 
-    A ReplicaSet younger than the revision before it was made for this release, also while nobody
-    was looking. An older one has come back just now.
+    A ReplicaSet younger than the previous revision was created for this release, also during an
+    outage of the operator. An older ReplicaSet has just returned.
     """
     cured = flags.cured(case)
     if cured is not None and cured.status.finished_time is not None:
@@ -39,12 +39,12 @@ def opened(case: Case, now: datetime) -> float:
 
 
 def control_hashes(case: Case) -> frozenset[str]:
-    """Name the revision that the current one is compared with: the one it would go back to.
+    """Return the pod hashes of the current revision's baseline: its rollback target.
 
-    Where there is none, or where it went so long ago that nothing is known of its last hour, the
-    one before: a release can be told to be worse than what ran before it, whatever is gone back to.
-    What is Good by a person's word alone may have failed: its past is no measure where it is not
-    what ran before and another one has done well.
+    Without a target, or if its last hour is too long ago to be known, the baseline is the previous
+    revision: a release can be proved worse than its predecessor, whatever the rollback target. A
+    revision that is Good only by a person's trust may have failed: it is no baseline if it is not
+    the previous revision and another revision has done well.
     """
     current = case.workload.deployment.template.release
     others = [one for one in case.workload.replica_sets if one.template.release != current]
@@ -62,7 +62,7 @@ def control_hashes(case: Case) -> frozenset[str]:
 
 
 def good_hashes(case: Case) -> frozenset[str]:
-    """Name all other revisions that have done well, not those that a person's word alone covers."""
+    """Return the pod hashes of all other good revisions, except those that only a person trusts."""
     current = case.workload.deployment.template.release
     return frozenset(
         one.pod_hash
@@ -74,7 +74,7 @@ def good_hashes(case: Case) -> frozenset[str]:
 
 
 def bad_hashes(case: Case) -> frozenset[str]:
-    """Name all revisions that are known to be bad."""
+    """Return the pod hashes of all known bad revisions."""
     return frozenset(
         one.pod_hash
         for one in case.workload.replica_sets
@@ -83,10 +83,10 @@ def bad_hashes(case: Case) -> frozenset[str]:
 
 
 def replaced_hashes(case: Case) -> frozenset[str]:
-    """Name the revision that ran before the current one, if it is a witness of its own.
+    """Return the pod hash of the previous revision if it is an independent witness.
 
-    One that is known to be bad fails by its own doing, and one that ran for less than a minute may;
-    of any other, what it failed before it went is what the current one came upon.
+    A known bad revision causes its own failures, and a revision that ran for less than a minute
+    may. The last failures of any other revision show the conditions that the current revision met.
     """
     current = case.workload.current
     if current is None:
@@ -107,7 +107,7 @@ def _is_trusted(one: ReplicaSet, case: Case) -> bool:
 def _witness(
     others: Sequence[ReplicaSet], before: ReplicaSet | None, case: Case
 ) -> ReplicaSet | None:
-    """Find the newest revision that has done well by what was seen of it in the last hour."""
+    """Return the newest revision that has done well and whose last hour is known."""
     found = (
         one
         for one in others
@@ -120,7 +120,7 @@ def _witness(
 
 
 def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:
-    """Return whether a revision had been replaced for an hour when the current one came."""
+    """Return whether a revision was replaced an hour or more before the current revision."""
     current = case.workload.current
     if before is None or current is None or good.template.release == before.template.release:
         return False

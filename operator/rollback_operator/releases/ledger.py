@@ -1,7 +1,7 @@
-"""What is known of each revision's health, from Rollbacks and ReplicaSets; status caches it.
+"""The known health of each revision, from Rollbacks and ReplicaSets; status caches it.
 
-Keyed by the release (the template without annotations), never by the revision's number: numbers
-move when a revision is gone back to, and 'the second highest' is the bad one after an undo.
+The key is the release (the template without annotations), never the revision's number: a rollback
+moves numbers, and 'the second highest' is the bad revision after an undo.
 """
 
 import math
@@ -31,28 +31,28 @@ _LONGEST = 256
 LIMIT = MOST_REVISIONS
 PROVED_REQUESTS = 100
 ROLLOUT_SETTLED_SECONDS = 600.0
-"""A release older than this at the first look is no rollout any more, whatever its pods do."""
+"""A release older than this at its first evaluation is no rollout, whatever its pods do."""
 USELESS = 0.5
-"""Share of requests from which on going back to a revision helps nobody.
+"""Share of failed requests from which on a revision is no useful rollback target.
 
 Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
-90 % of purchases: one that fails four of five is nothing to go back to.
+90 % of purchases: a revision that fails four of five is no rollback target.
 """
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
-"""Reasons of a verdict where nothing is found against a release, or nothing to compare it with."""
+"""Reasons of a verdict without evidence against a release, or without a control."""
 _AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
-"""Found so, with the blame on it, a release is Bad; P4 only keeps it from being Good."""
+"""A release that is blamed at these severities is Bad; P4 only prevents Good."""
 
 
 def entries(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Return the ledger of the ReplicaSets that exist, newest revision first.
+    """Return the ledger of the existing ReplicaSets, newest revision first.
 
-    The newest word on a release wins (words.py), also when the status that said so was lost.
-    Revisions that were there before anything was known of them have no entry until they run.
+    The newest statement on a release wins (statements.py), also after the loss of the status that
+    held it. Revisions from before the first record have no entry until they run.
     """
     known = policy.status.revisions
     healths = {one.release: one for one in known}
@@ -83,16 +83,17 @@ def entries(
 def at_rest(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
-    """Return the ledger while the target is not looked at: what people say counts at once."""
+    """Return the ledger of a target without evaluation: people's statements count at once."""
     newest = words(policy, rollbacks, now)
     return [weighed(one, newest.get(one.release)) for one in policy.status.revisions]
 
 
 def _left(workload: Workload) -> frozenset[str]:
-    """Find releases for which an older one has come back: who went back had a reason.
+    """Return the releases that an older release has replaced: the rollback had a reason.
 
-    A ReplicaSet is numbered anew whenever its template comes back: one that is older than the one
-    before it has. What has run again since has a newer number, and may earn to be good.
+    A ReplicaSet gets a new number whenever its template returns: a ReplicaSet older than its
+    predecessor has returned. A release that has run again since has a newer number, and may earn
+    Good.
     """
     in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
     return frozenset(
@@ -103,7 +104,7 @@ def _left(workload: Workload) -> frozenset[str]:
 
 
 def _unearned(entry: LedgerEntry) -> LedgerEntry:
-    """Take back what a release has earned: but not what a person has said of it since."""
+    """Withdraw the earned health of a release, but not a person's later trust."""
     if entry.health not in _TRUSTED or entry.trusted_time is not None:
         return entry
     message = "an older revision replaced it"
@@ -113,7 +114,7 @@ def _unearned(entry: LedgerEntry) -> LedgerEntry:
 def _gone_back_from(
     policy: RollbackPolicy, workload: Workload, now: datetime
 ) -> tuple[str, Condemnation] | None:
-    """See whether somebody has just gone back from a release that something spoke against."""
+    """Return the suspect release that another client just rolled back, and its condemnation."""
     before, current = policy.status.revision, workload.current
     if before is None or current is None or before.release == current.template.release:
         return None
@@ -130,7 +131,7 @@ def _gone_back_from(
 
 
 def condemn(ledger: Sequence[LedgerEntry], release: str, found: Condemnation) -> list[LedgerEntry]:
-    """Record that a release was found bad: the first time, and when it has become worse."""
+    """Record the condemnation of a release: the first time, and at a worse severity."""
     return [_condemned(one, found) if one.release == release else one for one in ledger]
 
 
@@ -146,10 +147,10 @@ def _condemned(entry: LedgerEntry, found: Condemnation) -> LedgerEntry:
 
 
 def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> LedgerEntry:
-    """Mark the release that the policy came upon; of any other, see that it has no mark.
+    """Mark the release that ran at the policy's start; remove the mark from any other release.
 
-    What is on record says whether it is that: ReplicaSets that are gone say nothing. A young
-    release that is not complete, with an older one to go back to, is under watch instead.
+    The ledger decides: deleted ReplicaSets give no information. A young, incomplete release with an
+    older release to restore is under watch instead.
     """
     if known:
         is_first = all(one.release == entry.release for one in known)
@@ -163,10 +164,10 @@ def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload)
 
 
 def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
-    """Trust what was there before this policy had a say in it, once it runs.
+    """Assume a release from before this policy to be good, once it is rolled out.
 
-    The first look may come before its pods are ready, or while the controller has not observed a
-    change yet: what it was before decides, not that one look.
+    The first evaluation may precede ready pods, or the controller's observation of a change: the
+    stored mark decides, not that evaluation.
     """
     if entry.found_time is None or not workload.deployment.is_rolled_out:
         return entry
@@ -183,12 +184,12 @@ def _watched(entry: LedgerEntry) -> LedgerEntry:
 
 
 def found_bad(ledger: Sequence[LedgerEntry], release: str) -> list[LedgerEntry]:
-    """Record that a verdict, however mild, speaks against a release: it must earn its health."""
+    """Record a verdict against a release, however mild: the release must earn its health."""
     return [_watched(one) if one.release == release else one for one in ledger]
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
-    """Describe a ReplicaSet as the revision that it is."""
+    """Return the revision of a ReplicaSet."""
     return Revision(
         number=replica_set.revision,
         template_hash=replica_set.pod_hash,
@@ -215,7 +216,7 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
 
 
 def with_entry(ledger: Sequence[LedgerEntry], entry: LedgerEntry | None) -> list[LedgerEntry]:
-    """Put a release on record as the newest, if nothing is known of it yet."""
+    """Add a release as the newest entry, unless it already has an entry."""
     known = list(ledger)
     if entry is None or entry_of(known, entry.release) is not None:
         return known
@@ -225,7 +226,7 @@ def with_entry(ledger: Sequence[LedgerEntry], entry: LedgerEntry | None) -> list
 def with_health(
     ledger: Sequence[LedgerEntry], release: str, health: Health, reason: str
 ) -> list[LedgerEntry]:
-    """Record a release's health; what speaks against it, or its images, is not outweighed by it."""
+    """Record a release's health; it never outweighs evidence against the release or its images."""
     return [
         one.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
         if one.release == release and one.health not in (health, Health.BAD)
@@ -235,17 +236,17 @@ def with_health(
 
 
 def health_of(ledger: Iterable[LedgerEntry], release: str) -> Health | None:
-    """Look a release up; None: nothing was ever seen of it."""
+    """Return the health of a release; None: it has no entry."""
     return next((one.health for one in ledger if one.release == release), None)
 
 
 def entry_of(ledger: Iterable[LedgerEntry], release: str) -> LedgerEntry | None:
-    """Look a release up; None: nothing was ever seen of it."""
+    """Return the entry of a release; None: it has no entry."""
     return next((one for one in ledger if one.release == release), None)
 
 
 def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
-    """Say why a release is no target, whoever asks; empty: it may be one."""
+    """Explain why a release is no rollback target for any client; empty: it may be a target."""
     entry = entry_of(ledger, release)
     if entry is None:
         return ""
@@ -259,19 +260,19 @@ def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
 def last_known_good(
     ledger: Sequence[LedgerEntry], workload: Workload, restored: Set[str] = frozenset()
 ) -> ReplicaSet | None:
-    """Find the revision that a bad release goes back to; None: there is none.
+    """Return the rollback target of a bad release; None: there is no target.
 
-    The newest Good one; else the one that was adopted as running; else the newest that this policy
-    has never seen run, or that was gone back to since and is not known Bad: of those that serve
-    still if any does, as of the others nobody knows whether they ever came up. Of those never seen,
-    one that was replaced in the midst of its rollout, or that people went back from, comes last:
-    they may have had a reason. Never one known Bad, nor one that was still being watched when it
-    was replaced.
+    The newest Good revision comes first, then the newest Assumed (adopted or restored) revision.
+    Next is the newest revision that this policy has never seen run, or that was restored since and
+    is not known Bad. Serving revisions take precedence: it is unknown whether the others ever
+    started. Unseen revisions that were replaced during their rollout, or that people rolled back,
+    come last: there may have been a reason. A revision that is known Bad, or that was under watch
+    at its replacement, is never a target.
 
     Args:
         ledger: of the target.
         workload: the target now.
-        restored: releases that rollbacks have gone back to.
+        restored: releases that rollbacks have restored.
     """
     release = workload.deployment.template.release
     older = sorted(
@@ -284,7 +285,7 @@ def last_known_good(
             if found is not None and found.health is wanted and not found.quarantined_by:
                 return one
     restored = restored | _brought_back(older, workload)
-    # Older than the oldest of a ledger that is full: seen, maybe, and forgotten.
+    # Older than the oldest entry of a full ledger: its own entry may have been dropped.
     oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
     last = [
         one
@@ -306,7 +307,7 @@ def last_known_good(
 
 
 def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
-    """Find what people went back to, and what serves: they trusted it more than what they left."""
+    """Return serving releases that people restored: they trusted them more than the successors."""
     in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
     back = {after.pod_hash for one, after in pairwise(in_order) if after.created < one.created}
     return frozenset(
@@ -315,9 +316,9 @@ def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[
 
 
 def _replaced_young(workload: Workload) -> frozenset[str]:
-    """Find releases that another one has followed before their rollout was over.
+    """Return the releases that another release replaced during their rollout.
 
-    The followers' times show it also to who was not there: a restart in between is no follower.
+    The successors' times show it, also after an outage. A restart in between is no successor.
     """
     began: dict[str, float] = {}
     for one in workload.replica_sets:
@@ -333,10 +334,10 @@ def _replaced_young(workload: Workload) -> frozenset[str]:
 
 
 def useless(verdict: Verdict) -> str:
-    """Say on what a release fails half of its requests, whatever the control failed; empty: none.
+    """Describe a failure of half of a release's requests, whatever the control; empty: none.
 
-    In the whole watch, or of late: what has done well for an hour may have failed since. Without
-    numbers: they would change with each look.
+    In the whole watch, or recently: a release may fail after a good hour. Without numbers: they
+    would change with each evaluation.
     """
     rates = [(one.rate_lower_bound, one.late_lower_bound, one.route) for one in verdict.scopes]
     found = next((one for one in rates if max(one[:2]) >= USELESS), None)
@@ -349,17 +350,17 @@ def useless(verdict: Verdict) -> str:
 
 
 def fails_alike(verdict: Verdict) -> str:
-    """Say that a release fails half of its requests, though no worse than what it is compared with.
+    """Describe a failure of half of a release's requests that is no worse than its baseline.
 
-    What was gone back to may be compared with the release that was taken back, and any release with
-    one that fails: to fail as that did is not to be healthy. Empty: it does not.
+    The baseline of a restored release may be the rolled-back release, and any baseline may fail: to
+    fail equally is not healthy. Empty: there is no such failure.
     """
     is_open = verdict.value in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT)
     return useless(verdict) if is_open and verdict.reason in CLEAN else ""
 
 
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
-    """Record why a release has not become Good; what is Good or Bad already has its reason."""
+    """Record why a release is not Good; a Good or Bad release already has its reason."""
     return [
         one.model_copy(update={"reason": clipped(reason, _LONGEST)})
         if one.release == release and one.health in (Health.UNKNOWN, Health.ASSUMED)
@@ -369,12 +370,12 @@ def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> lis
 
 
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:
-    """Return whether the running revision has earned to be gone back to.
+    """Return whether the running revision has earned to be a rollback target.
 
     Args:
-        watch: what has been counted of it.
+        watch: its counts.
         workload: the target now.
-        verdict: the judge's.
+        verdict: the judge's verdict.
         since: it must have been fully rolled out before this time.
     """
     pods = [pod for pod in workload.pods if not pod.terminating]
@@ -385,9 +386,9 @@ def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: fl
     if pooled is None or watch.missing is not None or useless(verdict):
         return False
     if verdict.value is VerdictValue.WATCHING:
-        # Also with nothing to compare with, as at adoption: then it is clean by itself.
+        # Also without a control, as at adoption: then its own counts are clean.
         nothing_against = verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
         return pooled.requests >= PROVED_REQUESTS and nothing_against
-    # A service without traffic, before as well as now, is good by what Kubernetes shows.
+    # A service without traffic, before and now, is good by its state in Kubernetes.
     had_none = watch.control is not None and watch.control.pooled.requests < 1
     return verdict.reason is Reason.TOO_FEW_REQUESTS and had_none

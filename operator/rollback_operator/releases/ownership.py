@@ -1,10 +1,10 @@
 """The policy that planned a Rollback, and the Deployment that a policy's status describes.
 
-Pure. What a policy has decided is its own, and the operator carries nothing else out for it. A
-policy that names another Deployment, by mistake for six seconds or for good, forgets nothing of the
-one before: what was found bad of that must not come back as good, and what is in quarantine there
-is not in quarantine here. Of two policies on one Deployment the older acts, and the younger learns
-from it: whichever of them is left one day, what was found bad stays so.
+Pure. A policy owns its decisions, and the operator executes nothing else for it. A policy that
+names another Deployment, by mistake for six seconds or for good, keeps its records of the earlier
+Deployment: its bad releases must not return as good, and its quarantine does not apply to the new
+Deployment. Of two policies on one Deployment the older acts, and the younger copies its ledger: bad
+releases stay bad, whichever policy remains.
 """
 
 from collections.abc import Sequence
@@ -23,27 +23,27 @@ from rollback_operator.remedies.attempts import name_of
 
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
-    """Choose those that a policy of this name has decided: also before it was created anew."""
+    """Return the Rollbacks of a policy of this name, also from before its re-creation."""
     return [one for one in rollbacks if one.spec.policy_ref.name == policy.metadata.name]
 
 
 def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
-    """Tell what a decision rests on: which there are, and how they ended."""
+    """Return the basis of a decision: the existing Rollbacks and their outcomes."""
     return {(one.metadata.uid, one.status.outcome) for one in rollbacks}
 
 
 def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Return whether a Rollback goes on in a policy's name."""
+    """Return whether a Rollback under a policy's name is active."""
     return is_active(rollback) and rollback.spec.policy_ref.name == policy.metadata.name
 
 
 def is_named(rollback: Rollback) -> bool:
-    """Return whether the operator has planned a Rollback: by its name, or by what it stored."""
+    """Return whether the operator planned a Rollback: by its name, or by its stored plan."""
     return rollback.is_by_hand or rollback.metadata.name == name_of(rollback.spec)
 
 
 def is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Tell whether this policy decided a Rollback: the operator's rights are not lent to others."""
+    """Return whether this policy decided a Rollback: no client borrows the operator's rights."""
     is_decided = rollback.spec.policy_ref.uid == policy.metadata.uid and (
         rollback.is_by_hand or rollback.spec.remedy in policy.spec.remedies
     )
@@ -51,7 +51,7 @@ def is_ours(rollback: Rollback, policy: RollbackPolicy) -> bool:
 
 
 def of_target(policy: RollbackPolicy) -> RollbackPolicy:
-    """Give a policy with a status of the Deployment that it names: itself where it has one."""
+    """Return the policy with a status of its target: unchanged if it already has that status."""
     name = policy.spec.target_ref.name
     if policy.status.deployment == name:
         return policy
@@ -59,13 +59,13 @@ def of_target(policy: RollbackPolicy) -> RollbackPolicy:
 
 
 def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> RollbackPolicy:
-    """Give a policy with what another one on its target knows of the releases.
+    """Return the policy with the ledger of another policy on its target.
 
-    One that stands back keeps up with the one that acts. One that acts, and knows nothing yet,
-    begins with what another one knows.
+    An inactive policy follows the active policy's ledger. An active policy with an empty ledger
+    starts with another policy's ledger.
 
     Args:
-        policy: whose status tells of the target.
+        policy: a policy whose status describes the target.
         on_target: all policies on it, the oldest first.
     """
     own = policy.status.revisions
@@ -84,7 +84,7 @@ def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> Rol
 
 def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
     if not status.deployment:
-        return status.model_copy(update={"deployment": name})  # of before this was on record
+        return status.model_copy(update={"deployment": name})  # from before this field was recorded
     left = EarlierTarget(
         deployment=status.deployment, revisions=status.revisions, quarantine=status.quarantine
     )

@@ -1,8 +1,8 @@
-"""Quarantine: what was rolled back and must not come back for a while, by any name.
+"""Quarantine: rolled-back releases that must not return for a while, under any name.
 
-Pure. Known by the release, and by the images that what was gone back to does not have, those of
-init containers among them; one that a person trusts, or a flag has cured, is free. Admission (the
-chart's policy) compares the same images.
+Pure. The keys are the release and the images that the rollback target does not have, including
+those of init containers. A release that a person trusts, or that a flag has cured, is free.
+Admission (the chart's policy) compares the same images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,13 +34,13 @@ def entries(
     seconds: int,
     now: datetime,
 ) -> list[QuarantineEntry]:
-    """List what is in quarantine, the newest first; of a release only the newest rollback.
+    """List the quarantine entries, newest first; only the newest rollback of each release.
 
     Args:
-        rollbacks: those of one policy.
-        ledger: what is known of the revisions by now.
-        stored: what was in quarantine before: a record that is deleted sets nothing free.
-        seconds: how long a release stays, from the decision.
+        rollbacks: all of one policy.
+        ledger: the current ledger.
+        stored: the earlier entries: the deletion of a record frees no release.
+        seconds: the length of a quarantine, from the decision.
         now: the current time.
     """
     found: dict[str, QuarantineEntry] = {}
@@ -59,9 +59,9 @@ def entries(
 
 
 def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineEntry:
-    """Have an entry last no longer from now on than one of today, where its time is not believed.
+    """Limit an entry with an implausible end to the length of a new entry.
 
-    Put on record so, it runs down.
+    Once stored, the limited entry expires.
     """
     longest = now + timedelta(seconds=seconds)
     if is_believed(entry.until_time, longest):
@@ -84,15 +84,15 @@ def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     # Planned by a version that did not record brought_images.
     kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
-        # An image was pinned in one container, which is listed first: those of the others were not
-        # what was wrong.
+        # The image was pinned in one container, which is listed first: the images of the others
+        # were not at fault.
         kept |= {*bad.images[1:], *bad.init_images}
     every = dict.fromkeys((*bad.images, *bad.init_images))
     images = [image for image in every if image not in kept][:MOST_IMAGES]
     known = (bad.images[:1],) if target is None else _lists(bad, target)
     if not all(map(is_whole, known)):
-        # What was not listed may be in both: the release is known by its digest alone, and by what
-        # its pods ran, which was told from all of the images.
+        # Unlisted images may be in both: only the digest identifies the release, and the image
+        # digests of its pods, which derive from all of the images.
         return _known_by(rollback, [], bad.image_digests, until)
     return _known_by(rollback, images, bad.image_digests if images else [], until)
 
@@ -121,12 +121,12 @@ def match(
     images: Sequence[str],
     now: datetime,
 ) -> QuarantineEntry | None:
-    """Find the entry that keeps a revision out, by its release or an image; None: none does.
+    """Return the entry that bars a revision, by its release or an image; None: no entry does.
 
     Args:
-        known: what is in quarantine.
-        revision: that runs.
-        images: all of its images; the revision may list some of them only.
+        known: the quarantine entries.
+        revision: the running revision.
+        images: all of its images; the revision may list only some of them.
         now: the current time.
     """
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
@@ -147,14 +147,14 @@ def barred(
     templates: Iterable[Template],
     now: datetime,
 ) -> list[LedgerEntry]:
-    """Mark the releases that have an image in quarantine: no target while it is, nor Good by that.
+    """Mark the releases with an image in quarantine: meanwhile no target, and not to become Good.
 
-    One that a person trusts is free; the release that is in quarantine itself is Bad already.
+    A release that a person trusts is free; the quarantined release itself is Bad already.
 
     Args:
-        ledger: what is known of the revisions.
-        known: what is in quarantine.
-        templates: those that there are: an entry may list some of its images only.
+        ledger: the known health of the revisions.
+        known: the quarantine entries.
+        templates: all existing templates: an entry may list only some of its images.
         now: the current time.
     """
     of_release = {one.release: one.all_images for one in templates}
@@ -168,7 +168,7 @@ def barred(
 
 
 def came_back_message(entry: QuarantineEntry, by: str | None) -> str:
-    """Say that a release is back, and who has brought it, if that is known."""
+    """Describe the return of a release, and the client that deployed it, if known."""
     who = f", deployed by {by}" if by else ""
     images = f" with {', '.join(entry.images)}" if entry.images else ""
     return (
@@ -184,11 +184,11 @@ def condition(
     rollbacks: Sequence[Rollback],
     now: datetime,
 ) -> Condition:
-    """Report whether the running release is one that was rolled back and has returned."""
+    """Report whether the running release was rolled back and has returned."""
     open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
     ended = [one for one in kept if one.rollback not in open_]
     left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
-    # A release that a failed rollback left running has not come back: that gives a new number.
+    # A release that a failed rollback left running has not returned: a return has a new number.
     back = [
         one
         for one in ended
@@ -204,5 +204,5 @@ def condition(
 
 
 def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:
-    """Return the seconds until the first entry is free; None: there is none."""
+    """Return the seconds until the first entry expires; None: there is no entry."""
     return min((max(1.0, (one.until_time - now).total_seconds()) for one in known), default=None)

@@ -1,10 +1,10 @@
-"""What is kept of ended Rollbacks: their newest records, and what a guard still asks of the others.
+"""Retention of ended Rollbacks: the newest records, and the facts that guards still need.
 
-Pure. Of each kind the newest records are kept, and whatever is still needed; what was turned down
-is a kind of its own: asked for by hand as often as anybody likes, it must not push the record of a
-real rollback out. Records are deleted, pruned or not restored from a backup, and a Deployment that
-is made anew has another uid. What is on record says it first; `status.recentRollbacks` repeats it
-where a record is gone, and is written anew from the records where the status was lost.
+Pure. Of each kind the newest records are kept, and all records still in use. Turned-down records
+are a separate kind: people may create any number of them, and they must not evict the record of a
+real rollback. Records are deleted, pruned or not restored from a backup, and a recreated Deployment
+has another uid. Records take precedence; `status.recentRollbacks` replaces a lost record, and is
+rebuilt from the records after a loss of the status.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,24 +46,24 @@ _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 
 
 def is_turned_down(rollback: Rollback) -> bool:
-    """Return whether a whole plan was written by hand, and so not carried out."""
+    """Return whether a Rollback's whole plan was written by hand, and so not executed."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     return done is not None and done.reason == Reason.NOT_OF_THIS_POLICY
 
 
-# -- what the guards ask ---------------------------------------------------------------------------
+# -- records for the guards ------------------------------------------------------------------------
 
 
 def of_target(case: Case, now: datetime) -> list[RecentRollback]:
-    """List what rollbacks of the target were, whoever made them, and of its name before."""
+    """List the rollbacks of the target, of any author, and earlier rollbacks of its name."""
     name = case.workload.deployment.name
     return [*_on_record(case, now), *(one for one in case.past if one.deployment == name)]
 
 
 def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
-    """List what the policy's rollbacks were, of whatever target.
+    """List the rollbacks of the policy, of any target.
 
-    By the name: a policy that is made anew has the same ones.
+    The key is the name: a recreated policy keeps its rollbacks.
     """
     policy = case.policy.metadata.name
     by = {one.metadata.name for one in case.rollbacks if one.spec.policy_ref.name == policy}
@@ -71,7 +71,7 @@ def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
 
 
 def restored(case: Case) -> frozenset[str]:
-    """Name the releases that rollbacks of the target have gone back to."""
+    """Return the releases that rollbacks of the target have restored."""
     name = case.workload.deployment.name
     past = (one for one in case.past if one.deployment == name and one.mode is Mode.ENFORCE)
     led_away = (one for one in past if one.done or one.outcome in _LED_AWAY)
@@ -80,12 +80,12 @@ def restored(case: Case) -> frozenset[str]:
 
 
 def is_done(record: RecentRollback) -> bool:
-    """Return whether something was done, or is being done; how it ended does not undo it."""
+    """Return whether a rollback has acted, or is acting, whatever its outcome."""
     return not is_left(record.outcome, record.done, record.retryable)
 
 
 def ended(record: RecentRollback) -> datetime:
-    """Give the time at which a rollback has ended; of one that was deleted before, its decision."""
+    """Return the end of a rollback; of a rollback deleted before its end, the decision time."""
     return record.finished_time or record.decided_time
 
 
@@ -98,15 +98,15 @@ def _on_record(case: Case, now: datetime) -> list[RecentRollback]:
     ]
 
 
-# -- what is remembered ----------------------------------------------------------------------------
+# -- stored summaries ------------------------------------------------------------------------------
 
 
 def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) -> RecentRollback:
-    """Sum a Rollback up.
+    """Summarize a Rollback.
 
     Args:
         rollback: ended or not.
-        workload: its target, where it is known: of a pinned image it shows the release.
+        workload: its target, if known: it shows the release of a pinned image.
         now: the current time.
     """
     spec, status = rollback.spec, rollback.status
@@ -131,7 +131,7 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
 
 
 def last(rollbacks: Sequence[Rollback]) -> LastRollback | None:
-    """Sum the newest up; None: there is none."""
+    """Summarize the newest Rollback; None: there is no Rollback."""
     newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
     if newest is None:
         return None
@@ -145,12 +145,12 @@ def last(rollbacks: Sequence[Rollback]) -> LastRollback | None:
 def past(
     policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[RecentRollback]:
-    """List what was of the policy beside the Rollbacks of its target as it is now.
+    """List the policy's rollbacks beside the Rollbacks of its current target.
 
     Args:
-        policy: with what its status remembers.
+        policy: the policy, with its stored summaries.
         workload: its target.
-        rollbacks: of the target, and those that name the policy.
+        rollbacks: all of the target, and all that name the policy.
         now: the current time.
     """
     uid = workload.deployment.uid
@@ -165,12 +165,12 @@ def remembered(
     workload: Workload | None,
     now: datetime,
 ) -> list[RecentRollback]:
-    """List all that is known of a policy's rollbacks.
+    """List all known rollbacks of a policy.
 
     Args:
-        stored: what was remembered before.
-        rollbacks: that name the policy.
-        workload: its target; None: it was not looked at.
+        stored: the stored summaries.
+        rollbacks: all that name the policy.
+        workload: its target; None: it was not read.
         now: the current time.
     """
     known = {one.name: one.to_release for one in stored}
@@ -184,7 +184,7 @@ def remembered(
 def _gone(
     stored: Iterable[RecentRollback], rollbacks: Iterable[Rollback], now: datetime
 ) -> list[RecentRollback]:
-    """Choose those that are on record nowhere else; a time to come counts as that of the look."""
+    """Return the stored rollbacks without a record; a future time counts as now."""
     known = {one.metadata.name for one in rollbacks}
     return [
         one.model_copy(
@@ -201,11 +201,11 @@ def _gone(
 def needed(
     records: Iterable[RecentRollback], safety: SafetySpec, now: datetime
 ) -> list[RecentRollback]:
-    """Choose what a guard still asks for, the newest first: of each kind the newest of a release.
+    """Return the records that guards need, newest first: of each kind the newest of a release.
 
     Args:
         records: of one policy.
-        safety: for how long the policy asks.
+        safety: the policy's time limits.
         now: the current time.
     """
     newest = sorted(records, key=lambda one: one.decided_time, reverse=True)
@@ -252,7 +252,7 @@ def _of_the_day(records: Iterable[RecentRollback], most: int, now: datetime) -> 
 
 
 def is_counted(record: RecentRollback, now: datetime) -> bool:
-    """Return whether a rollback counts for what a policy may decide on in a day."""
+    """Return whether a rollback counts toward the policy's daily limit."""
     return is_done(record) and not record.by_hand and now - record.decided_time < DAY
 
 
@@ -260,10 +260,10 @@ def is_counted(record: RecentRollback, now: datetime) -> bool:
 
 
 def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
-    """Return whether the running release is what a PinImage has made of the one that it left.
+    """Return whether a PinImage created the running release.
 
-    By the images, and of those that have them the first since the act: what people have changed
-    besides is a release of theirs.
+    The images identify it, and of the revisions with them the first since the step: any other
+    change by people is a separate release.
     """
     if rollback.spec.remedy.image is None:
         return False
@@ -291,7 +291,7 @@ def _has_images(rollback: Rollback, template: Template) -> bool:
 
 
 KEPT = 20
-"""Of a policy: of the rollbacks of one Deployment, and of what was turned down."""
+"""Per policy: of the rollbacks of one Deployment, and of the turned-down records."""
 _OURS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
 _EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -304,12 +304,12 @@ def superfluous(
     requests: Sequence[RollbackRequest],
     now: datetime,
 ) -> list[Record]:
-    """List the records that are too many, the newest first.
+    """List the records beyond the limit, newest first.
 
     Args:
-        policy: None: it is gone or unreadable. What it did stays on record then.
+        policy: None: it is gone or unreadable, and its rollbacks stay on record.
         rollbacks: all that name the policy, ended or not.
-        requests: that name it, answered or not.
+        requests: all that name it, answered or not.
         now: the current time.
     """
     ended = [one for one in rollbacks if not is_active(one)]
@@ -327,15 +327,15 @@ def superfluous(
 
 
 def _guarding(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
-    """Name those that keep a rollback from being done: the status repeats them, and may be lost."""
+    """Return the Rollbacks that guards need: the status repeats them, but may be lost."""
     records = remembered((), ended, None, now)
     return {one.name for one in needed(records, policy.spec.safety, now)}
 
 
 def _against(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
-    """Name, of each release that is there, the newest Rollback that says that it is bad.
+    """Return the newest Rollback that condemns each existing release.
 
-    Where the ledger was lost all are: what is there is not known before the next look.
+    Without a ledger, all releases count as existing until the next evaluation.
     """
     there = {one.release for one in policy.status.revisions}
     newest = {
@@ -353,17 +353,17 @@ def _oldest(records: Iterable[Record]) -> list[Record]:
 def _time(record: Record) -> datetime:
     if isinstance(record, Rollback) and not is_turned_down(record):
         return record.spec.trigger.decided_time
-    # What somebody has written into a spec that was turned down proves nothing.
+    # The spec of a turned-down record proves nothing: any person may have written it.
     return record.status.finished_time or record.metadata.creation_timestamp or _EVER
 
 
 def _is_needed(record: Record) -> bool:
-    """Return whether something is still to be done by a record, or it is being deleted already."""
+    """Return whether a record still has work to do, or is already under deletion."""
     meta = record.metadata
     if meta.deletion_timestamp is not None or _OURS.intersection(meta.finalizers):
         return True
     if any(one.is_open for one in record.status.notifications):
-        return True  # people are told by it, now or after a crash
+        return True  # it notifies people, now or after a crash
     return isinstance(record, Rollback) and (
         suspension.is_open(record) or autoscaling.is_open(record)
     )

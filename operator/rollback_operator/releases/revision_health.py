@@ -1,9 +1,10 @@
-"""Which older revisions fail by their own counts, while nothing at all is on record of them.
+"""Older revisions without a ledger entry that fail by their own counts.
 
-A policy that was made amid a rollout, or whose record was lost, goes back to what serves: that may
-be the first of two bad releases. What is on record as good, or ran when the policy began, is not
-asked: a service that fails a tenth of all, year in, year out, has to be gone back to all the same.
-Nor is one that fails less than half: it is better than a release that was proved to be worse.
+A policy that was created during a rollout, or that lost its record, restores a serving revision,
+which may be the first of two bad releases. Revisions on record as good, or running at the policy's
+start, are not checked: a service that fails a tenth of all requests, year in, year out, still needs
+a rollback target. A revision that fails less than half is accepted: it is better than a release
+that is proved worse.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,15 @@ from rollback_operator.stats.sequential import against_ceiling, wilson_lower
 from rollback_operator.stats.windows import Increment, in_order, total
 
 RECENT_SECONDS = 60.0
-"""The newest minute of counts shows how a revision does now."""
+"""The newest minute of counts shows a revision's current health."""
 
 
 def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str]:
-    """Say of older releases what they fail; of one without enough counts nothing is said.
+    """Describe the failures of older releases; a release with too few counts is left out.
 
     Args:
-        case: the target, and what is on record.
-        watch: what has been counted.
+        case: the target and its ledger.
+        watch: the counts.
         left_out: routes that prove nothing.
     """
     current = case.workload.deployment.template.release
@@ -41,13 +42,13 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
 
 
 def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
-    """Ask the pods that serve now; where none does, the last hour of the control."""
+    """Measure the serving pods; without serving pods, the last hour of the control."""
     serving = {
         pod.name
         for pod in watch.pods
         if pod.pod_hash == one.pod_hash and pod.ready and not pod.terminating
     }
-    # Asked at each evaluation of each release that is not on record: few of them still have pods.
+    # Each evaluation checks every release without an entry: few of them still have pods.
     counted = watch.evidence.increments if serving else ()
     recent = _recent(
         [

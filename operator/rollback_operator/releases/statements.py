@@ -1,7 +1,7 @@
-"""Statements about releases: found bad, rolled back, restored, cured, trusted by a person.
+"""Statements about releases: condemned, rolled back, restored, cured, trusted by a person.
 
-Pure. The newest word on a release wins, never a health that was stored: status is a cache, and a
-write of it may be lost. A word against a release stays until a person trusts it or a flag cures it.
+Pure. The newest statement on a release wins, never a stored health: status is a cache, and a status
+write may be lost. A statement against a release stays until a person trusts it or a flag cures it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.remedies.progress import LONG_AGO, decided_time, ended_time, is_believed
 
 SKEW = timedelta(seconds=60)
-"""A trust that is dated further ahead does not count yet: clocks differ by seconds."""
+"""A trust dated further ahead does not count yet: clocks differ by seconds."""
 _ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE})
 _LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 _LONGEST = 256
@@ -43,10 +43,10 @@ class Word:
 
 
 def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
-    """Return the newest word on each release; of two of one time the one against it.
+    """Return the newest statement on each release; at equal times, the statement against it.
 
     Args:
-        policy: with its ledger, and what people trust.
+        policy: the policy, with its ledger and its `spec.trust`.
         rollbacks: all of the target.
         now: the current time.
     """
@@ -59,13 +59,13 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
     for one in sorted(message, key=lambda one: (one.time, one.health is Health.BAD)):
         known = found.get(one.release)
         if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
-            continue  # gone back to since a person has trusted it: nothing speaks against it
+            continue  # restored after a person trusted it: nothing speaks against it
         found[one.release] = one
     return found
 
 
 def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
-    """Give an entry as the newest word on its release leaves it."""
+    """Apply the newest statement on its release to an entry."""
     if word is None or word.health is not Health.GOOD:
         entry = _without_word(entry, word)
     if word is None:
@@ -77,16 +77,16 @@ def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
         case Health.GOOD:
             changes |= {"trusted_time": word.time}
         case _ if entry.health is Health.GOOD or entry.health is word.health:
-            return entry.model_copy(update=changes)  # what it has earned since
+            return entry.model_copy(update=changes)  # earned since
         case Health.ASSUMED if entry.health is Health.BAD and entry.condemned is None:
-            return entry  # on record by a version that gave no time
+            return entry  # recorded by a version that gave no time
         case Health.UNKNOWN if entry.health is not Health.BAD:
             return entry.model_copy(update=changes)
     return entry.model_copy(update={**changes, "health": word.health, "reason": word.reason})
 
 
 def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
-    """Take back what rested on a word that does not stand any more: a trust, a condemnation."""
+    """Withdraw the effect of a withdrawn statement: a trust or a condemnation."""
     is_withdrawn = entry.trusted_time is not None or (word is None and entry.condemned is not None)
     if not is_withdrawn:
         return entry
@@ -113,7 +113,7 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word
 
 
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
-    """Name the releases that rollbacks have gone back to, however they ended."""
+    """Return the releases that rollbacks have restored, whatever their outcome."""
     return frozenset(
         one.spec.to_revision.release
         for one in rollbacks
@@ -122,10 +122,11 @@ def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
 
 
 def condemns(rollback: Rollback) -> bool:
-    """Return whether a Rollback says that the release that it leaves is bad.
+    """Return whether a Rollback condemns the release that it replaces.
 
-    The operator's own follow a verdict. A person's says so once the act has begun, however it has
-    ended: who ships a fix meanwhile has not taken it back. More replicas are no verdict.
+    An automatic Rollback follows a verdict. A manual Rollback condemns once its step has begun,
+    whatever its outcome: a fix shipped meanwhile does not withdraw it. More replicas are no
+    verdict.
     """
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     reason, outcome = done.reason if done is not None else "", rollback.status.outcome
@@ -157,7 +158,7 @@ def _condemnation(rollback: Rollback) -> Condemnation:
 def _on_record(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> Iterator[Word]:
-    """Take what the ledger has: of records that were pruned or deleted, it alone remembers."""
+    """Return the ledger's condemnations: for pruned or deleted records it is the only source."""
     known = {one.metadata.name: condemns(one) for one in rollbacks}
     for one in policy.status.revisions:
         found = one.condemned

@@ -1,12 +1,11 @@
-"""For how long a release is watched: the time in which nobody could look does not count.
+"""The length of a release's watch: time without evaluations does not count.
 
-Pure. A watch lasts `safety.watchSeconds` from when the release was made. Where it was first looked
-at later (the operator was down, the policy suspended, the Deployment paused or without replicas) it
-lasts as long from then. Up to when it was looked at is on record, a tenth of the watch at a time:
-what lies between two looks beyond that, whyever nobody looked, is added to the watch. Who could not
-read metrics has not looked. A watch that is over is not begun anew, and a release that has earned
-to be trusted gets no more time. What the release has served until then is counted from its first
-request on all the same.
+Pure. A watch lasts `safety.watchSeconds` from the creation of the release. After a late first
+evaluation (the operator was down, the policy suspended, the Deployment paused or without replicas)
+it lasts as long from that evaluation. The time of the last evaluation is recorded, a tenth of the
+watch at a time: a longer gap between two evaluations, for any reason, extends the watch. A pass
+without readable metrics is no evaluation. A watch that is over does not restart, and a release that
+has earned trust gets no more time. Requests always count from the first request of the release on.
 """
 
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from rollback_operator.model.verdict import Verdict
 from rollback_operator.releases import ledger
 
 LATE_LOOK = timedelta(seconds=30)
-"""So late a first look is no late one: events, leaders and pods take their time."""
+"""A first evaluation within this time is not late: events, leaders and pods take time."""
 LEAST_STEP = timedelta(seconds=10)
 PARTS = 10
-"""In so many parts a watch is put on record."""
+"""The number of parts in which a watch is recorded."""
 EARNED = (Health.GOOD, Health.ASSUMED)
 UNSEEN = frozenset(
     {
@@ -38,24 +37,24 @@ UNSEEN = frozenset(
         Reason.CLOCK_SKEW,
     }
 )
-"""Reasons of a verdict that is none: nothing could be read, or nothing that tells of now."""
+"""Reasons of a missing verdict: no data was readable, or no current data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The times of a watch, as they are on record."""
+    """The recorded times of a watch."""
 
     since: datetime | None
-    """None: since the release was made."""
+    """None: since the creation of the release."""
     until: datetime | None
-    """Up to when it was looked at; None: it is over, or the release has earned to be trusted."""
+    """The last evaluation; None: the watch is over, or the release has earned trust."""
 
 
 def is_over(status: RollbackPolicyStatus, seconds: int, now: datetime) -> bool:
-    """Return whether the running release has been watched for as long as it is to be.
+    """Return whether the watch of the running release is complete.
 
     Args:
-        status: as it is stored.
+        status: the stored status.
         seconds: the length of a watch.
         now: the current time.
     """
@@ -69,10 +68,10 @@ def is_over(status: RollbackPolicyStatus, seconds: int, now: datetime) -> bool:
 
 
 def begun(opened: datetime | None, now: datetime) -> Times:
-    """Begin the watch of a release that is looked at for the first time.
+    """Begin the watch of a release at its first evaluation.
 
     Args:
-        opened: when it was made; None: that is not known.
+        opened: its creation time; None: unknown.
         now: the current time.
     """
     is_late = opened is not None and now - opened > LATE_LOOK
@@ -80,11 +79,11 @@ def begun(opened: datetime | None, now: datetime) -> Times:
 
 
 def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
-    """Go on with the watch of a release that has earned nothing yet: it has been looked at.
+    """Continue the watch of a release without earned trust after an evaluation.
 
     Args:
         known: the times of the watch up to now.
-        made: when the release was.
+        made: the creation time of the release.
         seconds: the length of a watch.
         now: the current time.
     """
@@ -92,7 +91,7 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
     begin, until = since or made, known.until or now
     step = max(LEAST_STEP, length / PARTS)
     if now - until > step + LATE_LOOK:
-        since = begin = begin + (now - until) - step  # a look counts, however seldom there is one
+        since = begin = begin + (now - until) - step  # each evaluation counts, however rare
         until = now
     if now - begin >= length:
         return Times(since, None)
@@ -100,17 +99,17 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
 
 
 def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
-    """Return whether what a pass has found is a look at the release, and nothing was unseen."""
+    """Return whether a pass is an evaluation of the release: no data was missing."""
     reasons = {one.reason for one in (verdict, missing) if one is not None}
     return verdict is not None and not reasons & UNSEEN
 
 
 def ended(old: RollbackPolicyStatus, safety: SafetySpec | None, now: datetime) -> str:
-    """Say that no release is watched; of one that has earned nothing, what came of its watch.
+    """Describe the absence of a watch; of a release without earned trust, the watch's result.
 
     Args:
-        old: the status as it is stored.
-        safety: how long a watch lasts; None: nothing is to be said of the release.
+        old: the stored status.
+        safety: the length of a watch; None: the message omits the release.
         now: the time.
     """
     if old.revision is None or safety is None or not is_over(old, safety.watch_seconds, now):

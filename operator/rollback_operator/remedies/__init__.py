@@ -1,1 +1,1 @@
-"""The rules of each remedy and its steps: undo, image, replicas, flag; who is suspended for it."""
+"""The rules and steps of each remedy: undo, image, replicas, flag; suspension of owners."""

@@ -1,10 +1,10 @@
 """Attempts: a rollback that changed nothing is retried after its cause is resolved.
 
-Pure. That is what the checklist has blocked, what was abandoned before anything was done as the
-policy or its target did not stand ready, and what failed as the ReplicaSet to go back to was gone:
-a plan leads to one that is there. Each try is a Rollback of its own under a name that
-follows from its number: how the one before ended stays on record, and a replay or a second leader
-finds the try that is there.
+Pure. Three kinds are retried: blocked by the checklist; abandoned before any change because the
+policy or its target was not ready; failed because the target's ReplicaSet was gone (a new plan
+selects an existing target). Each attempt is a Rollback of its own, and its name follows from its
+number: the earlier result stays on record, and a replay or a second leader reads the existing
+attempt.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def rollback_name(case: Case, attempt: int = 1) -> str:
 
     Args:
         case: the policy and its target.
-        attempt: which try it is.
+        attempt: the number of the attempt.
     """
     policy = PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid)
     deployment = case.workload.deployment
@@ -39,10 +39,10 @@ def rollback_name(case: Case, attempt: int = 1) -> str:
 def name_of(spec: RollbackSpec) -> str:
     """Make the name that a Rollback with this spec has if the operator made it."""
     revision = spec.from_revision.digest, spec.from_revision.number
-    # What was only proposed, and not approved, must not stand in the way of what is decided later.
+    # A proposal without an approval must not block a later decision.
     kind = f"{spec.mode}/proposed" if spec.requires_approval else f"{spec.mode}"
     if spec.remedy.flag is not None:
-        # Where the flag is no cure, another remedy follows for the same revision.
+        # If the flag does not help, another remedy follows for the same revision.
         kind += "/".join(("", *spec.remedy.flag.key, spec.remedy.flag.value))
     return _name(spec.policy_ref, spec.target_ref.uid, revision, kind + _tried(spec.attempt))
 
@@ -59,9 +59,9 @@ def _name(policy: PolicyRef, target_uid: str, revision: tuple[str, int], kind: s
 
 
 FIRST_WAIT = timedelta(seconds=30)
-"""Between a blocked try and the next one; twice as long each time."""
+"""Between a blocked attempt and the next; doubled each time."""
 ATTEMPT_POLL_SECONDS = 10.0
-"""How often it is looked whether the cause is mended."""
+"""Interval of the checks whether the cause is resolved."""
 _PASSING = IDLE | {
     Reason.MODE_CHANGED,
     Reason.POLICY_CHANGED,
@@ -71,25 +71,24 @@ _PASSING = IDLE | {
     Reason.READ_FAILED,
     Reason.FREEZE_ACTIVE,
 }
-"""Why a rollback is abandoned that says nothing of the release, nor of what people want for it.
+"""Reasons for an abandoned rollback that are no evidence on the release or on people's intent.
 
-Not among them: who was asked has not answered, or somebody has changed the template or the flag.
-"""
+Excluded: an unanswered question, and a template or flag that another client has changed."""
 _NUMBERS = range(MOST_ATTEMPTS, 0, -1)
 
 
 def of_revision(case: Case) -> Rollback | None:
-    """Find the newest try to take the running revision back; None: there was none."""
+    """Find the newest attempt to roll back the running revision; None: there is none."""
     return _newest(case.rollbacks, names_of_revision(case))
 
 
 def names_of_revision(case: Case) -> list[str]:
-    """List the names of all tries to take the running revision back, the last one first."""
+    """List the names of all attempts to roll back the running revision, the last first."""
     return [rollback_name(case, one) for one in _NUMBERS]
 
 
 def of_plan(rollbacks: Sequence[Rollback], spec: RollbackSpec) -> Rollback | None:
-    """Find the newest try of a plan, whichever it is itself; None: there was none."""
+    """Find the newest attempt of a plan, including the plan's own; None: there is none."""
     return _newest(rollbacks, [name_of(numbered(spec, one)) for one in _NUMBERS])
 
 
@@ -99,12 +98,12 @@ def _newest(rollbacks: Sequence[Rollback], names: Sequence[str]) -> Rollback | N
 
 
 def numbered(spec: RollbackSpec, attempt: int) -> RollbackSpec:
-    """Make another try of a plan."""
+    """Make another attempt of a plan."""
     return spec.model_copy(update={"attempt": attempt})
 
 
 def following(last: Rollback | None, now: datetime) -> int | None:
-    """Return the number of the try that may be made now; None: none may."""
+    """Return the number of the attempt that is allowed now; None: none is."""
     if last is None:
         return 1
     attempt = last.spec.attempt
@@ -114,7 +113,7 @@ def following(last: Rollback | None, now: datetime) -> int | None:
 
 
 def is_unbegun(last: Rollback) -> bool:
-    """Return whether a rollback has ended for a passing cause before it changed anything."""
+    """Return whether a rollback ended for a temporary reason before it changed anything."""
     if last.status.outcome is Outcome.BLOCKED:
         return True
     done = find(last.status.conditions, ConditionType.COMPLETE)
@@ -123,7 +122,7 @@ def is_unbegun(last: Rollback) -> bool:
         return is_gone and not was_done(last)
     if last.status.outcome is not Outcome.ABANDONED or done is None or done.reason not in _PASSING:
         return False
-    # Paused by a person for the whole time of a step that had begun: nothing was changed either.
+    # A person paused the Deployment for the entire step: no change either.
     return done.reason == Reason.TARGET_PAUSED or not has_acted(last)
 
 
@@ -139,7 +138,7 @@ def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
 
 
 def attempt_message(last: Rollback) -> str:
-    """Say why no other try is made now."""
+    """Explain why no further attempt is made now."""
     name, outcome = last.metadata.name, last.status.outcome
     if not is_unbegun(last) or outcome is None:
         return f"{name} already handles this revision"

@@ -1,7 +1,7 @@
-"""Scale where an autoscaler sets the replicas: its bounds are raised, the replicas left to it.
+"""Scale where an autoscaler sets the replicas: its bounds are raised, it keeps the replicas.
 
-Pure. What the bounds were is on record before they are changed. They are put back when a person
-asks for it, or some time after a verified end, and only as long as they are still ours.
+Pure. The earlier bounds are on record before any change. They are restored when a person requests
+it, or some time after a verified end, and only while no other client has changed the bounds.
 """
 
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ from rollback_operator.remedies import progress
 from rollback_operator.remedies.progress import Act, Done, Next, RollbackEnd, Wait
 
 RESTORE = f"{GROUP}/restore-bounds"
-"""Annotation on a Rollback: a person wants the bounds put back now."""
+"""Annotation on a Rollback: a person requests that the bounds are restored now."""
 BOUNDS_POLL_SECONDS = 300.0
-"""How often it is looked whether bounds that are raised are still ours."""
+"""Interval of the checks whether raised bounds are still the operator's."""
 
 
 # -- before the act --------------------------------------------------------------------------------
 
 
 def refusal(workload: Workload, replicas: int) -> tuple[Reason, str] | None:
-    """Say why the bounds of who scales a target are not raised; None: nothing stands against it."""
+    """Explain why the bounds of a target's autoscaler are not raised; None: they can be."""
     found = workload.autoscaler
     if found is None:
         return None
@@ -60,7 +60,7 @@ def _obstacle(found: Autoscaler) -> tuple[Reason, str] | None:
 
 
 def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None:
-    """Put into a plan whose bounds are raised; None: the Deployment's own replicas are set."""
+    """Record the autoscaler in a plan; None: the Deployment's own replicas are set."""
     found, seconds = workload.autoscaler, policy.spec.safety.watch_seconds
     if found is None:
         return None
@@ -68,7 +68,7 @@ def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None
 
 
 def blocked(rollback: Rollback, found: Autoscaler | None) -> tuple[Reason, str] | None:
-    """Say why a Scale cannot be done as it was planned; None: it can, or it is none."""
+    """Explain why a planned Scale cannot be done; None: it can, or the plan is no Scale."""
     plan = rollback.spec.autoscaler
     if rollback.spec.remedy.type is not RemedyType.SCALE:
         return None
@@ -84,7 +84,7 @@ def blocked(rollback: Rollback, found: Autoscaler | None) -> tuple[Reason, str] 
 
 
 def outlook(rollback: Rollback, found: Autoscaler | None) -> str:
-    """Say what is about to be done to whose bounds; empty: nothing is."""
+    """Announce the change of bounds; empty: none."""
     wanted = rollback.spec.remedy.replicas
     if found is None or wanted is None:
         return ""
@@ -92,12 +92,12 @@ def outlook(rollback: Rollback, found: Autoscaler | None) -> str:
 
 
 def raised(bounds: Bounds, replicas: int) -> Bounds:
-    """Raise bounds so far that there are so many replicas; neither ever falls."""
+    """Raise bounds until they allow this number of replicas; neither bound ever falls."""
     return Bounds(max(bounds.least, replicas), max(bounds.most, replicas))
 
 
 def named(rollback: Rollback) -> str:
-    """Name whose bounds a plan raises."""
+    """Name the autoscaler of a plan."""
     plan = rollback.spec.autoscaler
     return f"HorizontalPodAutoscaler {plan.name if plan is not None else '(none)'}"
 
@@ -106,10 +106,10 @@ def named(rollback: Rollback) -> str:
 
 
 def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
-    """Make what has to be on record before bounds are touched: how they were, how they will be."""
+    """Make the record that must exist before bounds change: the old bounds and the new bounds."""
     known = rollback.status.autoscaler
     if known is not None:
-        return known  # as a leader before us has found them
+        return known  # written by an earlier leader
     bounds = raised(found.bounds, rollback.spec.remedy.replicas or 0)
     return AutoscalerRecord(
         min_replicas=found.bounds.least,
@@ -120,48 +120,48 @@ def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
 
 
 def before(record: AutoscalerRecord) -> Bounds:
-    """Return the bounds as they were."""
+    """Return the bounds before the rollback."""
     return Bounds(record.min_replicas, record.max_replicas)
 
 
 def after(record: AutoscalerRecord) -> Bounds:
-    """Return the bounds as they are set for the rollback."""
+    """Return the bounds that the rollback sets."""
     return Bounds(record.raised_min_replicas, record.raised_max_replicas)
 
 
 def stored(
     status: RollbackStatus, record: AutoscalerRecord, told: Condition, now: datetime
 ) -> RollbackStatus:
-    """Put on record how it is with an autoscaler's bounds."""
+    """Record the state of an autoscaler's bounds."""
     known = conditions.upsert(status.conditions, [told], 1, now)
     return status.model_copy(update={"autoscaler": record, "conditions": known})
 
 
 def is_open(rollback: Rollback) -> bool:
-    """Return whether bounds are still to be put back, as far as is known."""
+    """Return whether bounds are still to be restored, as far as is known."""
     record = rollback.status.autoscaler
     return record is not None and record.is_open
 
 
 def is_guarded(rollback: Rollback) -> bool:
-    """Return whether a Rollback that is deleted stays until its bounds are put back."""
+    """Return whether a deleted Rollback stays until its bounds are restored."""
     return BOUNDS_FINALIZER in rollback.metadata.finalizers
 
 
 def is_left(rollback: Rollback) -> bool:
-    """Return whether a rollback that is over has something to be put back, or to be let go."""
+    """Return whether an ended rollback has bounds to restore, or a finalizer to remove."""
     is_over = rollback.status.outcome is not None
     return is_over and (is_open(rollback) or is_guarded(rollback))
 
 
 def is_wanted_back(rollback: Rollback) -> bool:
-    """Tell whether a person wants the bounds put back: has asked for it, or deletes the record."""
+    """Return whether a person wants the bounds restored: requested it, or deletes the record."""
     meta = rollback.metadata
     return RESTORE in meta.annotations or meta.deletion_timestamp is not None
 
 
 def raised_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
-    """Say whose bounds are raised, and how they are put back."""
+    """Name the raised bounds and the command that restores them."""
     plan = rollback.spec.autoscaler
     assert plan is not None
     message = (
@@ -174,7 +174,7 @@ def raised_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
 
 
 def command(rollback: Rollback) -> str:
-    """Return the command by which a person has the bounds put back."""
+    """Return the command by which a person restores the bounds."""
     policy, namespace = rollback.spec.policy_ref.name, rollback.metadata.namespace
     return commands.resume(policy, namespace)
 
@@ -184,7 +184,7 @@ def command(rollback: Rollback) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing is left to be put back."""
+    """No bounds are left to restore."""
 
     reason: Reason
     message: str
@@ -192,18 +192,18 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The bounds are to be put back now."""
+    """The bounds are to be restored now."""
 
     bounds: Bounds
     why: str
 
 
 def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Closed | Due | None:
-    """Tell what is to be done about bounds that a rollback has raised; None: not yet anything.
+    """Decide on the bounds that a rollback has raised; None: no action yet.
 
     Args:
-        rollback: which has ended, its record open.
-        found: the autoscaler as it was read just now; None: it is gone.
+        rollback: an ended rollback with an open record.
+        found: the autoscaler as read just now; None: it is gone.
         now: the current time.
     """
     plan, record = rollback.spec.autoscaler, rollback.status.autoscaler
@@ -233,7 +233,7 @@ def _due(rollback: Rollback, now: datetime) -> str:
 
 
 def restore_time(rollback: Rollback) -> datetime | None:
-    """Return the time at which bounds are put back without being asked; None: never."""
+    """Return the time at which bounds are restored without a request; None: never."""
     plan, status = rollback.spec.autoscaler, rollback.status
     if plan is None or status.outcome is not Outcome.VERIFIED or status.finished_time is None:
         return None
@@ -241,14 +241,14 @@ def restore_time(rollback: Rollback) -> datetime | None:
 
 
 def next_check(rollback: Rollback, now: datetime) -> float:
-    """Return the seconds until bounds that are raised are looked at again."""
+    """Return the seconds until the next check of raised bounds."""
     time = restore_time(rollback)
     left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
     return max(0.05, min(BOUNDS_POLL_SECONDS, left))
 
 
 def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:
-    """Put on record that bounds are put back, or why they are left."""
+    """Record that bounds are restored, or why they are left."""
     record = rollback.status.autoscaler
     assert record is not None
     changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
@@ -265,30 +265,30 @@ def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
 def compare(
     rollback: Rollback, found: Autoscaler | None, deployment: Deployment, now: datetime
 ) -> Next:
-    """Compare bounds and replicas with what is wanted, just before any damage."""
+    """Compare bounds and replicas with the plan, just before the change."""
     record, wanted = rollback.status.autoscaler, rollback.spec.remedy.replicas or 0
     against = blocked(rollback, found)
     if against is not None:
         return RollbackEnd(Outcome.ABANDONED if record is None else Outcome.FAILED, *against)
-    assert found is not None  # or the plan would be blocked
+    assert found is not None  # else the plan is blocked
     if found.bounds.least >= wanted:
         return _followed(rollback, found, deployment, now)
     if record is not None and found.bounds != before(record):
-        # Whoever has set them may have put back ours: that is not fought.
+        # Another client may have reverted our bounds: the operator does not fight it.
         by = found.set_by or "another client"
         message = f"{by} set {found.bounds} for {found}: the bounds stay unchanged"
         return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, message)
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
-        # Nothing could keep the record of what they were until they are put back.
+        # Without the record, the old bounds could not be restored later.
         message = f"the Rollback is being deleted: {found} stays unchanged"
         return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, message)
     return Act(StepName.SCALE)
 
 
 def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now: datetime) -> Next:
-    """See whether the autoscaler has set the replicas: it looks every 15 seconds."""
+    """Check whether the autoscaler has set the replicas: it syncs every 15 seconds."""
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
         return Done(f"{found} has {found.bounds}, {deployment.replicas} replicas are set")

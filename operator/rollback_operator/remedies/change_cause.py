@@ -1,11 +1,11 @@
-"""The annotation `kubernetes.io/change-cause` of what an undo or an image pin leads to.
+"""The annotation `kubernetes.io/change-cause` of an undo or an image pin.
 
 `kubectl rollout history` shows that of each ReplicaSet. The Deployment controller copies it from
-the Deployment onto the ReplicaSet of the running template whenever it looks, and takes none away.
-So it is written in the patch that changes the template, and taken off the Deployment once the
-Rollback is over: the revision keeps it, and the next release, whose author may say nothing, does
-not inherit it. A release that followed sooner has inherited it: there an empty value takes its
-place, which the controller copies too and `kubectl` shows as none.
+the Deployment to the ReplicaSet of the running template at each sync, and removes none. So the
+patch that changes the template sets it, and it is removed from the Deployment once the Rollback is
+over: the revision keeps it, and the next release, which may set none, does not inherit it. A
+release before the removal has inherited it: there an empty value replaces it, which the controller
+copies too and `kubectl` shows as none.
 """
 
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ _LONGEST, _LONGEST_NAME = 1024, 100
 
 
 def written(rollback: Rollback, known: str) -> str:
-    """Say what an act does, for whom, and which object to read about it.
+    """Describe an act, its policy, and the object with the details.
 
     Args:
-        rollback: the Rollback that is carried out.
-        known: what the ReplicaSet that is gone back to says of itself: the controller writes the
-            new cause over it, so that this holds what a person has written there.
+        rollback: the current Rollback.
+        known: the change-cause of the target's ReplicaSet: the controller overwrites it, so that
+            the new cause repeats a person's text.
     """
     spec = rollback.spec
     source, target = spec.from_revision.number, spec.to_revision
@@ -53,23 +53,23 @@ def _why(rollback: Rollback) -> str:
 
 
 def own(value: str) -> str:
-    """Give a change-cause that this operator has written; empty: it is somebody else's."""
+    """Return a change-cause that this operator has written; empty: another client wrote it."""
     return value if value.startswith(_OWN) and len(value) <= _LONGEST else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A cause of ours is still on the Deployment, and its Rollback is over."""
+    """The operator's cause is still on the Deployment, and its Rollback is over."""
 
     is_inherited: bool
-    """A release that has followed bears it as well."""
+    """A later release bears it as well."""
 
 
 def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | None:
     """Find a change-cause of the operator that has to be removed from a Deployment; None: none.
 
-    Also one whose Rollback ended long ago: `kubectl rollout undo` puts the annotations of the
-    ReplicaSet that it goes back to on the Deployment.
+    The Rollback may have ended long ago: `kubectl rollout undo` copies the annotations of its
+    target's ReplicaSet to the Deployment.
     """
     if not deployment.change_cause:
         return None

@@ -1,7 +1,7 @@
-"""A flag in place of an undo: whether it can be the cure, and how setting it goes on. Pure.
+"""A flag instead of an undo: whether it can be the remedy, and its steps. Pure.
 
 The order of remedies follows from the observed state, not from a counter: a flag that is already
-set, or was tried on this release, cannot be the cure, so the policy's next remedy follows.
+set, or was tried on this release, cannot help, so the policy's next remedy follows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -37,12 +37,12 @@ _NOT_SET = (Outcome.OBSERVED, *NOTHING_DONE)
 
 
 def is_flag(rollback: Rollback) -> bool:
-    """Return whether a rollback sets a flag and leaves the release as it is."""
+    """Return whether a rollback sets a flag and keeps the release."""
     return rollback.spec.remedy.flag is not None
 
 
 def named(flag: Flag) -> str:
-    """Say what is set to what."""
+    """Name the flag and its new value."""
     return f"{flag.name}={flag.value} in ConfigMap {flag.config_map_ref.name}"
 
 
@@ -57,15 +57,15 @@ def wanted(remedies: Sequence[Remedy]) -> tuple[Flag, ...]:
 def obstacle(
     policy: RollbackPolicy, deployment: Deployment, flag: Flag, found: FlagState | Missing
 ) -> str:
-    """Say before it matters why a flag could not be set; empty: nothing is known against it.
+    """Explain in advance why a flag could not be set; empty: no obstacle is known.
 
-    That it has the value already is no fault: the feature may be off for now.
+    A flag that has the value already is no fault: the feature may be off for now.
 
     Args:
         policy: names the flag.
         deployment: its target.
         flag: of a remedy.
-        found: as it is now; Missing: why it could not be set, whatever it is.
+        found: its current state; Missing: why no value could be set.
     """
     if isinstance(found, Missing):
         return found.message
@@ -76,7 +76,7 @@ def obstacle(
 
 
 def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, ...]:
-    """List the severities that have nothing to be done about them but flags that cannot be set."""
+    """List the severities whose only remedies are flags that cannot be set."""
     ruled = {one.severity for one in policy.spec.matrix if one.response is Response.ROLLBACK}
     found = []
     for severity in sorted(ruled):
@@ -87,7 +87,7 @@ def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, .
 
 
 def no_right(flag: Flag) -> str:
-    """Say that the operator has no right to set a flag, and who gives it."""
+    """Report the missing right to set a flag, and how to grant it."""
     name = flag.config_map_ref.name
     return f"the operator has no permission to patch ConfigMap {name}: list it in patchConfigMaps"
 
@@ -97,7 +97,7 @@ def _no_key(flag: Flag) -> str:
 
 
 def _for_good(found: FlagState) -> str:
-    """Say why a ConfigMap cannot be changed as it would have to be; empty: it can."""
+    """Explain why a ConfigMap cannot be changed as required; empty: it can."""
     if found.is_immutable:
         return "the ConfigMap is immutable"
     if len(found.value or "") > LONGEST_VALUE:
@@ -109,7 +109,7 @@ def _for_good(found: FlagState) -> str:
 
 
 def unfit(case: Case, flag: Flag, now: datetime) -> str:
-    """Say why setting a flag cannot be the cure, or is not to be done; empty: it may be."""
+    """Explain why a flag cannot help, or must not be set; empty: it may be set."""
     found = case.flags.get(flag.key)
     if isinstance(found, FlagState):
         return next(_unfit(case, flag, found, now), "")
@@ -117,7 +117,7 @@ def unfit(case: Case, flag: Flag, now: datetime) -> str:
 
 
 def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[str]:
-    """List what speaks against a flag, what nobody can help first."""
+    """List the reasons against a flag, starting with those that nobody can resolve."""
     if found.value is None:
         yield _no_key(flag)
     if found.value == flag.value:
@@ -136,7 +136,7 @@ def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[
 
 
 def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
-    """Find the rollback that has set a flag of this release of late, or was kept from it."""
+    """Find the recent rollback that set a flag of this release, or was kept from it."""
     policy, release = case.policy, case.workload.deployment.template.release
     span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
     return next(
@@ -154,7 +154,7 @@ def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
 
 
 def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
-    """Name the rollback that has set a flag of this release, and is not on record; empty: none."""
+    """Name the rollback that set a flag of this release, and is not on record; empty: none."""
     policy, release = case.policy, case.workload.deployment.template.release
     span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
     tried = (
@@ -169,7 +169,7 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
 
 
 def _counts(rollback: Rollback) -> bool:
-    """Return whether a flag's rollback has come to an end after which another remedy may follow."""
+    """Return whether a flag's rollback ended so that another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
     is_unset = _is_unset(rollback.status.outcome, was_done(rollback), is_unbegun(rollback))
@@ -186,7 +186,7 @@ def _is_unset(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> boo
 
 
 def blocking_rollback(case: Case) -> Rollback | None:
-    """Find a flag's rollback of this very revision on which nothing was done, and nothing is to be.
+    """Find a flag's rollback of this very revision without any action, now or later.
 
     Observed, blocked by the checklist, rejected by a person, not answered: no other remedy follows.
     """
@@ -200,7 +200,7 @@ def blocking_rollback(case: Case) -> Rollback | None:
             and one.spec.policy_ref.uid == policy.metadata.uid
             and one.spec.mode is policy.spec.mode
             and (one.spec.from_revision.digest, one.spec.from_revision.number) == revision
-            # What was only proposed does not stand in the way of what is decided later.
+            # A proposal without an approval does not block a later decision.
             and not one.spec.requires_approval
             and not _counts(one)
         ),
@@ -209,9 +209,9 @@ def blocking_rollback(case: Case) -> Rollback | None:
 
 
 def cured(case: Case) -> Rollback | None:
-    """Find the rollback whose flag has cured the pods that run, without replacing them.
+    """Find the rollback whose flag has cured the running pods, without replacing them.
 
-    What they did before does not count any more.
+    Their earlier errors do not count any more.
     """
     digest = case.workload.deployment.template.digest
     found = (
@@ -225,7 +225,7 @@ def cured(case: Case) -> Rollback | None:
 
 
 def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
-    """Tell how the running pods come by another value; None: they do not read it."""
+    """Return how the running pods receive a new value; None: they do not read it."""
     current = workload.current
     reads: Sequence[ConfigRead] = current.reads if current is not None else ()
     found = [one for one in reads if one.takes(*flag.key)]
@@ -235,7 +235,7 @@ def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
 
 
 def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment) -> str:
-    """Say who would set a flag back; empty: nobody, or by the policy that does not matter."""
+    """Name the owner that would revert a flag; empty: none, or the policy permits it."""
     if owner is None:
         return ""
     manages = f"{owner.kind} manages the ConfigMap ({owner.evidence})"
@@ -246,7 +246,7 @@ def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Dep
             return ""
         case GitOps.SUSPEND:
             whole = deployment.owner
-            # Suspended is who steers the Deployment, and nobody else.
+            # Only the Deployment's owner is suspended.
             is_same = whole is not None and owner.object is not None
             if is_same and whole is not None and whole.object == owner.object:
                 return ""
@@ -256,10 +256,10 @@ def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Dep
 
 
 def planned(case: Case, flag: Flag) -> FlagPlan | None:
-    """Put on record how a flag was found; None: it was not."""
+    """Record a flag's earlier state; None: it was not read."""
     found, how = case.flags.get(flag.key), taking(case.workload, flag)
     if how is FlagTaking.MOUNT and case.workload.deployment.is_held:
-        how = FlagTaking.RESTART  # whose patch lets the rollout go
+        how = FlagTaking.RESTART  # the restart's patch resumes the rollout
     if not isinstance(found, FlagState) or found.value is None or how is None:
         return None
     return FlagPlan(config_map_uid=found.uid, old_value=found.value, taken_by=how)
@@ -269,11 +269,11 @@ def planned(case: Case, flag: Flag) -> FlagPlan | None:
 
 
 def compare_flag(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEnd:
-    """Compare the flag with what is to be made of it, just before it is set.
+    """Compare the flag with its planned value, just before it is set.
 
     Args:
         rollback: its step has begun.
-        found: the flag as it is now; None: there is no such ConfigMap any more.
+        found: the current flag; None: the ConfigMap no longer exists.
     """
     flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
     assert flag is not None
@@ -294,7 +294,7 @@ def _theirs(message: str) -> RollbackEnd:
 
 
 def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
-    """Tell that a flag does not stay as it was set; None: it does."""
+    """Report that a flag was reverted; None: it keeps its value."""
     flag = rollback.spec.remedy.flag
     assert flag is not None
     if found is not None and found.value == flag.value:
@@ -309,6 +309,6 @@ def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
 
 
 def is_set(rollback: Rollback) -> bool:
-    """Return whether the flag has been set, as far as is on record."""
+    """Return whether the flag has been set, according to the record."""
     steps = rollback.status.steps
     return any(one.name is StepName.DISABLE_FLAG and one.finished_time for one in steps)

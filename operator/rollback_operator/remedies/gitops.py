@@ -36,9 +36,9 @@ _ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE, StepName.DISABLE_FLA
 
 
 def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
-    """Say who keeps a rollback from being made, how that was seen, and what helps.
+    """Name the owner that prevents a rollback, the evidence, and the remedy.
 
-    None: by the policy, nobody does.
+    None: the policy permits the rollback.
     """
     manages = f"{owner.kind} manages this Deployment ({owner.evidence})"
     if owner.is_rollout_tool:
@@ -62,7 +62,7 @@ def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
 
 
 def outlook(owner: Owner, response: GitOps) -> str:
-    """Say beforehand what happens to an owner that keeps nothing from being done."""
+    """Announce the response to an owner that does not prevent the rollback."""
     manages = f"{owner.kind} manages this Deployment ({owner.evidence})"
     if response is GitOps.SUSPEND and owner.object is not None:
         return (
@@ -72,7 +72,7 @@ def outlook(owner: Owner, response: GitOps) -> str:
 
 
 def planned(owner: Owner | None, response: GitOps) -> OwnerPlan | None:
-    """Put into a plan who else manages the Deployment, and what is done about it."""
+    """Record the Deployment's owner in a plan, with the response to it."""
     if owner is None:
         return None
     found = owner.object
@@ -86,13 +86,13 @@ def planned(owner: Owner | None, response: GitOps) -> OwnerPlan | None:
 
 
 def named(found: OwnerObject | OwnerPlan, namespace: str = "") -> str:
-    """Name an owner's object as people do."""
+    """Name an owner's object for people."""
     where = namespace or found.namespace
     return f"{found.kind} {where}/{found.name}" if where else f"{found.kind} {found.name}"
 
 
 def planned_suspension(rollback: Rollback) -> OwnedDeployment | None:
-    """Give what is to be suspended for a rollback; None: nothing."""
+    """Return the object that a rollback suspends; None: none."""
     plan, spec = rollback.spec.owner, rollback.spec
     if plan is None or plan.response is not GitOps.SUSPEND or plan.kind is None:
         return None
@@ -101,7 +101,7 @@ def planned_suspension(rollback: Rollback) -> OwnedDeployment | None:
 
 
 def expected_suspension(policy: RollbackPolicy, deployment: Deployment) -> OwnedDeployment | None:
-    """Give what would be suspended if the running release were bad; None: nothing."""
+    """Return the object to suspend if the running release were bad; None: none."""
     owner, safety = deployment.owner, policy.spec.safety
     is_wanted = safety.git_ops is GitOps.SUSPEND and policy.spec.mode is Mode.ENFORCE
     if owner is None or owner.object is None or owner.is_rollout_tool or not is_wanted:
@@ -110,7 +110,7 @@ def expected_suspension(policy: RollbackPolicy, deployment: Deployment) -> Owned
 
 
 def needs_suspension(spec: RollbackSpec) -> bool:
-    """Return whether somebody is suspended before the act."""
+    """Return whether an owner is suspended before the act."""
     return spec.owner is not None and spec.owner.response is GitOps.SUSPEND
 
 
@@ -120,13 +120,13 @@ def checked(
     policy: RollbackPolicy | None,
     found: OwnerState | Missing | None,
 ) -> CheckItem | None:
-    """See whether who else manages the Deployment is dealt with; None: nobody does.
+    """Check whether the plan covers the Deployment's owner; None: there is no owner.
 
     Args:
-        owner: as it is found now.
-        rollback: its plan says who was found at the decision, and what is done about them.
-        policy: what it lets be done by now; None: it is gone, and the plan stands.
-        found: how the owner's object stands; None: nobody looked.
+        owner: the current owner.
+        rollback: its plan has the owner at the decision, and the response to it.
+        policy: its current response; None: it is gone, and the plan remains valid.
+        found: state of the owner's object; None: it was not read.
     """
     if owner is None:
         return None
@@ -165,20 +165,20 @@ def _item(
 
 
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
-    """Return whether somebody has put back what the act has changed."""
+    """Return whether another client has reverted the act."""
     act, wanted = act_of(rollback), rollback.spec.remedy.replicas
     if act is None or rollback.spec.remedy.flag is not None:
-        return False  # whether a flag stays as it was set is looked at in its ConfigMap
+        return False  # a flag is compared in its ConfigMap
     if wanted is not None:
         return act.finished_time is not None and deployment.replicas < wanted
-    # An answer that was lost leaves an act without an end: a later revision shows that it was done.
+    # A lost answer leaves an act without an end: a later revision proves that it was done.
     is_later = act.revision is not None and deployment.revision > act.revision
     is_done = act.finished_time is not None or is_later
     return is_done and deployment.template.release == rollback.spec.from_revision.release
 
 
 def reverted(rollback: Rollback, deployment: Deployment) -> str:
-    """Say that the act was reverted, by whom, and what helps."""
+    """Report that the act was reverted, by which client, and the remedy."""
     act, plan = rollback.spec.remedy.type, rollback.spec.owner
     who = deployment.changed_by or "another client"
     done = {
@@ -193,17 +193,17 @@ def reverted(rollback: Rollback, deployment: Deployment) -> str:
 
 
 def act_of(rollback: Rollback) -> StepStatus | None:
-    """Find how far the act itself has come; None: it has not begun."""
+    """Find the progress of the act itself; None: it has not begun."""
     return next((one for one in rollback.status.steps if one.name in _ACTS), None)
 
 
 NEW_RELEASE = "would treat a rollback as a new release"
-"""What a rollout tool makes of an undo."""
+"""Effect of an undo on a rollout tool."""
 _GO_BACK = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
 
 
 def claimed(deployment: Deployment, claims: Claims) -> Deployment:
-    """Put what other tools' objects say to what they leave on the Deployment itself."""
+    """Combine other tools' objects with the evidence on the Deployment itself."""
     return replace(
         deployment,
         owner=claims.driver or _owner(deployment.owner, claims),
@@ -212,13 +212,13 @@ def claimed(deployment: Deployment, claims: Claims) -> Deployment:
 
 
 def _owner(found: Owner | None, claims: Claims) -> Owner | None:
-    """Look behind a field that a tool has left, if nothing of its own names the Deployment."""
+    """Look behind a field that a tool has left, if none of its objects names the Deployment."""
     is_past = found is not None and found.is_trace and found.kind in claims.denied
     return found.behind if found is not None and is_past else found
 
 
 def joined(parts: Iterable[Claims]) -> Claims:
-    """Put together what several tools say; of drivers the first counts."""
+    """Join the references of several tools; the first driver counts."""
     known = tuple(parts)
     return Claims(
         driver=next((one.driver for one in known if one.driver is not None), None),
@@ -229,7 +229,7 @@ def joined(parts: Iterable[Claims]) -> Claims:
 
 
 def warning(updaters: Iterable[Updater]) -> str:
-    """Say who may push again what is taken back, and what helps; empty: nobody."""
+    """Warn of updaters that may deploy the bad image again, with the remedy; empty: none."""
     return "; ".join(
         f"{one.tool} updates images of this Deployment ({one.evidence}) and may deploy the bad "
         f"image again: {one.remedy}"
@@ -238,7 +238,7 @@ def warning(updaters: Iterable[Updater]) -> str:
 
 
 def planned_updaters(deployment: Deployment) -> list[UpdaterPlan]:
-    """Put on record who may push the bad image again: messages are made from records alone."""
+    """Record the updaters that may deploy the bad image again: messages use records alone."""
     return [
         UpdaterPlan(tool=one.tool[:64], advice=clipped(one.remedy, 512))
         for one in deployment.updaters[:MOST_UPDATERS]
@@ -246,7 +246,7 @@ def planned_updaters(deployment: Deployment) -> list[UpdaterPlan]:
 
 
 def next_steps(rollback: Rollback) -> Iterator[str]:
-    """Say what is left to do so that the bad image is not pushed again."""
+    """List the steps that prevent another deployment of the bad image."""
     if rollback.spec.remedy.type in _GO_BACK:
         for one in rollback.spec.updaters:
             yield f"Prevent {one.tool} from deploying the image again: {one.advice}"

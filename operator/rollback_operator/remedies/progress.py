@@ -1,7 +1,7 @@
-"""How a rollback goes on: which step is next, and what a look at the target means for it.
+"""Progress of a rollback: the next step, and the result of each look at the target.
 
-Pure. The stored Rollback says what has begun and what is done; the live Deployment says what is
-true. A step that finds its work done is done: replayed, it does no harm.
+Pure. The stored Rollback records which steps have begun and ended; the live Deployment shows the
+actual state. A step whose work is done is complete, so that a replay is harmless.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
 LEAST_BOUND_SECONDS = 900.0
-"""An act that has been held up for longer is not done any more: what it was decided on is old."""
+"""An act that is delayed for longer is no longer done: its decision is outdated."""
 FURTHEST_AHEAD = timedelta(hours=1)
-"""A time on record that is further ahead of the clock is another clock's, and says nothing: what
-lasts from it on would last for ever."""
+"""A recorded time further in the future is from another clock, and is ignored: a wait from it
+would never end."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 """Outcomes of a rollback that did not act, unless its steps show that it did."""
@@ -38,14 +38,14 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step has reached its end."""
+    """The step is complete."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do but to look again."""
+    """No action until the next look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class RollbackEnd:
     reason: Reason
     message: str
     checks: tuple[VerificationCheck, ...] = ()
-    """What was looked at to see whether it helped."""
+    """Results of the checks whether it helped."""
 
 
 Next = Act | Done | Wait | RollbackEnd
@@ -72,16 +72,16 @@ def next_step(rollback: Rollback) -> StepName | None:
 
 
 def has_acted(rollback: Rollback) -> bool:
-    """Return whether more has begun than to ask a person."""
+    """Return whether a step other than a person's approval has begun."""
     return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
 
 
 def was_done(rollback: Rollback) -> bool:
-    """Return whether the act was carried out, as far as is on record, whatever became of it then.
+    """Return whether the act was carried out, according to the record, whatever the outcome.
 
-    A rollback that is given up after its act has led away from the release all the same. The end
-    closes a step that is open, too: it bears the end's time, and no step follows it. Whether that
-    act was carried out nobody can see any more where the Deployment is gone: it may have been.
+    A rollback abandoned after its act still has replaced the release. The end also closes an open
+    step: it bears the end's time, and no step follows it. Whether that act was carried out cannot
+    be determined once the Deployment is gone: it may have been.
     """
     act = gitops.act_of(rollback)
     if act is None:
@@ -96,12 +96,12 @@ def was_done(rollback: Rollback) -> bool:
 
 
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
-    """Find what is stored of a step; None: it has not begun."""
+    """Find the stored status of a step; None: it has not begun."""
     return next((one for one in rollback.status.steps if one.name is step), None)
 
 
 def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
-    """Compare the step's aim with the live Deployment, just before any damage."""
+    """Compare the step's goal with the live Deployment, just before the change."""
     match step:
         case StepName.SUSPEND_OWNER:
             return _compare_owner(rollback, deployment)
@@ -121,7 +121,7 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
 
 
 def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
-    """Respect a person's pause. Not at once for good: a patch that is on its way may still land."""
+    """Respect a person's pause. Not final at once: a patch in flight may still land."""
     if not is_out_of_time(rollback, step, now):
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
@@ -140,16 +140,16 @@ def _compare_act(rollback: Rollback, step: StepName, deployment: Deployment) -> 
 
 
 def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
-    """See that there is something left to be done, for which somebody is suspended."""
+    """Check that the rollback still has work that needs the suspension."""
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     is_done = not has_moved(rollback, deployment)
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    """See that the pods are those that were judged; another template has others made.
+    """Check that the pods are the judged pods; another template replaces them.
 
-    The flag itself is looked at by who sets it.
+    The flag's own step compares the flag.
     """
     judged, now = rollback.spec.from_revision, deployment.template
     if now.digest == judged.digest:
@@ -201,21 +201,21 @@ def _compare_rollout(rollback: Rollback, deployment: Deployment, now: datetime) 
 
 
 def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
-    """Tell for how long a step has been going on; 0: it has not begun."""
+    """Return the duration of a step so far; 0: it has not begun."""
     begun = step_status(rollback, step)
     return 0.0 if begun is None else (now - begun.started_time).total_seconds()
 
 
 def is_out_of_time(rollback: Rollback, step: StepName, now: datetime) -> bool:
-    """Return whether a step has been going on for longer than the verification may take."""
+    """Return whether a step has lasted longer than the verification may take."""
     return seconds_in(rollback, step, now) > rollback.spec.verification.timeout_seconds
 
 
 def last_time(rollback: Rollback, now: datetime) -> datetime:
-    """Return the newest time on record at which a rollback has come further.
+    """Return the newest recorded time at which a rollback made progress.
 
-    A deadline counts as one: up to then a person is waited for. Times after `now` are of another
-    clock, and say nothing.
+    A deadline counts too: until then the operator waits for a person. Times after `now` are from
+    another clock, and are ignored.
     """
     status = rollback.status
     times = [rollback.spec.trigger.decided_time]
@@ -232,17 +232,17 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def is_believed(time: datetime, now: datetime) -> bool:
-    """Return whether a time on record may be that of an event: it is not far ahead."""
+    """Return whether a recorded time is plausible: not far in the future."""
     return time - now <= FURTHEST_AHEAD
 
 
 def decided_time(rollback: Rollback, now: datetime) -> datetime:
-    """Return the time of the decision, as far as what is on record is believed."""
+    """Return the time of the decision, as far as the record is plausible."""
     return _believed((rollback.spec.trigger.decided_time,), rollback, now)
 
 
 def ended_time(rollback: Rollback, now: datetime) -> datetime:
-    """Return the time at which a rollback has ended, as far as it is believed; now: it goes on."""
+    """Return the time at which a rollback ended, as far as it is plausible; now: it is open."""
     finished = rollback.status.finished_time
     if finished is None:
         return now
@@ -251,16 +251,16 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
 
 
 def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
-    """Return the first time that is; else that of the object, which the API server has set."""
+    """Return the first plausible time; else the object's creation, set by the API server."""
     known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
     return next((one for one in known if is_believed(one, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
-    """Return whether a rollback has come no further for longer than any of its steps may take.
+    """Return whether a rollback has made no progress for longer than any of its steps may take.
 
     The operator was down, the API server refused for so long, or the record was restored from a
-    backup: what was decided then is not done now.
+    backup: the old decision is not carried out now.
     """
     bound = max(LEAST_BOUND_SECONDS, rollback.spec.verification.timeout_seconds)
     return now - last_time(rollback, now) > timedelta(seconds=bound)
@@ -286,7 +286,7 @@ def _compare_strategy(rollback: Rollback, deployment: Deployment) -> Next:
 
 
 def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
-    """Return whether another template was rolled out since the judgement, or that one once more."""
+    """Return whether another template was rolled out since the judgement, or the same again."""
     is_other = deployment.template.digest != rollback.spec.from_revision.digest
     is_again = is_rolled_out_again(rollback, deployment)
     return is_other or is_again or gitops.is_reverted(rollback, deployment)
@@ -295,10 +295,10 @@ def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
 def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
     """Return whether the judged template was replaced and came back before the act began.
 
-    A decision is about one revision. What runs the same template as a later one was never judged:
-    somebody has mended what it calls and rolled it out once more, or a backup has brought both the
-    template and the intent back. The controller may number a rollout only after it was judged, so
-    the next number is that rollout still; from the one after that on, another was in between.
+    A decision is about one revision. A later revision with the same template was never judged: a
+    person has fixed its dependency and rolled it out again, or a backup has restored both the
+    template and the intent. The controller may number a rollout only after its judgement, so the
+    next number is still that rollout; from the number after that on, another was in between.
     """
     judged, act = rollback.spec.from_revision, gitops.act_of(rollback)
     begins = deployment.revision if act is None or act.revision is None else act.revision
@@ -307,7 +307,7 @@ def is_rolled_out_again(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
-    """Return whether somebody has rolled out another release since the act; a restart is none."""
+    """Return whether another release was rolled out since the act; a restart does not count."""
     remedy, target = rollback.spec.remedy, rollback.spec.to_revision
     if gitops.is_reverted(rollback, deployment):
         return True
@@ -319,9 +319,9 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
-    """End a rollback whose target somebody else has changed: what they have made of it stands.
+    """End a rollback whose target another client has changed: that change remains.
 
-    What they have put back is told as such, and counts as tried: it is not done again.
+    A reverted act is reported as such, and counts as tried: it is not repeated.
     """
     if gitops.is_reverted(rollback, deployment):
         message = gitops.reverted(rollback, deployment)
@@ -337,17 +337,16 @@ def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
 
 
 def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> RollbackEnd | None:
-    """End an act that others were faster than: it was never carried out, and cannot be any more.
+    """End an act that a later revision has overtaken: it was never done, and no longer can be.
 
-    A later revision shows a lost answer's act as done only where what it leads to has run since:
-    the controller numbers a ReplicaSet anew whenever the Deployment bears its template. The bad
-    release restarted in between is a later revision too. It is judged as any other release then,
-    and not told as an undo that was reverted. A patch that is still on its way fails by the
-    revision that it tests.
+    A later revision proves an act with a lost answer only if the act's template has run since: the
+    controller numbers a ReplicaSet anew whenever the Deployment bears its template. A restart of
+    the bad release in between is a later revision too. It is then judged as any other release, and
+    not reported as a reverted undo. A patch in flight fails by the revision that it tests.
 
     Args:
         rollback: the rollback, with the revision at which the step began.
-        step: that is open or due.
+        step: the open or due step.
         workload: the target; its ReplicaSets were read after the Deployment.
     """
     act = step_status(rollback, step)
@@ -377,7 +376,7 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
 def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
     """Return whether another template ran after the judgement and before the act began.
 
-    The controller has not numbered the judged one anew yet, as a moment after a restore.
+    The controller has not yet numbered the judged template anew, as shortly after a restore.
     """
     judged = rollback.spec.from_revision
     return workload.deployment.template.digest == judged.digest and any(
@@ -387,11 +386,11 @@ def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> 
 
 
 def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
-    """Return whether the Deployment may have borne what the act leads to, after a revision."""
+    """Return whether the Deployment may have borne the act's template after a revision."""
     target = rollback.spec.to_revision
     if target is None:
-        # The image pinned may be in any template: only where one rollout came, and it is the one
-        # that runs, there was none in between.
+        # Any template may have the pinned image: if only one rollout came, and it is the running
+        # rollout, there was none in between.
         current = workload.current
         return current is None or current.revision != since + 1
     known = [one for one in workload.replica_sets if one.template.digest == target.digest]

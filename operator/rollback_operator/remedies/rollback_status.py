@@ -1,4 +1,4 @@
-"""The only makers of a Rollback's steps on record: what has begun, what is done, how it ended."""
+"""The only makers of a Rollback's recorded steps: begun, done, ended."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from rollback_operator.model import conditions
 from rollback_operator.remedies.progress import RollbackEnd
 
 AHEAD = timedelta(seconds=60)
-"""Two clocks may differ by so much."""
+"""Largest difference of two clocks."""
 
 
 def by_this_clock(status: RollbackStatus, seconds: int, now: datetime) -> RollbackStatus:
-    """Begin anew what has begun at a time that is yet to come: it would be waited for until then.
+    """Restart a step whose recorded begin is in the future: the wait would last until then.
 
     The clock was set back, or the record was restored from a backup of another cluster.
 
@@ -51,14 +51,14 @@ def begun(
     strategy: StoredStrategy | None = None,
     revision: int | None = None,
 ) -> RollbackStatus:
-    """Store that a step begins, and what it finds; a second time counts it.
+    """Record that a step begins, with the state before it; a repetition increments its count.
 
     Args:
         status: as it is stored.
-        step: that begins.
+        step: the step that begins.
         now: the time.
-        strategy: that it will change; None: it changes none.
-        revision: the Deployment's; None: the step does not touch it.
+        strategy: the strategy that it will change; None: it changes none.
+        revision: the Deployment's; None: the step does not change the Deployment.
     """
     known = next((one for one in status.steps if one.name is step), None)
     entry = (
@@ -83,7 +83,7 @@ def begun(
 
 
 def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
-    """Store that a step is done."""
+    """Record that a step is done."""
     known = next(one for one in status.steps if one.name is step)
     entry = known.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
     steps = [entry if one.name is step else one for one in status.steps]
@@ -91,12 +91,12 @@ def finished(status: RollbackStatus, step: StepName, message: str, now: datetime
 
 
 def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> RollbackStatus:
-    """Store what the checks have shown so far."""
+    """Record the results of the checks so far."""
     return status.model_copy(update={"verification": list(checks)})
 
 
 def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackStatus:
-    """Store how the rollback ended. An outcome that is stored already stands."""
+    """Record the end of the rollback. An outcome that is already stored remains."""
     if status.outcome is not None:
         return status
     steps = [

@@ -1,8 +1,8 @@
-"""Which migrations are applied that were not when a release was good: can it go back onto them.
+"""Migrations newer than a good release: whether a rollback across them is compatible.
 
 Pure. A migration is newer if the target's record does not name it, or there is no record, and if it
-was applied later than `settle` seconds before the release came: what the target had lived with for
-that long is its own. What has no time is judged by the record alone; without both nothing is known.
+was applied later than `settle` seconds before the release: the target has run with any earlier
+migration. Without a time the record alone decides; without both the result is unknown.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Migration:
 
     name: str
     applied: datetime | None = None
-    """None: the history does not tell, or not with a time zone."""
+    """None: the history has no time, or no time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +49,26 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class HistoryComparison:
-    """What the history is held against."""
+    """Baseline of the history."""
 
     record: AppliedMigrations | None
-    """What was applied when the target was good; None: nobody looked then."""
+    """The migrations applied when the target was good; None: none was read then."""
     released: datetime
-    """When the bad release came."""
+    """Time of the bad release."""
     settle: timedelta
-    """What the target has lived with for so long is its own."""
+    """The target is compatible with a migration that it has run with for this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compatible:
-    """Nothing was applied that the target has not lived with."""
+    """The target has run with all applied migrations."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """These were applied since, the newest last."""
+    """Migrations applied since, the newest last."""
 
     names: tuple[str, ...]
 
@@ -77,7 +77,7 @@ SchemaFinding = Compatible | Newer | Missing
 
 
 def ordered(migrations: Sequence[Migration]) -> Applied:
-    """Put migrations in the order of their application, of their names where that is not told."""
+    """Order migrations by the time of their application, or by name without a time."""
     by_name = sorted(migrations, key=lambda one: one.name)
     times = {one.name: one.applied.timestamp() for one in by_name if one.applied is not None}
     if len(times) < len(by_name):
@@ -86,13 +86,13 @@ def ordered(migrations: Sequence[Migration]) -> Applied:
 
 
 def recorded(applied: Applied, now: datetime) -> AppliedMigrations:
-    """Make the record of a revision that has been found good."""
+    """Make the record of a revision that is verified as good."""
     names = [one.name[:NAME_LENGTH] for one in applied.migrations]
     return AppliedMigrations(count=len(names), names=names[-MOST_RECORDED_MIGRATIONS:], time=now)
 
 
 def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFinding:
-    """Find out which migrations are newer than the target."""
+    """Determine which migrations are newer than the target."""
     if isinstance(found, Missing):
         return found
     unrecorded = _unrecorded(found, question.record)
@@ -113,7 +113,7 @@ def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFind
 
 
 def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Migration] | Missing:
-    """Choose what the record does not hold; it names only the newest of what there was."""
+    """Select the migrations that the record lacks; it names only the newest."""
     if record is None:
         return found.migrations
     names = [one.name[:NAME_LENGTH] for one in found.migrations]
@@ -123,7 +123,7 @@ def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Mi
     if record.names and not held and older:
         message = "no recorded migration of the target is applied: the history is another"
         return Missing(Reason.SCHEMA_UNKNOWN, message)
-    # Before the oldest that the record names there were as many as it has counted.
+    # The record only counts the migrations before its oldest named migration.
     first = held[0] if held else 0
     skipped = min(first, older)
     return [
@@ -132,7 +132,7 @@ def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Mi
 
 
 def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
-    """Say what was found, and what follows by the policy's rules."""
+    """Report the result, and the consequence by the policy's rules."""
     match finding:
         case Compatible(count):
             said = f"none of {count} applied migrations is newer than the target"
@@ -164,5 +164,5 @@ def _item(result: CheckResult, message: str, consequence: Consequence) -> CheckI
 
 
 def skipped(why: str) -> CheckItem:
-    """Say why the schema is not looked at."""
+    """Explain why the schema is not checked."""
     return _item(CheckResult.SKIPPED, why, Consequence.PROCEED)

@@ -12,7 +12,7 @@ _ACTS = {
 }
 
 KEEP_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
-"""Remedies after which the release still runs: they have no target."""
+"""Remedies that keep the release running: they have no target."""
 
 
 def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
@@ -28,7 +28,7 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
 
 
 def done_in_words(spec: RollbackSpec, step: StepName) -> str:
-    """Say what a step has just done to the Deployment."""
+    """Describe the change that a step has just made to the Deployment."""
     remedy, target = spec.remedy, spec.to_revision
     match step:
         case StepName.UNDO if target is not None:

@@ -21,17 +21,17 @@ from rollback_operator.remedies.gitops import act_of, named
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 SETTLE = timedelta(seconds=10)
-"""An owner's comparison that is younger than this against the act may not have seen it."""
+"""A comparison by the owner less than this after the act may not include it."""
 SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
-"""Annotation on what is suspended: the Rollback that it is suspended for, namespace/name."""
+"""Annotation on a suspended object: the Rollback for which it is suspended, namespace/name."""
 _FLUX = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
 
 
 def recorded(rollback: Rollback, found: OwnerState) -> OwnerRecord:
-    """Make what has to be on record before an owner is touched: how it was.
+    """Make the record that must exist before an owner changes: its earlier state.
 
-    Found suspended for this very rollback, it is as a leader before us has left it: what is on
-    record stands.
+    If it is already suspended for this very rollback, an earlier leader did that: the record
+    remains.
     """
     known = rollback.status.owner
     if known is not None and found.is_suspended and _is_for(rollback, found):
@@ -39,7 +39,7 @@ def recorded(rollback: Rollback, found: OwnerState) -> OwnerRecord:
     return OwnerRecord(
         namespace=found.namespace,
         was_suspended=found.is_suspended,
-        # What was on record is kept where it is gone by now: a person may want it back.
+        # The record of a deleted value is kept: a person may want it back.
         automated=found.automated or (known.automated if known is not None else ""),
     )
 
@@ -47,7 +47,7 @@ def recorded(rollback: Rollback, found: OwnerState) -> OwnerRecord:
 def suspended(
     rollback: Rollback, record: OwnerRecord, now: datetime
 ) -> tuple[OwnerRecord, Condition]:
-    """Put on record that an owner is suspended now."""
+    """Record that an owner is suspended now."""
     if not record.was_suspended:
         record = record.model_copy(update={"suspended_time": record.suspended_time or now})
     reason = Reason.SUSPENDED_BEFORE if record.was_suspended else Reason.SUSPENDED_FOR_ROLLBACK
@@ -56,7 +56,7 @@ def suspended(
 
 
 def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
-    """Say that an owner is suspended, and how it is released."""
+    """Report that an owner is suspended, and how to resume it."""
     plan = rollback.spec.owner
     assert plan is not None
     what = f"{plan.tool}: {named(plan, record.namespace)}"
@@ -71,7 +71,7 @@ def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
 
 
 def command(plan: OwnerPlan, record: OwnerRecord) -> str:
-    """Return the command by which a person releases an owner."""
+    """Return the command by which a person resumes an owner."""
     if plan.kind is not OwnerKind.APPLICATION:
         kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
@@ -87,7 +87,7 @@ def command(plan: OwnerPlan, record: OwnerRecord) -> str:
 
 
 def automation(kept: str) -> dict[str, Any]:
-    """Read what Argo CD did by itself, as it was kept; what cannot be read is nothing."""
+    """Parse the recorded automation of Argo CD; unreadable text is empty."""
     try:
         found = parsed(kept or "{}")
     except ValueError:
@@ -96,7 +96,7 @@ def automation(kept: str) -> dict[str, Any]:
 
 
 def _is_for(rollback: Rollback, found: OwnerState) -> bool:
-    """Return whether an owner is suspended for this rollback; a mark may have been taken off it."""
+    """Return whether an owner is suspended for this rollback, even without its annotation."""
     return found.is_ours and found.suspended_for in ("", _name(rollback))
 
 
@@ -111,23 +111,23 @@ def is_open(rollback: Rollback) -> bool:
 
 
 def is_guarded(rollback: Rollback) -> bool:
-    """Tell whether a Rollback that is deleted stays until who it has suspended is looked after."""
+    """Return whether a deleted Rollback stays until the owner that it suspended is handled."""
     return OWNER_FINALIZER in rollback.metadata.finalizers
 
 
 def is_being_deleted(rollback: Rollback) -> bool:
-    """Tell whether a person deletes the record."""
+    """Return whether a person deletes the record."""
     return rollback.metadata.deletion_timestamp is not None
 
 
 def is_left(rollback: Rollback) -> bool:
-    """Tell whether a rollback that is over has somebody suspended, or is to be let go."""
+    """Return whether an ended rollback has a suspended owner, or a finalizer to remove."""
     is_kept = not is_being_deleted(rollback) and is_open(rollback)
     return rollback.status.outcome is not None and (is_kept or is_guarded(rollback))
 
 
 def left(rollback: Rollback, why: str = "") -> str:
-    """Say that an owner stays suspended though the record of it is deleted, and what helps."""
+    """Report that an owner stays suspended though its record is deleted, and the remedy."""
     plan, record = rollback.spec.owner, rollback.status.owner
     assert plan is not None
     assert record is not None
@@ -140,9 +140,9 @@ def left(rollback: Rollback, why: str = "") -> str:
 
 
 def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> str:
-    """Say why an owner that is suspended for a rollback can go on; empty: it is not to be yet.
+    """Explain why an owner that is suspended for a rollback can resume; empty: not yet.
 
-    Only where it wants by itself what runs: then nothing changes by it.
+    Only if its own source has the running state: then resuming changes nothing.
     """
     act = act_of(rollback)
     if rollback.status.outcome is None or act is None or act.finished_time is None:
@@ -157,10 +157,10 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
 
 
 def replaced(rollback: Rollback, deployment: Deployment) -> str:
-    """Say that the Deployment for whose sake an owner is suspended is no more; empty: it is.
+    """Report that the Deployment of a suspended owner is gone; empty: it exists.
 
-    Nothing of the rollback is left that the owner could revert. What it makes of the new one is
-    judged as any release.
+    The owner can revert nothing of the rollback any more. Its new Deployment is judged as any
+    release.
     """
     if deployment.uid == rollback.spec.target_ref.uid:
         return ""
@@ -168,7 +168,7 @@ def replaced(rollback: Rollback, deployment: Deployment) -> str:
 
 
 def taken_over(rollback: Rollback, found: OwnerState) -> str:
-    """Say that an owner is no longer suspended for a rollback; empty: it is."""
+    """Report that an owner is no longer suspended for a rollback; empty: it is."""
     record = rollback.status.owner
     assert record is not None
     if not found.is_suspended:
@@ -183,12 +183,12 @@ def taken_over(rollback: Rollback, found: OwnerState) -> str:
 def released(
     rollback: Rollback, why: str, now: datetime | None
 ) -> tuple[OwnerRecord, Condition | None]:
-    """Put on record why an owner goes on, and if it does by now, when it was seen to.
+    """Record why an owner resumes and, once it has resumed, the time of that observation.
 
     Args:
-        rollback: for which it was suspended.
-        why: by whom it is released, or why.
-        now: the time at which it goes on; None: that is about to be made so.
+        rollback: the Rollback of the suspension.
+        why: the author or the reason.
+        now: the time at which it resumes; None: the resume is still to be written.
     """
     record, plan = rollback.status.owner, rollback.spec.owner
     assert record is not None

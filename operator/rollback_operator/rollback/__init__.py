@@ -1,1 +1,1 @@
-"""What is asked before an act, what becomes of an open Rollback, and what is proved afterwards."""
+"""Checks before an act, the course of an open Rollback, and the verification afterwards."""

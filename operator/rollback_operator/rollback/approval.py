@@ -1,7 +1,7 @@
-"""Awaiting approval: whether a person has decided, whether it counts, and what follows at the end.
+"""Awaiting approval: a person's decision, its validity, and the response at the deadline.
 
-Pure. A decision counts for the plan that it names and no other, and only where an admission policy
-sees to it that nobody decides in another's name.
+Pure. A decision is valid only for the plan that it names, and only where an admission policy
+ensures that nobody decides in another person's name.
 """
 
 from dataclasses import dataclass
@@ -31,39 +31,39 @@ from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.rollback.checklist import Checklist, plan_digest, summarized, with_checklist
 
 POLICY_NAME = "rollback-operator-approvals"
-"""Of the ValidatingAdmissionPolicy, and of its binding."""
+"""Name of the ValidatingAdmissionPolicy and of its binding."""
 
 APPROVAL_POLL_SECONDS = 10.0
-"""How often the checklist is gone through anew while a person is asked."""
+"""Interval of the checklist while a person is asked."""
 LATE_APPROVAL = timedelta(seconds=30)
-"""So long after the deadline an approval still counts: it may have been seen late."""
+"""An approval still counts this long after the deadline: the operator may read it late."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFacts:
-    """What is known when it is asked whether a plan is approved."""
+    """State in which an approval is evaluated."""
 
     checklist: Checklist
     deployment: Deployment
     unprotected: str
-    """Why decisions do not count here; empty: they do."""
+    """The reason why decisions do not count here; empty: they count."""
     now: datetime
     terms: ApprovalSpec
-    """Until when a person is asked, and what follows then."""
+    """The deadline of the question, and the response at the deadline."""
     frozen: str = ""
-    """Which freeze keeps the operator from acting undecided; empty: none does."""
+    """The freeze that keeps the operator from acting without a decision; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalResult:
-    """What follows, and how it is put on record."""
+    """The result, and its record."""
 
     next: Done | Wait | RollbackEnd
     approved: Condition
 
 
 def may_ask(policy: RollbackPolicy) -> bool:
-    """Return whether rollbacks of a policy may ask a person before anything is done."""
+    """Return whether rollbacks of a policy may ask a person before an act."""
     spec = policy.spec
     return (
         spec.safety.require_verified
@@ -74,11 +74,11 @@ def may_ask(policy: RollbackPolicy) -> bool:
 
 
 def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
-    """Return the more careful of what was planned and of what the policy says by now.
+    """Return the stricter terms of the plan and of the current policy.
 
     Args:
-        rollback: that asks.
-        policy: that decided it, as it is stored now; None: it is gone, or cannot be read.
+        rollback: the Rollback that asks.
+        policy: its policy, as stored now; None: it is gone or unreadable.
     """
     planned = rollback.spec.approval_policy
     if policy is None or rollback.is_by_hand:
@@ -92,7 +92,7 @@ def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
 
 
 def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
-    """Ask for longer, where the policy says so by now."""
+    """Extend the deadline if the policy's is now later."""
     known = rollback.status.approval_deadline_time
     begun = progress.step_status(rollback, StepName.AWAITING_APPROVAL)
     if known is None or begun is None:
@@ -105,7 +105,7 @@ def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
 def take(
     rollback: Rollback, looked: ApprovalFacts
 ) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
-    """Look at an open question, and give what follows with how it is put on record."""
+    """Evaluate an open question; return the result and its record."""
     rollback = _extended(rollback, looked.terms)
     answer = evaluate_approval(rollback, looked)
     found = looked.checklist, answer.approved
@@ -117,7 +117,7 @@ def take(
 
 
 def evaluate_approval(rollback: Rollback, looked: ApprovalFacts) -> ApprovalResult:
-    """Look whether a person has decided, whether it still has to be asked, whether time is up."""
+    """Check whether a person has decided, the question is still needed, or its time is up."""
     refused = _refused(rollback, looked)
     given = rollback.spec.approval if refused is None else None
     is_rejected = given is not None and given.decision is ApprovalDecision.REJECT
@@ -144,7 +144,7 @@ def _question(rollback: Rollback, looked: ApprovalFacts) -> Condition:
 
 
 def _frozen(rollback: Rollback, looked: ApprovalFacts, refused: Condition | None) -> ApprovalResult:
-    """Go on asking in a freeze, and do nothing undecided: neither at the deadline nor before."""
+    """Continue to ask during a freeze, and never act without a decision, even at the deadline."""
     if not _is_over(rollback, looked.now):
         return ApprovalResult(Wait(), refused or _question(rollback, looked))
     message = (
@@ -155,7 +155,7 @@ def _frozen(rollback: Rollback, looked: ApprovalFacts, refused: Condition | None
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
-    """Return whether a person is asked before anything is done."""
+    """Return whether a person is asked before any act."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
 
@@ -167,11 +167,11 @@ def is_waiting(rollback: Rollback) -> bool:
 
 
 def _over(rollback: Rollback, looked: ApprovalFacts) -> RollbackEnd | None:
-    """See whether there is anything left to decide."""
+    """Check whether the question is obsolete."""
     if progress.has_gone_on(rollback, looked.deployment):
         return progress.moved(rollback, looked.deployment)
     if progress.is_stale(rollback, looked.now):
-        # Not even what a person approves: nobody has looked since, or the record is a backup's.
+        # Even an approval does not help: nobody has checked since, or the record is from a backup.
         return progress.stale(rollback, looked.now)
     if looked.checklist.consequence is Consequence.BLOCK:
         return looked.checklist.blocked
@@ -184,9 +184,9 @@ def _is_over(rollback: Rollback, now: datetime) -> bool:
 
 
 def _is_late(rollback: Rollback, now: datetime) -> bool:
-    """Return whether an approval is seen so long after the deadline that it was not given in time.
+    """Return whether an approval is read so long after the deadline that it was not in time.
 
-    A rejection is never late: whoever says no means it.
+    A rejection is never late: it is always intended.
     """
     given, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
     is_approval = given is not None and given.decision is ApprovalDecision.APPROVE
@@ -223,7 +223,7 @@ def _decided(given: Approval) -> ApprovalResult:
 
 
 def _refused(rollback: Rollback, looked: ApprovalFacts) -> Condition | None:
-    """Say why a decision that is there does not count."""
+    """Explain why an existing decision does not count."""
     given, kind = rollback.spec.approval, ConditionType.APPROVED
     if given is None:
         return None
@@ -243,7 +243,7 @@ def _refused(rollback: Rollback, looked: ApprovalFacts) -> Condition | None:
 def _unprotected_condition(
     rollback: Rollback, asked: Condition, looked: ApprovalFacts
 ) -> Condition:
-    """Say beforehand that no decision would count, and what can be done all the same."""
+    """Warn in advance that no decision would count, and name the alternatives."""
     target = rollback.spec.to_revision
     message = (
         f"decisions are ignored: {looked.unprotected}; the chart's admission.create installs it"
@@ -263,7 +263,7 @@ def _unprotected_condition(
 
 
 def needed(rollback: Rollback, checklist: Checklist) -> Condition:
-    """Say what a person is asked about."""
+    """Describe the question to a person."""
     message = summarized(checklist.of(Consequence.REQUIRE_APPROVAL))
     if rollback.spec.requires_approval:
         proposed = f"{rollback.spec.severity} proposes it: {rollback.spec.trigger.message}"
@@ -280,7 +280,7 @@ def _answer(
 
 
 def next_check(rollback: Rollback, now: datetime) -> float:
-    """Return the seconds until the next look: the list is gone through anew, or time is up."""
+    """Return the seconds until the next look: the next checklist, or the deadline."""
     deadline = rollback.status.approval_deadline_time
     left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
     return max(0.05, min(APPROVAL_POLL_SECONDS, left))
@@ -290,7 +290,7 @@ def next_check(rollback: Rollback, now: datetime) -> float:
 
 
 def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackStatus:
-    """Store that a person is asked: about what, until when."""
+    """Record that a person is asked: the question and its deadline."""
     seconds = rollback.spec.approval_policy.timeout_seconds
     begun = rollback_status.begun(
         with_checklist(rollback.status, checklist), StepName.AWAITING_APPROVAL, now
@@ -306,10 +306,10 @@ def with_evaluation(
     found: tuple[Checklist, Condition],
     now: datetime,
 ) -> RollbackStatus:
-    """Store what another look has changed; equal to what is stored if it has changed nothing."""
+    """Record the changes of another look; equal to the stored status if there are none."""
     checklist, approved = found
     known = {one.name: one for one in status.checklist}
-    # Figures in messages tick; what they say is stored anew only with what it leads to.
+    # Figures in messages change constantly; a message is stored anew only with a new result.
     is_same = all(
         one.name in known
         and (known[one.name].result, known[one.name].consequence) == (one.result, one.consequence)
@@ -327,11 +327,11 @@ def with_evaluation(
 
 
 def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
-    """Tell of a decision, of one that does not count, of a question: each once.
+    """Report a decision, an invalid decision or a question: each once.
 
     Args:
         rollback: as it is stored.
-        status: its new one.
+        status: its new status.
     """
     before, meta = rollback.status, rollback.metadata
     new, old = (conditions.find(one.conditions, ConditionType.APPROVED) for one in (status, before))

@@ -1,7 +1,7 @@
-"""The checklist before an act: all items in their order, what they lead to, and at which pace.
+"""The checklist before an act: all items in order, their consequence, and the pace of the act.
 
-Pure. The worst consequence of any item is that of the list; a policy may take a warning more
-strictly than the item does, and nothing more mildly.
+Pure. The worst consequence of any item is that of the list; a policy may treat a warning more
+strictly than the item does, and nothing more leniently.
 """
 
 import hashlib
@@ -47,23 +47,23 @@ _BLOCKED_BECAUSE = {
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    """What was found, item by item, and what it leads to."""
+    """The items and their consequence."""
 
     items: tuple[CheckItem, ...]
     pace: Pace
 
     @property
     def consequence(self) -> Consequence:
-        """The worst that any item leads to."""
+        """The worst consequence of any item."""
         return max((one.consequence for one in self.items), key=_BY_SEVERITY.index)
 
     def of(self, consequence: Consequence) -> tuple[CheckItem, ...]:
-        """Choose the items that lead to this."""
+        """Select the items with this consequence."""
         return tuple(one for one in self.items if one.consequence is consequence)
 
     @property
     def blocked(self) -> RollbackEnd:
-        """How a rollback ends that the list stops."""
+        """Return the end of a rollback that the checklist blocks."""
         items = self.of(Consequence.BLOCK)
         reason = _BLOCKED_BECAUSE.get(items[0].name, Reason.CHECKLIST_BLOCKED)
         if items[0].name is CheckName.DATABASE_SCHEMA:
@@ -73,7 +73,7 @@ class Checklist:
 
     @property
     def observed(self) -> RollbackEnd:
-        """How a rollback ends that is only recorded."""
+        """Return the end of a rollback in mode Observe."""
         would = {
             Consequence.PROCEED: "",
             Consequence.REQUIRE_APPROVAL: "; approval would be required: "
@@ -85,7 +85,7 @@ class Checklist:
 
 
 def make(facts: ChecklistFacts) -> Checklist:
-    """Go through all items."""
+    """Evaluate all items."""
     items = [_tightened(item(facts), facts.policy) for item in _ITEMS]
     found = {one.name: one for one in items}
     is_tight = found[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
@@ -94,7 +94,7 @@ def make(facts: ChecklistFacts) -> Checklist:
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
-    """Return whether room was seen to be short: not to have seen it slows nothing down."""
+    """Return whether a shortage of room is observed: missing data slows nothing down."""
     return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 
@@ -108,18 +108,18 @@ def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:
 
 
 def summarized(items: Sequence[CheckItem]) -> str:
-    """Say items in one line."""
+    """Summarize items in one line."""
     return "; ".join(f"{one.name}: {one.message}" for one in items)
 
 
 def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
-    """Name what a person decides on: the stored intent, the object, and what they are asked about.
+    """Make the digest that an approval names: of the stored intent, the object, and the question.
 
-    The object's uid is in it, so that nobody can approve what is not there yet.
+    It includes the object's uid, so that nobody can approve an object in advance.
     """
     asked = checklist.of(Consequence.REQUIRE_APPROVAL)
     plan = rollback.spec.model_dump(mode="json", exclude={"approval"}, exclude_none=True)
-    # Figures of a warning tick: what is asked about is the warning, not the figure.
+    # The question is the warning, without its figures, which change constantly.
     about = [(one.name, one.result, one.message if _is_firm(one) else "") for one in asked]
     parts = [rollback.metadata.uid, plan, about]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
@@ -131,5 +131,5 @@ def _is_firm(item: CheckItem) -> bool:
 
 
 def with_checklist(status: RollbackStatus, checklist: Checklist) -> RollbackStatus:
-    """Put a checklist on record."""
+    """Record a checklist."""
     return status.model_copy(update={"checklist": list(checklist.items), "pace": checklist.pace})

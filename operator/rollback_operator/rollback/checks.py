@@ -1,7 +1,7 @@
-"""The items of the checklist, each from facts: what was looked at, how it was found, and why.
+"""The items of the checklist, each from facts: subject, result, and reason.
 
-Pure. An item that could not be looked at is Warned and says why: before an undo that is urgent,
-silence of a side question stops nothing. What an item leads to is a rule of its own, here.
+Pure. An item that could not be checked is Warned with the reason: before an urgent undo, a missing
+answer to a side question stops nothing. The consequence of an item is a rule of its own, here.
 """
 
 import math
@@ -40,14 +40,14 @@ from rollback_operator.remedies.schema import Applied
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 FRESH_SECONDS = 60.0
-"""A sample older than this does not show how a service does now."""
+"""An older sample does not show the current state of a service."""
 MOST_OBJECTS_NAMED = 5
 _FULL = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ChecklistFacts:
-    """What was seen just before the act."""
+    """State just before the act."""
 
     rollback: Rollback
     workload: Workload
@@ -55,39 +55,39 @@ class ChecklistFacts:
     policy: RollbackPolicy | None = None
     """None: it is gone."""
     others: Sequence[Rollback] = ()
-    """Other rollbacks of the same Deployment that have not ended."""
+    """Other open rollbacks of the same Deployment."""
     watch: Watch | None = None
     references: Mapping[Reference, bool | Missing] = field(default_factory=dict)
-    """Whether what the target's pods name is there."""
+    """Existence of the objects that the target's pods name."""
     cluster: ClusterCapacity | Missing | None = None
     quotas: Sequence[Quota] | Missing = ()
     schema: Applied | Missing | None = None
     """None: the policy names no database."""
     owner: OwnerState | Missing | None = None
-    """None: nobody is to be suspended."""
+    """None: no owner is to be suspended."""
     claims: Claims | Missing | None = None
-    """What rollout tools and image updaters say of the Deployment; None: nobody looked."""
+    """References of rollout tools and image updaters to the Deployment; None: not read."""
 
     @property
     def deployment(self) -> Deployment:
-        """The Deployment as it was read."""
+        """The Deployment as read."""
         return self.workload.deployment
 
     @property
     def target(self) -> ReplicaSet | None:
-        """The ReplicaSet that is gone back to, whatever its template is by now."""
+        """The ReplicaSet of the rollback target, even if its template has changed."""
         wanted = self.rollback.spec.to_revision
         uid = wanted.replica_set_uid if wanted else None
         return next((one for one in self.workload.replica_sets if one.uid == uid), None)
 
     @property
     def template(self) -> ReplicaSet | None:
-        """The ReplicaSet whose pods there will be more of: the target's, or the running one."""
+        """The ReplicaSet that gets more pods: the target's, or the running revision's."""
         return self.target if self.rollback.spec.to_revision else self.workload.current
 
 
 def bad_revision(facts: ChecklistFacts) -> CheckItem:
-    """Name what is taken away: revision, images, and the commit if the template says it."""
+    """Name the bad release: revision, images, and the commit if the template names it."""
     bad = facts.rollback.spec.from_revision
     commit = facts.deployment.template.commit
     message = f"revision {bad.number} ({bad.template_hash}) with {', '.join(bad.images)}"
@@ -96,7 +96,7 @@ def bad_revision(facts: ChecklistFacts) -> CheckItem:
 
 
 def known_good(facts: ChecklistFacts) -> CheckItem:
-    """Tell how much is known of what is gone back to."""
+    """Report the recorded health of the rollback target."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
@@ -114,14 +114,14 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
 
 
 def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
-    """Return whether a person is asked before this is gone back to, by spec.safety."""
+    """Return whether spec.safety requires an approval of this target."""
     if policy is None or target is None or target.health is Health.GOOD:
         return False
     return policy.spec.safety.require_verified
 
 
 def template(facts: ChecklistFacts) -> CheckItem:
-    """See that the target can still be gone back to, as it was when that was decided."""
+    """Check that the target still exists, unchanged since the decision."""
     name, wanted, found = CheckName.TARGET_TEMPLATE, facts.rollback.spec.to_revision, facts.target
     if wanted is None:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
@@ -136,7 +136,7 @@ def template(facts: ChecklistFacts) -> CheckItem:
 
 
 def images(facts: ChecklistFacts) -> CheckItem:
-    """See whether a node of this cluster has the images: then they need not be pulled."""
+    """Check whether a node of this cluster has the images: then no pull is needed."""
     name, remedy = CheckName.IMAGES, facts.rollback.spec.remedy
     target = facts.rollback.spec.to_revision
     wanted = [*target.images, *target.init_images] if target else []
@@ -157,7 +157,7 @@ def images(facts: ChecklistFacts) -> CheckItem:
 
 
 def references(facts: ChecklistFacts) -> CheckItem:
-    """See that everything is there that the target's pods name."""
+    """Check that all objects exist that the target's pods name."""
     name = CheckName.REFERENCES
     if not facts.references:
         return _item(name, CheckResult.PASSED, "the template references nothing but its images")
@@ -182,7 +182,7 @@ def references(facts: ChecklistFacts) -> CheckItem:
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
-    """See whether quotas and nodes take the pods that are started beside the running ones."""
+    """Check whether quotas and nodes take the new pods beside the running pods."""
     name, one = CheckName.ROOM, facts.template
     wanted = _pods_more(facts)
     if not wanted or one is None:
@@ -223,13 +223,13 @@ def _pods_more(facts: ChecklistFacts) -> int:
 
 
 def _keeps_pods(facts: ChecklistFacts) -> bool:
-    """Return whether the running pods take what is done without being replaced."""
+    """Return whether the remedy keeps the running pods."""
     flag = facts.rollback.spec.flag
     return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
 
 def capacity(facts: ChecklistFacts) -> CheckItem:
-    """Tell how many pods stay available while the rollback goes on."""
+    """Report how many pods stay available during the rollback."""
     name, deployment = CheckName.CAPACITY, facts.deployment
     if facts.rollback.spec.remedy.replicas is not None:
         return _item(name, CheckResult.PASSED, "pods are added, none is removed")
@@ -249,7 +249,7 @@ def floor_of(deployment: Deployment) -> int:
     surge = math.ceil(_share(deployment.max_surge, deployment.replicas))
     unavailable = math.floor(_share(deployment.max_unavailable, deployment.replicas))
     if not surge and not unavailable:
-        unavailable = 1  # as the Deployment controller does, or it could not go on
+        unavailable = 1  # as the Deployment controller does, to avoid a deadlock
     return max(0, deployment.replicas - unavailable)
 
 
@@ -262,7 +262,7 @@ def _share(bound: str, replicas: int) -> Fraction:
 
 
 def nobody_else(facts: ChecklistFacts) -> CheckItem:
-    """See that nobody else has the Deployment in hand."""
+    """Check that no other client manages the Deployment."""
     name, deployment = CheckName.NOBODY_ELSE_STEERS, facts.deployment
     owner = gitops.checked(deployment.owner, facts.rollback, facts.policy, facts.owner)
     if owner is not None and owner.consequence is Consequence.BLOCK:
@@ -285,7 +285,7 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
 
 
 def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
-    """Add who may push again what is taken back, and what was not seen."""
+    """Add updaters that may deploy the bad image again, and unread objects."""
     claims = facts.claims
     unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
     doubts = [f"not read: {one}" for one in unseen]
@@ -298,7 +298,7 @@ def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
 
 
 def metrics(facts: ChecklistFacts) -> CheckItem:
-    """See whether it can be seen afterwards that the rollback has helped."""
+    """Check whether metrics can show afterwards that the rollback helped."""
     name, watch = CheckName.METRICS_FRESH, facts.watch
     if watch is None:
         return _item(name, CheckResult.WARNED, "the release is not being evaluated")
@@ -313,7 +313,7 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
 
 
 def database_schema(facts: ChecklistFacts) -> CheckItem:
-    """See whether the database is one that the target has lived with."""
+    """Check whether the target is compatible with the database schema."""
     rollback, policy, found = facts.rollback, facts.policy, facts.schema
     if rollback.spec.remedy.type in KEEP_THE_RELEASE:
         return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
@@ -334,7 +334,7 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
 
 
 def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
-    """Find what was applied when the target was good; a pinned image is known by its name."""
+    """Find the migrations applied when the target was good; a pinned image's name identifies it."""
     target, image = rollback.spec.to_revision, rollback.spec.remedy.image
     for one in policy.status.revisions:
         is_it = one.release == target.release if target else is_among(image or "", one.images)

@@ -1,9 +1,9 @@
 """Course of an open Rollback in a pass: continue, retry later, or end.
 
 Pure, and total: every state of its policy, of its Deployment and of itself has an answer, so that
-no Rollback stays open because nobody is responsible for it. What has begun is carried on whatever
-has become of the policy, since a half-way state has no name. What has not begun is done only while
-the policy that decided it stands and wants it.
+no Rollback stays open because no rule covers it. A rollback that has begun continues whatever the
+state of the policy, since a partial change has no name. A rollback that has not begun needs its
+policy, active and with the same decision.
 """
 
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ from rollback_operator.remedies.progress import RollbackEnd
 
 
 class PolicyAuthority(StrEnum):
-    """How a policy stands to a Rollback that names it."""
+    """State of a policy towards a Rollback that names it."""
 
     ACTIVE = "Active"
     SUSPENDED = "Suspended"
     OBSERVING = "Observing"
-    """Its mode is Observe, and the Rollback was decided to be carried out."""
+    """Its mode is Observe, but the Rollback was decided in another mode."""
     RETARGETED = "Retargeted"
     REVISED = "Revised"
-    """What it says now would not lead to the Rollback any more."""
+    """Its current spec would not lead to the Rollback any more."""
     AT_REST = "AtRest"
-    """Anything else for which it does nothing; the condition Ready says what."""
+    """Inactive for any other reason; the condition Ready gives it."""
     UNREADABLE = "Unreadable"
     DELETED = "Deleted"
     RECREATED = "Recreated"
@@ -46,7 +46,7 @@ class PolicyAuthority(StrEnum):
 
 
 class Target(StrEnum):
-    """How the Deployment stands to a Rollback, as it was read in this pass."""
+    """State of the Deployment towards a Rollback, as read in this pass."""
 
     SAME = "Same"
     OTHER_TEMPLATE = "OtherTemplate"
@@ -58,11 +58,11 @@ class Target(StrEnum):
 
 
 class RollbackStage(StrEnum):
-    """How far a Rollback is."""
+    """Progress of a Rollback."""
 
     INTENT = "Intent"
     REQUESTED = "Requested"
-    """Asked for by a person and planned; nothing has begun."""
+    """A person requested it, and it is planned; nothing has begun."""
     AWAITING_APPROVAL = "AwaitingApproval"
     OWNER_SUSPENDED = "OwnerSuspended"
     ACTED = "Acted"
@@ -74,24 +74,24 @@ BEGUN = frozenset({RollbackStage.OWNER_SUSPENDED, RollbackStage.ACTED, RollbackS
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """It goes on, step by step."""
+    """It continues, step by step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Nothing can be said of its Deployment now."""
+    """The state of its Deployment is unknown now."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackContext:
-    """What there is around an open Rollback."""
+    """The policy and the Deployment of an open Rollback."""
 
     state: PolicyAuthority
     target: Target
     why: str = ""
-    """Why the policy does nothing, in words, or why the Deployment cannot be read."""
+    """The reason why the policy is inactive, in words, or the Deployment is unreadable."""
     reason: Reason = Reason.POLICY_DELETED
-    """Why the policy does nothing."""
+    """The reason why the policy is inactive."""
 
     @property
     def told(self) -> str:
@@ -106,14 +106,13 @@ def context_of(
     ready: Condition,
     found: Deployment | Missing | None,
 ) -> RollbackContext:
-    """Describe what there is around an open Rollback.
+    """Describe the policy and the Deployment of an open Rollback.
 
     Args:
         rollback: the Rollback.
-        policy: that it names, as it is stored now; None: it is gone, or cannot be read.
-        ready: the policy's condition; of one that is gone or unreadable, why nothing is done.
-        found: the Deployment that the Rollback names, as it was read in this pass; None: it is
-            gone.
+        policy: its policy, as stored now; None: it is gone or unreadable.
+        ready: the policy's condition; for an absent or unreadable policy, the reason.
+        found: the Rollback's Deployment, as read in this pass; None: it is gone.
     """
     target = _target(rollback, found)
     why = found.message if isinstance(found, Missing) else ""
@@ -167,7 +166,7 @@ def _is_known(rollback: Rollback, deployment: Deployment) -> bool:
 
 
 def stage_of(rollback: Rollback) -> RollbackStage:
-    """Tell how far a Rollback is."""
+    """Return the progress of a Rollback."""
     names = {one.name for one in rollback.status.steps}
     if StepName.VERIFY in names:
         return RollbackStage.VERIFYING
@@ -181,10 +180,10 @@ def stage_of(rollback: Rollback) -> RollbackStage:
 
 
 def needs_no_metrics(rollback: Rollback) -> bool:
-    """Return whether a Rollback goes on without metrics: a person's, or one that has begun.
+    """Return whether a Rollback continues without metrics: requested by a person, or begun.
 
-    Not one that waits for a person, whose plan is looked at with what is known, nor one whose
-    success is to be seen.
+    A Rollback that waits for a person needs them, since its plan is checked again; so does a
+    verification.
     """
     return stage_of(rollback) in (
         RollbackStage.REQUESTED,
@@ -196,10 +195,10 @@ def needs_no_metrics(rollback: Rollback) -> bool:
 def course(
     rollback: Rollback, context: RollbackContext, now: datetime
 ) -> Carry | Retry | RollbackEnd:
-    """Decide what becomes of an open Rollback.
+    """Decide the course of an open Rollback.
 
     Args:
-        rollback: that has not ended.
+        rollback: an open Rollback.
         context: its policy and its Deployment.
         now: the current time.
     """
@@ -210,7 +209,7 @@ def course(
     if context.target is Target.UNREADABLE:
         return _unread(rollback, context, now)
     if stage_of(rollback) in BEGUN:
-        return Carry()  # each step has its own bound, and ends the rollback when that is over
+        return Carry()  # each step has its own bound, and ends the rollback after it
     unwanted = _unwanted(rollback, context)
     if unwanted is not None:
         return unwanted
@@ -227,13 +226,13 @@ def _unread(rollback: Rollback, context: RollbackContext, now: datetime) -> Retr
 
 
 def _unwanted(rollback: Rollback, context: RollbackContext) -> RollbackEnd | None:
-    """Tell why what has not begun is not wanted any more; None: it is."""
+    """Explain why a rollback that has not begun is no longer wanted; None: it is wanted."""
     if rollback.metadata.deletion_timestamp is not None:
         return (
             _QUESTION_DELETED if stage_of(rollback) is RollbackStage.AWAITING_APPROVAL else _DELETED
         )
     if context.state is PolicyAuthority.SUSPENDED and rollback.is_by_hand:
-        return None  # people may ask of a suspended policy
+        return None  # people may request rollbacks of a suspended policy
     if context.state in _LEFT:
         reason, message = _LEFT[context.state]
         return RollbackEnd(Outcome.ABANDONED, reason, message)
@@ -241,7 +240,7 @@ def _unwanted(rollback: Rollback, context: RollbackContext) -> RollbackEnd | Non
     return RollbackEnd(Outcome.ABANDONED, context.reason, context.why) if is_idle else None
 
 
-# Whoever deletes a question says no; of what nobody was asked about that would be a guess.
+# To delete a question is to reject it; without a question, that would be a guess.
 _QUESTION_DELETED = RollbackEnd(
     Outcome.REJECTED, Reason.ROLLBACK_DELETED, "the Rollback was deleted while it awaited approval"
 )
@@ -281,9 +280,9 @@ _IDLE = frozenset({PolicyAuthority.SUSPENDED, PolicyAuthority.AT_REST, PolicyAut
 
 
 def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
-    """Return whether a policy, as it is by now, would lead to a Rollback that it has decided.
+    """Return whether the current policy would still lead to its Rollback.
 
-    What a person has asked for is theirs.
+    A person's request does not depend on the policy.
     """
     if rollback.is_by_hand:
         return True

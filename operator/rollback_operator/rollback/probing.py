@@ -1,6 +1,6 @@
 """Answers -> checks: functional probes, the pods' own health endpoints, lines of their logs.
 
-No word of an answer, a header or a log line gets into a message: they may hold secrets.
+No text of an answer, a header or a log line enters a message: it may hold secrets.
 """
 
 import json
@@ -16,39 +16,39 @@ from rollback_operator.model.pod import Endpoint
 from rollback_operator.rollback.verification import HEALTH, LOGS
 
 _OK_FROM, _OK_BELOW = 200, 400
-"""What the kubelet takes for healthy."""
+"""Status codes that the kubelet considers healthy."""
 MOST_PROBES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResponse:
-    """What came back from an address."""
+    """Answer from an address."""
 
     status: int
     body: bytes = b""
     is_whole: bool = True
-    """Nothing of the body was cut off."""
+    """The body is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing came back."""
+    """No answer."""
 
     message: str
     is_final: bool = False
-    """It was not asked, and will not be: the address is refused, or a Secret may not be read."""
+    """It is never requested: the address is refused, or a Secret is forbidden."""
 
 
 Reply = ProbeResponse | Silence
 
 
 def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
-    """Check that a functional probe was answered as it should be.
+    """Check that a functional probe has the expected answer.
 
     Args:
-        probe: what was sent and what is expected.
-        reply: what came back the last time.
-        tries: how often it has been sent.
+        probe: the request and the expected answer.
+        reply: the last answer.
+        tries: the number of requests.
     """
     if isinstance(reply, Silence):
         make = unseeable if reply.is_final else unknown
@@ -93,11 +93,11 @@ def _within(found: Any, part: str) -> Any:
 
 
 def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
-    """Check that all pods that were asked report that they are healthy.
+    """Check that all requested pods report that they are healthy.
 
     Args:
-        replies: pod, endpoint, and what it answered.
-        pods: how many there are, asked or not.
+        replies: pod, endpoint, and its answer.
+        pods: the number of pods, requested or not.
     """
     asked = len({pod for pod, _, _ in replies})
     paths = ", ".join(sorted({endpoint.path for _, endpoint, _ in replies}))
@@ -120,7 +120,7 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class LineCount:
-    """How many lines of a pod's log hold what is looked for."""
+    """The number of lines in a pod's log that contain the pattern."""
 
     lines: int
     is_whole: bool = True
@@ -131,9 +131,9 @@ def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) 
     """Check that the pods have not written the pattern too often.
 
     Args:
-        asked: what, and how often it may be there.
+        asked: the pattern, and its limit.
         counts: by pod.
-        pods: how many there are, read or not.
+        pods: the number of pods, read or not.
     """
     found = {pod: one for pod, one in counts.items() if isinstance(one, LineCount)}
     lines = sum(one.lines for one in found.values())

@@ -32,7 +32,7 @@ from rollback_operator.stats.windows import Increment, in_order, total
 UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
 MOUNT_SECONDS = 120.0
-"""In which the kubelet has renewed a mounted ConfigMap: it does so every 60 to 90 s by default."""
+"""Time in which the kubelet renews a mounted ConfigMap: every 60 to 90 s by default."""
 
 
 def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:
@@ -49,7 +49,7 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
     ceiling = _ceiling(rollback)
     message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
     ends = sorted({one.end for one in recent})
-    # Errors of the old pods' last seconds, or of the new ones' first, end by themselves.
+    # Errors from the old pods' last seconds, or the new pods' first, cease without action.
     goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
     is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
     odds = against_ceiling(in_order(recent), ceiling)
@@ -69,7 +69,7 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
 
 
 def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> list[Increment]:
-    """Choose the counts that prove something: since the act, without the pods' warm-up."""
+    """Select the counts that are proof: since the act, without the pods' warm-up."""
     starts = {pod.name: (pod.created, pod.started or pod.created) for pod in pods}
     since = proof_begins(rollback)
     counted = [
@@ -83,7 +83,7 @@ def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> l
 
 
 def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
-    """Narrow down to the last minute, if enough was served in it."""
+    """Restrict counts to the last minute if it has enough requests."""
     newest = max((one.end for one in counted), default=0.0)
     recent = [one for one in counted if one.end > newest - RECENT_SECONDS]
     is_enough = total(recent)[0] >= LEAST_REQUESTS and len({one.end for one in recent}) > 1
@@ -91,7 +91,7 @@ def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
 
 
 def _ceiling(rollback: Rollback) -> float:
-    """Return the error rate up to which a release is as well as the control was."""
+    """Return the error rate up to which a release is as good as the control."""
     trigger = rollback.spec.trigger
     if not trigger.control_requests:
         return UNKNOWN_CEILING
@@ -99,11 +99,11 @@ def _ceiling(rollback: Rollback) -> float:
 
 
 def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
-    """Wait for evidence on the restored revision, and not for ever.
+    """Wait for evidence on the restored revision, up to a limit.
 
     Args:
         rollback: its verification has begun.
-        blind: why nothing is counted; empty: something may be by the next look.
+        blind: the reason why there are no counts; empty: the next look may have some.
         now: the current time.
     """
     if is_out_of_time(rollback, StepName.VERIFY, now):
@@ -114,10 +114,10 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
 
 
 def proof_begins(rollback: Rollback) -> float:
-    """Return the time from which requests prove something.
+    """Return the time from which requests are proof.
 
-    The pods of an undo are new, those of a scaled release are not. Those that read a flag as a file
-    have it only when the kubelet has renewed that.
+    The pods of an undo are new, those of a scaled release are not. Pods that read a flag as a file
+    have it only after the kubelet has renewed the file.
     """
     spec = rollback.spec
     if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
@@ -133,7 +133,7 @@ def proof_begins(rollback: Rollback) -> float:
 
 
 LEVEL_TIMES = 1.5
-"""A quantile is read off buckets, and caches are cold: so much above the past is still its level.
+"""Quantiles come from buckets, and caches are cold: up to this multiple, the level is unchanged.
 The matrix calls a release slow from twice the past on."""
 
 Counted = Mapping[str, Histogram]
@@ -143,7 +143,7 @@ Counted = Mapping[str, Histogram]
 def since_base(
     read: Mapping[str, Histogram], bases: Mapping[str, Histogram]
 ) -> dict[str, Histogram]:
-    """Give what pods have counted since their bases; who has none is new and counts from zero."""
+    """Return the pods' counts since their bases; a pod without a base is new: from zero."""
     return {
         name: one.minus(bases[name]) if name in bases else one
         for name, one in read.items()
@@ -155,9 +155,9 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
     """Compare the quantile with the past's upper bound.
 
     Args:
-        spans: what each pod that serves now has counted: of late, and since the rollback.
-        past: of the same revision, in the hour before the release that was taken back.
-        q: which quantile, as 0.99.
+        spans: the counts of each serving pod: of late, and since the rollback.
+        past: of the same revision, in the hour before the bad release.
+        q: the quantile, as 0.99.
         warm: the same spans without the pods' warm-up; none: they are still warming up.
     """
     reference = past.at_most(q)
@@ -170,7 +170,7 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
         counted = max((added(one.values()).total for one in spans), default=0.0)
         message = f"{counted:.0f} requests since the rollback are too few for p{100 * q:g}"
         return unknown(LATENCY, message)
-    # What was slow while it warmed up is slow in the longer spans for long: one of them will do.
+    # A slow warm-up affects the longer spans for long: a single span within the limit is enough.
     value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
     message = (
         f"p{100 * q:g} is {seconds(value)} over {total:.0f} requests, "

@@ -1,7 +1,7 @@
-"""Did the rollback help? Many checks -> one verdict: Verified, NotRecovered, Unknown, or not yet.
+"""Success of a rollback: many checks -> one verdict: Verified, NotRecovered, Unknown, or none yet.
 
-Pure, and the only maker of a Rollback's verification. What failed may heal until the time is up,
-what could not be seen is neither good nor bad, and no check that failed ever makes it Verified.
+Pure, and the only maker of a Rollback's verification. A failed check may recover until the
+time-out, an unseeable check is neither good nor bad, and a failed check never leads to Verified.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,9 @@ ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "Logs",
 )
 VERIFICATION_SETTLE_SECONDS = 30.0
-"""How long what the verdict does not hang on is waited for, once all else has passed."""
+"""Time to wait for optional checks, once all required checks have passed."""
 NO_METRICS_SECONDS = 120.0
-"""A new pod is scraped late; what has no series by then has none."""
+"""A new pod is scraped late; without a series by then, it has none."""
 LONGEST_CHECK_MESSAGE = 512
 LONGEST_OUTCOME_MESSAGE = 1024
 _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
@@ -60,11 +60,11 @@ def rollout(deployment: Deployment) -> Check:
 
 
 def error_rate(found: Next, missing: Missing | None) -> Check:
-    """Put what the counters have shown into a check.
+    """Make a check from the counters.
 
     Args:
         found: the result of recovery.verify or recovery.without_evidence.
-        missing: why the metrics could not be read the last time; None: they could.
+        missing: the reason why the last read of the metrics failed; None: it succeeded.
     """
     match found:
         case RollbackEnd(Outcome.VERIFIED, _, message):
@@ -79,7 +79,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
 
 
 def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Put checks into the order in which they are told: the functional probes after the pods."""
+    """Order checks for messages: the functional probes after the pods."""
     order = {ROLLOUT: 0, HEALTH: 1, ERRORS: 3, LATENCY: 4, LOGS: 5}
     return tuple(sorted(checks, key=lambda one: order.get(one.name, 2)))
 
@@ -89,28 +89,28 @@ def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the verdict hangs on beside the checks."""
+    """Input of the verdict beside the checks."""
 
     required: frozenset[str]
-    """Checks without which nothing is Verified."""
+    """Checks that Verified requires."""
     probes: frozenset[str]
     """The functional probes among them."""
     seconds: float
     """Since the verification began."""
     limit: float
-    """How many it may take."""
+    """The most seconds that it may take."""
     has_no_metrics: bool = False
     """The provider answers and has no series of the target at all."""
     unproved: Reason = Reason.TOO_FEW_REQUESTS
-    """Why the error rate is not proved, while it is not."""
+    """The reason why the error rate is not proved yet."""
 
 
 def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Situation:
-    """Tell what a rollback's verdict hangs on.
+    """Collect the input of a rollback's verdict.
 
     Args:
         rollback: its verification has begun.
-        missing: why its counters could not be read the last time; None: they could.
+        missing: the reason why the last read of its counters failed; None: it succeeded.
         now: the current time.
     """
     spec = rollback.spec.verification
@@ -132,7 +132,7 @@ def conclude(checks: Sequence[Check], where: Situation) -> Next:
     """Make the verdict.
 
     A proved failure ends it at once; any other failure at the time-out. Without a failure it is
-    Verified as soon as all that is required has passed; the rest is waited for only a while.
+    Verified as soon as all required checks have passed; optional checks delay it only briefly.
     """
     proved = {one.name for one in checks if one.result is VerificationResult.PASSED}
     is_over = where.seconds > where.limit
@@ -177,7 +177,7 @@ _SAID: Mapping[Reason, str] = {
 def _end(
     outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]
 ) -> RollbackEnd:
-    """Say what decided it first, then how many checks there were of each result."""
+    """Name the decisive check first, then the number of checks by result."""
     said = [_SAID[reason]] if reason in _SAID else []
     said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
     counts = [
@@ -190,7 +190,7 @@ def _end(
 
 
 def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
-    """Return the checks the form in which they are kept on the Rollback."""
+    """Return the checks in the form in which the Rollback stores them."""
     return tuple(
         VerificationCheck(
             name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)
@@ -200,5 +200,5 @@ def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
 
 
 def failures_of(checks: Iterable[VerificationCheck]) -> frozenset[str]:
-    """Name the checks that have failed."""
+    """Name the failed checks."""
     return frozenset(one.name for one in checks if one.result is VerificationResult.FAILED)

@@ -1,1 +1,1 @@
-"""The process and its life cycle: settings, wiring, watches, the queue and what is measured."""
+"""The process and its life cycle: settings, wiring, watches, the queue and the metrics."""

@@ -1,10 +1,9 @@
 """Objects as the API server shows them -> the cache, and policy keys on the queue.
 
 They come from the watches of kopf, from a read of one object, and from a list once a minute. The
-list is there because a watch that delivers nothing looks like one on which nothing happens, and a
-restarted watch does not report what was deleted in between. kopf restarts a silent watch after some
-seconds (`handlers`); where an intermediary keeps back the events of the next watch too, only
-the list shows a release.
+list is necessary because a broken watch looks like an idle watch, and a restarted watch does not
+report deletions in between. kopf restarts a silent watch after some seconds (`handlers`); where an
+intermediary keeps back the events of the next watch too, only the list shows a release.
 """
 
 import asyncio
@@ -121,7 +120,7 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """Reads what the watches may not have delivered: one object on demand, all once a minute."""
+    """Reads objects that watches may have missed: single objects on demand, all once a minute."""
 
     api: ApiServer
     intake: Intake
@@ -135,7 +134,7 @@ class Resync:
             await self.compare()
 
     async def compare(self) -> None:
-        """Compare now; the cache keeps what cannot be listed."""
+        """Compare now; after a failed list, the cache keeps its objects."""
         for plural in WATCHED:
             for namespace in self.namespaces or ("",):
                 await self._compare(plural, namespace)
@@ -157,7 +156,7 @@ class Resync:
             seen = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
             if cache.version(plural, key) != seen:
                 self.intake.take(plural, one)
-        # An object that was created again in the meantime is not the deleted one.
+        # An object that was created again in the meantime is not the deleted object.
         if not items and before is not None and cache.version(plural, key) == before:
             self.intake.drop(plural, key)
         return None
@@ -179,7 +178,7 @@ class Resync:
         now = cache.versions(plural)
         for key, version in before.items():
             is_here = namespace in ("", key[0])
-            # An object that was created again in the meantime is not the one missing in the list.
+            # An object created again in the meantime is not the object missing in the list.
             if is_here and key not in there and now.get(key) == version:
                 _log.info("%s %s/%s is gone: no watch reported it", plural, *key)
                 self.intake.drop(plural, key)

@@ -28,7 +28,7 @@ class _TurnLane(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Holds due items, and returns them one by one."""
+    """Holds due items, and returns them individually."""
 
     def __init__(self) -> None:
         self._urgent, self._others = _TurnLane[T](), _TurnLane[T]()

@@ -75,7 +75,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
         self.beat = clock()
-        """When a worker last looked for a key, for the liveness probe."""
+        """Time at which a worker last looked for a key, for the liveness probe."""
 
     def __len__(self) -> int:
         return len(self._due) + sum(map(len, self._parked.values()))
@@ -190,7 +190,7 @@ class WorkQueue(Generic[K]):
                 continue
 
     def _take(self) -> K | None:
-        """Take a key that is due: what is urgent first, and no share more often than another."""
+        """Take a due key: urgent keys first, and no share more often than another."""
         now = self._clock()
         for _ in range(MOST_MOVED):
             if not self._timers or self._timers[0][0] > now:

@@ -65,7 +65,7 @@ class Listing(Generic[T]):
 
     path: ApiPath
     taken: Callable[[dict[str, Any]], T]
-    """Returns what is kept of an object."""
+    """Returns the kept part of an object."""
     query: Mapping[str, str] = field(default_factory=dict)
     free: float = KEPT_BYTES
     """Bytes per object that do not count to the limit of all lists. Infinite: little is kept of an

@@ -2,7 +2,7 @@
 
 Its clock sets the creation and readiness times of pods, and must therefore measure how long they
 have been waiting: a machine whose own clock is ahead, or is set during a rollout, would take a slow
-release for a stuck one.
+release for a stuck release.
 """
 
 import logging

@@ -68,19 +68,19 @@ class Elector:
         self._monotonic = monotonic
         self._wall = wall
         self._renewed = 0.0, 0.0
-        """When the last renewal was sent, by both clocks."""
+        """Time of the last renewal, by both clocks."""
         self._seen: tuple[str, float] | None = None
         self.leading = asyncio.Event()
         self.lost = asyncio.Event()
         self.stopped = ""
-        """Who has set the global stop, when and why; empty: it is not set."""
+        """Author, time and reason of the global stop; empty: it is not set."""
         self.on_stop: Callable[[], None] = lambda: None
         """Called when `stopped` changes."""
 
     def is_leading(self) -> bool:
         """Report whether the lease is ours at this very moment, also after a long sleep.
 
-        Both clocks must agree: the monotonic clock stands still while a virtual machine is paused,
+        Both clocks must agree: the monotonic clock stops while a virtual machine is paused,
         and the wall clock may be set back.
         """
         ages = (now - then for now, then in zip(self._clocks(), self._renewed, strict=True))

@@ -24,8 +24,8 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
     """Make a client with a kubeconfig's credentials, or with the pod's service account.
 
     Args:
-        kubeconfig: one or several files, separated as in $KUBECONFIG; None: the service account.
-        context: of the kubeconfig; None: its current one.
+        kubeconfig: a list of files, separated as in $KUBECONFIG; None: the service account.
+        context: of the kubeconfig; None: its current context.
 
     Raises:
         config.ConfigException: neither is usable; the message names the file and the fault.

@@ -1,4 +1,4 @@
-"""All paths of the API server that this program requests; no other module builds one.
+"""All paths of the API server that this program requests; no other module builds paths.
 
 A name from a policy, a label or an answer must lead only to an object of that name: each part is
 percent-encoded and has the form that Kubernetes gives it. A path with a part of another form has

@@ -208,7 +208,7 @@ def _planned(raw: dict[str, Any]) -> Rollback | Failure | None:
 
 
 def _is_request(raw: dict[str, Any]) -> bool:
-    """Report whether a Rollback was created by hand and is not planned yet."""
+    """Report whether a person created a Rollback that is not planned yet."""
     with suppress(ValidationError):
         return isinstance(rollback_of(raw), RollbackRequest)
     return False

@@ -50,7 +50,7 @@ class Bounded(ClientResponse):
     read_before: bytearray | None = None
 
     async def json(self, **options: Any) -> Any:
-        """Parse the content; a large one in a thread."""
+        """Parse the content; large content in a thread."""
         content, self.read_before = self.read_before, None
         if content is None:
             return await super().json(**options)
@@ -58,7 +58,7 @@ class Bounded(ClientResponse):
 
 
 class ReadLimits:
-    """A middleware that limits what a session reads."""
+    """A middleware that limits the reads of a session."""
 
     def __init__(self, room: Room, held: float = HELD_SECONDS) -> None:
         self._room = room

@@ -147,7 +147,7 @@ def flux_updaters(
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What image updaters use of an Argo CD Application."""
+    """Fields of an Argo CD Application that image updaters use."""
 
     namespace: str
     name: str

@@ -46,7 +46,7 @@ def projected(what: str, make: Callable[[], T]) -> T | Failure:
     """Project an object of a kind that another project defines, and may change.
 
     Args:
-        what: names the object in the failure, if its form is not the expected one.
+        what: names the object in the failure, if it has an unexpected form.
         make: projects the object completely; not a generator.
     """
     try:

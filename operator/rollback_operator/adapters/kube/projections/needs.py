@@ -1,4 +1,4 @@
-"""What a pod template requires: referenced objects, resources of a node, ports."""
+"""Requirements of a pod template: referenced objects, resources of a node, ports."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

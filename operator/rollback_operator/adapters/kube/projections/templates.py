@@ -33,7 +33,7 @@ def template_of(template: Mapping[str, Any]) -> Template:
 
 
 def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return the memory limit of the first container that has one.
+    """Return the memory limit of the first container with a limit.
 
     The measured process is usually that of the first container; sidecars have their own limits.
     """
