@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -277,6 +278,35 @@ async def test_an_intent_of_a_policy_that_was_made_anew_is_abandoned_and_the_rel
     done = {one.metadata.name: one.status.outcome for one in world.store.rollbacks.values()}
     assert done.pop(old.metadata.name) is Outcome.ABANDONED
     assert list(done.values()) == [Outcome.VERIFIED]
+
+
+class LateWorkloads(FakeWorkloads):
+    """While the target is read, the watch delivers a Rollback."""
+
+    arrive: Callable[[], None] = staticmethod(lambda: None)
+
+    async def inspect(self, namespace: str, name: str) -> Workload | Failure:
+        self.arrive()
+        return await super().inspect(namespace, name)
+
+
+async def test_an_intent_of_a_recreated_policy_that_arrives_during_a_pass_ends_by_its_course() -> (
+    None
+):
+    world = World(bad=frozenset())
+    late = world.workloads = LateWorkloads(calls=world.journal, workload=world.workloads.workload)
+    operator = world.operator()
+    old = intent(policy_ref=PolicyRef(name=NAME, uid="uid-of-the-deleted-policy"))
+
+    def arrive() -> None:
+        late.arrive = lambda: None
+        world.store.hold(old)
+        operator.cache.remember(old)
+
+    late.arrive = arrive
+    await last(world, operator, most=3)
+
+    assert ended(world)[:2] == (Outcome.ABANDONED, Reason.POLICY_DELETED)
 
 
 # -- the Deployment is another object --------------------------------------------------------------
