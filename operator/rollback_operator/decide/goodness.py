@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
+from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.limits import (
     GROWTH_ALONE_SECONDS,
@@ -22,8 +22,8 @@ from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import AGAINST
 
-_AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
 
@@ -43,7 +43,7 @@ def _is_clean(decision: Decision) -> bool:
     verdict = decision.verdict
     is_told = decision.severity is not Severity.NONE or decision.doubted is not Severity.NONE
     is_near = verdict.reason is Reason.EVIDENCE_GATHERING
-    return not (is_told or is_near or verdict.symptoms or verdict.value in _AGAINST)
+    return not (is_told or is_near or verdict.symptoms or verdict.value in AGAINST)
 
 
 def is_ripe(

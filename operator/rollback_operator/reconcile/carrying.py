@@ -78,8 +78,9 @@ class Carrier:
         self, active: Rollback, case: Case, watch: Watch | None
     ) -> Rollback | Again:
         if active.spec.policy_ref.uid != case.policy.metadata.uid:
-            # It arrived during this pass. At its start the next pass ends it by its course.
-            return Again(active, SOON)
+            # It arrived during this pass and requeued it: the next pass ends it by its course.
+            # No sooner: while its end cannot be written, passes must not spin.
+            return Again(active, RETRY_SECONDS)
         if not ownership.is_ours(active, case.policy):
             return await self.executor.end(active, NOT_OURS)
         meter = meter_of(case.policy, case.workload.deployment, self.default)

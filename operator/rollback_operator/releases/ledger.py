@@ -41,7 +41,8 @@ Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good 
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
-_AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
+AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
+"""Verdicts with evidence against a release."""
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """A release that is blamed at these severities is Bad; P4 only prevents Good."""
 
@@ -120,7 +121,7 @@ def _gone_back_from(
         return None
     there = [one for one in workload.replica_sets if one.template.release == before.release]
     is_back = any(current.created < one.created for one in there)
-    is_ill = policy.status.verdict in _AGAINST or policy.status.severity in BLAMED
+    is_ill = policy.status.verdict in AGAINST or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "another client"
@@ -387,7 +388,7 @@ def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: fl
         return False
     if verdict.value is VerdictValue.WATCHING:
         # Also without a control, as at adoption: then its own counts are clean.
-        nothing_against = verdict.reason in (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
+        nothing_against = verdict.reason in CLEAN
         return pooled.requests >= PROVED_REQUESTS and nothing_against
     # A service without traffic, before and now, is good by its state in Kubernetes.
     had_none = watch.control is not None and watch.control.pooled.requests < 1
