@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "operator"
 PACKAGE = SOURCE / "rollback_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+# Parsed once, as tests are collected: CPython 3.11's parser raises SystemError ("AST constructor
+# recursion depth mismatch") where another thread of a test parses at the same time.
+TREES = {module: ast.parse(module.read_text()) for module in MODULES}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "shared"}
 
 
@@ -65,8 +68,8 @@ def test_a_room_says_what_it_is_for_and_is_not_too_large(room) -> None:
 def test_no_class_name_is_in_two_modules() -> None:
     # `_Part` and `Part` are the same word to a reader: a leading underscore does not count.
     modules: dict[str, list[str]] = defaultdict(list)
-    for module in MODULES:
-        for node in ast.walk(ast.parse(module.read_text())):
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 modules[node.name.lstrip("_")].append(str(module.relative_to(PACKAGE)))
     assert {name: where for name, where in modules.items() if len(where) > 1} == {}
@@ -74,8 +77,8 @@ def test_no_class_name_is_in_two_modules() -> None:
 
 def test_a_constant_has_one_value_wherever_its_name_occurs() -> None:
     values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for module in MODULES:
-        for node in ast.parse(module.read_text()).body:
+    for module, tree in TREES.items():
+        for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 name, value = node.targets[0].id, _value(node.value)
                 if name.isupper() and not name.startswith("_") and len(name) > 1:
