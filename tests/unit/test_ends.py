@@ -280,6 +280,18 @@ async def test_an_intent_of_a_policy_that_was_made_anew_is_abandoned_and_the_rel
     assert list(done.values()) == [Outcome.VERIFIED]
 
 
+@pytest.mark.parametrize("started", [begun, verifying])
+async def test_a_begun_undo_of_a_policy_that_was_made_anew_is_carried_to_its_end(
+    started: Callable[..., Rollback],
+) -> None:
+    world = World(bad=frozenset())
+    world.store.hold(started(policy_ref=PolicyRef(name=NAME, uid="uid-of-the-deleted-policy")))
+
+    await last(world, world.operator())
+
+    assert ended(world)[1] not in (Reason.POLICY_DELETED, Reason.NOT_OF_THIS_POLICY)
+
+
 class LateWorkloads(FakeWorkloads):
     """While the target is read, the watch delivers a Rollback."""
 

@@ -31,7 +31,7 @@ from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.rollback import approval
-from rollback_operator.rollback.course import NOT_OURS, needs_no_metrics
+from rollback_operator.rollback.course import needs_no_metrics
 
 _log = logging.getLogger(__name__)
 SOON = 0.05
@@ -77,12 +77,10 @@ class Carrier:
     async def _carry_on(
         self, active: Rollback, case: Case, watch: Watch | None
     ) -> Rollback | Again:
-        if active.spec.policy_ref.uid != case.policy.metadata.uid:
+        if not ownership.is_ours(active, case.policy):
             # It arrived during this pass and requeued it: the next pass ends it by its course.
             # No sooner: while its end cannot be written, passes must not spin.
             return Again(active, RETRY_SECONDS)
-        if not ownership.is_ours(active, case.policy):
-            return await self.executor.end(active, NOT_OURS)
         meter = meter_of(case.policy, case.workload.deployment, self.default)
         with tagged(rollback=active.metadata.name):
             return await self.executor.carry_on(

@@ -203,7 +203,7 @@ def course(
         now: the current time.
     """
     if not ownership.is_named(rollback):
-        return NOT_OURS
+        return _NOT_OURS
     if context.target in _LOST:
         return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[context.target])
     if context.target is Target.UNREADABLE:
@@ -247,7 +247,7 @@ _QUESTION_DELETED = RollbackEnd(
 _DELETED = RollbackEnd(
     Outcome.ABANDONED, Reason.ROLLBACK_DELETED, "the Rollback was deleted before it started"
 )
-NOT_OURS = RollbackEnd(
+_NOT_OURS = RollbackEnd(
     Outcome.FAILED,
     Reason.NOT_OF_THIS_POLICY,
     "no policy planned this Rollback: a manual request sets only policyRef.name, remedy, reason "
