@@ -23,7 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.verdict import AGAINST_RELEASE, Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.releases.statements import weighed, words
 
@@ -41,8 +41,6 @@ Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good 
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
-AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
-"""Verdicts with evidence against a release."""
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """A release that is blamed at these severities is Bad; P4 only prevents Good."""
 
@@ -121,7 +119,7 @@ def _gone_back_from(
         return None
     there = [one for one in workload.replica_sets if one.template.release == before.release]
     is_back = any(current.created < one.created for one in there)
-    is_ill = policy.status.verdict in AGAINST or policy.status.severity in BLAMED
+    is_ill = policy.status.verdict in AGAINST_RELEASE or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "another client"
