@@ -387,7 +387,7 @@ class TestTrust:
             assert trust(shell, "--revision", revision) == 0
         assert [one["revision"] for one in trusted(shell)] == [1, 2]
 
-    def test_drops_what_is_gone_where_there_is_no_room(self, shell: Shell) -> None:
+    def test_drops_what_is_gone_where_the_list_is_full(self, shell: Shell) -> None:
         word = {"revision": 9, "reason": "x", "by": "x", "time": "2027-01-15T08:00:00Z"}
         gone = [Trust(release=f"gone-{one}", **word) for one in range(MOST_TRUSTED)]
         shell.cluster.put(POLICIES, stored(make_policy(trust=gone)))

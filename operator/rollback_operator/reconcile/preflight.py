@@ -111,7 +111,7 @@ class PolicyRights:
         """List the rights that a policy needs and the operator lacks, as far as is known."""
         namespace = policy.metadata.namespace
         wanted = rights.wanted(policy)
-        lacks = {right for right in wanted if not await self._given(namespace, right)}
+        lacks = {right for right in wanted if not await self._has_right(namespace, right)}
         return tuple(message for right, message in wanted.items() if right in lacks)
 
     def next_look(self, policy: RollbackPolicy) -> float | None:
@@ -120,7 +120,7 @@ class PolicyRights:
         due = [self.known[place][0] for place in places if place in self.known]
         return max(0.05, (min(due) - self.clock()).total_seconds()) if due else None
 
-    async def _given(self, namespace: str, right: Right) -> bool:
+    async def _has_right(self, namespace: str, right: Right) -> bool:
         now, place = self.clock(), (namespace, right)
         until, known = self.known.get(place, (now, True))
         if now < until:

@@ -94,7 +94,7 @@ def make(facts: ChecklistFacts) -> Checklist:
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
-    """Return whether a shortage of room is observed: missing data slows nothing down."""
+    """Return whether a shortage of capacity is observed: missing data slows nothing down."""
     return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 

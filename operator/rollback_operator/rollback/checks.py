@@ -196,7 +196,7 @@ def room(facts: ChecklistFacts) -> CheckItem:
     if left is not None and left < wanted:
         message = f"{_more(wanted)}, quota {by} leaves room for {left}"
         return _item(name, CheckResult.WARNED, message)
-    fits = cluster.room_for(one.requests)
+    fits = cluster.pods_that_fit(one.requests)
     if fits is None:
         message = f"{_more(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
         return _item(

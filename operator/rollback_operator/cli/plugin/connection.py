@@ -164,7 +164,7 @@ class ApiCluster:
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
-        return _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
+        return _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
         """Create an object; the API server refuses unknown fields."""
@@ -183,7 +183,7 @@ class ApiCluster:
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "add", "path": path, "value": value},
         ]
-        place = paths.one_in(_KINDS[plural], seen.namespace, seen.name)
+        place = paths.object_in(_KINDS[plural], seen.namespace, seen.name)
         return _record(await self._api.patch(place, operations))
 
     async def user(self) -> str | Failure:
@@ -199,7 +199,7 @@ class ApiCluster:
 
     async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read a pod template."""
-        owner = _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
+        owner = _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
         return owner if isinstance(owner, Failure) else owner.part("spec.template")
 
 

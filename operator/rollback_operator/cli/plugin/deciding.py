@@ -215,7 +215,7 @@ def _later(now: datetime, condemned: datetime | None) -> datetime:
 
 
 def _others(policy: Record, workload: Workload, release: str) -> Sequence[object]:
-    """Keep the other entries; if there is no room, only those of existing revisions."""
+    """Keep the other entries; if the list is full, only those of existing revisions."""
     kept = [entry for entry in policy.rows("spec.trust") if entry.text("release") != release]
     if len(kept) >= MOST_TRUSTED:
         there = {item.template.release for item in workload.replica_sets}

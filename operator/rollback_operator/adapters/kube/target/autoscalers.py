@@ -55,4 +55,4 @@ class ApiAutoscalers:
 
 
 def _path(namespace: str, name: str) -> paths.ApiPath:
-    return paths.one_in(paths.AUTOSCALERS, namespace, name)
+    return paths.object_in(paths.AUTOSCALERS, namespace, name)
