@@ -56,12 +56,12 @@ def entries(
     held it. Revisions from before the first record have no entry until they run.
     """
     known = policy.status.revisions
-    healths = {one.release: one for one in known}
+    healths = {entry.release: entry for entry in known}
     newest, left = words(policy, rollbacks, now), _left(workload)
     gone_back_from = _gone_back_from(policy, workload, now)
     current = workload.current
-    found = []
-    for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
+    ledger = []
+    for replica_set in sorted(workload.replica_sets, key=lambda replica_set: -replica_set.revision):
         release = replica_set.template.release
         entry, word = healths.get(release), newest.get(release)
         if entry is None and (word is not None or release in left):
@@ -77,8 +77,8 @@ def entries(
         elif entry is not None:
             entry = _watched(entry)
         if entry is not None:
-            found.append(_renumbered(entry, replica_set))
-    return found[:LIMIT]
+            ledger.append(_renumbered(entry, replica_set))
+    return ledger[:LIMIT]
 
 
 def at_rest(
@@ -86,7 +86,7 @@ def at_rest(
 ) -> list[LedgerEntry]:
     """Return the ledger of a target without evaluation: people's statements count at once."""
     newest = words(policy, rollbacks, now)
-    return [weighed(one, newest.get(one.release)) for one in policy.status.revisions]
+    return [weighed(entry, newest.get(entry.release)) for entry in policy.status.revisions]
 
 
 def _left(workload: Workload) -> frozenset[str]:
@@ -96,7 +96,7 @@ def _left(workload: Workload) -> frozenset[str]:
     predecessor has returned. A release that has run again since has a newer number, and may earn
     Good.
     """
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
     return frozenset(
         before.template.release
         for before, after in pairwise(in_order)
@@ -119,8 +119,12 @@ def _gone_back_from(
     before, current = policy.status.revision, workload.current
     if before is None or current is None or before.release == current.template.release:
         return None
-    there = [one for one in workload.replica_sets if one.template.release == before.release]
-    is_back = any(current.created < one.created for one in there)
+    there = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if replica_set.template.release == before.release
+    ]
+    is_back = any(current.created < replica_set.created for replica_set in there)
     is_ill = policy.status.verdict in AGAINST or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
@@ -131,19 +135,24 @@ def _gone_back_from(
     return before.release, Condemnation(time=now, message=message)
 
 
-def condemn(ledger: Sequence[LedgerEntry], release: str, found: Condemnation) -> list[LedgerEntry]:
+def condemn(
+    ledger: Sequence[LedgerEntry], release: str, condemnation: Condemnation
+) -> list[LedgerEntry]:
     """Record the condemnation of a release: the first time, and at a worse severity."""
-    return [_condemned(one, found) if one.release == release else one for one in ledger]
+    return [
+        _condemned(entry, condemnation) if entry.release == release else entry for entry in ledger
+    ]
 
 
-def _condemned(entry: LedgerEntry, found: Condemnation) -> LedgerEntry:
+def _condemned(entry: LedgerEntry, condemnation: Condemnation) -> LedgerEntry:
     known = entry.condemned
     is_known = known is not None and (
-        found.severity is None or (known.severity is not None and known.severity <= found.severity)
+        condemnation.severity is None
+        or (known.severity is not None and known.severity <= condemnation.severity)
     )
     if is_known:
         return entry
-    changes = {"health": Health.BAD, "reason": found.message, "condemned": found}
+    changes = {"health": Health.BAD, "reason": condemnation.message, "condemned": condemnation}
     return entry.model_copy(update={**changes, "trusted_time": None})
 
 
@@ -154,11 +163,15 @@ def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload)
     older release to restore is under watch instead.
     """
     if known:
-        is_first = all(one.release == entry.release for one in known)
+        is_first = all(earlier.release == entry.release for earlier in known)
         return entry if is_first else _watched(entry)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
-    others = [one for one in workload.replica_sets if one.template.release != entry.release]
+    others = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if replica_set.template.release != entry.release
+    ]
     if workload.deployment.is_rolled_out or not others or age >= ROLLOUT_SETTLED_SECONDS:
         return entry.model_copy(update={"found_time": entry.since})
     return entry
@@ -186,7 +199,7 @@ def _watched(entry: LedgerEntry) -> LedgerEntry:
 
 def found_bad(ledger: Sequence[LedgerEntry], release: str) -> list[LedgerEntry]:
     """Record a verdict against a release, however mild: the release must earn its health."""
-    return [_watched(one) if one.release == release else one for one in ledger]
+    return [_watched(entry) if entry.release == release else entry for entry in ledger]
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
@@ -229,21 +242,21 @@ def with_health(
 ) -> list[LedgerEntry]:
     """Record a release's health; it never outweighs evidence against the release or its images."""
     return [
-        one.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
-        if one.release == release and one.health not in (health, Health.BAD)
-        else one
-        for one in ledger
+        entry.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
+        if entry.release == release and entry.health not in (health, Health.BAD)
+        else entry
+        for entry in ledger
     ]
 
 
 def health_of(ledger: Iterable[LedgerEntry], release: str) -> Health | None:
     """Return the health of a release; None: it has no entry."""
-    return next((one.health for one in ledger if one.release == release), None)
+    return next((entry.health for entry in ledger if entry.release == release), None)
 
 
 def entry_of(ledger: Iterable[LedgerEntry], release: str) -> LedgerEntry | None:
     """Return the entry of a release; None: it has no entry."""
-    return next((one for one in ledger if one.release == release), None)
+    return next((entry for entry in ledger if entry.release == release), None)
 
 
 def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
@@ -277,42 +290,54 @@ def last_known_good(
     """
     release = workload.deployment.template.release
     older = sorted(
-        (one for one in workload.replica_sets if one.template.release != release),
-        key=lambda one: -one.revision,
+        (
+            replica_set
+            for replica_set in workload.replica_sets
+            if replica_set.template.release != release
+        ),
+        key=lambda replica_set: -replica_set.revision,
     )
     for wanted in (Health.GOOD, Health.ASSUMED):
-        for one in older:
-            found = entry_of(ledger, one.template.release)
-            if found is not None and found.health is wanted and not found.quarantined_by:
-                return one
+        for replica_set in older:
+            entry = entry_of(ledger, replica_set.template.release)
+            if entry is not None and entry.health is wanted and not entry.quarantined_by:
+                return replica_set
     restored = restored | _brought_back(older, workload)
     # Older than the oldest entry of a full ledger: its own entry may have been dropped.
-    oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
+    oldest = min((entry.number for entry in ledger), default=0) if len(ledger) >= LIMIT else 0
     last = [
-        one
-        for one in older
+        replica_set
+        for replica_set in older
         if (
-            one.revision > oldest
-            if (found := entry_of(ledger, one.template.release)) is None
-            else one.template.release in restored
-            and found.health is Health.UNKNOWN
-            and not found.quarantined_by
+            replica_set.revision > oldest
+            if (entry := entry_of(ledger, replica_set.template.release)) is None
+            else replica_set.template.release in restored
+            and entry.health is Health.UNKNOWN
+            and not entry.quarantined_by
         )
     ]
     doubted = (_replaced_young(workload) | _left(workload)) - restored
     return max(
         last,
-        key=lambda one: (one.ready > 0, one.template.release not in doubted, one.revision),
+        key=lambda replica_set: (
+            replica_set.ready > 0,
+            replica_set.template.release not in doubted,
+            replica_set.revision,
+        ),
         default=None,
     )
 
 
 def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
     """Return serving releases that people restored: they trusted them more than the successors."""
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
-    back = {after.pod_hash for one, after in pairwise(in_order) if after.created < one.created}
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
+    back = {
+        after.pod_hash for before, after in pairwise(in_order) if after.created < before.created
+    }
     return frozenset(
-        one.template.release for one in older if one.pod_hash in back and one.ready > 0
+        replica_set.template.release
+        for replica_set in older
+        if replica_set.pod_hash in back and replica_set.ready > 0
     )
 
 
@@ -322,10 +347,10 @@ def _replaced_young(workload: Workload) -> frozenset[str]:
     The successors' times show it, also after an outage. A restart in between is no successor.
     """
     began: dict[str, float] = {}
-    for one in workload.replica_sets:
-        release = one.template.release
-        began[release] = min(one.created, began.get(release, math.inf))
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
+    for replica_set in workload.replica_sets:
+        release = replica_set.template.release
+        began[release] = min(replica_set.created, began.get(release, math.inf))
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
     return frozenset(
         before.template.release
         for before, after in pairwise(in_order)
@@ -340,11 +365,13 @@ def useless(verdict: Verdict) -> str:
     In the whole watch, or recently: a release may fail after a good hour. Without numbers: they
     would change with each evaluation.
     """
-    rates = [(one.rate_lower_bound, one.late_lower_bound, one.route) for one in verdict.scopes]
-    found = next((one for one in rates if max(one[:2]) >= USELESS), None)
-    if found is None:
+    rates = [
+        (scope.rate_lower_bound, scope.late_lower_bound, scope.route) for scope in verdict.scopes
+    ]
+    failing = next((rate for rate in rates if max(rate[:2]) >= USELESS), None)
+    if failing is None:
         return ""
-    whole, _, route = found
+    whole, _, route = failing
     where = f" on {route}" if route is not None else ""
     when = "" if whole >= USELESS else " recently"
     return f"not Good: at least half of its requests{where} failed{when}"
@@ -363,10 +390,10 @@ def fails_alike(verdict: Verdict) -> str:
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
     """Record why a release is not Good; a Good or Bad release already has its reason."""
     return [
-        one.model_copy(update={"reason": clipped(reason, _LONGEST)})
-        if one.release == release and one.health in (Health.UNKNOWN, Health.ASSUMED)
-        else one
-        for one in ledger
+        entry.model_copy(update={"reason": clipped(reason, _LONGEST)})
+        if entry.release == release and entry.health in (Health.UNKNOWN, Health.ASSUMED)
+        else entry
+        for entry in ledger
     ]
 
 

@@ -24,12 +24,14 @@ from rollback_operator.remedies.attempts import name_of
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
     """Return the Rollbacks of a policy of this name, also from before its re-creation."""
-    return [one for one in rollbacks if one.spec.policy_ref.name == policy.metadata.name]
+    return [
+        rollback for rollback in rollbacks if rollback.spec.policy_ref.name == policy.metadata.name
+    ]
 
 
 def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
     """Return the basis of a decision: the existing Rollbacks and their outcomes."""
-    return {(one.metadata.uid, one.status.outcome) for one in rollbacks}
+    return {(rollback.metadata.uid, rollback.status.outcome) for rollback in rollbacks}
 
 
 def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
@@ -69,13 +71,17 @@ def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> Rol
         on_target: all policies on it, the oldest first.
     """
     own = policy.status.revisions
-    others = [of_target(one) for one in on_target if one.key != policy.key]
+    others = [of_target(other) for other in on_target if other.key != policy.key]
     if on_target and on_target[0].key != policy.key:
         known = others[0].status.revisions
-        told = {one.release for one in known}
-        learnt = [*known, *(one for one in own if one.release not in told)][:MOST_REVISIONS]
+        known_releases = {entry.release for entry in known}
+        learnt = [*known, *(entry for entry in own if entry.release not in known_releases)][
+            :MOST_REVISIONS
+        ]
     else:
-        learnt = own or next((one.status.revisions for one in others if one.status.revisions), own)
+        learnt = own or next(
+            (other.status.revisions for other in others if other.status.revisions), own
+        )
     if learnt == own:
         return policy
     status = policy.status.model_copy(update={"revisions": list(learnt)})
@@ -88,10 +94,12 @@ def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
     left = EarlierTarget(
         deployment=status.deployment, revisions=status.revisions, quarantine=status.quarantine
     )
-    known = {one.deployment: one for one in status.earlier_targets}
+    known = {target.deployment: target for target in status.earlier_targets}
     back = known.get(name, EarlierTarget(deployment=name))
     others = [
-        one for one in status.earlier_targets if one.deployment not in (name, left.deployment)
+        target
+        for target in status.earlier_targets
+        if target.deployment not in (name, left.deployment)
     ]
     return status.model_copy(
         update={

@@ -50,18 +50,20 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
         rollbacks: all of the target.
         now: the current time.
     """
-    found: dict[str, Word] = {}
+    newest: dict[str, Word] = {}
     message = [
         *_on_record(policy, rollbacks, now),
         *_of_rollbacks(rollbacks, now),
         *_trusted(policy, now),
     ]
-    for one in sorted(message, key=lambda one: (one.time, one.health is Health.BAD)):
-        known = found.get(one.release)
-        if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
+    for statement in sorted(
+        message, key=lambda statement: (statement.time, statement.health is Health.BAD)
+    ):
+        known = newest.get(statement.release)
+        if statement.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
             continue  # restored after a person trusted it: nothing speaks against it
-        found[one.release] = one
-    return found
+        newest[statement.release] = statement
+    return newest
 
 
 def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
@@ -95,19 +97,19 @@ def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
 
 
 def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word]:
-    for one in rollbacks:
-        left, name = one.spec.from_revision.release, one.metadata.name
-        decided = decided_time(one, now)
-        if condemns(one):
-            found = _condemnation(one)
-            yield Word(left, decided, Health.BAD, found.message, found)
-        if one.status.outcome is not Outcome.VERIFIED:
+    for rollback in rollbacks:
+        left, name = rollback.spec.from_revision.release, rollback.metadata.name
+        decided = decided_time(rollback, now)
+        if condemns(rollback):
+            condemnation = _condemnation(rollback)
+            yield Word(left, decided, Health.BAD, condemnation.message, condemnation)
+        if rollback.status.outcome is not Outcome.VERIFIED:
             continue
-        end = ended_time(one, now) if one.status.finished_time is not None else decided
-        if one.spec.to_revision is not None:
+        end = ended_time(rollback, now) if rollback.status.finished_time is not None else decided
+        if rollback.spec.to_revision is not None:
             message = f"{name} restored it and was Verified"
-            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, message)
-        if one.spec.remedy.flag is not None:
+            yield Word(rollback.spec.to_revision.release, end, Health.ASSUMED, message)
+        if rollback.spec.remedy.flag is not None:
             message = f"{name} set its flag and was Verified"
             yield Word(left, end, Health.UNKNOWN, message)
 
@@ -115,9 +117,10 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
     """Return the releases that rollbacks have restored, whatever their outcome."""
     return frozenset(
-        one.spec.to_revision.release
-        for one in rollbacks
-        if one.spec.to_revision is not None and any(step.name in _ACTS for step in one.status.steps)
+        rollback.spec.to_revision.release
+        for rollback in rollbacks
+        if rollback.spec.to_revision is not None
+        and any(step.name in _ACTS for step in rollback.status.steps)
     )
 
 
@@ -136,7 +139,7 @@ def condemns(rollback: Rollback) -> bool:
         return True
     if rollback.spec.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
         return False
-    steps = {one.name for one in rollback.status.steps}
+    steps = {step.name for step in rollback.status.steps}
     if outcome in _LED_AWAY or StepName.ROLLOUT_COMPLETE in steps:
         return True
     is_refused = outcome is Outcome.FAILED and reason != Reason.UNDO_REVERTED
@@ -159,16 +162,16 @@ def _on_record(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> Iterator[Word]:
     """Return the ledger's condemnations: for pruned or deleted records it is the only source."""
-    known = {one.metadata.name: condemns(one) for one in rollbacks}
-    for one in policy.status.revisions:
-        found = one.condemned
-        if found is not None and known.get(found.rollback, True):
-            time = found.time if is_believed(found.time, now) else LONG_AGO
-            yield Word(one.release, time, Health.BAD, found.message, found)
+    known = {rollback.metadata.name: condemns(rollback) for rollback in rollbacks}
+    for entry in policy.status.revisions:
+        condemnation = entry.condemned
+        if condemnation is not None and known.get(condemnation.rollback, True):
+            time = condemnation.time if is_believed(condemnation.time, now) else LONG_AGO
+            yield Word(entry.release, time, Health.BAD, condemnation.message, condemnation)
 
 
 def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
-    for one in policy.spec.trust:
-        if one.time <= now + SKEW:
-            message = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
-            yield Word(one.release, min(one.time, now), Health.GOOD, message)
+    for trust in policy.spec.trust:
+        if trust.time <= now + SKEW:
+            message = clipped(f"trusted by {trust.by}: {trust.reason}", _LONGEST)
+            yield Word(trust.release, min(trust.time, now), Health.GOOD, message)

@@ -100,7 +100,7 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
 
 def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
     """Return whether a pass is an evaluation of the release: no data was missing."""
-    reasons = {one.reason for one in (verdict, missing) if one is not None}
+    reasons = {result.reason for result in (verdict, missing) if result is not None}
     return verdict is not None and not reasons & UNSEEN
 
 

@@ -84,17 +84,17 @@ def of_revision(case: Case) -> Rollback | None:
 
 def names_of_revision(case: Case) -> list[str]:
     """List the names of all attempts to roll back the running revision, the last first."""
-    return [rollback_name(case, one) for one in _NUMBERS]
+    return [rollback_name(case, attempt) for attempt in _NUMBERS]
 
 
 def of_plan(rollbacks: Sequence[Rollback], spec: RollbackSpec) -> Rollback | None:
     """Find the newest attempt of a plan, including the plan's own; None: there is none."""
-    return _newest(rollbacks, [name_of(numbered(spec, one)) for one in _NUMBERS])
+    return _newest(rollbacks, [name_of(numbered(spec, attempt)) for attempt in _NUMBERS])
 
 
 def _newest(rollbacks: Sequence[Rollback], names: Sequence[str]) -> Rollback | None:
-    known = {one.metadata.name: one for one in rollbacks}
-    return next((known[one] for one in names if one in known), None)
+    known = {rollback.metadata.name: rollback for rollback in rollbacks}
+    return next((known[name] for name in names if name in known), None)
 
 
 def numbered(spec: RollbackSpec, attempt: int) -> RollbackSpec:

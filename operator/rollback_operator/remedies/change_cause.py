@@ -74,7 +74,7 @@ def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | 
     if not deployment.change_cause:
         return None
     head = deployment.change_cause.partition(";")[0]
-    named = next((one for one in rollbacks if head.endswith(_named(one))), None)
+    named = next((rollback for rollback in rollbacks if head.endswith(_named(rollback))), None)
     if named is None:
         return Overdue(is_inherited=False)
     return None if is_active(named) else Overdue(has_moved(named, deployment))

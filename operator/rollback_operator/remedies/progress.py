@@ -67,13 +67,13 @@ def next_step(rollback: Rollback) -> StepName | None:
     asked = step_status(rollback, StepName.AWAITING_APPROVAL)
     if asked is not None and asked.finished_time is None:
         return StepName.AWAITING_APPROVAL
-    finished = {one.name for one in rollback.status.steps if one.finished_time is not None}
-    return next((one for one in steps_of(rollback.spec) if one not in finished), None)
+    finished = {step.name for step in rollback.status.steps if step.finished_time is not None}
+    return next((step for step in steps_of(rollback.spec) if step not in finished), None)
 
 
 def has_acted(rollback: Rollback) -> bool:
     """Return whether a step other than a person's approval has begun."""
-    return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
+    return any(step.name is not StepName.AWAITING_APPROVAL for step in rollback.status.steps)
 
 
 def was_done(rollback: Rollback) -> bool:
@@ -86,7 +86,7 @@ def was_done(rollback: Rollback) -> bool:
     act = gitops.act_of(rollback)
     if act is None:
         return False
-    if any(one.name not in (*_BEFORE_ACT, act.name) for one in rollback.status.steps):
+    if any(step.name not in (*_BEFORE_ACT, act.name) for step in rollback.status.steps):
         return True
     ended = rollback.status.finished_time
     if act.finished_time is not None and act.finished_time != ended:
@@ -97,7 +97,7 @@ def was_done(rollback: Rollback) -> bool:
 
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     """Find the stored status of a step; None: it has not begun."""
-    return next((one for one in rollback.status.steps if one.name is step), None)
+    return next((status for status in rollback.status.steps if status.name is step), None)
 
 
 def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
@@ -114,10 +114,10 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case _:
-            found = _compare_act(rollback, step, deployment)
+            result = _compare_act(rollback, step, deployment)
             is_paused = deployment.paused and not deployment.is_held
-            is_stopped = is_paused and isinstance(found, Act) and step is not StepName.DISABLE_FLAG
-            return _stopped(rollback, step, now) if is_stopped else found
+            is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+            return _stopped(rollback, step, now) if is_stopped else result
 
 
 def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
@@ -219,16 +219,16 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
     """
     status = rollback.status
     times = [rollback.spec.trigger.decided_time]
-    times += [one.started_time for one in status.steps]
+    times += [step.started_time for step in status.steps]
     others = (status.approval_deadline_time, status.escalated_time)
-    finished = (one.finished_time for one in status.steps)
-    times += [one for one in (*finished, *others) if one is not None]
+    finished = (step.finished_time for step in status.steps)
+    times += [time for time in (*finished, *others) if time is not None]
     is_waiting = next_step(rollback) is StepName.AWAITING_APPROVAL
     deadline = status.approval_deadline_time
     longest = now + timedelta(seconds=rollback.spec.approval_policy.timeout_seconds)
     if is_waiting and deadline is not None and deadline > now and is_believed(deadline, longest):
         return now
-    return max((one for one in times if one <= now), default=now)
+    return max((time for time in times if time <= now), default=now)
 
 
 def is_believed(time: datetime, now: datetime) -> bool:
@@ -246,14 +246,14 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
     finished = rollback.status.finished_time
     if finished is None:
         return now
-    steps = [one.finished_time or one.started_time for one in reversed(rollback.status.steps)]
+    steps = [step.finished_time or step.started_time for step in reversed(rollback.status.steps)]
     return _believed((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
 
 
 def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
     """Return the first plausible time; else the object's creation, set by the API server."""
     known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
-    return next((one for one in known if is_believed(one, now)), LONG_AGO)
+    return next((time for time in known if is_believed(time, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
@@ -380,8 +380,9 @@ def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> 
     """
     judged = rollback.spec.from_revision
     return workload.deployment.template.digest == judged.digest and any(
-        judged.number < one.revision <= begun and one.template.digest != judged.digest
-        for one in workload.replica_sets
+        judged.number < replica_set.revision <= begun
+        and replica_set.template.digest != judged.digest
+        for replica_set in workload.replica_sets
     )
 
 
@@ -393,5 +394,9 @@ def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
         # rollout, there was none in between.
         current = workload.current
         return current is None or current.revision != since + 1
-    known = [one for one in workload.replica_sets if one.template.digest == target.digest]
-    return not known or any(one.revision > since for one in known)
+    known = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if replica_set.template.digest == target.digest
+    ]
+    return not known or any(replica_set.revision > since for replica_set in known)

@@ -27,20 +27,20 @@ SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
 _FLUX = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
 
 
-def recorded(rollback: Rollback, found: OwnerState) -> OwnerRecord:
+def recorded(rollback: Rollback, state: OwnerState) -> OwnerRecord:
     """Make the record that must exist before an owner changes: its earlier state.
 
     If it is already suspended for this very rollback, an earlier leader did that: the record
     remains.
     """
     known = rollback.status.owner
-    if known is not None and found.is_suspended and _is_for(rollback, found):
+    if known is not None and state.is_suspended and _is_for(rollback, state):
         return known
     return OwnerRecord(
-        namespace=found.namespace,
-        was_suspended=found.is_suspended,
+        namespace=state.namespace,
+        was_suspended=state.is_suspended,
         # The record of a deleted value is kept: a person may want it back.
-        automated=found.automated or (known.automated if known is not None else ""),
+        automated=state.automated or (known.automated if known is not None else ""),
     )
 
 
@@ -89,15 +89,15 @@ def command(plan: OwnerPlan, record: OwnerRecord) -> str:
 def automation(kept: str) -> dict[str, Any]:
     """Parse the recorded automation of Argo CD; unreadable text is empty."""
     try:
-        found = parsed(kept or "{}")
+        value = parsed(kept or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _is_for(rollback: Rollback, found: OwnerState) -> bool:
+def _is_for(rollback: Rollback, state: OwnerState) -> bool:
     """Return whether an owner is suspended for this rollback, even without its annotation."""
-    return found.is_ours and found.suspended_for in ("", _name(rollback))
+    return state.is_ours and state.suspended_for in ("", _name(rollback))
 
 
 def _name(rollback: Rollback) -> str:
@@ -139,7 +139,7 @@ def left(rollback: Rollback, why: str = "") -> str:
     )
 
 
-def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> str:
+def release(rollback: Rollback, state: OwnerState, deployment: Deployment) -> str:
     """Explain why an owner that is suspended for a rollback can resume; empty: not yet.
 
     Only if its own source has the running state: then resuming changes nothing.
@@ -150,7 +150,7 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
     if not is_left and deployment.template.release == rollback.spec.from_revision.release:
         return ""
-    seen = found.in_sync_at
+    seen = state.in_sync_at
     if seen is None or seen < (act.finished_time + SETTLE).timestamp():
         return ""
     return "Git contains the restored state"
@@ -167,15 +167,15 @@ def replaced(rollback: Rollback, deployment: Deployment) -> str:
     return "the Deployment was deleted and recreated"
 
 
-def taken_over(rollback: Rollback, found: OwnerState) -> str:
+def taken_over(rollback: Rollback, state: OwnerState) -> str:
     """Report that an owner is no longer suspended for a rollback; empty: it is."""
     record = rollback.status.owner
     assert record is not None
-    if not found.is_suspended:
+    if not state.is_suspended:
         return record.release_message or "another client resumed it"
     since = record.suspended_time
-    went_on = since is not None and (found.auto_synced or 0.0) > (since + SETTLE).timestamp()
-    if not _is_for(rollback, found) or went_on:
+    went_on = since is not None and (state.auto_synced or 0.0) > (since + SETTLE).timestamp()
+    if not _is_for(rollback, state) or went_on:
         return "another client now keeps it suspended: it stays suspended"
     return ""
 

@@ -68,8 +68,8 @@ def may_ask(policy: RollbackPolicy) -> bool:
     return (
         spec.safety.require_verified
         or spec.database is not None
-        or any(one.propose for one in spec.matrix)
-        or any(one.on_warned is Consequence.REQUIRE_APPROVAL for one in spec.checklist)
+        or any(rule.propose for rule in spec.matrix)
+        or any(rule.on_warned is Consequence.REQUIRE_APPROVAL for rule in spec.checklist)
     )
 
 
@@ -108,8 +108,8 @@ def take(
     """Evaluate an open question; return the result and its record."""
     rollback = _extended(rollback, looked.terms)
     answer = evaluate_approval(rollback, looked)
-    found = looked.checklist, answer.approved
-    status = with_evaluation(rollback, rollback.status, found, looked.now)
+    evaluation = looked.checklist, answer.approved
+    status = with_evaluation(rollback, rollback.status, evaluation, looked.now)
     if isinstance(answer.next, Done):
         step, message = StepName.AWAITING_APPROVAL, answer.next.message
         status = rollback_status.finished(status, step, message, looked.now)
@@ -303,17 +303,18 @@ def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackSt
 def with_evaluation(
     rollback: Rollback,
     status: RollbackStatus,
-    found: tuple[Checklist, Condition],
+    evaluation: tuple[Checklist, Condition],
     now: datetime,
 ) -> RollbackStatus:
     """Record the changes of another look; equal to the stored status if there are none."""
-    checklist, approved = found
-    known = {one.name: one for one in status.checklist}
+    checklist, approved = evaluation
+    known = {item.name: item for item in status.checklist}
     # Figures in messages change constantly; a message is stored anew only with a new result.
     is_same = all(
-        one.name in known
-        and (known[one.name].result, known[one.name].consequence) == (one.result, one.consequence)
-        for one in checklist.items
+        item.name in known
+        and (known[item.name].result, known[item.name].consequence)
+        == (item.result, item.consequence)
+        for item in checklist.items
     )
     digest = plan_digest(rollback, checklist)
     if not is_same or digest != status.plan_digest:
@@ -334,7 +335,9 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
         status: its new status.
     """
     before, meta = rollback.status, rollback.metadata
-    new, old = (conditions.find(one.conditions, ConditionType.APPROVED) for one in (status, before))
+    new, old = (
+        conditions.find(version.conditions, ConditionType.APPROVED) for version in (status, before)
+    )
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return None
     match new.reason:

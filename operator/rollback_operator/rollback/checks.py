@@ -78,7 +78,10 @@ class ChecklistFacts:
         """The ReplicaSet of the rollback target, even if its template has changed."""
         wanted = self.rollback.spec.to_revision
         uid = wanted.replica_set_uid if wanted else None
-        return next((one for one in self.workload.replica_sets if one.uid == uid), None)
+        return next(
+            (replica_set for replica_set in self.workload.replica_sets if replica_set.uid == uid),
+            None,
+        )
 
     @property
     def template(self) -> ReplicaSet | None:
@@ -122,16 +125,20 @@ def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
 
 def template(facts: ChecklistFacts) -> CheckItem:
     """Check that the target still exists, unchanged since the decision."""
-    name, wanted, found = CheckName.TARGET_TEMPLATE, facts.rollback.spec.to_revision, facts.target
+    name, wanted, replica_set = (
+        CheckName.TARGET_TEMPLATE,
+        facts.rollback.spec.to_revision,
+        facts.target,
+    )
     if wanted is None:
         return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
-    if found is None:
+    if replica_set is None:
         message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    if found.template.digest != wanted.digest:
-        message = f"the template of ReplicaSet {found.name} changed since the decision"
+    if replica_set.template.digest != wanted.digest:
+        message = f"the template of ReplicaSet {replica_set.name} changed since the decision"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    message = f"ReplicaSet {found.name} exists, its template is unchanged"
+    message = f"ReplicaSet {replica_set.name} exists, its template is unchanged"
     return _item(name, CheckResult.PASSED, message)
 
 
@@ -162,41 +169,41 @@ def references(facts: ChecklistFacts) -> CheckItem:
     if not facts.references:
         return _item(name, CheckResult.PASSED, "the template references nothing but its images")
     there, gone, unread = [], [], []
-    for reference, found in sorted(facts.references.items()):
-        if isinstance(found, Missing):
-            unread.append(f"{reference} ({found.message})")
-        elif found:
+    for reference, state in sorted(facts.references.items()):
+        if isinstance(state, Missing):
+            unread.append(f"{reference} ({state.message})")
+        elif state:
             there.append(str(reference))
         else:
             gone.append(reference)
-    needed = [str(one) for one in gone if not one.is_optional]
+    needed = [str(reference) for reference in gone if not reference.is_optional]
     if needed:
         message = f"missing: {_listed(needed)}; the pods would not start"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     if unread:
         return _item(name, CheckResult.WARNED, f"not read: {_listed(unread)}")
     if gone:
-        message = f"missing, but optional: {_listed([str(one) for one in gone])}"
+        message = f"missing, but optional: {_listed([str(reference) for reference in gone])}"
         return _item(name, CheckResult.WARNED, message)
     return _item(name, CheckResult.PASSED, f"present: {_listed(there)}")
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
     """Check whether quotas and nodes take the new pods beside the running pods."""
-    name, one = CheckName.ROOM, facts.template
+    name, replica_set = CheckName.ROOM, facts.template
     wanted = _pods_more(facts)
-    if not wanted or one is None:
+    if not wanted or replica_set is None:
         return _item(name, CheckResult.SKIPPED, "no additional pods are started")
     quotas, cluster = facts.quotas, facts.cluster
     if isinstance(quotas, Missing):
         return _item(name, CheckResult.WARNED, f"quotas could not be read: {quotas.message}")
     if not isinstance(cluster, ClusterCapacity):
         return _item(name, CheckResult.WARNED, f"nodes could not be read: {_why(cluster)}")
-    left, by = quota_left(quotas, one.requests)
+    left, by = quota_left(quotas, replica_set.requests)
     if left is not None and left < wanted:
         message = f"{_more(wanted)}, quota {by} leaves room for {left}"
         return _item(name, CheckResult.WARNED, message)
-    fits = cluster.room_for(one.requests)
+    fits = cluster.room_for(replica_set.requests)
     if fits is None:
         message = f"{_more(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
         return _item(
@@ -270,7 +277,7 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
     if deployment.paused and not deployment.is_held:
         message = "another client paused the Deployment: resume it, otherwise no pod is replaced"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    begun = [one.metadata.name for one in facts.others if has_acted(one)]
+    begun = [rollback.metadata.name for rollback in facts.others if has_acted(rollback)]
     if begun:
         message = f"Rollback {begun[0]} of the same Deployment is in progress"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
@@ -284,17 +291,17 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
     return _with_claims(owner or _item(name, CheckResult.PASSED, message), facts)
 
 
-def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
+def _with_claims(item: CheckItem, facts: ChecklistFacts) -> CheckItem:
     """Add updaters that may deploy the bad image again, and unread objects."""
     claims = facts.claims
     unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
-    doubts = [f"not read: {one}" for one in unseen]
+    doubts = [f"not read: {text}" for text in unseen]
     if pushed := warning(facts.deployment.updaters):
         doubts.insert(0, pushed)
     if not doubts:
-        return found
-    message = clipped("; ".join((found.message, *doubts)), 1024)
-    return found.model_copy(update={"result": CheckResult.WARNED, "message": message})
+        return item
+    message = clipped("; ".join((item.message, *doubts)), 1024)
+    return item.model_copy(update={"result": CheckResult.WARNED, "message": message})
 
 
 def metrics(facts: ChecklistFacts) -> CheckItem:
@@ -314,11 +321,11 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
 
 def database_schema(facts: ChecklistFacts) -> CheckItem:
     """Check whether the target is compatible with the database schema."""
-    rollback, policy, found = facts.rollback, facts.policy, facts.schema
+    rollback, policy, history = facts.rollback, facts.policy, facts.schema
     if rollback.spec.remedy.type in KEEP_THE_RELEASE:
         return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
     database = policy.spec.database if policy is not None else None
-    if policy is None or database is None or found is None:
+    if policy is None or database is None or history is None:
         return schema.skipped("the policy names no database")
     current = policy.status.revision
     is_same = current is not None and current.digest == facts.deployment.template.digest
@@ -329,17 +336,17 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
         released = datetime.fromtimestamp(created, facts.now.tzinfo)
     settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
     question = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(found, question)
+    finding = schema.compare(history, question)
     return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
 
 
 def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
     """Find the migrations applied when the target was good; a pinned image's name identifies it."""
     target, image = rollback.spec.to_revision, rollback.spec.remedy.image
-    for one in policy.status.revisions:
-        is_it = one.release == target.release if target else is_among(image or "", one.images)
-        if is_it and one.migrations is not None:
-            return one.migrations
+    for entry in policy.status.revisions:
+        is_it = entry.release == target.release if target else is_among(image or "", entry.images)
+        if is_it and entry.migrations is not None:
+            return entry.migrations
     return None
 
 

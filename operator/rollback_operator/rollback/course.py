@@ -104,7 +104,7 @@ def context_of(
     rollback: Rollback,
     policy: RollbackPolicy | None,
     ready: Condition,
-    found: Deployment | Missing | None,
+    deployment: Deployment | Missing | None,
 ) -> RollbackContext:
     """Describe the policy and the Deployment of an open Rollback.
 
@@ -112,10 +112,10 @@ def context_of(
         rollback: the Rollback.
         policy: its policy, as stored now; None: it is gone or unreadable.
         ready: the policy's condition; for an absent or unreadable policy, the reason.
-        found: the Rollback's Deployment, as read in this pass; None: it is gone.
+        deployment: the Rollback's Deployment, as read in this pass; None: it is gone.
     """
-    target = _target(rollback, found)
-    why = found.message if isinstance(found, Missing) else ""
+    target = _target(rollback, deployment)
+    why = deployment.message if isinstance(deployment, Missing) else ""
     state = _state_of(rollback, policy, ready)
     return RollbackContext(state, target, why or ready.message, Reason(ready.reason))
 
@@ -167,7 +167,7 @@ def _is_known(rollback: Rollback, deployment: Deployment) -> bool:
 
 def stage_of(rollback: Rollback) -> RollbackStage:
     """Return the progress of a Rollback."""
-    names = {one.name for one in rollback.status.steps}
+    names = {step.name for step in rollback.status.steps}
     if StepName.VERIFY in names:
         return RollbackStage.VERIFYING
     if names - {StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER}:
@@ -290,6 +290,6 @@ def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
     severities = {plan.severity, rollback.status.severity}
     return (
         plan.remedy in spec.remedies
-        and any(matrix.acts(one) for one in spec.matrix if one.severity in severities)
+        and any(matrix.acts(rule) for rule in spec.matrix if rule.severity in severities)
         and (plan.owner is None or plan.owner.response is spec.safety.git_ops)
     )
