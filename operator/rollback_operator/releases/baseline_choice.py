@@ -12,7 +12,7 @@ from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
 """By then, a release that fails from its first request on is known to fail."""
-_WELL = (Health.GOOD, Health.ASSUMED)
+_GOOD_OR_ASSUMED = (Health.GOOD, Health.ASSUMED)
 
 
 def opened(case: Case, now: datetime) -> float:
@@ -24,17 +24,17 @@ def opened(case: Case, now: datetime) -> float:
     cured = flags.cured(case)
     if cured is not None and cured.status.finished_time is not None:
         return cured.status.finished_time.timestamp()
-    known, current = case.policy.status.revision, case.workload.current
+    recorded, current = case.policy.status.revision, case.workload.current
     second = float(int(now.timestamp()))  # as coarse as the API server's times of pods
-    if known is not None and known.digest == case.workload.deployment.template.digest:
-        return known.since.timestamp() if known.since else second
+    if recorded is not None and recorded.digest == case.workload.deployment.template.digest:
+        return recorded.since.timestamp() if recorded.since else second
     if current is None:
         return second
-    if known is None:
+    if recorded is None:
         newest = max(replica_set.created for replica_set in case.workload.replica_sets)
         is_made = current.created >= newest and not case.workload.deployment.is_rolled_out
         return current.created if is_made else second
-    is_new = known.since is None or current.created > known.since.timestamp()
+    is_new = recorded.since is None or current.created > recorded.since.timestamp()
     return current.created if is_new else second
 
 
@@ -74,7 +74,7 @@ def good_hashes(case: Case) -> frozenset[str]:
         replica_set.pod_hash
         for replica_set in case.workload.replica_sets
         if replica_set.template.release != current
-        and ledger.health_of(case.ledger, replica_set.template.release) in _WELL
+        and ledger.health_of(case.ledger, replica_set.template.release) in _GOOD_OR_ASSUMED
         and not _is_trusted(replica_set, case)
     )
 
@@ -121,7 +121,7 @@ def _witness(
     candidates = (
         replica_set
         for replica_set in others
-        if ledger.health_of(case.ledger, replica_set.template.release) in _WELL
+        if ledger.health_of(case.ledger, replica_set.template.release) in _GOOD_OR_ASSUMED
         and not ledger.bar(case.ledger, replica_set.template.release)
         and not _is_trusted(replica_set, case)
         and not _is_forgotten(replica_set, before, case)

@@ -7,7 +7,6 @@ moves numbers, and 'the second highest' is the bad revision after an undo.
 import math
 from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
-from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
@@ -25,20 +24,24 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
-from rollback_operator.releases.statements import weighed, words
+from rollback_operator.releases.replacements import (
+    ROLLOUT_SETTLED_SECONDS,
+    replaced_by_older,
+    replaced_young,
+    restored_by_people,
+)
+from rollback_operator.releases.statements import newest_statements, weighed
 
-_LONGEST = 256
+_LONGEST_REASON = 256
 LIMIT = MOST_REVISIONS
 PROVED_REQUESTS = 100
-ROLLOUT_SETTLED_SECONDS = 600.0
-"""A release older than this at its first evaluation is no rollout, whatever its pods do."""
 USELESS = 0.5
 """Share of failed requests from which on a revision is no useful rollback target.
 
 Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
 90 % of purchases: a revision that fails four of five is no rollback target.
 """
-_TRUSTED = (Health.GOOD, Health.ASSUMED)
+_EARNED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
 AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
@@ -55,27 +58,27 @@ def entries(
     The newest statement on a release wins (statements.py), also after the loss of the status that
     held it. Revisions from before the first record have no entry until they run.
     """
-    known = policy.status.revisions
-    healths = {entry.release: entry for entry in known}
-    newest, left = words(policy, rollbacks, now), _left(workload)
-    gone_back_from = _gone_back_from(policy, workload, now)
+    recorded = policy.status.revisions
+    healths = {entry.release: entry for entry in recorded}
+    newest, replaced = newest_statements(policy, rollbacks, now), replaced_by_older(workload)
+    reverted = _reverted_by_client(policy, workload, now)
     current = workload.current
     ledger = []
     for replica_set in sorted(workload.replica_sets, key=lambda replica_set: -replica_set.revision):
         release = replica_set.template.release
-        entry, word = healths.get(release), newest.get(release)
-        if entry is None and (word is not None or release in left):
+        entry, statement = healths.get(release), newest.get(release)
+        if entry is None and (statement is not None or release in replaced):
             entry = _entry(replica_set, Health.UNKNOWN, "", now)
         if entry is not None:
-            entry = weighed(entry, word)
-            entry = _unearned(entry) if release in left else entry
-        if entry is not None and gone_back_from is not None and gone_back_from[0] == release:
-            entry = _condemned(entry, gone_back_from[1])
+            entry = weighed(entry, statement)
+            entry = _without_earned_health(entry) if release in replaced else entry
+        if entry is not None and reverted is not None and reverted[0] == release:
+            entry = _condemned(entry, reverted[1])
         if current is not None and replica_set.name == current.name:
-            seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
-            entry = _adopted(_found(seen, known, workload), workload)
+            running = entry or _entry(replica_set, Health.UNKNOWN, "", now)
+            entry = _adopted(_with_initial_mark(running, recorded, workload), workload)
         elif entry is not None:
-            entry = _watched(entry)
+            entry = _without_mark(entry)
         if entry is not None:
             ledger.append(_renumbered(entry, replica_set))
     return ledger[:LIMIT]
@@ -85,52 +88,38 @@ def at_rest(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
     """Return the ledger of a target without evaluation: people's statements count at once."""
-    newest = words(policy, rollbacks, now)
+    newest = newest_statements(policy, rollbacks, now)
     return [weighed(entry, newest.get(entry.release)) for entry in policy.status.revisions]
 
 
-def _left(workload: Workload) -> frozenset[str]:
-    """Return the releases that an older release has replaced: the rollback had a reason.
-
-    A ReplicaSet gets a new number whenever its template returns: a ReplicaSet older than its
-    predecessor has returned. A release that has run again since has a newer number, and may earn
-    Good.
-    """
-    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
-    return frozenset(
-        before.template.release
-        for before, after in pairwise(in_order)
-        if after.created < before.created and after.template.release != before.template.release
-    )
-
-
-def _unearned(entry: LedgerEntry) -> LedgerEntry:
+def _without_earned_health(entry: LedgerEntry) -> LedgerEntry:
     """Withdraw the earned health of a release, but not a person's later trust."""
-    if entry.health not in _TRUSTED or entry.trusted_time is not None:
+    if entry.health not in _EARNED or entry.trusted_time is not None:
         return entry
     message = "an older revision replaced it"
     return entry.model_copy(update={"health": Health.UNKNOWN, "reason": message})
 
 
-def _gone_back_from(
+def _reverted_by_client(
     policy: RollbackPolicy, workload: Workload, now: datetime
 ) -> tuple[str, Condemnation] | None:
     """Return the suspect release that another client just rolled back, and its condemnation."""
     before, current = policy.status.revision, workload.current
     if before is None or current is None or before.release == current.template.release:
         return None
-    there = [
+    previous = [
         replica_set
         for replica_set in workload.replica_sets
         if replica_set.template.release == before.release
     ]
-    is_back = any(current.created < replica_set.created for replica_set in there)
+    is_back = any(current.created < replica_set.created for replica_set in previous)
     is_ill = policy.status.verdict in AGAINST or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "another client"
     message = clipped(
-        f"{by} replaced it by an older revision while it was {policy.status.verdict}", _LONGEST
+        f"{by} replaced it by an older revision while it was {policy.status.verdict}",
+        _LONGEST_REASON,
     )
     return before.release, Condemnation(time=now, message=message)
 
@@ -145,10 +134,10 @@ def condemn(
 
 
 def _condemned(entry: LedgerEntry, condemnation: Condemnation) -> LedgerEntry:
-    known = entry.condemned
-    is_known = known is not None and (
+    earlier = entry.condemned
+    is_known = earlier is not None and (
         condemnation.severity is None
-        or (known.severity is not None and known.severity <= condemnation.severity)
+        or (earlier.severity is not None and earlier.severity <= condemnation.severity)
     )
     if is_known:
         return entry
@@ -156,15 +145,17 @@ def _condemned(entry: LedgerEntry, condemnation: Condemnation) -> LedgerEntry:
     return entry.model_copy(update={**changes, "trusted_time": None})
 
 
-def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> LedgerEntry:
+def _with_initial_mark(
+    entry: LedgerEntry, entries: Sequence[LedgerEntry], workload: Workload
+) -> LedgerEntry:
     """Mark the release that ran at the policy's start; remove the mark from any other release.
 
     The ledger decides: deleted ReplicaSets give no information. A young, incomplete release with an
     older release to restore is under watch instead.
     """
-    if known:
-        is_first = all(earlier.release == entry.release for earlier in known)
-        return entry if is_first else _watched(entry)
+    if entries:
+        is_first = all(earlier.release == entry.release for earlier in entries)
+        return entry if is_first else _without_mark(entry)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
     others = [
@@ -186,20 +177,20 @@ def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
     if entry.found_time is None or not workload.deployment.is_rolled_out:
         return entry
     if entry.health is not Health.UNKNOWN:
-        return _watched(entry)
+        return _without_mark(entry)
     reason = "was running when the policy started"
     changes = {"health": Health.ASSUMED, "reason": reason, "found_time": None}
     return entry.model_copy(update=changes)
 
 
-def _watched(entry: LedgerEntry) -> LedgerEntry:
+def _without_mark(entry: LedgerEntry) -> LedgerEntry:
     is_marked = entry.found_time is not None
     return entry.model_copy(update={"found_time": None}) if is_marked else entry
 
 
 def found_bad(ledger: Sequence[LedgerEntry], release: str) -> list[LedgerEntry]:
     """Record a verdict against a release, however mild: the release must earn its health."""
-    return [_watched(entry) if entry.release == release else entry for entry in ledger]
+    return [_without_mark(entry) if entry.release == release else entry for entry in ledger]
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
@@ -231,10 +222,10 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
 
 def with_entry(ledger: Sequence[LedgerEntry], entry: LedgerEntry | None) -> list[LedgerEntry]:
     """Add a release as the newest entry, unless it already has an entry."""
-    known = list(ledger)
-    if entry is None or entry_of(known, entry.release) is not None:
-        return known
-    return [entry, *known][:LIMIT]
+    entries = list(ledger)
+    if entry is None or entry_of(entries, entry.release) is not None:
+        return entries
+    return [entry, *entries][:LIMIT]
 
 
 def with_health(
@@ -242,7 +233,7 @@ def with_health(
 ) -> list[LedgerEntry]:
     """Record a release's health; it never outweighs evidence against the release or its images."""
     return [
-        entry.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
+        entry.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST_REASON)})
         if entry.release == release and entry.health not in (health, Health.BAD)
         else entry
         for entry in ledger
@@ -302,7 +293,7 @@ def last_known_good(
             entry = entry_of(ledger, replica_set.template.release)
             if entry is not None and entry.health is wanted and not entry.quarantined_by:
                 return replica_set
-    restored = restored | _brought_back(older, workload)
+    restored = restored | restored_by_people(older, workload)
     # Older than the oldest entry of a full ledger: its own entry may have been dropped.
     oldest = min((entry.number for entry in ledger), default=0) if len(ledger) >= LIMIT else 0
     last = [
@@ -316,7 +307,7 @@ def last_known_good(
             and not entry.quarantined_by
         )
     ]
-    doubted = (_replaced_young(workload) | _left(workload)) - restored
+    doubted = (replaced_young(workload) | replaced_by_older(workload)) - restored
     return max(
         last,
         key=lambda replica_set: (
@@ -325,37 +316,6 @@ def last_known_good(
             replica_set.revision,
         ),
         default=None,
-    )
-
-
-def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
-    """Return serving releases that people restored: they trusted them more than the successors."""
-    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
-    back = {
-        after.pod_hash for before, after in pairwise(in_order) if after.created < before.created
-    }
-    return frozenset(
-        replica_set.template.release
-        for replica_set in older
-        if replica_set.pod_hash in back and replica_set.ready > 0
-    )
-
-
-def _replaced_young(workload: Workload) -> frozenset[str]:
-    """Return the releases that another release replaced during their rollout.
-
-    The successors' times show it, also after an outage. A restart in between is no successor.
-    """
-    began: dict[str, float] = {}
-    for replica_set in workload.replica_sets:
-        release = replica_set.template.release
-        began[release] = min(replica_set.created, began.get(release, math.inf))
-    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
-    return frozenset(
-        before.template.release
-        for before, after in pairwise(in_order)
-        if after.template.release != before.template.release
-        and after.created - began[before.template.release] < ROLLOUT_SETTLED_SECONDS
     )
 
 
@@ -371,9 +331,9 @@ def useless(verdict: Verdict) -> str:
     failing = next((rate for rate in rates if max(rate[:2]) >= USELESS), None)
     if failing is None:
         return ""
-    whole, _, route = failing
+    whole_watch, _, route = failing
     where = f" on {route}" if route is not None else ""
-    when = "" if whole >= USELESS else " recently"
+    when = "" if whole_watch >= USELESS else " recently"
     return f"not Good: at least half of its requests{where} failed{when}"
 
 
@@ -390,7 +350,7 @@ def fails_alike(verdict: Verdict) -> str:
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
     """Record why a release is not Good; a Good or Bad release already has its reason."""
     return [
-        entry.model_copy(update={"reason": clipped(reason, _LONGEST)})
+        entry.model_copy(update={"reason": clipped(reason, _LONGEST_REASON)})
         if entry.release == release and entry.health in (Health.UNKNOWN, Health.ASSUMED)
         else entry
         for entry in ledger

@@ -57,7 +57,7 @@ def of_target(policy: RollbackPolicy) -> RollbackPolicy:
     name = policy.spec.target_ref.name
     if policy.status.deployment == name:
         return policy
-    return policy.model_copy(update={"status": _turned(policy.status, name)})
+    return policy.model_copy(update={"status": _with_target(policy.status, name)})
 
 
 def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> RollbackPolicy:
@@ -70,36 +70,37 @@ def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> Rol
         policy: a policy whose status describes the target.
         on_target: all policies on it, the oldest first.
     """
-    own = policy.status.revisions
+    own_ledger = policy.status.revisions
     others = [of_target(other) for other in on_target if other.key != policy.key]
     if on_target and on_target[0].key != policy.key:
-        known = others[0].status.revisions
-        known_releases = {entry.release for entry in known}
-        learnt = [*known, *(entry for entry in own if entry.release not in known_releases)][
-            :MOST_REVISIONS
-        ]
+        active_ledger = others[0].status.revisions
+        known_releases = {entry.release for entry in active_ledger}
+        ledger = [
+            *active_ledger,
+            *(entry for entry in own_ledger if entry.release not in known_releases),
+        ][:MOST_REVISIONS]
     else:
-        learnt = own or next(
-            (other.status.revisions for other in others if other.status.revisions), own
+        ledger = own_ledger or next(
+            (other.status.revisions for other in others if other.status.revisions), own_ledger
         )
-    if learnt == own:
+    if ledger == own_ledger:
         return policy
-    status = policy.status.model_copy(update={"revisions": list(learnt)})
+    status = policy.status.model_copy(update={"revisions": list(ledger)})
     return policy.model_copy(update={"status": status})
 
 
-def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
+def _with_target(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
     if not status.deployment:
         return status.model_copy(update={"deployment": name})  # from before this field was recorded
-    left = EarlierTarget(
+    previous = EarlierTarget(
         deployment=status.deployment, revisions=status.revisions, quarantine=status.quarantine
     )
-    known = {target.deployment: target for target in status.earlier_targets}
-    back = known.get(name, EarlierTarget(deployment=name))
+    by_name = {target.deployment: target for target in status.earlier_targets}
+    current = by_name.get(name, EarlierTarget(deployment=name))
     others = [
         target
         for target in status.earlier_targets
-        if target.deployment not in (name, left.deployment)
+        if target.deployment not in (name, previous.deployment)
     ]
     return status.model_copy(
         update={
@@ -108,8 +109,8 @@ def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
             "watched_since": None,
             "watched_until": None,
             "last_known_good": None,
-            "revisions": back.revisions,
-            "quarantine": back.quarantine,
-            "earlier_targets": [left, *others][:MOST_TARGETS],
+            "revisions": current.revisions,
+            "quarantine": current.quarantine,
+            "earlier_targets": [previous, *others][:MOST_TARGETS],
         }
     )

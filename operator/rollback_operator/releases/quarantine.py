@@ -44,17 +44,17 @@ def entries(
         now: the current time.
     """
     by_release: dict[str, QuarantineEntry] = {}
-    known = {rollback.metadata.name for rollback in rollbacks}
+    names = {rollback.metadata.name for rollback in rollbacks}
     for rollback in sorted(
         rollbacks, key=lambda rollback: rollback.spec.trigger.decided_time, reverse=True
     ):
         until = decided_time(rollback, now) + timedelta(seconds=seconds)
         release = rollback.spec.from_revision.release
         is_free = health_of(ledger, release) is Health.GOOD
-        if until > now and not is_free and _went_away(rollback):
+        if until > now and not is_free and _has_replaced_release(rollback):
             by_release.setdefault(release, _entry(rollback, until))
     for kept in (_bounded(entry, seconds, now) for entry in stored if seconds):
-        is_lost = kept.rollback not in known and kept.until_time > now
+        is_lost = kept.rollback not in names and kept.until_time > now
         if is_lost and health_of(ledger, kept.release) is not Health.GOOD:
             by_release.setdefault(kept.release, kept)
     return list(by_release.values())[:MOST_ENTRIES]
@@ -71,7 +71,7 @@ def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineE
     return entry.model_copy(update={"until_time": longest})
 
 
-def _went_away(rollback: Rollback) -> bool:
+def _has_replaced_release(rollback: Rollback) -> bool:
     is_real = rollback.spec.mode is Mode.ENFORCE and has_acted(rollback)
     return is_real and rollback.spec.remedy.type not in KEEP_THE_RELEASE
 
@@ -82,28 +82,28 @@ def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     if bad.brought_images is not None:
         pinned = fitted([spec.remedy.image]) if spec.remedy.image is not None else []
         brought = [image for image in listed(bad.brought_images) if image not in pinned]
-        return _known_by(rollback, brought, bad.image_digests if brought else [], until)
+        return _identified_by(rollback, brought, bad.image_digests if brought else [], until)
     # Planned by a version that did not record brought_images.
     kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
         # The image was pinned in one container, which is listed first: the images of the others
         # were not at fault.
         kept |= {*bad.images[1:], *bad.init_images}
-    every = dict.fromkeys((*bad.images, *bad.init_images))
-    images = [image for image in every if image not in kept][:MOST_IMAGES]
-    known = (bad.images[:1],) if target is None else _lists(bad, target)
-    if not all(map(is_whole, known)):
+    all_images = dict.fromkeys((*bad.images, *bad.init_images))
+    images = [image for image in all_images if image not in kept][:MOST_IMAGES]
+    image_lists = (bad.images[:1],) if target is None else _image_lists(bad, target)
+    if not all(map(is_whole, image_lists)):
         # Unlisted images may be in both: only the digest identifies the release, and the image
         # digests of its pods, which derive from all of the images.
-        return _known_by(rollback, [], bad.image_digests, until)
-    return _known_by(rollback, images, bad.image_digests if images else [], until)
+        return _identified_by(rollback, [], bad.image_digests, until)
+    return _identified_by(rollback, images, bad.image_digests if images else [], until)
 
 
-def _lists(*revisions: RevisionRef) -> list[list[str]]:
+def _image_lists(*revisions: RevisionRef) -> list[list[str]]:
     return [listed for revision in revisions for listed in (revision.images, revision.init_images)]
 
 
-def _known_by(
+def _identified_by(
     rollback: Rollback, images: list[str], digests: list[str], until: datetime
 ) -> QuarantineEntry:
     spec = rollback.spec
@@ -118,7 +118,7 @@ def _known_by(
 
 
 def match(
-    known: Iterable[QuarantineEntry],
+    entries: Iterable[QuarantineEntry],
     revision: Revision,
     images: Sequence[str],
     now: datetime,
@@ -126,13 +126,13 @@ def match(
     """Return the entry that bars a revision, by its release or an image; None: no entry does.
 
     Args:
-        known: the quarantine entries.
+        entries: the quarantine entries.
         revision: the running revision.
         images: all of its images; the revision may list only some of them.
         now: the current time.
     """
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
-    for entry in known:
+    for entry in entries:
         is_it = (
             entry.release == revision.release
             or any(is_among(image, entry.images) for image in images)
@@ -145,7 +145,7 @@ def match(
 
 def barred(
     ledger: Iterable[LedgerEntry],
-    known: Sequence[QuarantineEntry],
+    entries: Sequence[QuarantineEntry],
     templates: Iterable[Template],
     now: datetime,
 ) -> list[LedgerEntry]:
@@ -155,7 +155,7 @@ def barred(
 
     Args:
         ledger: the known health of the revisions.
-        known: the quarantine entries.
+        entries: the quarantine entries.
         templates: all existing templates: an entry may list only some of its images.
         now: the current time.
     """
@@ -163,7 +163,7 @@ def barred(
     marked = []
     for entry in ledger:
         images = of_release.get(entry.release, (*entry.images, *entry.init_images))
-        matched = match(known, entry, images, now) if entry.trusted_time is None else None
+        matched = match(entries, entry, images, now) if entry.trusted_time is None else None
         by = matched.rollback if matched is not None and matched.release != entry.release else ""
         marked.append(entry.model_copy(update={"quarantined_by": by}))
     return marked
@@ -189,15 +189,15 @@ def condition(
     """Report whether the running release was rolled back and has returned."""
     open_ = {rollback.metadata.name for rollback in rollbacks if rollback.status.outcome is None}
     ended = [entry for entry in kept if entry.rollback not in open_]
-    left = {rollback.metadata.name: rollback.spec.from_revision.number for rollback in rollbacks}
+    numbers = {rollback.metadata.name: rollback.spec.from_revision.number for rollback in rollbacks}
     # A release that a failed rollback left running has not returned: a return has a new number.
-    back = [
+    returned = [
         entry
         for entry in ended
         if revision is not None
-        and (entry.release != revision.release or revision.number != left.get(entry.rollback))
+        and (entry.release != revision.release or revision.number != numbers.get(entry.rollback))
     ]
-    matched = match(back, revision, images, now) if revision is not None else None
+    matched = match(returned, revision, images, now) if revision is not None else None
     kind = ConditionType.QUARANTINED
     if matched is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
@@ -205,8 +205,8 @@ def condition(
     return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, message)
 
 
-def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:
+def next_end(entries: Iterable[QuarantineEntry], now: datetime) -> float | None:
     """Return the seconds until the first entry expires; None: there is no entry."""
     return min(
-        (max(1.0, (entry.until_time - now).total_seconds()) for entry in known), default=None
+        (max(1.0, (entry.until_time - now).total_seconds()) for entry in entries), default=None
     )

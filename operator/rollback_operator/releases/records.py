@@ -42,7 +42,7 @@ from rollback_operator.remedies.progress import (
 )
 
 DAY = timedelta(days=1)
-_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+_OUTCOMES_AFTER_ACT = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 
 
 def is_turned_down(rollback: Rollback) -> bool:
@@ -80,7 +80,7 @@ def restored(case: Case) -> frozenset[str]:
     past = (
         record for record in case.past if record.deployment == name and record.mode is Mode.ENFORCE
     )
-    led_away = (record for record in past if record.done or record.outcome in _LED_AWAY)
+    led_away = (record for record in past if record.done or record.outcome in _OUTCOMES_AFTER_ACT)
     gone_back_to = {record.to_release for record in led_away if record.to_release}
     return statements.restored(case.rollbacks) | gone_back_to
 
@@ -164,7 +164,7 @@ def past(
     earlier = [
         of_rollback(rollback, None, now) for rollback in others if not is_turned_down(rollback)
     ]
-    return [*earlier, *_gone(policy.status.recent_rollbacks, rollbacks, now)]
+    return [*earlier, *_without_record(policy.status.recent_rollbacks, rollbacks, now)]
 
 
 def remembered(
@@ -181,24 +181,24 @@ def remembered(
         workload: its target; None: it was not read.
         now: the current time.
     """
-    known = {record.name: record.to_release for record in stored}
-    made = [
+    releases = {record.name: record.to_release for record in stored}
+    summaries = [
         of_rollback(rollback, workload, now)
         for rollback in rollbacks
         if not is_turned_down(rollback)
     ]
-    message = [
-        record.model_copy(update={"to_release": record.to_release or known.get(record.name)})
-        for record in made
+    completed = [
+        record.model_copy(update={"to_release": record.to_release or releases.get(record.name)})
+        for record in summaries
     ]
-    return [*message, *_gone(stored, rollbacks, now)]
+    return [*completed, *_without_record(stored, rollbacks, now)]
 
 
-def _gone(
+def _without_record(
     stored: Iterable[RecentRollback], rollbacks: Iterable[Rollback], now: datetime
 ) -> list[RecentRollback]:
     """Return the stored rollbacks without a record; a future time counts as now."""
-    known = {rollback.metadata.name for rollback in rollbacks}
+    names = {rollback.metadata.name for rollback in rollbacks}
     return [
         record.model_copy(
             update={
@@ -207,7 +207,7 @@ def _gone(
             }
         )
         for record in stored
-        if record.name not in known
+        if record.name not in names
     ]
 
 
@@ -225,9 +225,13 @@ def needed(
     wanted = {record.name for record in newest if record.outcome is None}
     cold = timedelta(seconds=safety.cooldown_seconds)
     watched = timedelta(seconds=safety.watch_seconds)
-    for kind, span in ((_taken_back, cold), (_gone_back_to, watched), (_closed, watched)):
+    for kind, span in (
+        (_replaced_release, cold),
+        (_restored_release, watched),
+        (_unapplied_plan, watched),
+    ):
         wanted |= _newest([record for record in newest if now - ended(record) < span], kind)
-    wanted |= _of_the_day(newest, safety.max_rollbacks_per_day, now)
+    wanted |= _counted_today(newest, safety.max_rollbacks_per_day, now)
     return [record for record in newest if record.name in wanted][:MOST_RECENT]
 
 
@@ -243,22 +247,22 @@ def _newest(records: Iterable[RecentRollback], kind: _Kind) -> set[str]:
     return set(names.values())
 
 
-def _taken_back(record: RecentRollback) -> tuple[object, ...] | None:
+def _replaced_release(record: RecentRollback) -> tuple[object, ...] | None:
     key = record.deployment, record.mode, record.from_release, record.flag and record.flag.key
     return key if is_done(record) else None
 
 
-def _gone_back_to(record: RecentRollback) -> tuple[object, ...] | None:
+def _restored_release(record: RecentRollback) -> tuple[object, ...] | None:
     is_it = record.to_release is not None and record.mode is Mode.ENFORCE
     return (record.deployment, record.to_release) if is_it else None
 
 
-def _closed(record: RecentRollback) -> tuple[object, ...] | None:
+def _unapplied_plan(record: RecentRollback) -> tuple[object, ...] | None:
     is_it = not is_done(record) and not record.retryable and not record.by_hand
     return (record.deployment, record.from_release, record.outcome) if is_it else None
 
 
-def _of_the_day(records: Iterable[RecentRollback], most: int, now: datetime) -> set[str]:
+def _counted_today(records: Iterable[RecentRollback], most: int, now: datetime) -> set[str]:
     counted = [record for record in records if is_counted(record, now)]
     of_mode = [[record.name for record in counted if record.mode is mode] for mode in Mode]
     return {name for names in of_mode for name in names[:most]}
@@ -287,14 +291,14 @@ def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
         return False
     act = step_status(rollback, StepName.PIN_IMAGE)
     began = act.revision if act is not None else None
-    made = [
+    later = [
         replica_set
         for replica_set in workload.replica_sets
         if began is not None
         and replica_set.revision > began
         and _has_images(rollback, replica_set.template)
     ]
-    first = min(made, key=lambda replica_set: replica_set.revision, default=None)
+    first = min(later, key=lambda replica_set: replica_set.revision, default=None)
     return first is None or first.template.release == running.release
 
 
@@ -307,8 +311,8 @@ def _has_images(rollback: Rollback, template: Template) -> bool:
 
 KEPT = 20
 """Per policy: of the rollbacks of one Deployment, and of the turned-down records."""
-_OURS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
-_EVER = datetime.min.replace(tzinfo=UTC)
+_FINALIZERS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 Record = Rollback | RollbackRequest
 
@@ -330,40 +334,42 @@ def superfluous(
     ended = [rollback for rollback in rollbacks if not is_active(rollback)]
     refused = [request for request in requests if request.status.outcome is not None]
     turned_down: list[Record] = [*refused, *filter(is_turned_down, ended)]
-    excess = _oldest(turned_down)
+    excess = _beyond_limit(turned_down)
     if policy is not None:
-        kept = {entry.rollback for entry in policy.status.quarantine} | _against(policy, ended)
+        kept = {entry.rollback for entry in policy.status.quarantine} | _condemning_names(
+            policy, ended
+        )
         done = [rollback for rollback in ended if not is_turned_down(rollback)]
-        kept |= _guarding(policy, done, now)
+        kept |= _names_for_guards(policy, done, now)
         for target in sorted({rollback.spec.target_ref.name for rollback in done}):
-            old = _oldest(
+            old = _beyond_limit(
                 [rollback for rollback in done if rollback.spec.target_ref.name == target]
             )
             excess += [rollback for rollback in old if rollback.metadata.name not in kept]
     return [record for record in excess if not _is_needed(record)]
 
 
-def _guarding(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
+def _names_for_guards(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
     """Return the Rollbacks that guards need: the status repeats them, but may be lost."""
     records = remembered((), ended, None, now)
     return {record.name for record in needed(records, policy.spec.safety, now)}
 
 
-def _against(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
+def _condemning_names(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
     """Return the newest Rollback that condemns each existing release.
 
     Without a ledger, all releases count as existing until the next evaluation.
     """
-    there = {entry.release for entry in policy.status.revisions}
+    existing = {entry.release for entry in policy.status.revisions}
     newest = {
         rollback.spec.from_revision.release: rollback.metadata.name
         for rollback in sorted(ended, key=_time)
         if condemns(rollback)
     }
-    return {name for release, name in newest.items() if release in there or not there}
+    return {name for release, name in newest.items() if release in existing or not existing}
 
 
-def _oldest(records: Iterable[Record]) -> list[Record]:
+def _beyond_limit(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=_time, reverse=True)[KEPT:]
 
 
@@ -371,13 +377,13 @@ def _time(record: Record) -> datetime:
     if isinstance(record, Rollback) and not is_turned_down(record):
         return record.spec.trigger.decided_time
     # The spec of a turned-down record proves nothing: any person may have written it.
-    return record.status.finished_time or record.metadata.creation_timestamp or _EVER
+    return record.status.finished_time or record.metadata.creation_timestamp or _NO_TIME
 
 
 def _is_needed(record: Record) -> bool:
     """Return whether a record still has work to do, or is already under deletion."""
     meta = record.metadata
-    if meta.deletion_timestamp is not None or _OURS.intersection(meta.finalizers):
+    if meta.deletion_timestamp is not None or _FINALIZERS.intersection(meta.finalizers):
         return True
     if any(notification.is_open for notification in record.status.notifications):
         return True  # it notifies people, now or after a crash

@@ -35,13 +35,13 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
     for replica_set in case.workload.replica_sets:
         release = replica_set.template.release
         if release != current and health_of(case.ledger, release) is None:
-            message = _measured(replica_set, watch, left_out)
+            message = _failure_of(replica_set, watch, left_out)
             if message:
                 messages[release] = message
     return messages
 
 
-def _measured(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
+def _failure_of(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
     """Measure the serving pods; without serving pods, the last hour of the control."""
     serving = {
         pod.name
@@ -65,12 +65,14 @@ def _measured(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str]) -
         return _failure_message(requests, errors, "in the last minute") if is_failing else ""
     if watch.control is None or replica_set.pod_hash not in watch.control_hashes:
         return ""
-    known = watch.control.pooled
-    is_failing = known.requests >= LEAST_REQUESTS and (
-        wilson_lower(known.requests, known.errors) > USELESS
+    control = watch.control.pooled
+    is_failing = control.requests >= LEAST_REQUESTS and (
+        wilson_lower(control.requests, control.errors) > USELESS
     )
     return (
-        _failure_message(known.requests, known.errors, "in the hour before") if is_failing else ""
+        _failure_message(control.requests, control.errors, "in the hour before")
+        if is_failing
+        else ""
     )
 
 

@@ -26,12 +26,12 @@ from rollback_operator.remedies.progress import LONG_AGO, decided_time, ended_ti
 SKEW = timedelta(seconds=60)
 """A trust dated further ahead does not count yet: clocks differ by seconds."""
 _ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE})
-_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
-_LONGEST = 256
+_OUTCOMES_AFTER_ACT = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+_LONGEST_REASON = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Statement:
     """Statement about a release."""
 
     release: str
@@ -42,7 +42,9 @@ class Word:
     condemned: Condemnation | None = None
 
 
-def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
+def newest_statements(
+    policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
+) -> dict[str, Statement]:
     """Return the newest statement on each release; at equal times, the statement against it.
 
     Args:
@@ -50,68 +52,76 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
         rollbacks: all of the target.
         now: the current time.
     """
-    newest: dict[str, Word] = {}
-    message = [
+    newest: dict[str, Statement] = {}
+    statements = [
         *_on_record(policy, rollbacks, now),
         *_of_rollbacks(rollbacks, now),
-        *_trusted(policy, now),
+        *_of_people(policy, now),
     ]
     for statement in sorted(
-        message, key=lambda statement: (statement.time, statement.health is Health.BAD)
+        statements, key=lambda statement: (statement.time, statement.health is Health.BAD)
     ):
-        known = newest.get(statement.release)
-        if statement.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
+        earlier = newest.get(statement.release)
+        if (
+            statement.health is Health.ASSUMED
+            and earlier is not None
+            and earlier.health is Health.GOOD
+        ):
             continue  # restored after a person trusted it: nothing speaks against it
         newest[statement.release] = statement
     return newest
 
 
-def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+def weighed(entry: LedgerEntry, statement: Statement | None) -> LedgerEntry:
     """Apply the newest statement on its release to an entry."""
-    if word is None or word.health is not Health.GOOD:
-        entry = _without_word(entry, word)
-    if word is None:
+    if statement is None or statement.health is not Health.GOOD:
+        entry = _without_statement(entry, statement)
+    if statement is None:
         return entry
     changes: dict[str, object] = {"condemned": None, "trusted_time": None}
-    match word.health:
+    match statement.health:
         case Health.BAD:
-            changes |= {"condemned": word.condemned}
+            changes |= {"condemned": statement.condemned}
         case Health.GOOD:
-            changes |= {"trusted_time": word.time}
-        case _ if entry.health is Health.GOOD or entry.health is word.health:
+            changes |= {"trusted_time": statement.time}
+        case _ if entry.health is Health.GOOD or entry.health is statement.health:
             return entry.model_copy(update=changes)  # earned since
         case Health.ASSUMED if entry.health is Health.BAD and entry.condemned is None:
             return entry  # recorded by a version that gave no time
         case Health.UNKNOWN if entry.health is not Health.BAD:
             return entry.model_copy(update=changes)
-    return entry.model_copy(update={**changes, "health": word.health, "reason": word.reason})
+    return entry.model_copy(
+        update={**changes, "health": statement.health, "reason": statement.reason}
+    )
 
 
-def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+def _without_statement(entry: LedgerEntry, statement: Statement | None) -> LedgerEntry:
     """Withdraw the effect of a withdrawn statement: a trust or a condemnation."""
-    is_withdrawn = entry.trusted_time is not None or (word is None and entry.condemned is not None)
+    is_withdrawn = entry.trusted_time is not None or (
+        statement is None and entry.condemned is not None
+    )
     if not is_withdrawn:
         return entry
     changes = {"health": Health.UNKNOWN, "reason": "", "condemned": None, "trusted_time": None}
     return entry.model_copy(update=changes)
 
 
-def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word]:
+def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Statement]:
     for rollback in rollbacks:
-        left, name = rollback.spec.from_revision.release, rollback.metadata.name
+        bad_release, name = rollback.spec.from_revision.release, rollback.metadata.name
         decided = decided_time(rollback, now)
         if condemns(rollback):
             condemnation = _condemnation(rollback)
-            yield Word(left, decided, Health.BAD, condemnation.message, condemnation)
+            yield Statement(bad_release, decided, Health.BAD, condemnation.message, condemnation)
         if rollback.status.outcome is not Outcome.VERIFIED:
             continue
         end = ended_time(rollback, now) if rollback.status.finished_time is not None else decided
         if rollback.spec.to_revision is not None:
             message = f"{name} restored it and was Verified"
-            yield Word(rollback.spec.to_revision.release, end, Health.ASSUMED, message)
+            yield Statement(rollback.spec.to_revision.release, end, Health.ASSUMED, message)
         if rollback.spec.remedy.flag is not None:
             message = f"{name} set its flag and was Verified"
-            yield Word(left, end, Health.UNKNOWN, message)
+            yield Statement(bad_release, end, Health.UNKNOWN, message)
 
 
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
@@ -140,7 +150,7 @@ def condemns(rollback: Rollback) -> bool:
     if rollback.spec.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
         return False
     steps = {step.name for step in rollback.status.steps}
-    if outcome in _LED_AWAY or StepName.ROLLOUT_COMPLETE in steps:
+    if outcome in _OUTCOMES_AFTER_ACT or StepName.ROLLOUT_COMPLETE in steps:
         return True
     is_refused = outcome is Outcome.FAILED and reason != Reason.UNDO_REVERTED
     return bool(steps & _ACTS) and not is_refused
@@ -152,7 +162,7 @@ def _condemnation(rollback: Rollback) -> Condemnation:
     message = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
-        message=clipped(message, _LONGEST),
+        message=clipped(message, _LONGEST_REASON),
         severity=severity,
         rollback=name,
     )
@@ -160,18 +170,18 @@ def _condemnation(rollback: Rollback) -> Condemnation:
 
 def _on_record(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
-) -> Iterator[Word]:
+) -> Iterator[Statement]:
     """Return the ledger's condemnations: for pruned or deleted records it is the only source."""
-    known = {rollback.metadata.name: condemns(rollback) for rollback in rollbacks}
+    condemning = {rollback.metadata.name: condemns(rollback) for rollback in rollbacks}
     for entry in policy.status.revisions:
         condemnation = entry.condemned
-        if condemnation is not None and known.get(condemnation.rollback, True):
+        if condemnation is not None and condemning.get(condemnation.rollback, True):
             time = condemnation.time if is_believed(condemnation.time, now) else LONG_AGO
-            yield Word(entry.release, time, Health.BAD, condemnation.message, condemnation)
+            yield Statement(entry.release, time, Health.BAD, condemnation.message, condemnation)
 
 
-def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
+def _of_people(policy: RollbackPolicy, now: datetime) -> Iterator[Statement]:
     for trust in policy.spec.trust:
         if trust.time <= now + SKEW:
-            message = clipped(f"trusted by {trust.by}: {trust.reason}", _LONGEST)
-            yield Word(trust.release, min(trust.time, now), Health.GOOD, message)
+            message = clipped(f"trusted by {trust.by}: {trust.reason}", _LONGEST_REASON)
+            yield Statement(trust.release, min(trust.time, now), Health.GOOD, message)

@@ -52,7 +52,8 @@ def _obstacle(autoscaler: Autoscaler) -> tuple[Reason, str] | None:
         message = f"{autoscaler} is managed by {autoscaler.owner}, which would restore its bounds"
         return Reason.AUTOSCALER_OWNED, f"{message}: raise them there"
     if autoscaler.rivals:
-        message = f"{autoscaler} and {', '.join(autoscaler.rivals)} scale the same Deployment, so none takes effect"
+        rivals = ", ".join(autoscaler.rivals)
+        message = f"{autoscaler} and {rivals} scale the same Deployment, so none takes effect"
         return Reason.AUTOSCALERS_CONTEND, f"{message}: remove all but one"
     return None
 
@@ -105,9 +106,9 @@ def named(rollback: Rollback) -> str:
 
 def recorded(rollback: Rollback, autoscaler: Autoscaler) -> AutoscalerRecord:
     """Make the record that must exist before bounds change: the old bounds and the new bounds."""
-    known = rollback.status.autoscaler
-    if known is not None:
-        return known  # written by an earlier leader
+    record = rollback.status.autoscaler
+    if record is not None:
+        return record  # written by an earlier leader
     bounds = raised(autoscaler.bounds, rollback.spec.remedy.replicas or 0)
     return AutoscalerRecord(
         min_replicas=autoscaler.bounds.least,
@@ -131,8 +132,8 @@ def stored(
     status: RollbackStatus, record: AutoscalerRecord, condition: Condition, now: datetime
 ) -> RollbackStatus:
     """Record the state of an autoscaler's bounds."""
-    known = conditions.upsert(status.conditions, [condition], 1, now)
-    return status.model_copy(update={"autoscaler": record, "conditions": known})
+    updated = conditions.upsert(status.conditions, [condition], 1, now)
+    return status.model_copy(update={"autoscaler": record, "conditions": updated})
 
 
 def is_open(rollback: Rollback) -> bool:
@@ -217,11 +218,11 @@ def settled(
         by = autoscaler.set_by or "another client"
         message = f"{by} set {autoscaler.bounds} since: the bounds stay unchanged"
         return Closed(Reason.BOUNDS_CHANGED, message)
-    why = _due(rollback, now)
+    why = _restore_reason(rollback, now)
     return Due(before(record), why) if why else None
 
 
-def _due(rollback: Rollback, now: datetime) -> str:
+def _restore_reason(rollback: Rollback, now: datetime) -> str:
     if RESTORE in rollback.metadata.annotations:
         return "a person requested it"
     if rollback.metadata.deletion_timestamp is not None:
@@ -243,8 +244,8 @@ def restore_time(rollback: Rollback) -> datetime | None:
 def next_check(rollback: Rollback, now: datetime) -> float:
     """Return the seconds until the next check of raised bounds."""
     time = restore_time(rollback)
-    left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
-    return max(0.05, min(BOUNDS_POLL_SECONDS, left))
+    remaining = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
+    return max(0.05, min(BOUNDS_POLL_SECONDS, remaining))
 
 
 def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:
@@ -253,8 +254,8 @@ def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRe
     assert record is not None
     changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
     message = f"{named(rollback)}: {end.message}"
-    made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, message)
-    return record.model_copy(update=changes), made
+    condition = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, message)
+    return record.model_copy(update=changes), condition
 
 
 def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
@@ -272,7 +273,7 @@ def compare(
         return RollbackEnd(Outcome.ABANDONED if record is None else Outcome.FAILED, *against)
     assert autoscaler is not None  # else the plan is blocked
     if autoscaler.bounds.least >= wanted:
-        return _followed(rollback, autoscaler, deployment, now)
+        return _compare_replicas(rollback, autoscaler, deployment, now)
     if record is not None and autoscaler.bounds != before(record):
         # Another client may have reverted our bounds: the operator does not fight it.
         by = autoscaler.set_by or "another client"
@@ -287,7 +288,7 @@ def compare(
     return Act(StepName.SCALE)
 
 
-def _followed(
+def _compare_replicas(
     rollback: Rollback, autoscaler: Autoscaler, deployment: Deployment, now: datetime
 ) -> Next:
     """Check whether the autoscaler has set the replicas: it syncs every 15 seconds."""

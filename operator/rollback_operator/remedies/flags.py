@@ -71,7 +71,7 @@ def obstacle(
         return state.message
     if state.value is None:
         return _no_key(flag)
-    against = _for_good(state)
+    against = _change_obstacle(state)
     return against or _owner_obstacle(state.owner, policy, deployment)
 
 
@@ -98,7 +98,7 @@ def _no_key(flag: Flag) -> str:
     return f"the ConfigMap has no key {flag.name}"
 
 
-def _for_good(state: FlagState) -> str:
+def _change_obstacle(state: FlagState) -> str:
     """Explain why a ConfigMap cannot be changed as required; empty: it can."""
     if state.is_immutable:
         return "the ConfigMap is immutable"
@@ -114,11 +114,11 @@ def unfit(case: Case, flag: Flag, now: datetime) -> str:
     """Explain why a flag cannot help, or must not be set; empty: it may be set."""
     state = case.flags.get(flag.key)
     if isinstance(state, FlagState):
-        return next(_unfit(case, flag, state, now), "")
+        return next(_reasons_against(case, flag, state, now), "")
     return state.message if state is not None else "its ConfigMap was not read"
 
 
-def _unfit(case: Case, flag: Flag, state: FlagState, now: datetime) -> Iterator[str]:
+def _reasons_against(case: Case, flag: Flag, state: FlagState, now: datetime) -> Iterator[str]:
     """List the reasons against a flag, starting with those that nobody can resolve."""
     if state.value is None:
         yield _no_key(flag)
@@ -127,14 +127,14 @@ def _unfit(case: Case, flag: Flag, state: FlagState, now: datetime) -> Iterator[
     tried = _tried(case, flag, now)
     if tried is not None:
         yield f"{tried.metadata.name} tried it on this release ({tried.status.outcome})"
-    elif gone := _tried_before(case, flag, now):
-        yield f"{gone} tried it on this release"
-    if against := _for_good(state):
+    elif earlier := _tried_before(case, flag, now):
+        yield f"{earlier} tried it on this release"
+    if against := _change_obstacle(state):
         yield against
     if taking(case.workload, flag) is None:
         yield NOT_READ
-    if steered := _owner_obstacle(state.owner, case.policy, case.workload.deployment):
-        yield steered
+    if owner_obstacle := _owner_obstacle(state.owner, case.policy, case.workload.deployment):
+        yield owner_obstacle
 
 
 def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
@@ -148,7 +148,7 @@ def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
             if rollback.spec.remedy.flag == flag
             and rollback.spec.mode is policy.spec.mode
             and rollback.spec.from_revision.release == release
-            and _counts(rollback)
+            and _allows_next_remedy(rollback)
             and now - ended_time(rollback, now) < span
         ),
         None,
@@ -170,7 +170,7 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
     return next(tried, "")
 
 
-def _counts(rollback: Rollback) -> bool:
+def _allows_next_remedy(rollback: Rollback) -> bool:
     """Return whether a flag's rollback ended so that another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
@@ -204,7 +204,7 @@ def blocking_rollback(case: Case) -> Rollback | None:
             and (rollback.spec.from_revision.digest, rollback.spec.from_revision.number) == revision
             # A proposal without an approval does not block a later decision.
             and not rollback.spec.requires_approval
-            and not _counts(rollback)
+            and not _allows_next_remedy(rollback)
         ),
         None,
     )
@@ -247,10 +247,10 @@ def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Dep
         case GitOps.PROCEED:
             return ""
         case GitOps.SUSPEND:
-            whole = deployment.owner
+            target_owner = deployment.owner
             # Only the Deployment's owner is suspended.
-            is_same = whole is not None and owner.object is not None
-            if is_same and whole is not None and whole.object == owner.object:
+            is_same = target_owner is not None and owner.object is not None
+            if is_same and target_owner is not None and target_owner.object == owner.object:
                 return ""
             return f"{manages} and is not suspended with the Deployment's owner: {owner.remedy}"
         case GitOps.REFUSE:
@@ -282,16 +282,16 @@ def compare_flag(rollback: Rollback, state: FlagState | None) -> Act | Done | Ro
     if state is not None and state.value == flag.value:
         return Done(f"{named(flag)} is set")
     if plan is None or state is None or state.uid != plan.config_map_uid or state.value is None:
-        return _theirs("it was deleted or recreated since the decision")
+        return _flag_changed("it was deleted or recreated since the decision")
     if state.value != plan.old_value:
         by = state.changed_by or "another client"
-        return _theirs(f"{by} set {flag.name} to {state.value[:64]!r} since the decision")
+        return _flag_changed(f"{by} set {flag.name} to {state.value[:64]!r} since the decision")
     if state.is_immutable:
-        return _theirs("the ConfigMap was made immutable since the decision")
+        return _flag_changed("the ConfigMap was made immutable since the decision")
     return Act(StepName.DISABLE_FLAG)
 
 
-def _theirs(message: str) -> RollbackEnd:
+def _flag_changed(message: str) -> RollbackEnd:
     return RollbackEnd(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{message}: it stays unchanged")
 
 

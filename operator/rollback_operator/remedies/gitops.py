@@ -87,10 +87,10 @@ def planned(owner: Owner | None, response: GitOps) -> OwnerPlan | None:
 
 def named(owner_object: OwnerObject | OwnerPlan, namespace: str = "") -> str:
     """Name an owner's object for people."""
-    where = namespace or owner_object.namespace
+    place = namespace or owner_object.namespace
     return (
-        f"{owner_object.kind} {where}/{owner_object.name}"
-        if where
+        f"{owner_object.kind} {place}/{owner_object.name}"
+        if place
         else f"{owner_object.kind} {owner_object.name}"
     )
 
@@ -141,7 +141,7 @@ def checked(
         message = f"{manages} and may revert the rollback, which is not repeated: {owner.remedy}"
         return _item(CheckResult.WARNED, message)
     if isinstance(state, OwnerState):
-        return _to_be_suspended(plan, state, manages)
+        return _suspension_item(plan, state, manages)
     why = state.message if state is not None else "not checked"
     return _item(CheckResult.WARNED, f"{manages}; {named(plan)} could not be read: {why}")
 
@@ -150,13 +150,13 @@ def _response(policy: RollbackPolicy | None, plan: OwnerPlan) -> GitOps:
     return policy.spec.safety.git_ops if policy is not None else plan.response
 
 
-def _to_be_suspended(plan: OwnerPlan, state: OwnerState, manages: str) -> CheckItem:
-    what = named(plan, state.namespace)
+def _suspension_item(plan: OwnerPlan, state: OwnerState, manages: str) -> CheckItem:
+    object_name = named(plan, state.namespace)
     if state.is_suspended:
-        return _item(CheckResult.PASSED, f"{manages}; {what} is already suspended")
+        return _item(CheckResult.PASSED, f"{manages}; {object_name} is already suspended")
     if state.obstacle:
         return _item(CheckResult.FAILED, f"{manages}: {state.obstacle}", Consequence.BLOCK)
-    return _item(CheckResult.PASSED, f"{manages}; {what} is suspended before the rollback")
+    return _item(CheckResult.PASSED, f"{manages}; {object_name} is suspended before the rollback")
 
 
 def _item(
@@ -184,7 +184,7 @@ def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
 def reverted(rollback: Rollback, deployment: Deployment) -> str:
     """Report that the act was reverted, by which client, and the remedy."""
     act, plan = rollback.spec.remedy.type, rollback.spec.owner
-    who = deployment.changed_by or "another client"
+    client = deployment.changed_by or "another client"
     done = {
         RemedyType.UNDO: "the undo",
         RemedyType.PIN_IMAGE: "the image pin",
@@ -193,7 +193,9 @@ def reverted(rollback: Rollback, deployment: Deployment) -> str:
     }[act]
     of = f" ({plan.tool} manages the Deployment)" if plan is not None else ""
     runs = "" if act is RemedyType.SCALE else " and the bad release is running again"
-    return f"{done} was reverted by {who}{of}{runs}. It is not repeated: correct it at its source"
+    return (
+        f"{done} was reverted by {client}{of}{runs}. It is not repeated: correct it at its source"
+    )
 
 
 def act_of(rollback: Rollback) -> StepStatus | None:
@@ -203,7 +205,7 @@ def act_of(rollback: Rollback) -> StepStatus | None:
 
 NEW_RELEASE = "would treat a rollback as a new release"
 """Effect of an undo on a rollout tool."""
-_GO_BACK = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
+_TEMPLATE_REMEDIES = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
 
 
 def claimed(deployment: Deployment, claims: Claims) -> Deployment:
@@ -223,20 +225,20 @@ def _owner(owner: Owner | None, claims: Claims) -> Owner | None:
 
 def joined(parts: Iterable[Claims]) -> Claims:
     """Join the references of several tools; the first driver counts."""
-    known = tuple(parts)
+    all_claims = tuple(parts)
     return Claims(
-        driver=next((part.driver for part in known if part.driver is not None), None),
-        updaters=tuple(updater for part in known for updater in part.updaters),
-        denied=frozenset(tool for part in known for tool in part.denied),
-        unseen=tuple(text for part in known for text in part.unseen),
+        driver=next((part.driver for part in all_claims if part.driver is not None), None),
+        updaters=tuple(updater for part in all_claims for updater in part.updaters),
+        denied=frozenset(tool for part in all_claims for tool in part.denied),
+        unseen=tuple(text for part in all_claims for text in part.unseen),
     )
 
 
 def warning(updaters: Iterable[Updater]) -> str:
     """Warn of updaters that may deploy the bad image again, with the remedy; empty: none."""
     return "; ".join(
-        f"{updater.tool} updates images of this Deployment ({updater.evidence}) and may deploy the bad "
-        f"image again: {updater.remedy}"
+        f"{updater.tool} updates images of this Deployment ({updater.evidence}) and may deploy the "
+        f"bad image again: {updater.remedy}"
         for updater in updaters
     )
 
@@ -251,6 +253,6 @@ def planned_updaters(deployment: Deployment) -> list[UpdaterPlan]:
 
 def next_steps(rollback: Rollback) -> Iterator[str]:
     """List the steps that prevent another deployment of the bad image."""
-    if rollback.spec.remedy.type in _GO_BACK:
+    if rollback.spec.remedy.type in _TEMPLATE_REMEDIES:
         for updater in rollback.spec.updaters:
             yield f"Prevent {updater.tool} from deploying the image again: {updater.advice}"

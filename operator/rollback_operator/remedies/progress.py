@@ -14,6 +14,7 @@ from rollback_operator.api.verification import VerificationCheck, VerificationRe
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.remedies import gitops
+from rollback_operator.remedies.rollouts import may_have_run, was_another_between
 from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
@@ -64,8 +65,8 @@ Next = Act | Done | Wait | RollbackEnd
 
 def next_step(rollback: Rollback) -> StepName | None:
     """Find the step that is open or due; None: all are done."""
-    asked = step_status(rollback, StepName.AWAITING_APPROVAL)
-    if asked is not None and asked.finished_time is None:
+    approval = step_status(rollback, StepName.AWAITING_APPROVAL)
+    if approval is not None and approval.finished_time is None:
         return StepName.AWAITING_APPROVAL
     finished = {step.name for step in rollback.status.steps if step.finished_time is not None}
     return next((step for step in steps_of(rollback.spec) if step not in finished), None)
@@ -117,10 +118,10 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             result = _compare_act(rollback, step, deployment)
             is_paused = deployment.paused and not deployment.is_held
             is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
-            return _stopped(rollback, step, now) if is_stopped else result
+            return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
-def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
+def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
     """Respect a person's pause. Not final at once: a patch in flight may still land."""
     if not is_out_of_time(rollback, step, now):
         return Wait()
@@ -220,9 +221,9 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
     status = rollback.status
     times = [rollback.spec.trigger.decided_time]
     times += [step.started_time for step in status.steps]
-    others = (status.approval_deadline_time, status.escalated_time)
+    other_times = (status.approval_deadline_time, status.escalated_time)
     finished = (step.finished_time for step in status.steps)
-    times += [time for time in (*finished, *others) if time is not None]
+    times += [time for time in (*finished, *other_times) if time is not None]
     is_waiting = next_step(rollback) is StepName.AWAITING_APPROVAL
     deadline = status.approval_deadline_time
     longest = now + timedelta(seconds=rollback.spec.approval_policy.timeout_seconds)
@@ -238,7 +239,7 @@ def is_believed(time: datetime, now: datetime) -> bool:
 
 def decided_time(rollback: Rollback, now: datetime) -> datetime:
     """Return the time of the decision, as far as the record is plausible."""
-    return _believed((rollback.spec.trigger.decided_time,), rollback, now)
+    return _first_plausible((rollback.spec.trigger.decided_time,), rollback, now)
 
 
 def ended_time(rollback: Rollback, now: datetime) -> datetime:
@@ -247,13 +248,13 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
     if finished is None:
         return now
     steps = [step.finished_time or step.started_time for step in reversed(rollback.status.steps)]
-    return _believed((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
+    return _first_plausible((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
 
 
-def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
+def _first_plausible(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
     """Return the first plausible time; else the object's creation, set by the API server."""
-    known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
-    return next((time for time in known if is_believed(time, now)), LONG_AGO)
+    candidates = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
+    return next((time for time in candidates if is_believed(time, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
@@ -354,11 +355,11 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> Rollbac
         return None
     if act.revision is None:
         return None
-    if _was_another_between(rollback, act.revision, workload):
+    if was_another_between(rollback, act.revision, workload):
         return _rolled_out_again(rollback, workload.deployment)
     if not gitops.is_reverted(rollback, workload.deployment):
         return None
-    if _may_have_run(rollback, act.revision, workload):
+    if may_have_run(rollback, act.revision, workload):
         return None
     return _rolled_out_again(rollback, workload.deployment)
 
@@ -371,32 +372,3 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
         f"the release of revision {number} was rolled out again as revision {runs} before any "
         "change. It is evaluated again",
     )
-
-
-def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
-    """Return whether another template ran after the judgement and before the act began.
-
-    The controller has not yet numbered the judged template anew, as shortly after a restore.
-    """
-    judged = rollback.spec.from_revision
-    return workload.deployment.template.digest == judged.digest and any(
-        judged.number < replica_set.revision <= begun
-        and replica_set.template.digest != judged.digest
-        for replica_set in workload.replica_sets
-    )
-
-
-def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
-    """Return whether the Deployment may have borne the act's template after a revision."""
-    target = rollback.spec.to_revision
-    if target is None:
-        # Any template may have the pinned image: if only one rollout came, and it is the running
-        # rollout, there was none in between.
-        current = workload.current
-        return current is None or current.revision != since + 1
-    known = [
-        replica_set
-        for replica_set in workload.replica_sets
-        if replica_set.template.digest == target.digest
-    ]
-    return not known or any(replica_set.revision > since for replica_set in known)

@@ -60,11 +60,11 @@ def begun(
         strategy: the strategy that it will change; None: it changes none.
         revision: the Deployment's; None: the step does not change the Deployment.
     """
-    known = next((step_status for step_status in status.steps if step_status.name is step), None)
+    earlier = next((step_status for step_status in status.steps if step_status.name is step), None)
     entry = (
         StepStatus(name=step, started_time=now, revision=revision)
-        if known is None
-        else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
+        if earlier is None
+        else earlier.model_copy(update={"attempts": min(1000, earlier.attempts + 1)})
     )
     steps = [step_status for step_status in status.steps if step_status.name is not step]
     return status.model_copy(
@@ -84,8 +84,8 @@ def begun(
 
 def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
     """Record that a step is done."""
-    known = next(step_status for step_status in status.steps if step_status.name is step)
-    entry = known.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
+    begun = next(step_status for step_status in status.steps if step_status.name is step)
+    entry = begun.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
     steps = [entry if step_status.name is step else step_status for step_status in status.steps]
     return status.model_copy(update={"steps": steps})
 

@@ -95,16 +95,16 @@ def recorded(applied: Applied, now: datetime) -> AppliedMigrations:
     return AppliedMigrations(count=len(names), names=names[-MOST_RECORDED_MIGRATIONS:], time=now)
 
 
-def compare(history: Applied | Missing, question: HistoryComparison) -> SchemaFinding:
+def compare(history: Applied | Missing, comparison: HistoryComparison) -> SchemaFinding:
     """Determine which migrations are newer than the target."""
     if isinstance(history, Missing):
         return history
-    unrecorded = _unrecorded(history, question.record)
+    unrecorded = _unrecorded(history, comparison.record)
     if isinstance(unrecorded, Missing):
         return unrecorded
-    since = question.released - question.settle
+    since = comparison.released - comparison.settle
     untimed = any(migration.applied is None for migration in unrecorded)
-    if question.record is None and untimed:
+    if comparison.record is None and untimed:
         return Missing(
             Reason.SCHEMA_UNKNOWN,
             "the migrations of the target revision are not recorded, and the history has no time "
@@ -127,19 +127,19 @@ def _unrecorded(
     if record is None:
         return history.migrations
     names = [migration.name[:NAME_LENGTH] for migration in history.migrations]
-    known = set(record.names)
-    held = [at for at, name in enumerate(names) if name in known]
+    recorded = set(record.names)
+    positions = [at for at, name in enumerate(names) if name in recorded]
     older = record.count - len(record.names)
-    if record.names and not held and older:
+    if record.names and not positions and older:
         message = "no recorded migration of the target is applied: the history is another"
         return Missing(Reason.SCHEMA_UNKNOWN, message)
     # The record only counts the migrations before its oldest named migration.
-    first = held[0] if held else 0
+    first = positions[0] if positions else 0
     skipped = min(first, older)
     return [
         migration
         for at, migration in enumerate(history.migrations)
-        if at >= skipped and names[at] not in known
+        if at >= skipped and names[at] not in recorded
     ]
 
 

@@ -24,7 +24,7 @@ SETTLE = timedelta(seconds=10)
 """A comparison by the owner less than this after the act may not include it."""
 SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
 """Annotation on a suspended object: the Rollback for which it is suspended, namespace/name."""
-_FLUX = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
+_FLUX_KINDS = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
 
 
 def recorded(rollback: Rollback, state: OwnerState) -> OwnerRecord:
@@ -33,14 +33,14 @@ def recorded(rollback: Rollback, state: OwnerState) -> OwnerRecord:
     If it is already suspended for this very rollback, an earlier leader did that: the record
     remains.
     """
-    known = rollback.status.owner
-    if known is not None and state.is_suspended and _is_for(rollback, state):
-        return known
+    record = rollback.status.owner
+    if record is not None and state.is_suspended and _is_suspended_for(rollback, state):
+        return record
     return OwnerRecord(
         namespace=state.namespace,
         was_suspended=state.is_suspended,
         # The record of a deleted value is kept: a person may want it back.
-        automated=state.automated or (known.automated if known is not None else ""),
+        automated=state.automated or (record.automated if record is not None else ""),
     )
 
 
@@ -59,21 +59,21 @@ def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
     """Report that an owner is suspended, and how to resume it."""
     plan = rollback.spec.owner
     assert plan is not None
-    what = f"{plan.tool}: {named(plan, record.namespace)}"
+    object_name = f"{plan.tool}: {named(plan, record.namespace)}"
     if record.was_suspended:
-        return f"{what} was already suspended by another client and stays suspended"
+        return f"{object_name} was already suspended by another client and stays suspended"
     is_application = plan.kind is OwnerKind.APPLICATION
-    then = " (automatic when Git contains the restored state)" if is_application else ""
+    automatic = " (automatic when Git contains the restored state)" if is_application else ""
     return (
-        f"{what} is suspended for this rollback. Resume it after Git is corrected{then}: "
-        f"{command(plan, record)}"
+        f"{object_name} is suspended for this rollback. Resume it after Git is corrected"
+        f"{automatic}: {command(plan, record)}"
     )
 
 
 def command(plan: OwnerPlan, record: OwnerRecord) -> str:
     """Return the command by which a person resumes an owner."""
     if plan.kind is not OwnerKind.APPLICATION:
-        kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
+        kind = _FLUX_KINDS.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
     automated = automation(record.automated)
     patch = {
@@ -95,7 +95,7 @@ def automation(kept: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _is_for(rollback: Rollback, state: OwnerState) -> bool:
+def _is_suspended_for(rollback: Rollback, state: OwnerState) -> bool:
     """Return whether an owner is suspended for this rollback, even without its annotation."""
     return state.is_ours and state.suspended_for in ("", _name(rollback))
 
@@ -150,8 +150,8 @@ def release(rollback: Rollback, state: OwnerState, deployment: Deployment) -> st
     is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
     if not is_left and deployment.template.release == rollback.spec.from_revision.release:
         return ""
-    seen = state.in_sync_at
-    if seen is None or seen < (act.finished_time + SETTLE).timestamp():
+    synced = state.in_sync_at
+    if synced is None or synced < (act.finished_time + SETTLE).timestamp():
         return ""
     return "Git contains the restored state"
 
@@ -175,7 +175,7 @@ def taken_over(rollback: Rollback, state: OwnerState) -> str:
         return record.release_message or "another client resumed it"
     since = record.suspended_time
     went_on = since is not None and (state.auto_synced or 0.0) > (since + SETTLE).timestamp()
-    if not _is_for(rollback, state) or went_on:
+    if not _is_suspended_for(rollback, state) or went_on:
         return "another client now keeps it suspended: it stays suspended"
     return ""
 

@@ -102,8 +102,8 @@ def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:
     rules = policy.spec.checklist if policy is not None else []
     if item.result is not CheckResult.WARNED:
         return item
-    asked = [rule.on_warned for rule in rules if rule.name is item.name]
-    worst = max([item.consequence, *asked], key=_BY_SEVERITY.index)
+    consequences = [rule.on_warned for rule in rules if rule.name is item.name]
+    worst = max([item.consequence, *consequences], key=_BY_SEVERITY.index)
     return item.model_copy(update={"consequence": worst})
 
 
@@ -117,10 +117,10 @@ def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
 
     It includes the object's uid, so that nobody can approve an object in advance.
     """
-    asked = checklist.of(Consequence.REQUIRE_APPROVAL)
+    items = checklist.of(Consequence.REQUIRE_APPROVAL)
     plan = rollback.spec.model_dump(mode="json", exclude={"approval"}, exclude_none=True)
     # The question is the warning, without its figures, which change constantly.
-    about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in asked]
+    about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in items]
     parts = [rollback.metadata.uid, plan, about]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

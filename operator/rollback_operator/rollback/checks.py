@@ -42,7 +42,7 @@ from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 FRESH_SECONDS = 60.0
 """An older sample does not show the current state of a service."""
 MOST_OBJECTS_NAMED = 5
-_FULL = 100
+_PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,30 +168,30 @@ def references(facts: ChecklistFacts) -> CheckItem:
     name = CheckName.REFERENCES
     if not facts.references:
         return _item(name, CheckResult.PASSED, "the template references nothing but its images")
-    there, gone, unread = [], [], []
+    present, absent, unread = [], [], []
     for reference, state in sorted(facts.references.items()):
         if isinstance(state, Missing):
             unread.append(f"{reference} ({state.message})")
         elif state:
-            there.append(str(reference))
+            present.append(str(reference))
         else:
-            gone.append(reference)
-    needed = [str(reference) for reference in gone if not reference.is_optional]
+            absent.append(reference)
+    needed = [str(reference) for reference in absent if not reference.is_optional]
     if needed:
         message = f"missing: {_listed(needed)}; the pods would not start"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     if unread:
         return _item(name, CheckResult.WARNED, f"not read: {_listed(unread)}")
-    if gone:
-        message = f"missing, but optional: {_listed([str(reference) for reference in gone])}"
+    if absent:
+        message = f"missing, but optional: {_listed([str(reference) for reference in absent])}"
         return _item(name, CheckResult.WARNED, message)
-    return _item(name, CheckResult.PASSED, f"present: {_listed(there)}")
+    return _item(name, CheckResult.PASSED, f"present: {_listed(present)}")
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
     """Check whether quotas and nodes take the new pods beside the running pods."""
     name, replica_set = CheckName.ROOM, facts.template
-    wanted = _pods_more(facts)
+    wanted = _additional_pods(facts)
     if not wanted or replica_set is None:
         return _item(name, CheckResult.SKIPPED, "no additional pods are started")
     quotas, cluster = facts.quotas, facts.cluster
@@ -199,25 +199,25 @@ def room(facts: ChecklistFacts) -> CheckItem:
         return _item(name, CheckResult.WARNED, f"quotas could not be read: {quotas.message}")
     if not isinstance(cluster, ClusterCapacity):
         return _item(name, CheckResult.WARNED, f"nodes could not be read: {_why(cluster)}")
-    left, by = quota_left(quotas, replica_set.requests)
-    if left is not None and left < wanted:
-        message = f"{_more(wanted)}, quota {by} leaves room for {left}"
+    free, by = quota_left(quotas, replica_set.requests)
+    if free is not None and free < wanted:
+        message = f"{_pods_needed(wanted)}, quota {by} leaves room for {free}"
         return _item(name, CheckResult.WARNED, message)
     fits = cluster.room_for(replica_set.requests)
     if fits is None:
-        message = f"{_more(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
+        message = f"{_pods_needed(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
         return _item(
             name, CheckResult.PASSED, f"{message} is too large to sum up the free capacity"
         )
-    message = f"{_more(wanted)}, nodes have room for {fits}"
+    message = f"{_pods_needed(wanted)}, nodes have room for {fits}"
     return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, message)
 
 
-def _more(wanted: int) -> str:
+def _pods_needed(wanted: int) -> str:
     return "1 more pod is needed" if wanted == 1 else f"{wanted} more pods are needed"
 
 
-def _pods_more(facts: ChecklistFacts) -> int:
+def _additional_pods(facts: ChecklistFacts) -> int:
     """Count the pods that the act starts before others end."""
     spec, deployment = facts.rollback.spec, facts.deployment
     if spec.remedy.replicas is not None:
@@ -265,7 +265,7 @@ def _share(bound: str, replicas: int) -> Fraction:
     share = whole(percent, MOST_REPLICAS)
     if share is None:
         return Fraction(0)
-    return Fraction(share * replicas, _FULL if bound.endswith("%") else replicas or 1)
+    return Fraction(share * replicas, _PERCENT if bound.endswith("%") else replicas or 1)
 
 
 def nobody_else(facts: ChecklistFacts) -> CheckItem:
@@ -335,8 +335,8 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
         created = running.created if running is not None else 0.0
         released = datetime.fromtimestamp(created, facts.now.tzinfo)
     settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
-    question = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(history, question)
+    comparison = schema.HistoryComparison(_record(rollback, policy), released, settle)
+    finding = schema.compare(history, comparison)
     return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
 
 

@@ -126,15 +126,15 @@ def proof_begins(rollback: Rollback) -> float:
     """
     spec = rollback.spec
     if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
-        known = step_status(rollback, StepName.DISABLE_FLAG)
-        return known.started_time.timestamp() + MOUNT_SECONDS if known is not None else math.inf
+        status = step_status(rollback, StepName.DISABLE_FLAG)
+        return status.started_time.timestamp() + MOUNT_SECONDS if status is not None else math.inf
     step = StepName.UNDO
     if spec.remedy.replicas is not None:
         step = StepName.VERIFY
     elif spec.remedy.flag is not None:
         step = StepName.RESTART_PODS
-    known = step_status(rollback, step)
-    return known.started_time.timestamp() if known is not None else 0.0
+    status = step_status(rollback, step)
+    return status.started_time.timestamp() if status is not None else 0.0
 
 
 LEVEL_TIMES = 1.5

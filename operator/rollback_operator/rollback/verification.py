@@ -128,35 +128,37 @@ def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Sit
     )
 
 
-def conclude(checks: Sequence[Check], where: Situation) -> Next:
+def conclude(checks: Sequence[Check], situation: Situation) -> Next:
     """Make the verdict.
 
     A proved failure ends it at once; any other failure at the time-out. Without a failure it is
     Verified as soon as all required checks have passed; optional checks delay it only briefly.
     """
     proved = {check.name for check in checks if check.result is VerificationResult.PASSED}
-    is_over = where.seconds > where.limit
+    is_over = situation.seconds > situation.limit
     failures = [check for check in checks if check.result is VerificationResult.FAILED]
     if any(check.is_final for check in failures) or (failures and is_over):
         return _end(Outcome.NOT_RECOVERED, _why(failures), failures, checks)
     if failures:
         return Wait()
-    lacking = where.required - proved
+    lacking = situation.required - proved
     is_settled = (
-        is_over or where.seconds >= VERIFICATION_SETTLE_SECONDS or not any(map(_is_open, checks))
+        is_over
+        or situation.seconds >= VERIFICATION_SETTLE_SECONDS
+        or not any(map(_is_open, checks))
     )
     if not lacking:
         decisive = [check for check in checks if check.name == ERRORS]
         return _end(Outcome.VERIFIED, Reason.RECOVERED, decisive, checks) if is_settled else Wait()
-    has_waited = is_over or where.seconds >= NO_METRICS_SECONDS
-    if lacking == {ERRORS} and where.probes and where.has_no_metrics and has_waited:
-        decisive = [check for check in checks if check.name in where.probes]
+    has_waited = is_over or situation.seconds >= NO_METRICS_SECONDS
+    if lacking == {ERRORS} and situation.probes and situation.has_no_metrics and has_waited:
+        decisive = [check for check in checks if check.name in situation.probes]
         return _end(Outcome.VERIFIED, Reason.PROBES_PASSED, decisive, checks)
     of_lacking = [check for check in checks if check.name in lacking]
     is_hopeless = is_settled and bool(of_lacking) and all(check.is_final for check in of_lacking)
     if not is_over and not is_hopeless:
         return Wait()
-    reason = where.unproved if ERRORS in lacking else Reason.CHECK_UNKNOWN
+    reason = situation.unproved if ERRORS in lacking else Reason.CHECK_UNKNOWN
     return _end(Outcome.UNKNOWN, reason, of_lacking, checks)
 
 
@@ -169,7 +171,7 @@ def _why(failures: Sequence[Check]) -> Reason:
     return Reason.STILL_FAILING if is_traffic else Reason.CHECK_FAILED
 
 
-_SAID: Mapping[Reason, str] = {
+_REASON_MESSAGES: Mapping[Reason, str] = {
     Reason.PROBES_PASSED: "no traffic metrics exist; all functional probes passed",
 }
 
@@ -178,7 +180,7 @@ def _end(
     outcome: Outcome, reason: Reason, decisive: Sequence[Check], checks: Sequence[Check]
 ) -> RollbackEnd:
     """Name the decisive check first, then the number of checks by result."""
-    messages = [_SAID[reason]] if reason in _SAID else []
+    messages = [_REASON_MESSAGES[reason]] if reason in _REASON_MESSAGES else []
     messages += [
         check.message if check.name == ERRORS else f"{check.name}: {check.message}"
         for check in decisive
