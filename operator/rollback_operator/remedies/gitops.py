@@ -7,6 +7,7 @@ before a rollback and a next step after it.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import assert_never
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.reasons import Reason
@@ -31,8 +32,6 @@ from rollback_operator.model.controllers import (
 )
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
-
-_ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE, StepName.DISABLE_FLAG)
 
 
 def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
@@ -185,22 +184,49 @@ def reverted(rollback: Rollback, deployment: Deployment) -> str:
     """Report that the act was reverted, by which client, and the remedy."""
     act, plan = rollback.spec.remedy.type, rollback.spec.owner
     client = deployment.changed_by or "another client"
-    done = {
-        RemedyType.UNDO: "the undo",
-        RemedyType.PIN_IMAGE: "the image pin",
-        RemedyType.SCALE: "the change of replicas",
-        RemedyType.DISABLE_FLAG: "the flag",
-    }[act]
     of = f" ({plan.tool} manages the Deployment)" if plan is not None else ""
     runs = "" if act is RemedyType.SCALE else " and the bad release is running again"
     return (
-        f"{done} was reverted by {client}{of}{runs}. It is not repeated: correct it at its source"
+        f"{_act_in_words(act)} was reverted by {client}{of}{runs}. It is not repeated: correct it "
+        "at its source"
     )
+
+
+def _act_in_words(remedy: RemedyType) -> str:
+    match remedy:
+        case RemedyType.UNDO:
+            return "the undo"
+        case RemedyType.PIN_IMAGE:
+            return "the image pin"
+        case RemedyType.SCALE:
+            return "the change of replicas"
+        case RemedyType.DISABLE_FLAG:
+            return "the flag"
+        case _:
+            assert_never(remedy)
 
 
 def act_of(rollback: Rollback) -> StepStatus | None:
     """Find the progress of the act itself; None: it has not begun."""
-    return next((step for step in rollback.status.steps if step.name in _ACTS), None)
+    return next((step for step in rollback.status.steps if _is_act(step.name)), None)
+
+
+def _is_act(step: StepName) -> bool:
+    """Return whether a step is the act of a remedy; the other steps prepare or complete it."""
+    match step:
+        case StepName.UNDO | StepName.PIN_IMAGE | StepName.SCALE | StepName.DISABLE_FLAG:
+            return True
+        case (
+            StepName.AWAITING_APPROVAL
+            | StepName.SUSPEND_OWNER
+            | StepName.RESTART_PODS
+            | StepName.ROLLOUT_COMPLETE
+            | StepName.RESTORE_STRATEGY
+            | StepName.VERIFY
+        ):
+            return False
+        case _:
+            assert_never(step)
 
 
 NEW_RELEASE = "would treat a rollback as a new release"

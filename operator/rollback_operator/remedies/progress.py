@@ -7,6 +7,7 @@ actual state. A step whose work is done is complete, so that a replay is harmles
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
@@ -114,11 +115,17 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
+        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
+            result = _compare_pods(rollback, step, deployment)
+        case StepName.UNDO:
+            result = _compare_undo(rollback, deployment)
+        case StepName.PIN_IMAGE | StepName.SCALE:
+            result = _compare_in_place(rollback, deployment)
         case _:
-            result = _compare_act(rollback, step, deployment)
-            is_paused = deployment.paused and not deployment.is_held
-            is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
-            return _wait_for_resume(rollback, step, now) if is_stopped else result
+            assert_never(step)
+    is_paused = deployment.paused and not deployment.is_held
+    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+    return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
 def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
@@ -128,16 +135,6 @@ def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
     seconds = rollback.spec.verification.timeout_seconds
     message = f"another client paused the Deployment, and it could not be changed for {seconds} s"
     return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, message)
-
-
-def _compare_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    match step:
-        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            return _compare_pods(rollback, step, deployment)
-        case StepName.UNDO:
-            return _compare_undo(rollback, deployment)
-        case _:
-            return _compare_in_place(rollback, deployment)
 
 
 def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:

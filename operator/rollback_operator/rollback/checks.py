@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import assert_never
 
 from rollback_operator.api.checklist import (
     AppliedMigrations,
@@ -102,7 +103,7 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
     """Report the recorded health of the rollback target."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
+        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
     message = f"revision {target.number} with {', '.join(target.images)} is recorded as"
     if target.health is Health.GOOD:
         return _item(name, CheckResult.PASSED, f"{message} Good")
@@ -131,7 +132,7 @@ def template(facts: ChecklistFacts) -> CheckItem:
         facts.target,
     )
     if wanted is None:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
+        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
     if replica_set is None:
         message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
@@ -149,7 +150,7 @@ def images(facts: ChecklistFacts) -> CheckItem:
     wanted = [*target.images, *target.init_images] if target else []
     wanted += [remedy.image] if target is None and remedy.image else []
     if not wanted:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[remedy.type])
+        return _item(name, CheckResult.SKIPPED, _no_target(remedy.type))
     cluster = facts.cluster
     if not isinstance(cluster, ClusterCapacity):
         return _item(
@@ -323,7 +324,7 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
     """Check whether the target is compatible with the database schema."""
     rollback, policy, history = facts.rollback, facts.policy, facts.schema
     if rollback.spec.remedy.type in KEEP_THE_RELEASE:
-        return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
+        return schema.skipped(_no_target(rollback.spec.remedy.type))
     database = policy.spec.database if policy is not None else None
     if policy is None or database is None or history is None:
         return schema.skipped("the policy names no database")
@@ -350,12 +351,19 @@ def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | N
     return None
 
 
-_NO_TARGET = {
-    RemedyType.UNDO: "the undo names no revision",
-    RemedyType.PIN_IMAGE: "an image is pinned: no revision is restored",
-    RemedyType.SCALE: "replicas are added: no revision is restored",
-    RemedyType.DISABLE_FLAG: "a flag is set: no revision is restored",
-}
+def _no_target(remedy: RemedyType) -> str:
+    """Explain why a rollback has no target."""
+    match remedy:
+        case RemedyType.UNDO:
+            return "the undo names no revision"
+        case RemedyType.PIN_IMAGE:
+            return "an image is pinned: no revision is restored"
+        case RemedyType.SCALE:
+            return "replicas are added: no revision is restored"
+        case RemedyType.DISABLE_FLAG:
+            return "a flag is set: no revision is restored"
+        case _:
+            assert_never(remedy)
 
 
 def _item(

@@ -9,10 +9,11 @@ and a failure counts only for requests after the warm-up.
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import assert_never
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
+from rollback_operator.api.v1alpha1 import Outcome, RemedyType, Rollback, StepName
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.counters import Evidence
@@ -125,14 +126,20 @@ def proof_begins(rollback: Rollback) -> float:
     have it only after the kubelet has renewed the file.
     """
     spec = rollback.spec
-    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
-        status = step_status(rollback, StepName.DISABLE_FLAG)
-        return status.started_time.timestamp() + MOUNT_SECONDS if status is not None else math.inf
-    step = StepName.UNDO
-    if spec.remedy.replicas is not None:
-        step = StepName.VERIFY
-    elif spec.remedy.flag is not None:
-        step = StepName.RESTART_PODS
+    match spec.remedy.type:
+        case RemedyType.DISABLE_FLAG if spec.flag is not None and (
+            spec.flag.taken_by is FlagTaking.MOUNT
+        ):
+            status = step_status(rollback, StepName.DISABLE_FLAG)
+            return status.started_time.timestamp() + MOUNT_SECONDS if status else math.inf
+        case RemedyType.DISABLE_FLAG:
+            step = StepName.RESTART_PODS
+        case RemedyType.SCALE:
+            step = StepName.VERIFY
+        case RemedyType.UNDO | RemedyType.PIN_IMAGE:
+            step = StepName.UNDO
+        case remedy:
+            assert_never(remedy)
     status = step_status(rollback, step)
     return status.started_time.timestamp() if status is not None else 0.0
 
