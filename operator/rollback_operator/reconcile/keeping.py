@@ -166,7 +166,9 @@ class RecordKeeper:
                 done = await self.executor.end(rollback, end, left)
             case Carry():
                 assert isinstance(target, Workload)  # or it would not go on
-                inputs = VerificationInputs(blind=f"metrics are not read: {scene.told}")
+                inputs = VerificationInputs(
+                    blind=f"metrics are not read: {scene.withdrawal_message}"
+                )
                 with tagged(rollback=rollback.metadata.name):
                     done = await self.executor.carry_on(rollback, target, inputs)
         if isinstance(done, Again):
