@@ -136,9 +136,9 @@ def page(record: Mapping[str, Any]) -> str:
     lines = [
         "# Rights of the operator's account",
         "",
-        "`make rights` writes this page from the chart and from the audit log of a real API server",
-        "on which tests use every feature. `tests/unit/test_rights.py` fails if the run does not use",
-        "a granted right, or if the API server refuses a request. Admission policies further limit",
+        "`make rights` writes this page from the chart and the audit log of a real API server on",
+        "which tests use every feature. `tests/unit/test_rights.py` fails if the run does not use a",
+        "granted right, or if the API server refuses a request. Admission policies further limit",
         "what the account may change of an object",
         "([ADR 21](adr/0021-a-fence-around-the-operator.md)).",
         "",

@@ -332,7 +332,7 @@ def _unwatched(
 ) -> Condition:
     kind = ConditionType.HEALTHY
     if seen.ready.reason in _SUSPENDED:
-        # Another release may run by now: an earlier verdict would be about the wrong one.
+        # Another release may run by now: the earlier verdict may be about another.
         message = f"no release is evaluated: {seen.ready.message}"
         return conditions.condition(kind, status, Reason(seen.ready.reason), message)
     is_open = _health(old, seen) is Health.UNKNOWN
