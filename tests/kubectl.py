@@ -35,7 +35,7 @@ class FakeCluster(Failures):
     objects: dict[tuple[str, str, str], Record] = field(default_factory=dict)
     workload: Workload = field(default_factory=make_workload)
     templates: dict[str, Record] = field(default_factory=dict)
-    places: list[str] = field(default_factory=lambda: [NAMESPACE, "staging", "elsewhere"])
+    places: list[str] = field(default_factory=lambda: [NAMESPACE, "staging", "else"])
 
     def put(self, plural: str, one: Record) -> None:
         self.objects[plural, one.namespace, one.name] = one
