@@ -344,10 +344,19 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
         case Reason.APPROVAL_NEEDED:
             until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
             decide = commands.approve(meta.name, meta.namespace)
-            message = f"until {until}: {decide} (or reject). {new.message}"
+            message = f"until {until}: {decide} (or reject). {_figures(rollback)}{new.message}"
             return Notice(EventReason.APPROVAL_NEEDED, message, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
             return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
         case _ if new.status == "True":
             return Notice(EventReason.ROLLBACK_APPROVED, f"{new.reason}: {new.message}")
     return None
+
+
+def _figures(rollback: Rollback) -> str:
+    """Give the error rates that the decision rests on; empty: it rests on none, or names them."""
+    trigger = rollback.spec.trigger
+    if not trigger.requests or rollback.spec.requires_approval:
+        return ""
+    rate = 100 * trigger.errors / trigger.requests
+    return f"{rate:.0f} % of requests fail ({trigger.errors} of {trigger.requests}). "

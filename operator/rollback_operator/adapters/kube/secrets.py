@@ -25,7 +25,11 @@ class ApiSecrets:
         if isinstance(data, Failure):
             return data
         if data.get(key) is None:
-            return Failure(FailureKind.GONE, f"Secret {name} has no key {key}")
+            message = (
+                f"Secret {name} in namespace {namespace} has no key {key}: add the key, or correct "
+                "the name of the key in the policy"
+            )
+            return Failure(FailureKind.GONE, message)
         return _decoded(data[key], name, key)
 
     async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
@@ -62,7 +66,11 @@ def _read_failure(failure: Failure, namespace: str, name: str) -> Failure:
     """Name the fault and the remedy, instead of the server's message."""
     match failure.kind:
         case FailureKind.GONE:
-            return Failure(FailureKind.GONE, f"there is no Secret {name} in namespace {namespace}")
+            message = (
+                f"there is no Secret {name} in namespace {namespace}: create it, or correct its "
+                "name in the policy"
+            )
+            return Failure(FailureKind.GONE, message)
         case FailureKind.REJECTED:
             message = (
                 f"the operator may not read Secret {name} of namespace {namespace}: list it in the "

@@ -1,6 +1,6 @@
 """The cluster that kubectl would use, with the rights of the user; a refusal is a value."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
@@ -51,6 +51,9 @@ class ClusterClient(Protocol):
 
     async def user(self) -> str | Failure:
         """Return the name by which the API server knows the user."""
+
+    async def namespaces(self) -> Sequence[str] | Failure:
+        """List the names of all namespaces, if the user may."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read a Deployment with its ReplicaSets and pods."""
@@ -192,6 +195,13 @@ class ApiCluster:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         review = _record(await self._api.create(path, body))
         return review if isinstance(review, Failure) else review.text("status.userInfo.username")
+
+    async def namespaces(self) -> Sequence[str] | Failure:
+        """List the names of all namespaces."""
+        path = paths.whole_cluster(paths.NAMESPACES)
+        return await self._api.list_of(
+            Listing(path, lambda item: str(item["metadata"]["name"]), free=inf)
+        )
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read a Deployment with its ReplicaSets and pods."""

@@ -7,7 +7,7 @@ do. The record is closed first: a pause that is off while the record is open was
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
@@ -17,6 +17,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.reconcile.act.recording import PostedOnce
 from rollback_operator.releases.ledger import with_entry
 from rollback_operator.report import events, status
 
@@ -45,6 +46,10 @@ class Holder:
     store: Store
     remember: Callable[[RollbackPolicy], None]
     clock: Callable[[], datetime]
+    once: PostedOnce = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.once = PostedOnce(self.store)
 
     async def settle(
         self,
@@ -93,7 +98,7 @@ class Holder:
             return _with_failure(stands, paused)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Before it is recorded as done: a leader that finds it open posts it again.
-        await self.store.post(policy, events.held(policy, wanted))
+        await self.once.post(policy, events.held(policy, wanted), _mark(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 
@@ -109,7 +114,7 @@ class Holder:
             return stands
         if wanted is not None and wanted.paused_time is not None:
             # Before the finalizer is removed: a leader that finds the finalizer posts it again.
-            await self.store.post(stands.policy, events.let_go(wanted))
+            await self.once.post(stands.policy, events.let_go(wanted), _mark(wanted))
         return self._remember_written(
             stands, await self.store.release(stands.policy, HOLD_FINALIZER)
         )
@@ -143,6 +148,10 @@ class Holder:
             return _with_failure(stands, written)
         self.remember(written)
         return replace(stands, policy=written)
+
+
+def _mark(hold: Hold) -> str:
+    return f"{hold.deployment_uid} {hold.digest} {hold.since_time.isoformat()}"
 
 
 def _held_names(stands: Settled) -> frozenset[str]:

@@ -19,6 +19,7 @@ from rollback_operator.adapters.kube.projections.templates import (
     labels_of,
     template_of,
 )
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
@@ -30,6 +31,8 @@ PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
 
 HIGHEST_REVISION = 2**31
+LONGEST_FAILURE = 2048
+"""Characters of a failure to create pods, which quotes a tenant's webhooks."""
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -72,7 +75,11 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
             if served.get("status") == "False"
             else None
         ),
-        failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
+        failed_create=(
+            clipped(str(failed.get("message") or ""), LONGEST_FAILURE)
+            if failed.get("status") == "True"
+            else ""
+        ),
     )
 
 

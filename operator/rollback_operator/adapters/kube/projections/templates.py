@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rollback_operator.adapters.kube.projections.needs import quantity
+from rollback_operator.evidence.retention import LABEL_BYTES, shortened, weight
 from rollback_operator.model.workload import Template
 
 POD_HASH_LABEL = "pod-template-hash"
 DIGEST_LENGTH = 16
+MOST_CONTAINER_BYTES = 32 * 1024
+"""Of memory for names and images of a template's containers, and as much for init containers: more
+than a hundred of each at the usual length. Every Deployment and ReplicaSet of a target has them."""
 COMMIT = "org.opencontainers.image.revision"
 
 
@@ -19,17 +23,33 @@ def template_of(template: Mapping[str, Any]) -> Template:
     annotations = metadata.get("annotations") or {}
     spec = template.get("spec") or {}
     containers, first = spec.get("containers") or [], spec.get("initContainers") or []
+    kept, kept_first = _fitting(containers), _fitting(first)
     bare = {"labels": labels_of(template), "spec": spec}
     return Template(
         digest=_digest({**bare, "annotations": annotations}),
         release=_digest(bare),
-        images=tuple(str(container.get("image", "")) for container in containers),
-        containers=tuple(str(container.get("name", "")) for container in containers),
-        init_images=tuple(str(container.get("image", "")) for container in first),
-        init_containers=tuple(str(container.get("name", "")) for container in first),
+        images=tuple(image for _, image in kept),
+        containers=tuple(name for name, _ in kept),
+        init_images=tuple(image for _, image in kept_first),
+        init_containers=tuple(name for name, _ in kept_first),
         memory_limit=_memory_limit(containers),
         commit=commit_of(metadata),
     )
+
+
+def _fitting(containers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """List name and image of the containers that fit in the memory limit of a template.
+
+    The digests cover all of them; those beyond the limit are not compared by image.
+    """
+    kept, left = list[tuple[str, str]](), MOST_CONTAINER_BYTES
+    for container in containers:
+        name, image = (shortened(str(container.get(part, ""))) for part in ("name", "image"))
+        left -= LABEL_BYTES + weight(name) + weight(image)
+        if left < 0:
+            break
+        kept.append((name, image))
+    return kept
 
 
 def _memory_limit(containers: Iterable[Mapping[str, Any]]) -> float | None:
