@@ -17,7 +17,8 @@ from psycopg import sql
 
 from lab.postgres_server import Postgres
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
-from rollback_operator.adapters.postgres.database import MOST_MIGRATIONS, PostgresSchemas
+from rollback_operator.adapters.postgres.database import PostgresSchemas
+from rollback_operator.adapters.postgres.reader import MOST_MIGRATIONS
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -363,7 +364,7 @@ async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database
             await read(database.dsn, history=query)
 
     url = database.server.url.rpartition("/")[0] + f"/{database.name}"
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         for _ in range(50):
             open_ = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [database.role]

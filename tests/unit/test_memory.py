@@ -11,6 +11,7 @@ import yaml
 from rollback_operator.adapters.fairness import holdings
 from rollback_operator.adapters.http import page_text, pod_pages
 from rollback_operator.adapters.kube import apiserver, response_budget
+from rollback_operator.adapters.postgres import database, reader
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api.user_text import expression
@@ -34,10 +35,14 @@ BUDGETS = {
     "lines of pages": pod_pages.KNOWN_SERIES * REMEMBERED_BYTES,
     "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
+    "processes that read databases": database.AT_ONCE * reader.MOST_MEMORY_BYTES,
+    "what they answer": database.AT_ONCE * database.MOST_READER_BYTES,
 }
 WITHIN_ONE = {
     ("adapters/kube/response_budget", "ANSWER_BYTES"),
+    ("adapters/postgres/database", "MOST_READER_BYTES"),
     ("adapters/postgres/database", "MOST_SENT_BYTES"),
+    ("adapters/postgres/reader", "MOST_MEMORY_BYTES"),
     ("evidence/retention", "MOST_SERIES_BYTES"),
 }
 """Bounds of one answer or one watch: what all of them take is among the budgets, or small."""

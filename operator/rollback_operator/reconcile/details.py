@@ -31,7 +31,6 @@ from rollback_operator.report import live_counts
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.live_counts import RecordRateLimit
 
-MIGRATIONS_SECONDS = 2.0
 REST_SECONDS = 30.0
 """A database that did not answer is not asked again before this."""
 _TRUSTED = (Health.GOOD, Health.ASSUMED)
@@ -62,7 +61,7 @@ class MigrationRecorder:
         self.rests = {key: due for key, due in self.rests.items() if now < due}
         self.rests[policy.key] = now + timedelta(seconds=REST_SECONDS)
         try:
-            async with asyncio.timeout(MIGRATIONS_SECONDS):
+            async with asyncio.timeout(schema.MIGRATIONS_SECONDS):
                 applied = await self.schemas.read(policy.metadata.namespace, database)
         except TimeoutError:
             return list(ledger)

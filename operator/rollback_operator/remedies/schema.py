@@ -23,6 +23,8 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.model.samples import Missing
 
+MIGRATIONS_SECONDS = 5.0
+"""For one read of the applied migrations, with the start of the process that reads them."""
 MOST_MIGRATIONS_NAMED = 5
 _CONSEQUENCES = {
     SchemaResponse.BLOCK: Consequence.BLOCK,

@@ -24,14 +24,14 @@ from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.gitops import claimed
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.schema import MIGRATIONS_SECONDS, Applied
 from rollback_operator.rollback import approval, checklist
 from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist
 from rollback_operator.rollback.checks import ChecklistFacts
 
 CHECKLIST_SECONDS = 2.0
-"""For all reads of a checklist together."""
+"""For all reads of a checklist together, but for the database's."""
 
 T = TypeVar("T")
 
@@ -65,6 +65,7 @@ class Checker:
     owners: Owners
     tools: Tools
     seconds: float = CHECKLIST_SECONDS
+    database_seconds: float = MIGRATIONS_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
 
@@ -178,10 +179,10 @@ class Checker:
         if policy is None or policy.spec.database is None:
             return None
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.database_seconds):
                 return await self.schemas.read(policy.metadata.namespace, policy.spec.database)
         except TimeoutError:
-            message = f"the database did not answer within {self.seconds:g} s"
+            message = f"the database did not answer within {self.database_seconds:g} s"
             return Missing(Reason.SCHEMA_UNKNOWN, message)
 
 
