@@ -6,12 +6,12 @@ import ssl
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
-from functools import cache
 
 import aiosmtplib
 from aiohappyeyeballs import start_connection
 
 from rollback_operator.adapters.http.addresses import Pinned, family_of
+from rollback_operator.adapters.http.tls import verified
 from rollback_operator.api.notify import Encryption, MailSpec
 from rollback_operator.model.message import Message
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -80,7 +80,7 @@ async def _sent(box: Mailbox, mail: EmailMessage, tls: ssl.SSLContext | None) ->
         sock=await _connected(box.at),
         use_tls=encryption is Encryption.TLS,
         start_tls=encryption is Encryption.START_TLS,
-        tls_context=None if encryption is Encryption.NONE else tls or _context(),
+        tls_context=None if encryption is Encryption.NONE else tls or verified(),
         local_hostname="rollback-operator",
         timeout=ANSWER_SECONDS,
     )
@@ -99,11 +99,6 @@ async def _connected(at: Pinned) -> socket.socket:
     addresses = [(family_of(ip), socket.SOCK_STREAM, 0, "", (ip, at.called_port)) for ip in at.ips]
     async with asyncio.timeout(SMTP_CONNECT_SECONDS):
         return await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
-
-
-@cache
-def _context() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 def _refused(at: Pinned, code: int) -> Failure:

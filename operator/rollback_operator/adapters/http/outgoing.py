@@ -16,6 +16,7 @@ from yarl import URL
 
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, family_of
 from rollback_operator.adapters.http.causes import cause
+from rollback_operator.adapters.http.tls import verified
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CHUNK_BYTES = MOST_BODY_BYTES = 65536
@@ -145,7 +146,7 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> HttpRespo
 async def _sent(request: Request, tls: ssl.SSLContext | None) -> HttpResponse:
     at = request.url.at
     connector = aiohttp.TCPConnector(
-        resolver=_PinnedResolver(at), ssl=tls if tls is not None else True, use_dns_cache=False
+        resolver=_PinnedResolver(at), ssl=tls or verified(), use_dns_cache=False
     )
     async with (
         guarded_session(connector) as session,

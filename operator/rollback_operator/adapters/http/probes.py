@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, PinnedUrl, is_callable
 from rollback_operator.adapters.http.outgoing import MOST_BODY_BYTES, Request, send
+from rollback_operator.adapters.http.tls import unverified
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.ports.cluster import Secrets
@@ -40,7 +41,7 @@ class HttpProbes:
         self._secrets = secrets
         self._is_pod_address = is_pod_address
         self._gate = Gate(AT_ONCE, EACH)
-        self._unverified = _unverified()
+        self._unverified = unverified()
 
     async def send(self, namespace: str, probe: HttpProbe) -> Reply:
         """Pin the address, read the headers, and send."""
@@ -98,10 +99,3 @@ def _is_header(name: str, value: str) -> bool:
 
 def _silence(failure: Failure) -> Silence:
     return Silence(failure.message, failure.kind is not FailureKind.UNAVAILABLE)
-
-
-def _unverified() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
