@@ -8,7 +8,7 @@ have a fixed size; servers without them date from before 2012.
 import ssl
 from functools import cache
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL"
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 """For TLS 1.2, in OpenSSL's notation; TLS 1.3 has its own."""
 
 
