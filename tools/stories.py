@@ -183,7 +183,9 @@ def missing_image(page: Page) -> None:
     """A release whose image is not there"""
     shop = page.shop
     serves_a_minute(shop)
-    page.say("v9.9.9 was never pushed. A missing image is not blamed on the release:")
+    page.say(
+        "v9.9.9 was never pushed. Its registry does not answer, which is not the release's fault:"
+    )
     shop.releases("v9.9.9")
     _reads(shop, "NoVerdict")
     page.look()

@@ -97,6 +97,7 @@ class Reason(StrEnum):
     SYMPTOM_FOUND = "SymptomFound"
     TRAFFIC_LOST = "TrafficLost"
     EVIDENCE_GATHERING = "EvidenceGathering"
+    POD_FAILING = "PodFailing"
     UNAVAILABLE = "Unavailable"
     STUCK_ROLLOUT = "StuckRollout"
     ENVIRONMENT_PREVENTS_PODS = "EnvironmentPreventsPods"

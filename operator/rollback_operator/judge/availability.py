@@ -6,11 +6,12 @@ registry that does not answer, quota) are kept apart and lead to no verdict.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from rollback_operator.evidence.arms import Question
 from rollback_operator.evidence.limits import GRACE_SECONDS, RESTARTS, SUDDEN_SECONDS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.pod import Pod
+from rollback_operator.model.pod import NOT_READY, Pod
 from rollback_operator.model.verdict import Cause, EvidentFault
 from rollback_operator.model.workload import Workload
 
@@ -33,16 +34,44 @@ def pod_fault(
     if environment:
         return EvidentFault(Cause.ENVIRONMENT, environment)
     failing = [pod for pod in pods if pod.own_failure]
-    if not failing:
+    silent = [pod for pod in pods if not pod.ready and pod.started is None]
+    if not failing and not silent:
         return None
     fault = _outage(watch, workload, now) or _stuck(watch, workload, question, now)
     if fault is None:
         return None
+    if not failing:
+        # Its kubelet or the scheduler is silent; that is as a rule not the release's doing.
+        message = f"{fault.message}: {silent[0].name} reports no container and no reason"
+        return EvidentFault(Cause.UNATTRIBUTED, message)
     message = f"{fault.message}: {failing[0].name} {failing[0].own_failure}"
     doubt = _doubt(watch, workload, pods)
     if doubt:
         return EvidentFault(Cause.UNATTRIBUTED, f"{message}; {doubt}")
     return replace(fault, message=message)
+
+
+def pod_failing(watch: Watch, workload: Workload, question: Question) -> str:
+    """Describe a new pod that cannot start, before the rollout counts as stuck; empty: none.
+
+    A container that runs and is not ready yet is as a rule one that starts.
+    """
+    deployment = workload.deployment
+    if deployment.is_rolled_out or deployment.paused or _has_completed(watch, workload):
+        return ""
+    pods = _new_pods(workload)
+    failing = next((pod for pod in pods if _is_held_up(pod)), None)
+    if failing is None:
+        return ""
+    due = datetime.fromtimestamp(_stuck_from(watch, workload, question), UTC)
+    return (
+        f"{failing.name} {failing.own_failure}. If no new pod becomes ready, the rollout counts as "
+        f"stuck from {due:%H:%M:%S} UTC on"
+    )
+
+
+def _is_held_up(pod: Pod) -> bool:
+    return bool(pod.own_failure) and not pod.own_failure.endswith(NOT_READY)
 
 
 def _new_pods(workload: Workload) -> list[Pod]:
@@ -72,21 +101,31 @@ def _stuck(watch: Watch, workload: Workload, question: Question, now: float) -> 
     if all(pod.restarts >= RESTARTS for pod in pods):
         message = f"every new pod has restarted {RESTARTS} times or more"
         return EvidentFault(Cause.STUCK_ROLLOUT, message, watch.opened)
-    failing = [pod for pod in pods if pod.own_failure]
-    progress = max(
+    if now <= _stuck_from(watch, workload, question) or _has_completed(watch, workload):
+        return None
+    seconds = now - _progress(watch, workload, question)
+    message = f"the rollout has made no progress for {seconds:.0f} s"
+    return EvidentFault(Cause.STUCK_ROLLOUT, message, watch.opened)
+
+
+def _stuck_from(watch: Watch, workload: Workload, question: Question) -> float:
+    """Return the time from which the rollout counts as stuck without further progress."""
+    deadline = float(workload.deployment.progress_deadline_seconds)
+    return _progress(watch, workload, question) + min(deadline, question.stuck_after)
+
+
+def _progress(watch: Watch, workload: Workload, question: Question) -> float:
+    """Return the time of the rollout's last progress."""
+    pods = _new_pods(workload)
+    return max(
         [
             watch.opened,
             question.resumed or 0.0,
             # The release of a rollback is old, but its pods are new.
-            min((pod.created for pod in failing), default=0.0),
+            min((pod.created for pod in pods if pod.own_failure), default=0.0),
             *(pod.ready_since for pod in pods if pod.ready and pod.ready_since),
         ]
     )
-    limit = min(float(deployment.progress_deadline_seconds), question.stuck_after)
-    if now - progress <= limit or _has_completed(watch, workload):
-        return None
-    message = f"the rollout has made no progress for {now - progress:.0f} s"
-    return EvidentFault(Cause.STUCK_ROLLOUT, message, watch.opened)
 
 
 def _has_completed(watch: Watch, workload: Workload) -> bool:

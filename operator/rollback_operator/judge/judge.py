@@ -22,7 +22,7 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
-from rollback_operator.judge.availability import pod_fault
+from rollback_operator.judge.availability import pod_failing, pod_fault
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
@@ -70,7 +70,19 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
             shown.message,
             cause=shown.cause,
         )
-    return _by_symptoms(by_metrics)
+    return _with_failing_pod(_by_symptoms(by_metrics), pod_failing(watch, workload, question))
+
+
+def _with_failing_pod(verdict: Verdict, message: str) -> Verdict:
+    """Name a new pod that cannot start, where nothing else speaks against the release yet."""
+    if message and _shows_nothing(verdict):
+        return replace(verdict, reason=Reason.POD_FAILING, message=message)
+    return verdict
+
+
+def _shows_nothing(verdict: Verdict) -> bool:
+    is_early = verdict.reason in (Reason.TOO_FEW_REQUESTS, Reason.EVIDENCE_GATHERING)
+    return verdict.value is VerdictValue.WATCHING or is_early
 
 
 _BY_KUBERNETES = {

@@ -24,6 +24,10 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+NOT_READY = "running but not ready"
+"""End of a pod's own failure that any pod has while it starts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A pod of the target; its pod-template-hash label identifies its revision."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.evidence.watch import open_watch
-from rollback_operator.judge.availability import pod_fault
+from rollback_operator.judge.availability import pod_failing, pod_fault
+from rollback_operator.model.pod import NOT_READY
 from rollback_operator.model.verdict import Cause
 from rollback_operator.model.workload import Workload
 from tests.builders import T0, make_deployment, make_pod, make_pods, make_question, make_workload
@@ -169,3 +170,41 @@ def test_availability(workload, since, now, expected) -> None:
     if fault is not None and expected in (Cause.UNAVAILABLE, Cause.STUCK_ROLLOUT):
         assert CRASH in fault.message
         assert fault.since is not None
+
+
+PENDING = {"ready": False, "ready_since": None, "started": None}
+
+
+@pytest.mark.parametrize(
+    ("pods", "now", "expected"),
+    [
+        (make_pods(1, **PENDING), 300, None),
+        (make_pods(1, **PENDING), 301, Cause.UNATTRIBUTED),
+        (make_pods(1), 301, None),
+        (make_pods(1, **PENDING | {"started": T0 + 1.0}), 301, None),
+        (make_pods(1, **PENDING | {"environment": "a node is full"}), 301, Cause.ENVIRONMENT),
+        ((), 301, None),
+    ],
+    ids=["soon", "stuck in silence", "ready", "it has run", "no capacity", "no pod at all"],
+)
+def test_a_pod_that_reports_nothing_is_no_proof_and_no_silence(pods, now, expected) -> None:
+    fault = pod_fault(WATCH, half(pods), make_question(), T0 + now)
+
+    assert (fault.cause if fault is not None else None) is expected
+
+
+@pytest.mark.parametrize(
+    ("workload", "is_named"),
+    [
+        (half(crashing(1)), True),
+        (half(crashing(1, own_failure=f"container ticket-service: {NOT_READY}")), False),
+        (half(crashing(1), paused=True), False),
+        (make_workload(), False),
+    ],
+    ids=["it cannot start", "it starts", "paused", "rolled out"],
+)
+def test_a_new_pod_that_cannot_start_is_named_before_it_is_judged(workload, is_named) -> None:
+    message = pod_failing(WATCH, workload, make_question())
+
+    assert (CRASH in message) is is_named
+    assert bool(message) is is_named

@@ -8,7 +8,7 @@ from rollback_operator.adapters.kube.projections.fields import seconds_of
 from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.evidence.retention import endpoint_size, weight
-from rollback_operator.model.pod import Endpoint, MetricsPage, Pod
+from rollback_operator.model.pod import NOT_READY, Endpoint, MetricsPage, Pod
 
 MOST_PORTS = 65536
 MOST_PROBE_BYTES = 16 * 1024
@@ -121,7 +121,7 @@ def _own_failure(
         if (container.get("state") or {}).get("running") and not container.get("ready")
     ]
     if unready and not is_ready:
-        return f"container {', '.join(unready)}"[:LONGEST_NAMES] + ": running but not ready"
+        return f"container {', '.join(unready)}"[:LONGEST_NAMES] + f": {NOT_READY}"
     return ""
 
 
