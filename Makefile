@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -171,6 +171,9 @@ bench-handover: install ## time without a leader after one ends or is killed
 
 bench-detection: install ## right and wrong verdicts on 12,000 seeded releases (hours)
 	@$(BIN)/python -m bench.detection run
+
+bench-ablation: install ## what each rule of the judge buys on development releases (an hour)
+	@$(BIN)/python -m bench.detection ablate
 
 bench-scale: install ## the cost of ten thousand policies (an hour)
 	@$(PYTHON) -m lab build

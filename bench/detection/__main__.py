@@ -5,12 +5,14 @@
     python -m bench.detection wrong
     python -m bench.detection throughput
     python -m bench.detection whole-path [--count 40]
+    python -m bench.detection ablate [--part 300] [--rule NAME ...] [--output DIRECTORY]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
 scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
 `throughput` measures the CPU time of a look. `whole-path` puts a sample through a real Prometheus
-and the command line, which must decide the same.
+and the command line, which must decide the same. `ablate` judges development scenarios with each
+rule of the judge taken away in turn, and writes what it buys to ablation.json and ablation.md.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.detection import families, figures, records, report
+from bench.detection import ablate, families, figures, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
 from bench.detection.throughput import throughput
@@ -46,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
     whole = commands.add_parser("whole-path")
     whole.add_argument("--count", type=int, default=40)
     whole.add_argument("--output", type=Path, default=RESULTS)
+    ablated = commands.add_parser("ablate")
+    ablated.add_argument("--part", type=int, default=300, help="only so many, mixed as all are")
+    ablated.add_argument("--rule", action="append", default=[], help="only this one; repeatable")
+    ablated.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
@@ -57,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
             explain(parse(arguments.line))
         case "whole-path":
             return _whole_path(arguments.count, arguments.output)
+        case "ablate":
+            _ablate(arguments, " ".join(argv))
         case "throughput":
             _throughput(arguments.output)
         case "wrong":
@@ -110,6 +118,22 @@ def _whole_path(count: int, output: Path) -> int:
     (output / "whole-path.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
     return 1 if other else 0
+
+
+def _ablate(arguments: argparse.Namespace, words: str) -> None:
+    wanted = arguments.rule or [rule.name for rule in ablate.RULES]
+    rules = [rule for rule in ablate.RULES if rule.name in wanted]
+    drawn = families.scenarios(families.ABLATED, DEVELOPMENT)[: arguments.part]
+    chosen = [families.quick(release) for release in drawn]
+    output: Path = arguments.output
+    cases = list(ablate.run(chosen, rules, output / "ablation.runs.jsonl"))
+    command = f"python -m bench.detection {words}"
+    rows = ablate.table(cases, rules)
+    made = {"command": command, "firstSeed": DEVELOPMENT, "rows": rows}
+    (output / "ablation.json").write_text(json.dumps(made, indent=1) + "\n")
+    text = ablate.markdown(rows, command, DEVELOPMENT)
+    (output / "ablation.md").write_text(text)
+    print(text)
 
 
 def _throughput(output: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.detection import reference
 from bench.detection.past import increase
 from bench.detection.world import Floats, Series, World
 from rollback_operator.stats.sequential import EFFECTS
@@ -190,6 +191,7 @@ BASELINES: Mapping[str, Baseline] = {
     "burn rate 14.4 (1 h and 5 m)": burn_rate,
     "Kayenta (Mann-Whitney 98 %)": kayenta,
     "SPRT, known base": sprt,
+    "reference (one page)": lambda sight, until: reference.decide(sight.world, until),
 }
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.detection.baselines import BASELINES
-from bench.detection.families import ROWS
+from bench.detection.families import ROWS, family_of
+from bench.detection.further import FAMILIES
+from bench.detection.limits import is_late, is_to_be_undone
 from bench.detection.records import Record
 from bench.detection.scenario import BOTH_FAIL, UNREADABLE, Fault, Truth, worse
 
@@ -25,18 +27,28 @@ class Judge:
 
     name: str
     when: When
+    reached: When
+    """When it rolled back or reported the release to people, whichever came first."""
 
 
 def judges() -> list[Judge]:
     """List who is compared."""
     return [
-        Judge(OURS, lambda one: one.outcome.rolled_back),
-        *(Judge(name, _when(name)) for name in BASELINES),
+        Judge(OURS, lambda one: one.outcome.rolled_back, _reached),
+        *(Judge(name, _when(name), _when(name)) for name in BASELINES),
     ]
 
 
+def _reached(record: Record) -> float | None:
+    """Give when people could act at the latest: a report of a suspicion, or the rollback."""
+    times = (record.outcome.told, record.outcome.rolled_back)
+    limit = record.limit
+    known = [time for time in times if time is not None and (not limit or time >= limit.since)]
+    return min(known, default=None)
+
+
 def _when(name: str) -> When:
-    return lambda one: one.baselines.get(name)
+    return lambda record: record.baselines.get(name)
 
 
 def upper_bound(count: int, of: int) -> float:
@@ -74,8 +86,8 @@ def healthy(records: Iterable[Record]) -> list[Record]:
 
 
 def bad(records: Iterable[Record]) -> list[Record]:
-    """Choose the releases that are to be rolled back."""
-    return [one for one in records if one.truth is Truth.ROLLBACK]
+    """Choose the releases that are to be rolled back, late faults among them."""
+    return [each for each in records if is_to_be_undone(each.scenario, each.truth)]
 
 
 def knowable(records: Iterable[Record]) -> list[Record]:
@@ -90,6 +102,8 @@ def quality(records: Sequence[Record], judge: Judge) -> dict[str, Any]:
     false = [one for one in good if judge.when(one) is not None]
     right = [one for one in wanted if judge.when(one) is not None]
     caught = [one for one in counted if _in_time(one, judge)]
+    reached = [each for each in counted if judge.reached(each) is not None]
+    late = [each for each in counted if is_late(each.scenario, each.truth)]
     plain = [one for one in good if not one.scenario.is_confounded]
     confounded = [one for one in good if one.scenario.is_confounded]
     both = [one for one in confounded if one.scenario.confounder in BOTH_FAIL]
@@ -97,6 +111,14 @@ def quality(records: Sequence[Record], judge: Judge) -> dict[str, Any]:
     return {
         "precision": _share(len(right), len(right) + len(false)),
         "recall": _share(len(caught), len(counted)),
+        "recallWithPeople": _share(len(reached), len(counted)),
+        "late": {
+            "releases": len(late),
+            "undone": sum(_in_time(each, judge) for each in late),
+            "reached": sum(judge.reached(each) is not None for each in late),
+        },
+        "reportedPlain": sum(judge.reached(each) is not None for each in plain),
+        "reportedConfounded": sum(judge.reached(each) is not None for each in confounded),
         "bad": len(wanted),
         "badKnowable": len(counted),
         "missed": len(counted) - len(caught),
@@ -198,7 +220,9 @@ def rows(records: Sequence[Record]) -> dict[str, Any]:
     """For each confounder: what was decided on it alone, and with a real fault beside it."""
     found = {}
     for row in ROWS:
-        mine = [one for one in records if one.scenario.confounder is row]
+        mine = [
+            one for one in records if one.scenario.confounder is row and not family_of(one.scenario)
+        ]
         alone = [one for one in mine if not _is_beside(one)]
         found[row.value] = {
             "alone": _decided(alone),
@@ -213,7 +237,24 @@ def rows(records: Sequence[Record]) -> dict[str, Any]:
 
 def _is_beside(one: Record) -> bool:
     """Tell whether there is a real fault beside the confounder, by the seed's family."""
-    return one.scenario.seed % 1_000_000 % 500_000 >= 300_000
+    return 300_000 <= one.scenario.seed % 500_000 < 400_000
+
+
+def further(records: Sequence[Record]) -> dict[str, Any]:
+    """For each further family: what was decided on its good and on its bad releases."""
+    families = {}
+    for name in FAMILIES:
+        mine = [record for record in records if family_of(record.scenario) == name]
+        sides = {
+            "good": [record for record in mine if record.scenario.fault is Fault.NONE],
+            "bad": [record for record in mine if record.scenario.fault is not Fault.NONE],
+        }
+        families[name] = {side: _decided(those) for side, those in sides.items()}
+        families[name]["letGo"] = {
+            side: sum(record.outcome.let_go is not None for record in those)
+            for side, those in sides.items()
+        }
+    return families
 
 
 def _decided(records: Sequence[Record]) -> dict[str, int]:
@@ -305,6 +346,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "unknowable": unknowable(records),
         "forPeople": pages(records),
         "confounders": rows(records),
+        "further": further(records),
         "replay": agreement(records),
     }
 

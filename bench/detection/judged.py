@@ -7,18 +7,22 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.detection.direct import Pages
 from bench.detection.past import INGESTED, Past
 from bench.detection.scenario import Scenario, worse
 from bench.detection.target import PROMETHEUS, Target, case, when
+from bench.detection.trends import SlowSignals
 from bench.detection.world import T0, World, build
-from rollback_operator.api.v1alpha1 import Severity, VerdictValue
+from rollback_operator.api.v1alpha1 import Hold, Severity, VerdictValue
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, evaluate_release, watch_of
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.model.context import Case
 from rollback_operator.model.verdict import AGAINST_RELEASE, Verdict
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Observer, Source
 
@@ -29,6 +33,8 @@ AFTERMATH_INTERVALS = 3.0
 SUSPICIOUS = 10.0
 PATIENCE = 120.0
 """A suspicion that has stood for so long is looked at each heartbeat only, not at each sample."""
+DUE_SECONDS = 1e-3
+"""A read of pages is a moment late."""
 REACTION = 0.05
 """A change in Kubernetes is looked at that much later."""
 
@@ -45,6 +51,8 @@ class Outcome:
     """The worst that the same evidence showed while the undo took effect."""
     told: float | None = None
     """When people were told first: suspicion, report, refusal."""
+    let_go: float | None = None
+    """When a staged rollout went on."""
     refusal: str = ""
     reason: str = ""
     final: str = ""
@@ -89,7 +97,14 @@ class Follower:
         self.target = Target(world)
         self.past = Past(world)
         self.outcome = Outcome(self.scenario.seed)
-        self.observer = Observer(self.past, lambda: T0 + self.past.now)
+        self.pages = Pages(world)
+        self.observer = Observer(
+            self.past,
+            lambda: T0 + self.past.now,
+            trends=SlowSignals(world) if self.scenario.trends else None,
+            pods=self.pages if self.scenario.pages else None,
+        )
+        self.hold: Hold | None = None
         self.watch: Watch | None = None
         self.last: EvaluationResult | None = None
         self.judged = self.suspicious = -math.inf
@@ -112,6 +127,9 @@ class Follower:
             self.outcome.looks += 1
             if self._may_matter(now):
                 self._look(now)
+            if self.outcome.let_go is not None:
+                # How the rest of the rollout would go is not drawn.
+                until = now
             if self.outcome.rolled_back is not None:
                 wait = AFTERMATH_INTERVALS * self.scenario.scrape
                 until = min(until, self.outcome.rolled_back + wait)
@@ -120,17 +138,41 @@ class Follower:
             self._look(until)
 
     def _look(self, now: float) -> None:
-        self.past.now = now
+        self.past.now = self.pages.now = now
         self.judged = now
         workload = self.target.at(now)
-        made = case(self.scenario, workload)
+        made = self._case(workload)
         watch = watch_of(self.watch, made, PROMETHEUS, when(now))
         source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
         self.last = evaluate_release(made, self.watch, when(now))
+        self._plan_reads(made, workload, now)
         self.outcome.judged += 1
         self._note(self.last, now)
         self.tell(now, self.last)
+
+    def _case(self, workload: Workload) -> Case:
+        """Put together what is decided from, with the hold that is open."""
+        made = case(self.scenario, workload)
+        if self.hold is None:
+            return made
+        status = made.policy.status.model_copy(update={"hold": self.hold})
+        return replace(made, policy=made.policy.model_copy(update={"status": status}))
+
+    def _plan_reads(self, made: Case, workload: Workload, now: float) -> None:
+        """Keep the hold and the time of the next read of pages, as the reconciler does."""
+        if self.watch is None or self.last is None:
+            return
+        if self.scenario.stage:
+            self.hold = self.last.hold
+            is_over = self.hold is not None and self.hold.released_time is not None
+            if is_over and self.outcome.let_go is None:
+                self.outcome.let_go = now
+        if self.scenario.pages:
+            verdict, every = self.last.verdict, made.policy.spec.pod_metrics.every_milliseconds
+            scrape = schedule.next_look(self.watch, workload, verdict, T0 + now)
+            read = schedule.next_read(self.watch, verdict, every / 1000, T0 + now)
+            self.watch = replace(self.watch, scrape_due=scrape, read_due=read)
 
     def _note(self, found: EvaluationResult, now: float) -> None:
         outcome, decision, verdict = self.outcome, found.decision, found.verdict
@@ -168,6 +210,8 @@ class Follower:
             return True
         is_changed = self.target.next_change(self.judged) <= now
         due = self.last.decision.deadline
+        if self._reads_at() <= T0 + now or self.scenario.trends:
+            return True
         if is_changed or (due is not None and T0 + now >= due):
             return True
         if not self.past.has_news(self.judged, now):
@@ -178,6 +222,12 @@ class Follower:
         span = 3 * self.watch.evidence.interval
         has_failed = self.past.new_errors(self.new, self.judged - span, now - INGESTED)
         return has_failed or now - self.judged >= 4 * HEARTBEAT
+
+    def _reads_at(self) -> float:
+        """Give the time at which the pods' own pages are read next; infinity: never."""
+        if not self.scenario.pages or self.watch is None:
+            return math.inf
+        return self.watch.read_due or math.inf
 
     def _is_suspicious(self, verdict: Verdict) -> bool:
         return verdict.value is VerdictValue.BAD or any(
@@ -192,6 +242,9 @@ class Follower:
         planned = schedule.next_look(self.watch, workload, self.last.verdict, T0 + now) - T0
         change = self.target.next_change(now) + REACTION
         due = self.last.decision.deadline
+        read = self._reads_at() - T0 + DUE_SECONDS
+        if read > now:
+            change = min(change, read)
         limit = math.inf if due is None or due - T0 <= now else due - T0 + REACTION
         arrival = self.past.next_arrival(now)
         return min(max(planned, min(arrival, now + HEARTBEAT)), change, limit)

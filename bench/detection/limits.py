@@ -195,6 +195,17 @@ def truth(world: World) -> Truth:
     return Truth.ROLLBACK if _is_attributable(world) else Truth.PAGE
 
 
+def is_late(scenario: Scenario, right: Truth) -> bool:
+    """Tell whether a fault of the release begins when no old pod is left to compare with."""
+    rows = (Confounder.SHARED, Confounder.FLAPPING, Confounder.NO_WAY_BACK)
+    return right is Truth.PAGE and scenario.is_bad and scenario.confounder not in rows
+
+
+def is_to_be_undone(scenario: Scenario, right: Truth) -> bool:
+    """Tell whether to undo a release helps: it is bad, however late that shows."""
+    return right is Truth.ROLLBACK or is_late(scenario, right)
+
+
 def is_undecidable(world: World) -> bool:
     """Tell whether samples cannot show that a fault is the environment's.
 

@@ -89,12 +89,29 @@ def cast(scenario: Scenario) -> Cast:
         Rollout.SURGE: _by_quarters,
         Rollout.ONE_OF_N: _one_by_one,
         Rollout.CANARY: _canary,
+        Rollout.SINGLE: _single,
     }[scenario.rollout](scenario, dice)
+    if scenario.stage:
+        made = _held(made, scenario)
+    if scenario.past:
+        made = replace(made, lives=tuple(_begun(life, scenario.past) for life in made.lives))
     if scenario.fault is Fault.LEAK:
         return replace(made, lives=tuple(_leaking(one, scenario, dice) for one in made.lives))
     if scenario.confounder is Confounder.RESET:
         return replace(made, lives=tuple(_resetting(one, scenario, dice) for one in made.lives))
     return made
+
+
+def _begun(life: Life, past: float) -> Life:
+    """Let an old pod begin so many seconds before the release."""
+    return life if life.is_new else replace(life, started=-past - 2.0, ready=-past)
+
+
+def _held(made: Cast, scenario: Scenario) -> Cast:
+    """Keep the first quarter of the new pods beside the old pods that they have not replaced."""
+    first = sorted(made.new, key=lambda life: life.ready)[: math.ceil(scenario.pods / 4)]
+    old = [replace(life, gone=EVER) for life in made.lives if not life.is_new]
+    return Cast((*first, *old))
 
 
 def _never_serves(scenario: Scenario) -> bool:
@@ -160,6 +177,16 @@ def _canary(scenario: Scenario, dice: random.Random) -> Cast:
     lives = [_pod(NEW, number, (1.0, max(ready), EVER), dice) for number in range(count)]
     lives += [_pod(OLD, number, (BIRTH, BIRTH + 5, end), dice) for number in range(count)]
     return Cast(tuple(lives), tuple(weights))
+
+
+def _single(scenario: Scenario, dice: random.Random) -> Cast:
+    """One new pod, on the same node as an old pod; three nodes have them all."""
+    ready = 1.0 + dice.uniform(1.0, 6.0)
+    lives = [_pod(NEW, 1, (1.0, ready, EVER), dice)]
+    for number in range(scenario.pods):
+        old = _pod(OLD, number, (BIRTH, BIRTH + 5, EVER), dice)
+        lives.append(replace(old, node=f"node-{number % 3}"))
+    return Cast(tuple(lives))
 
 
 def _that_never_serve(scenario: Scenario, dice: random.Random) -> Cast:

@@ -173,8 +173,11 @@ def outage(scenario: Scenario, now: float) -> Missing | None:
 def is_replayable(scenario: Scenario) -> bool:
     """Tell whether samples and rollouts can say all of it.
 
-    They cannot say what an API answered instead of samples, nor what the ledger knew before.
+    They cannot say what an API answered instead of samples, what the ledger knew before, how a hold
+    stopped a rollout, nor what was read from pods.
     """
+    if scenario.stage or scenario.pages or scenario.trends:
+        return False
     if scenario.confounder is Confounder.MISSING:
         return scenario.extent == 0
     return scenario.confounder not in (

@@ -27,6 +27,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         *_times(found["times"]),
         *_severity(found["severity"]),
         *_rows(found["confounders"]),
+        *_further(found["further"]),
         *_people(found),
     ]
     return "\n".join(parts) + "\n"
@@ -66,6 +67,7 @@ def _quality(found: Mapping[str, Any]) -> list[str]:
             name,
             _percent(one["precision"]),
             _percent(one["recall"]),
+            _percent(one["recallWithPeople"]),
             f"{one['missed']} of {one['badKnowable']}",
             _false(one["falsePlain"]),
             _false(one["falseConfounded"]),
@@ -77,14 +79,40 @@ def _quality(found: Mapping[str, Any]) -> list[str]:
     head = (
         "judge",
         "precision P1+P2",
-        "recall P1+P2",
-        "missed",
+        "recall P1+P2, undone without a person",
+        "recall P1+P2, undone or reported to people",
+        "not undone",
         "false per 1,000 plain (95 % bound)",
         "false per 1,000 confounded (95 % bound)",
         "rolled back when both fail",
         "of those that no sample tells apart",
     )
-    return ["## Right and wrong", "", *_table(head, lines)]
+    late = [
+        (
+            name,
+            f"{row['late']['undone']} of {row['late']['releases']}",
+            f"{row['late']['reached']} of {row['late']['releases']}",
+            f"{row['reportedPlain']} of {row['falsePlain']['releases']}",
+            f"{row['reportedConfounded']} of {row['falseConfounded']['releases']}",
+        )
+        for name, row in found.items()
+    ]
+    late_head = (
+        "judge",
+        "late faults undone",
+        "late faults undone or reported",
+        "plain releases reported or undone",
+        "confounded releases reported or undone",
+    )
+    return [
+        "## Right and wrong",
+        "",
+        "Precision counts every rollback of a healthy release, also where both revisions fail; "
+        "recall counts faults that begin late, when no old pod is left to compare with.",
+        "",
+        *_table(head, lines),
+        *_table(late_head, late),
+    ]
 
 
 def _times(found: Mapping[str, Any]) -> list[str]:
@@ -129,6 +157,16 @@ def _rows(found: Mapping[str, Any]) -> list[str]:
         lines.append((name, *(_decided(one[side]) for side in ("alone", "beside"))))
     head = ("confounder", "alone", "with a real fault beside it")
     return ["## Confounders: what was decided", "", *_table(head, lines)]
+
+
+def _further(families: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, family in families.items():
+        gone = family["letGo"]
+        let_go = f"{gone['good']} good, {gone['bad']} bad" if any(gone.values()) else "-"
+        lines.append((name, _decided(family["good"]), _decided(family["bad"]), let_go))
+    head = ("family", "good releases", "bad releases", "hold ended, rollout went on")
+    return ["## Further families: what was decided", "", *_table(head, lines)]
 
 
 def _decided(one: Mapping[str, int]) -> str:

@@ -21,7 +21,7 @@ P1_RATE, P2_RATE, P4_RATE = 0.90, 0.05, 0.01
 """The runbook's bounds: purchases that fail, requests that fail, requests that are reported."""
 SEVERITIES = ("P1", "P2", "P3", "P4", "None")
 ATTRIBUTABLE_SECONDS = 6.0
-"""Without an old pod left, a fault that begins later than this is a person's to judge (100 : 1)."""
+"""Without an old pod left, blame for a fault that begins later is below 100 : 1."""
 
 
 class Rollout(StrEnum):
@@ -35,6 +35,8 @@ class Rollout(StrEnum):
     """One pod after another."""
     CANARY = "Canary"
     """The new pods get a share by weight that moves from 1/10 to 9/10."""
+    SINGLE = "Single"
+    """One new pod beside all old ones, where a person has paused the rollout."""
 
 
 class Fault(StrEnum):
@@ -83,6 +85,8 @@ class Confounder(StrEnum):
     FLAPPING = "Flapping"
     NO_WAY_BACK = "NoWayBack"
     NEVER_SERVES = "NeverServes"
+    IDLE = "Idle"
+    """No request arrives for a time, from before the release on."""
 
 
 BOTH_FAIL = (
@@ -146,6 +150,14 @@ class Scenario:
     """How long it does; 0 is for ever."""
     horizon: float = 300.0
     """For how long the release is watched here."""
+    past: float = 0.0
+    """Seconds that the old revision has served before the release; 0: two hours."""
+    pages: bool = False
+    """The pods' own pages are read between scrapes."""
+    stage: float = 0.0
+    """Seconds that a staged rollout is held at its first new pods; 0: it is not staged."""
+    trends: bool = False
+    """Durations and memory are read."""
 
     @property
     def is_bad(self) -> bool:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 
 from bench.detection.lives import BIRTH, DEPLOYMENT, EVER, NEW, OLD, Life
-from bench.detection.scenario import PURCHASE, RESERVE, Confounder, Fault, Scenario
+from bench.detection.scenario import PURCHASE, RESERVE, Confounder, Fault, Rollout, Scenario
+from bench.detection.trends import MEMORY_LIMIT
 from bench.detection.world import T0, World
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -28,12 +29,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     RollbackStatus,
     RollbackTarget,
+    StageSpec,
     TargetRef,
     Trigger,
     UndoTo,
 )
 from rollback_operator.model.context import Case
-from rollback_operator.model.pod import Pod
+from rollback_operator.model.pod import MetricsPage, Pod
 from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 
 NAMESPACE = "production"
@@ -55,6 +57,7 @@ def template(pod_hash: str) -> Template:
         release=f"release-{pod_hash}",
         images=(f"registry.example.com/{DEPLOYMENT}:{pod_hash}",),
         containers=(DEPLOYMENT,),
+        memory_limit=MEMORY_LIMIT,
     )
 
 
@@ -104,6 +107,7 @@ class Target:
                 total=len(alive),
                 available=len(ready),
                 completed=self._completed(now),
+                paused=world.scenario.rollout is Rollout.SINGLE,
             ),
             replica_sets=_replica_sets(world.scenario, len(new), len(alive) - len(new)),
             pods=tuple(_pod(one, world.scenario, now) for one in alive),
@@ -141,6 +145,8 @@ def _pod(life: Life, scenario: Scenario, now: float) -> Pod:
             if _is_unschedulable(life, scenario)
             else ""
         ),
+        address="198.51.100.7" if scenario.pages and has_started else "",
+        page=MetricsPage(port=8080),
     )
 
 
@@ -166,7 +172,8 @@ def _has_way_back(scenario: Scenario) -> bool:
 
 
 def _replica_sets(scenario: Scenario, new: int, old: int) -> tuple[ReplicaSet, ...]:
-    found = [_replica_set(NEW, 2, T0, new), _replica_set(OLD, 1, T0 - 86400, old)]
+    since = T0 - (scenario.past or 86400)
+    found = [_replica_set(NEW, 2, T0, new), _replica_set(OLD, 1, since, old)]
     if scenario.confounder is Confounder.NO_WAY_BACK and _has_way_back(scenario):
         found.append(_replica_set(OLDER_HASH, 0, T0 - 2 * 86400, 0))
     return tuple(found)
@@ -185,14 +192,19 @@ def _replica_set(pod_hash: str, revision: int, created: float, replicas: int) ->
 
 
 @cache
-def policy() -> RollbackPolicy:
-    """Give the policy with which all scenarios are judged: the defaults, the runbook."""
+def policy(stage: int = 0) -> RollbackPolicy:
+    """Give the policy with which all scenarios are judged: the defaults, the runbook.
+
+    Args:
+        stage: seconds that a rollout is held at its first new pods at most; 0: it is not staged.
+    """
     return RollbackPolicy(
         metadata=ObjectMeta(name=DEPLOYMENT, namespace=NAMESPACE, uid="policy-uid"),
         spec=RollbackPolicySpec(
             target_ref=TargetRef(name=DEPLOYMENT),
             mode=Mode.ENFORCE,
             signals={"purchaseRoutes": [PURCHASE, RESERVE]},
+            stage=StageSpec(max_seconds=stage),
         ),
     )
 
@@ -203,7 +215,7 @@ def case(scenario: Scenario, workload: Workload) -> Case:
     NoWayBack: the revision before is bad and there is no other (0), or an older good one (1); or
     an older one is bad and the one before is good (2).
     """
-    entries = [_entry(OLD, 1, Health.GOOD)]
+    entries = [_entry(OLD, 1, Health.GOOD, scenario.past)]
     if scenario.confounder is Confounder.NO_WAY_BACK:
         before, older = {
             0.0: (Health.BAD, None),
@@ -216,17 +228,17 @@ def case(scenario: Scenario, workload: Workload) -> Case:
     if scenario.confounder is Confounder.FLAPPING:
         flaps = scenario.extent < 1
         rollbacks.append(_earlier(NEW if flaps else "6b8f9d7c5f"))
-    return Case(policy(), workload, entries, rollbacks)
+    return Case(policy(round(scenario.stage)), workload, entries, rollbacks)
 
 
-def _entry(pod_hash: str, revision: int, health: Health) -> LedgerEntry:
+def _entry(pod_hash: str, revision: int, health: Health, past: float = 0.0) -> LedgerEntry:
     return LedgerEntry(
         number=revision,
         template_hash=pod_hash,
         digest=template(pod_hash).digest,
         release=template(pod_hash).release,
         images=list(template(pod_hash).images),
-        since=when(BIRTH - 86400),
+        since=when(-past if past else BIRTH - 86400),
         health=health,
         reason="",
     )

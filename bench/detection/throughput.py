@@ -80,6 +80,8 @@ def healthy(size: Size, horizon: float) -> World:
         nothing,
         nothing,
         None,
+        np.zeros(0, dtype=np.int64),
+        np.zeros(0, dtype=np.int64),
     )
 
 

@@ -36,6 +36,7 @@ SPIKE_TIMES = 5.0
 DAY = 86400.0
 BAD_NODE = "node-1"
 Floats = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class World:
     """Share of them that is expected to fail."""
     first_failed: float | None
     """When the first request to a new pod failed."""
+    served: Steps
+    """Requests by pod, route and step, as they were drawn."""
+    failed: Steps
+    """... and those of them that failed."""
 
     @cached_property
     def arrivals(self) -> tuple[float, ...]:
@@ -85,7 +90,9 @@ def build(scenario: Scenario) -> World:
     failing = traffic.failing(dice)
     served, failed = _draw(scenario, rates, failing, np.diff(edges), dice)
     requests, errors = _scraped(traffic, served, failed, dice)
-    return World(scenario, made, requests, errors, edges, rates, failing, _first(traffic, failed))
+    first = _first(traffic, failed)
+    drawn = (rates, failing, first, served, failed)
+    return World(scenario, made, requests, errors, edges, *drawn)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,8 @@ class _Traffic:
         total = scenario.rps * (1 + scenario.diurnal * np.sin(2 * np.pi * times / DAY))
         if scenario.confounder is Confounder.SPIKE:
             total = np.where(times >= scenario.since, total * SPIKE_TIMES, total)
+        if scenario.confounder is Confounder.IDLE:
+            total = np.where(self._during(), 0.0, total)
         shares = np.stack([self._shares(route) for route in ROUTES], axis=1)
         mix = np.array([MIX[route] for route in ROUTES])
         found: Floats = shares * mix[None, :, None] * total[None, None, :]
@@ -194,8 +203,7 @@ class _Traffic:
     def _confounder(self) -> Floats:
         scenario, times = self.scenario, self.middles
         rate = np.zeros((len(self.cast.lives), len(ROUTES), len(times)))
-        until = scenario.since + scenario.lasts if scenario.lasts else EVER
-        during = (times >= scenario.since) & (times < until)
+        during = self._during()
         if scenario.confounder in BOTH_FAIL:
             rate[:, :, during] = scenario.extent
         match scenario.confounder:
@@ -219,6 +227,12 @@ class _Traffic:
                 pass
         return rate
 
+    def _during(self) -> npt.NDArray[np.bool_]:
+        """Choose the steps in which the confounder is at work."""
+        scenario = self.scenario
+        until = scenario.since + scenario.lasts if scenario.lasts else EVER
+        return (self.middles >= scenario.since) & (self.middles < until)
+
     def _second_new(self) -> int:
         """The first new pod of a slow rollout is all there is to see of it: not that one."""
         return [index for index, life in enumerate(self.cast.lives) if life.is_new][1]
@@ -230,7 +244,7 @@ def _draw(
     failing: Floats,
     lengths: Floats,
     dice: np.random.Generator,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[Steps, Steps]:
     expected = rates * lengths[None, None, :]
     served = dice.poisson(expected)
     failed = dice.binomial(served, np.clip(failing, 0.0, 1.0))
@@ -241,7 +255,7 @@ def _draw(
     return served, failed
 
 
-def _first(traffic: _Traffic, failed: npt.NDArray[np.int64]) -> float | None:
+def _first(traffic: _Traffic, failed: Steps) -> float | None:
     by_step = failed[traffic.is_new].sum(axis=(0, 1))
     found = np.flatnonzero(by_step)
     return float(traffic.edges[found[0]]) if len(found) else None
@@ -249,8 +263,8 @@ def _first(traffic: _Traffic, failed: npt.NDArray[np.int64]) -> float | None:
 
 def _scraped(
     traffic: _Traffic,
-    served: npt.NDArray[np.int64],
-    failed: npt.NDArray[np.int64],
+    served: Steps,
+    failed: Steps,
     dice: np.random.Generator,
 ) -> tuple[tuple[Series, ...], tuple[Series, ...]]:
     scenario = traffic.scenario
@@ -261,7 +275,7 @@ def _scraped(
         times = _scrapes(scenario, life, dice)
         for number, route in enumerate(ROUTES):
             for kind, counts in enumerate((served, failed)):
-                values = _read(counts[index, number], traffic.edges, times, life)
+                values = read_counter(counts[index, number], traffic.edges, times, life)
                 is_there = values > 0 if not is_initialised else np.ones(len(values), dtype=bool)
                 if is_there.any():
                     one = Series(life.name, route, times[is_there], values[is_there])
@@ -294,7 +308,7 @@ def is_blind(scenario: Scenario) -> bool:
     )
 
 
-def _read(counts: npt.NDArray[np.int64], edges: Floats, times: Floats, life: Life) -> Floats:
+def read_counter(counts: Steps, edges: Floats, times: Floats, life: Life) -> Floats:
     """Read a counter at the scrapes' times; a restart of the container begins at 0 again."""
     sums = np.concatenate([[0], np.cumsum(counts)]).astype(np.float64)
     at = np.searchsorted(edges, times, side="right") - 1
