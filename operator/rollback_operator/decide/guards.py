@@ -29,6 +29,15 @@ def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
     )
 
 
+def refusal_to_proceed(case: Case, question: Rollback, now: datetime) -> Refusal | None:
+    """Return the reason against an open question that proceeds without an answer.
+
+    The other guards applied when it was planned, and nothing else acts while it is open.
+    """
+    severity = question.status.severity or question.spec.severity
+    return _owner(case) or _cooldown(case, now) or _cluster(case) or _frozen(case, severity, now)
+
+
 def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | None:
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
