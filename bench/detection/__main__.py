@@ -5,12 +5,14 @@
     python -m bench.detection wrong
     python -m bench.detection throughput
     python -m bench.detection whole-path [--count 40]
+    python -m bench.detection late [--count 60] [--development]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
 scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
 `throughput` measures the CPU time of a look. `whole-path` puts a sample through a real Prometheus
-and the command line, which must decide the same.
+and the command line, which must decide the same. `late` sweeps the odds of blame from which a late
+fault is undone without an answer, and writes late.json.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.detection import families, figures, records, report
+from bench.detection import families, figures, late, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
 from bench.detection.throughput import throughput
@@ -46,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
     whole = commands.add_parser("whole-path")
     whole.add_argument("--count", type=int, default=40)
     whole.add_argument("--output", type=Path, default=RESULTS)
+    late_faults = commands.add_parser("late")
+    late_faults.add_argument("--count", type=int, default=60, help="pairs of faults")
+    late_faults.add_argument("--development", action="store_true", help="seeds for development")
+    late_faults.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
@@ -57,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
             explain(parse(arguments.line))
         case "whole-path":
             return _whole_path(arguments.count, arguments.output)
+        case "late":
+            _late(arguments, " ".join(argv))
         case "throughput":
             _throughput(arguments.output)
         case "wrong":
@@ -110,6 +118,23 @@ def _whole_path(count: int, output: Path) -> int:
     (output / "whole-path.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
     return 1 if other else 0
+
+
+def _late(arguments: argparse.Namespace, said: str) -> None:
+    first = DEVELOPMENT if arguments.development else families.REPORTED
+    found = []
+    for pair in late.run(arguments.count, first):
+        found.append(pair)
+        print(f"{len(found)} pairs", flush=True)
+    rows, decided = late.table(found), late.asked(found)
+    made = {
+        "command": f"python -m bench.detection {said}",
+        "firstSeed": first,
+        "bounds": rows,
+        "decided": decided,
+    }
+    (arguments.output / "late.json").write_text(json.dumps(made, indent=1) + "\n")
+    print(late.markdown(rows, decided))
 
 
 def _throughput(output: Path) -> None:

@@ -13,13 +13,16 @@ from rollback_operator.api.v1alpha1 import (
     Mode,
     ObjectMeta,
     Outcome,
+    Response,
     Rollback,
     RollbackSpec,
     RollbackStatus,
     StepName,
 )
+from rollback_operator.decide import asking
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.remedies import rollback_status
-from rollback_operator.remedies.attempts import name_of
+from rollback_operator.remedies.attempts import name_of, rollback_name
 from rollback_operator.remedies.progress import RollbackEnd
 
 
@@ -58,6 +61,24 @@ class VirtualRollbacks:
             if end.outcome is Outcome.VERIFIED:
                 status = status.model_copy(update={"escalated_time": now})
             self._replace(asked, asked.model_copy(update={"status": status}))
+
+    def follow(self, evaluation: EvaluationResult, now: datetime) -> RollbackSpec | None:
+        """Store what an evaluation leads to; return the plan that is executed at once, if any."""
+        decision, question = evaluation.decision, asking.question_of(evaluation.case)
+        plan = decision.plan
+        if question is not None and decision.response is Response.ROLLBACK:
+            message = decision.proceeds or decision.verdict.message
+            self.close(RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message), now)
+            return question.spec
+        if question is not None and decision.recovered:
+            reason = Reason.TRAFFIC_RECOVERED
+            self.close(RollbackEnd(Outcome.ABANDONED, reason, decision.recovered), now)
+        elif plan is not None and plan.is_blame_open:
+            self.ask(plan, now)
+        elif plan is not None and not plan.requires_approval:
+            self.execute(plan, rollback_name(evaluation.case), now)
+            return plan
+        return None  # any other proposal waits for a person, of whom the past shows nothing
 
     def expire(self, now: datetime) -> None:
         """Abandon a question at its deadline, and a question about an earlier release."""

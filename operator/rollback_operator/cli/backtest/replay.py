@@ -12,11 +12,8 @@ from datetime import UTC, datetime
 from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
-    Outcome,
     RemedyType,
-    Response,
     RollbackPolicy,
-    RollbackSpec,
     Severity,
     VerdictValue,
 )
@@ -26,7 +23,7 @@ from rollback_operator.cli.backtest.questions import VirtualRollbacks
 from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.cli.backtest.tracks import tracks_of
-from rollback_operator.decide import asking, schedule
+from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import (
     EvaluationResult,
     case_of,
@@ -38,8 +35,6 @@ from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS,
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.ports.metrics import Prometheus, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Observer, Source
-from rollback_operator.remedies.attempts import rollback_name
-from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness
 
@@ -184,7 +179,7 @@ class Replay:
         )
         self._keep(inputs, now)
         entry = self._entry(evaluation, watch, self.policy.status.verdict)
-        plan = self._executed(evaluation, now)
+        plan = self._rollbacks.follow(evaluation, now)
         if plan is None:
             return entry, self._next_evaluation(evaluation, watch)
         if plan.mode is Mode.ENFORCE:
@@ -253,25 +248,6 @@ class Replay:
             missing=watch.trends.missing,
             blame=blame_of(evaluation, watch, lambda each: self.rollouts.label_of(each, self._now)),
         )
-
-    def _executed(self, evaluation: EvaluationResult, now: datetime) -> RollbackSpec | None:
-        """Return the plan that is executed at once, after it counts as done; None: none is."""
-        decision, question = evaluation.decision, asking.question_of(evaluation.case)
-        plan = decision.plan
-        if question is not None and decision.response is Response.ROLLBACK:
-            message = decision.proceeds or decision.verdict.message
-            self._rollbacks.close(RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message), now)
-            return question.spec
-        if question is not None and decision.recovered:
-            reason = Reason.TRAFFIC_RECOVERED
-            end = RollbackEnd(Outcome.ABANDONED, reason, decision.recovered)
-            self._rollbacks.close(end, now)
-        elif plan is not None and plan.is_blame_open:
-            self._rollbacks.ask(plan, now)
-        elif plan is not None and not plan.requires_approval:
-            self._rollbacks.execute(plan, rollback_name(evaluation.case), now)
-            return plan
-        return None  # any other proposal waits for a person, of whom the past shows nothing
 
     # -- when the result may differ ----------------------------------------------------------------
 
