@@ -69,6 +69,8 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
 
 def _is_as_severe(decision: Decision, asked: Match) -> bool:
     """Return whether proved evidence leads to an act, or to a severity at least as bad."""
+    if decision.response is Response.ROLLBACK:
+        return True
     is_known = decision.severity is not Severity.NONE
     return is_known and decision.severity <= Severity(asked.rule.severity)
 
