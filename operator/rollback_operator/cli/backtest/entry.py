@@ -109,6 +109,8 @@ def _decided(evaluation: EvaluationResult) -> Action | None:
 def reason_of(decision: Decision) -> tuple[Reason, str]:
     """Return the reason and the message: those of the refusal, if any."""
     verdict, refusal = decision.verdict, decision.refusal
+    if decision.proceeds:
+        return verdict.reason, f"{verdict.message}. Rolled back: {decision.proceeds}"
     if refusal is None or refusal.reason in QUIET:
         return verdict.reason, verdict.message
     return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"
