@@ -120,15 +120,15 @@ def _whole_path(count: int, output: Path) -> int:
     return 1 if other else 0
 
 
-def _late(arguments: argparse.Namespace, said: str) -> None:
+def _late(arguments: argparse.Namespace, given: str) -> None:
     first = DEVELOPMENT if arguments.development else families.REPORTED
-    found = []
+    judged = []
     for pair in late.run(arguments.count, first):
-        found.append(pair)
-        print(f"{len(found)} pairs", flush=True)
-    rows, decided = late.table(found), late.asked(found)
+        judged.append(pair)
+        print(f"{len(judged)} pairs", flush=True)
+    rows, decided = late.table(judged), late.asked(judged)
     made = {
-        "command": f"python -m bench.detection {said}",
+        "command": f"python -m bench.detection {given}",
         "firstSeed": first,
         "bounds": rows,
         "decided": decided,

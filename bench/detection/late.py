@@ -62,14 +62,14 @@ def run(count: int, first: int) -> Iterator[Pair]:
         yield own, judge_world(build(own)), other, judge_world(build(other))
 
 
-def table(found: Sequence[Pair]) -> list[dict[str, Any]]:
+def table(judged: Sequence[Pair]) -> list[dict[str, Any]]:
     """Count what is undone without a person, by the odds of blame from which it is."""
-    return [_row(found, bound) for bound in BOUNDS]
+    return [_row(judged, bound) for bound in BOUNDS]
 
 
-def _row(found: Sequence[Pair], bound: float) -> dict[str, Any]:
-    right = [pair for pair in found if _is_undone(pair[1], bound)]
-    wrong = [pair for pair in found if _is_undone(pair[3], bound)]
+def _row(judged: Sequence[Pair], bound: float) -> dict[str, Any]:
+    right = [pair for pair in judged if _is_undone(pair[1], bound)]
+    wrong = [pair for pair in judged if _is_undone(pair[3], bound)]
     saved = [
         ANSWERED - (pair[1].rolled_back - (pair[1].asked or pair[1].rolled_back))
         for pair in right
@@ -77,7 +77,7 @@ def _row(found: Sequence[Pair], bound: float) -> dict[str, Any]:
     ]
     return {
         "bound": bound,
-        "pairs": len(found),
+        "pairs": len(judged),
         "right": len(right),
         "wrong": len(wrong),
         "minutes": round(sum(saved) / 60, 1),
@@ -88,11 +88,11 @@ def _is_undone(outcome: Outcome, bound: float) -> bool:
     return outcome.rolled_back is not None and outcome.blame >= min(bound, BLAME_ODDS)
 
 
-def asked(found: Sequence[Pair]) -> dict[str, dict[str, int]]:
+def asked(judged: Sequence[Pair]) -> dict[str, dict[str, int]]:
     """Count what is undone at once, undone without an answer, only asked, and only reported."""
     return {
-        "own": _decided([pair[1] for pair in found]),
-        "other": _decided([pair[3] for pair in found]),
+        "own": _decided([pair[1] for pair in judged]),
+        "other": _decided([pair[3] for pair in judged]),
     }
 
 

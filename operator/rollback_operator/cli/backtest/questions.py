@@ -1,4 +1,4 @@
-"""Virtual Rollbacks of a replay: executed ones, and questions that nobody answers.
+"""Virtual Rollbacks of a replay: those that count as done, and questions that nobody answers.
 
 The past shows nothing of a person: a question waits for its deadline, proceeds while the service
 is down, or is obsolete once the traffic has recovered, as it would in a cluster.
@@ -90,7 +90,7 @@ class VirtualRollbacks:
             self.close(end, now)
 
     def leave(self, digest: str, now: datetime) -> None:
-        """Abandon a question about another release than the running one."""
+        """Abandon a question about a release that does not run any more."""
         asked = self.open
         if asked is not None and asked.spec.from_revision.digest != digest:
             message = "another release was deployed"
