@@ -86,8 +86,8 @@ def _prepare(cluster: ControlPlane, api: Api, count: int) -> None:
     cluster.kubectl("apply", "-f", "-", input=chart.stream(wide))
     cluster.start_kwok(NODES)
     for number in range(NODES):
-        room = {"allocatable": {"pods": MANY_PODS}, "capacity": {"pods": MANY_PODS}}
-        api.merge(f"/api/v1/nodes/fake-{number}/status", {"status": room})
+        resources = {"allocatable": {"pods": MANY_PODS}, "capacity": {"pods": MANY_PODS}}
+        api.merge(f"/api/v1/nodes/fake-{number}/status", {"status": resources})
     names = [(f"team-{n // POLICIES_PER_NAMESPACE}", f"service-{n}") for n in range(count)]
     for namespace in sorted({one for one, _ in names}):
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}

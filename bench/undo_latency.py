@@ -134,7 +134,7 @@ class Ground:
             process.wait_for_end()
             proxy.stop()
             self.server.mend(name)
-            lease = paths.one_in(paths.LEASES, HOME, "rollback-operator")
+            lease = paths.object_in(paths.LEASES, HOME, "rollback-operator")
             if self.stand.api.find(lease) is not None:
                 self.stand.api.delete(lease)
 

@@ -35,6 +35,7 @@ class FakeCluster(Failures):
     objects: dict[tuple[str, str, str], Record] = field(default_factory=dict)
     workload: Workload = field(default_factory=make_workload)
     templates: dict[str, Record] = field(default_factory=dict)
+    places: list[str] = field(default_factory=lambda: [NAMESPACE, "staging", "else"])
 
     def put(self, plural: str, one: Record) -> None:
         self.objects[plural, one.namespace, one.name] = one
@@ -71,6 +72,9 @@ class FakeCluster(Failures):
         one = Record({**seen.raw, part: changed})
         self.put(plural, one)
         return one
+
+    async def namespaces(self) -> list[str] | Failure:
+        return self.take("namespaces") or self.places
 
     async def user(self) -> str | Failure:
         return self.take("user") or "ann"

@@ -32,6 +32,7 @@ from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.observe.trying import ProbeSender
 from rollback_operator.reconcile.preflight import (
     ApprovalProtection,
+    ChannelCheck,
     MetricsAccess,
     PolicyRights,
     Preflight,
@@ -161,6 +162,7 @@ class World:
                 OWN,
                 PolicyRights(self.rights, self.now),
                 ApprovalProtection(self.surroundings, self.now),
+                ChannelCheck(self.channels, self.now),
             ),
             switch=switch,
             carrier=Carrier(cache, store, executor, OWN),

@@ -55,11 +55,11 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
 PURPOSES = {
-    "(always)": "watch, judge, undo, hold, record, tell, be elected",
+    "(always)": "watch, evaluate, undo, hold, record, notify, lead",
     "rbac.podLogs": "`spec.verification.logs`",
     "rbac.autoscalers": "a remedy `Scale` where a HorizontalPodAutoscaler sets the replicas",
-    "rbac.otherTools": "tell who else takes releases out, or pushes images",
-    "readConfigMaps": "the checklist looks whether ConfigMaps are there that pods name",
+    "rbac.otherTools": "detect other tools that roll out releases or push images",
+    "readConfigMaps": "the checklist checks that the ConfigMaps exist that pods reference",
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
@@ -122,7 +122,7 @@ def used(events: Iterable[Mapping[str, Any]]) -> tuple[dict[str, int], list[str]
 
 
 def faults(record: Mapping[str, Any]) -> list[str]:
-    """Say what is given and not used, used and not given, or refused."""
+    """List the rights that are given and not used, used and not given, or refused."""
     given = {one for listed in granted().values() for one in listed}
     seen = set(record["used"])
     found = [f"given and not used: {one}" for one in sorted(given - seen - set(NOT_RUN))]
@@ -136,9 +136,10 @@ def page(record: Mapping[str, Any]) -> str:
     lines = [
         "# Rights of the operator's account",
         "",
-        "Made by `make rights` from the chart and from the audit log of a real API server on which",
-        "tests ran every feature. A right that was not used and one that was refused both fail",
-        "`tests/unit/test_rights.py`. What the account may change of an object is fenced besides",
+        "`make rights` writes this page from the chart and the audit log of a real API server on",
+        "which tests use every feature. `tests/unit/test_rights.py` fails if the run does not use",
+        "a granted right, or if the API server refuses a request. Admission policies further limit",
+        "what the account may change of an object",
         "([ADR 21](adr/0021-a-fence-around-the-operator.md)).",
         "",
         "| chart value | for | right | requests in the run |",

@@ -181,7 +181,7 @@ def beside(seed: int, row: Confounder) -> Scenario:
     if row in (Confounder.FLAPPING, Confounder.NO_WAY_BACK):
         made = replace(made, extent=float(dice.choice((1, 2))))
     if row in BOTH_FAIL:
-        # What fails on both anyway leaves room for what the release adds to it.
+        # What fails on both anyway is small enough that the release can add to it.
         made = replace(made, extent=min(made.extent, 0.25))
     if row is Confounder.NEVER_SERVES:
         fault, size = Fault.CRASH_LOOP, 1.0

@@ -19,7 +19,7 @@ from rollback_operator.cli.backtest.questions import VirtualRollbacks
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, evaluate_release, watch_of
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.verdict import AGAINST_RELEASE, Verdict
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Observer, Source
 
@@ -143,7 +143,7 @@ class Follower:
     def _note(self, found: EvaluationResult, now: float) -> None:
         outcome, decision, verdict = self.outcome, found.decision, found.verdict
         self.missing += verdict.value is VerdictValue.NO_VERDICT
-        is_told = verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD)
+        is_told = verdict.value in AGAINST_RELEASE
         if is_told and outcome.told is None:
             outcome.told, outcome.message = now, verdict.message
             outcome.reason = verdict.reason

@@ -82,7 +82,7 @@ class Cast:
 def cast(scenario: Scenario) -> Cast:
     """Give the scenario's pods their times."""
     dice = random.Random(scenario.seed * 7919 + 1)
-    if scenario.fault in (Fault.CRASH_LOOP, Fault.SILENT) or _has_no_room(scenario):
+    if scenario.fault in (Fault.CRASH_LOOP, Fault.SILENT) or _never_serves(scenario):
         return _that_never_serve(scenario, dice)
     made = {
         Rollout.FAST: _fast,
@@ -97,7 +97,7 @@ def cast(scenario: Scenario) -> Cast:
     return made
 
 
-def _has_no_room(scenario: Scenario) -> bool:
+def _never_serves(scenario: Scenario) -> bool:
     return scenario.confounder is Confounder.NEVER_SERVES
 
 

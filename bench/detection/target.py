@@ -117,7 +117,7 @@ class Target:
 
 def _pod(life: Life, scenario: Scenario, now: float) -> Pod:
     is_ready = life.serves(now)
-    has_started = life.started <= now and not _waits_for_room(life, scenario)
+    has_started = life.started <= now and not _is_unschedulable(life, scenario)
     since = [life.ready, *(one + life.pause for one in life.restarts)]
     restarts = life.restarted(now)
     is_down = has_started and not is_ready
@@ -125,7 +125,7 @@ def _pod(life: Life, scenario: Scenario, now: float) -> Pod:
     return Pod(
         name=life.name,
         pod_hash=life.pod_hash,
-        node="" if _waits_for_room(life, scenario) else life.node,
+        node="" if _is_unschedulable(life, scenario) else life.node,
         # The API server's times have no fractions.
         created=math.floor(T0 + life.started - 1),
         started=math.floor(T0 + life.container_started(now)) if has_started else None,
@@ -138,13 +138,13 @@ def _pod(life: Life, scenario: Scenario, now: float) -> Pod:
         is_out_of_memory=is_leak and restarts > 0 and is_down,
         environment=(
             "cannot be scheduled: 0/3 nodes are available: 3 Insufficient cpu"
-            if _waits_for_room(life, scenario)
+            if _is_unschedulable(life, scenario)
             else ""
         ),
     )
 
 
-def _waits_for_room(life: Life, scenario: Scenario) -> bool:
+def _is_unschedulable(life: Life, scenario: Scenario) -> bool:
     is_plain = scenario.confounder is Confounder.NEVER_SERVES and scenario.fault is Fault.NONE
     return is_plain and life.is_new
 

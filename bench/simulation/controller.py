@@ -176,9 +176,9 @@ class Controller:
         count = new["spec"]["replicas"]
         if count > replicas:
             return self._scale(new, replicas)
-        room = min(replicas + surge - total, replicas - count)
-        if room > 0:
-            return self._scale(new, count + room)
+        increase = min(replicas + surge - total, replicas - count)
+        if increase > 0:
+            return self._scale(new, count + increase)
         least = replicas - unavailable
         missing = count - self._available(new)
         left = total - least - missing

@@ -239,38 +239,38 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the adapter's own look before a write",
-        (Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),),
+        (Removal("adapters.kube.target.workloads:ApiWorkloads._read_as_judged", _seen_as_judged),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "what a patch tests: uid, template, revision",
-        (Removal("adapters.kube.target.workloads:_guard", _always([])),),
+        (Removal("adapters.kube.target.workloads:_test_as_judged", _always([])),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "the adapter's own look, and what a patch tests",
         (
-            Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),
-            Removal("adapters.kube.target.workloads:_guard", _always([])),
+            Removal("adapters.kube.target.workloads:ApiWorkloads._read_as_judged", _seen_as_judged),
+            Removal("adapters.kube.target.workloads:_test_as_judged", _always([])),
         ),
         (2759,),
     ),
     Mutant(
         "a person's pause, at the look",
-        (Removal("remedies.progress:_stopped", _sees_no_pause),),
+        (Removal("remedies.progress:_wait_for_resume", _sees_no_pause),),
         tests="tests/unit/remedies/test_progress.py",
     ),
     Mutant(
         "a person's pause, tested by the patch",
-        (Removal("adapters.kube.target.workloads:_lifted", _lifts_without_test),),
+        (Removal("adapters.kube.target.workloads:_lift_own_pause", _lifts_without_test),),
         tests="tests/unit/test_workloads.py",
     ),
     Mutant(
         "a person's pause: look, adapter and patch",
         (
-            Removal("remedies.progress:_stopped", _sees_no_pause),
-            Removal("adapters.kube.target.workloads:ApiWorkloads._judged", _seen_as_judged),
-            Removal("adapters.kube.target.workloads:_lifted", _lifts_without_test),
+            Removal("remedies.progress:_wait_for_resume", _sees_no_pause),
+            Removal("adapters.kube.target.workloads:ApiWorkloads._read_as_judged", _seen_as_judged),
+            Removal("adapters.kube.target.workloads:_lift_own_pause", _lifts_without_test),
         ),
         tests="tests/unit/test_workloads.py",
     ),
@@ -286,7 +286,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "one leader: the lease",
-        (Removal("adapters.kube.lease:Elector._note", _leads_always),),
+        (Removal("adapters.kube.lease:Elector._record_attempt", _leads_always),),
         (10,),
     ),
     Mutant(

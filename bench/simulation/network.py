@@ -297,6 +297,10 @@ class Inbox:
     told: list[tuple[str, str]]
     """Channel and identifier; of all operators."""
 
+    async def obstacle(self, channel: Channel, namespace: str) -> str:
+        """Find every Secret usable."""
+        return ""
+
     async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
         """Take a message."""
         self.air.trace.step(f"{self.name} tells {channel.name} {message.transition}")

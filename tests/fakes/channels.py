@@ -23,6 +23,13 @@ class FakeChannels:
     dead: set[str] = field(default_factory=set)
     hung: set[str] = field(default_factory=set)
     tried: list[str] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Why a channel's Secret is unusable, by channel."""
+    checked: list[str] = field(default_factory=list)
+
+    async def obstacle(self, channel: Channel, namespace: str) -> str:
+        self.checked.append(channel.name)
+        return self.unusable.get(channel.name, "")
 
     async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
         self.tried.append(message.id)

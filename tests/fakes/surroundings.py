@@ -11,7 +11,7 @@ from rollback_operator.ports.cluster import Surroundings
 from rollback_operator.ports.failure import Failure
 from tests.fakes.failures import Failures
 
-ROOMY = ClusterCapacity(
+WITH_CAPACITY = ClusterCapacity(
     nodes=(
         Node(
             "node-1",
@@ -25,11 +25,11 @@ ROOMY = ClusterCapacity(
 
 @dataclass
 class FakeSurroundings(Failures):
-    """A cluster with room, in which everything is there; approvals are protected."""
+    """A cluster with free capacity, in which everything is there; approvals are protected."""
 
     gone: frozenset[str] = frozenset()
     """Names of objects that are not there."""
-    room: ClusterCapacity = ROOMY
+    capacity: ClusterCapacity = WITH_CAPACITY
     limits: tuple[Quota, ...] = ()
     unprotected: str = ""
     delays: dict[str, float] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class FakeSurroundings(Failures):
         return await self._called("is_there") or reference.name not in self.gone
 
     async def cluster(self) -> ClusterCapacity | Failure:
-        return await self._called("cluster") or self.room
+        return await self._called("cluster") or self.capacity
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
         return await self._called("quotas") or self.limits

@@ -388,6 +388,10 @@ class DrawnChannels:
     weather: Weather
     ledger: Ledger
 
+    async def obstacle(self, channel: Channel, namespace: str) -> str:
+        """Check a channel's Secret."""
+        return "drawn" if await self.weather.fails() else ""
+
     async def send(self, channel: Channel, namespace: str, message: Message) -> Failure | None:
         """Take a message."""
         self.ledger.call("channel", namespace)

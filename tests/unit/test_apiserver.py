@@ -20,7 +20,7 @@ from rollback_operator.adapters.kube.apiserver import (
     failure_of,
 )
 from rollback_operator.adapters.kube.paths import ApiPath
-from rollback_operator.adapters.kube.room import ANSWER_BYTES
+from rollback_operator.adapters.kube.response_budget import ANSWER_BYTES
 from rollback_operator.cli.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -184,7 +184,7 @@ async def test_what_becomes_large_is_counted_before_it_is_made(value: str) -> No
         async with answered_by(serve, []) as api:
             listed = await api.list_of(Listing(ApiPath(PATH), lambda one: one))
             read = await api.get(ApiPath(PATH))
-            assert api.room.held == 0
+            assert api.response_budget.held == 0
         assert tracemalloc.get_traced_memory()[1] < ANSWER_BYTES
     finally:
         tracemalloc.stop()
@@ -217,7 +217,7 @@ async def test_objects_that_are_kept_are_bounded_together() -> None:
     assert small == [1] * 40
 
 
-async def test_lists_that_are_being_read_keep_no_more_together_than_there_is_room_for() -> None:
+async def test_lists_that_are_being_read_keep_no_more_together_than_the_budget() -> None:
     item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 1_000_000 + '"}'
 
     async def serve(request: web.Request) -> web.Response:
@@ -243,7 +243,7 @@ async def test_lists_that_are_being_read_keep_no_more_together_than_there_is_roo
 
 
 async def test_answers_in_flight_share_one_budget() -> None:
-    """However many are asked for at once, no more are read than there is room for."""
+    """However many are asked for at once, no more are read than the budget allows."""
     item = '{"metadata": {"uid": "a"}, "spec": "' + "x" * 4_000_000 + '"}'
     most = 0
 
@@ -254,7 +254,7 @@ async def test_answers_in_flight_share_one_budget() -> None:
 
         def seen(_: object) -> int:
             nonlocal most
-            most = max(most, api.room.held)
+            most = max(most, api.response_budget.held)
             return 1
 
         paths = [
@@ -263,10 +263,10 @@ async def test_answers_in_flight_share_one_budget() -> None:
             for _ in range(6)
         ]
         found = await asyncio.gather(*(api.list_of(Listing(one, seen, free=inf)) for one in paths))
-        assert api.room.held == 0
+        assert api.response_budget.held == 0
 
     assert found == [[1]] * 18
-    assert 0 < most <= api.room.most
+    assert 0 < most <= api.response_budget.most
 
 
 EXPIRED = answer("Expired", "The provided continue parameter is too old")

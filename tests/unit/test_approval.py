@@ -712,6 +712,17 @@ def test_consequences_are_ordered_from_the_mildest() -> None:
     ]
 
 
+async def test_the_question_on_the_deployment_names_the_error_rate_and_what_to_type() -> None:
+    world = with_database(DOWN)
+    await world.carry_on()
+
+    (asked,) = [one for one in world.store.notices if one.reason == "ApprovalNeeded"]
+    trigger = world.stored.spec.trigger
+    assert f"({trigger.errors} of {trigger.requests})" in asked.message
+    assert f"{100 * trigger.errors / trigger.requests:.0f} % of requests fail" in asked.message
+    assert f"kubectl rollback approve {world.stored.metadata.name} -n " in asked.message
+
+
 # -- whether the release is to blame ---------------------------------------------------------------
 
 

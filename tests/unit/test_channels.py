@@ -477,3 +477,26 @@ async def test_a_secret_that_cannot_be_read_is_the_failure() -> None:
         for channel, _ in each_channel(listener.url):
             assert await told(channel, secret=missing) == missing
         assert listener.got == []
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        (SECRET, ""),
+        (Failure(FailureKind.GONE, "there is no Secret"), "there is no Secret"),
+        (Failure(FailureKind.UNAVAILABLE, "no answer"), ""),
+        ("two words", f"key {REF.key} of Secret {REF.name} in namespace {NAMESPACE} holds"),
+    ],
+    ids=["usable", "missing", "not known now", "of the wrong form"],
+)
+async def test_an_unusable_secret_is_an_obstacle_before_anything_is_sent(
+    secret: str | Failure, expected: str
+) -> None:
+    for channel in (
+        Channel(name="chat", type="Slack", secret_ref=REF),
+        Channel(name="hook", type="Webhook", url_secret_ref=REF),
+    ):
+        why = await senders(secret).obstacle(channel, NAMESPACE)
+        assert why.startswith(expected)
+        assert bool(why) == bool(expected)
+        assert "two words" not in why

@@ -1,4 +1,4 @@
-"""More images, or longer ones, than a status has room for: what is compared stays right."""
+"""More images, or longer ones, than a status takes: what is compared stays right."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def entry(**spec: Any) -> Any:
 
 
 def test_an_image_that_may_be_in_both_revisions_is_not_in_quarantine() -> None:
-    """The order differs: what one list has room for the other has not."""
+    """The order differs: what fits into one list does not fit into the other."""
     found = entry(**refs([*MANY, "shop:v2"], [*reversed(MANY), "shop:v1"]))
 
     assert found.images == []
@@ -169,7 +169,7 @@ def test_of_any_number_of_images_those_that_were_new_are_in_quarantine(place: in
     assert barred.quarantined_by == found.rollback
 
 
-def test_more_new_images_than_there_is_room_for_are_in_quarantine_as_far_as_there_is() -> None:
+def test_more_new_images_than_fit_are_in_quarantine_as_far_as_they_fit() -> None:
     bad = [f"registry.example.com/new-{number}:v2" for number in range(100)]
 
     found = entry(**refs(bad, MANY) | {"from_revision": make_ref("v2", brought_images=bad)})

@@ -319,6 +319,29 @@ async def test_a_changed_policy_lets_the_rollout_go(spec: dict[str, Any], reason
     assert world.hold.release_reason == reason
 
 
+@pytest.mark.parametrize("call", ["write_policy", "release_policy"])
+async def test_an_edit_between_an_event_of_a_hold_and_its_record_repeats_no_event(
+    call: str,
+) -> None:
+    """The policy is retargeted and back just then: the record meets a conflict."""
+    world = suspected()
+    operator = world.operator()
+    kept = world.store.post
+
+    async def post(regarding: Any, notice: Any) -> None:
+        await kept(regarding, notice)
+        if notice.reason in ("RolloutHeld", "RolloutLetGo"):
+            world.store.fail_next(call, CONFLICT)
+
+    world.store.post = post  # type: ignore[method-assign]
+    await world.run(operator, world.is_held)
+    world.failing = ""
+    await world.run(operator, world.is_let_go)
+
+    said = [one for one in world.store.told() if one.startswith("Rollout")]
+    assert said == ["RolloutHeld", "RolloutLetGo"]
+
+
 async def test_a_deleted_policy_lets_the_rollout_go_first() -> None:
     world = await held()
     operator = world.operator()

@@ -14,7 +14,7 @@ def test_no_namespace_holds_more_than_it_leaves_free() -> None:
     assert not holdings.hold(OTHER, 26)
 
 
-def test_what_shrinks_or_ends_makes_room() -> None:
+def test_what_shrinks_or_ends_frees_memory() -> None:
     holdings = Holdings(most=100, free=0)
     assert holdings.hold(OWN, 50)
     assert holdings.hold(OWN, 20)

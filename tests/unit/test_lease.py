@@ -372,19 +372,19 @@ def annotate(server: LeaseServer, value: str | None) -> None:
 async def test_a_stop_is_heard_kept_by_renewals_and_lifted(server: LeaseServer) -> None:
     one, heard = elector(server), []
     one.on_stop = lambda: heard.append(one.stopped)
-    assert await one._try()
+    assert await one._try_to_lead()
     assert one.stopped == ""
 
     annotate(server, WORD)
     for _ in range(3):
-        assert await one._try()
+        assert await one._try_to_lead()
     assert heard == [SAID]
     assert server.lease is not None
     assert server.lease["metadata"]["annotations"] == {"other": "theirs", stop.ANNOTATION: WORD}
     assert server.lease["metadata"]["labels"] == {stop.LABEL: "true"}
 
     annotate(server, None)
-    assert await one._try()
+    assert await one._try_to_lead()
     assert heard == [SAID, ""]
 
 
@@ -403,11 +403,11 @@ async def test_who_takes_over_knows_of_a_stop_before_it_leads(server: LeaseServe
 
 async def test_a_stop_is_known_while_the_server_does_not_answer(server: LeaseServer) -> None:
     one = elector(server)
-    await one._try()
+    await one._try_to_lead()
     annotate(server, WORD)
-    await one._try()
+    await one._try_to_lead()
     server.fail_next("get", OUTAGE)
-    await one._try()
+    await one._try_to_lead()
     assert one.stopped == SAID
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from rollback_operator.adapters.fairness import holdings
 from rollback_operator.adapters.http import page_text, pod_pages
-from rollback_operator.adapters.kube import apiserver, room
+from rollback_operator.adapters.kube import apiserver, response_budget
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api.user_text import expression
@@ -27,7 +27,7 @@ REMEMBERED_BYTES = 4 * 1024
 BUDGETS = {
     "Prometheus' answers": budget.MOST_ANSWERS_BYTES,
     "their first bytes": budget.FREE_ANSWER_BYTES * (session.OWN_THREADS + session.OTHER_THREADS),
-    "the API server's answers": room.MOST_RESPONSES_BYTES,
+    "the API server's answers": response_budget.MOST_RESPONSES_BYTES,
     "objects of lists": apiserver.LIST_BYTES,
     "watches": holdings.MOST_WATCHED_BYTES,
     "pods' pages": page_text.MOST_PAGES_BYTES,
@@ -36,13 +36,13 @@ BUDGETS = {
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
 }
 WITHIN_ONE = {
-    ("adapters/kube/room", "ANSWER_BYTES"),
+    ("adapters/kube/response_budget", "ANSWER_BYTES"),
     ("adapters/postgres/database", "MOST_SENT_BYTES"),
     ("evidence/retention", "MOST_SERIES_BYTES"),
 }
 """Bounds of one answer or one watch: what all of them take is among the budgets, or small."""
 COUNTED = {
-    ("adapters/kube/room", "MOST_RESPONSES_BYTES"),
+    ("adapters/kube/response_budget", "MOST_RESPONSES_BYTES"),
     ("adapters/kube/apiserver", "LIST_BYTES"),
     ("adapters/fairness/holdings", "MOST_WATCHED_BYTES"),
     ("adapters/http/page_text", "MOST_PAGES_BYTES"),
@@ -96,7 +96,7 @@ def test_one_namespace_may_have_each_answer_that_is_within_its_limits() -> None:
         SAMPLE_VALUE_BYTES + 10
     )  # "1700000000.123,"0.1234567890"" are three
     assert samples <= budget.MOST_ANSWERS_BYTES // 2
-    assert room.ANSWER_BYTES <= room.MOST_RESPONSES_BYTES // 2
+    assert response_budget.ANSWER_BYTES <= response_budget.MOST_RESPONSES_BYTES // 2
     assert retention.MOST_SERIES_BYTES <= holdings.MOST_WATCHED_BYTES // 2
     line = retention.SERIES_BYTES + 6 * retention.LABEL_BYTES + 150
     assert page_text.PageLimits().most_lines_of_all * line <= page_text.MOST_PAGES_BYTES // 2

@@ -47,7 +47,7 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_name_is_a_part_of_the_path(name: str) -> None:
-    made = paths.one_in(paths.SECRETS, "shop", name)
+    made = paths.object_in(paths.SECRETS, "shop", name)
 
     assert made == f"/api/v1/namespaces/shop/secrets/{name}"
     assert paths.fault_of(made) == ""
@@ -55,8 +55,8 @@ def test_a_name_is_a_part_of_the_path(name: str) -> None:
 
 @pytest.mark.parametrize("name", ATTACKS.values(), ids=ATTACKS)
 def test_what_is_no_name_is_refused_and_said_to_be_wrong(name: str) -> None:
-    of_object = paths.fault_of(paths.one_in(paths.SECRETS, "shop", name))
-    of_namespace = paths.fault_of(paths.one_in(paths.SECRETS, name, "shop"))
+    of_object = paths.fault_of(paths.object_in(paths.SECRETS, "shop", name))
+    of_namespace = paths.fault_of(paths.object_in(paths.SECRETS, name, "shop"))
     of_kind = paths.fault_of(paths.in_namespace(ResourceKind("apps", "v1", name), "shop"))
     of_group = paths.fault_of(paths.api_group(name))
 
@@ -75,7 +75,7 @@ def test_no_namespace_is_never_all_of_them() -> None:
 
 @given(st.text(max_size=300), st.text(max_size=80))
 def test_whatever_a_path_is_made_of_it_has_as_many_parts_or_is_refused(name: str, at: str) -> None:
-    made = paths.one_in(paths.REPLICA_SETS, at, name)
+    made = paths.object_in(paths.REPLICA_SETS, at, name)
 
     assert made.count("/") == len(("apis", "apps", "v1", "namespaces", at, "replicasets", name))
     if not paths.fault_of(made):
@@ -90,7 +90,7 @@ UNSENT = {
     "another root": "/metrics",
     "an address": "//elsewhere/api",
     "a line": "/api/v1\n",
-    "refused already": paths.one_in(paths.SECRETS, "shop", ".."),
+    "refused already": paths.object_in(paths.SECRETS, "shop", ".."),
 }
 
 
@@ -150,8 +150,8 @@ def test_a_selector_of_another_form_is_a_failure(wrong: dict[str, object]) -> No
 
 
 def test_a_list_of_one_is_asked_for_by_a_name_and_nothing_else() -> None:
-    assert paths.only_one("shop.v1") == {"fieldSelector": "metadata.name=shop.v1"}
-    assert paths.only_one("a,metadata.namespace!=b") == {"fieldSelector": "metadata.name="}
+    assert paths.name_query("shop.v1") == {"fieldSelector": "metadata.name=shop.v1"}
+    assert paths.name_query("a,metadata.namespace!=b") == {"fieldSelector": "metadata.name="}
 
 
 # -- nobody else makes one -------------------------------------------------------------------------

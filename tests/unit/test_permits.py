@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.notify import Channel, ChannelType
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
 from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, Right
@@ -15,10 +17,12 @@ from rollback_operator.reconcile.preflight import (
     DENIED_SECONDS,
     GIVEN_SECONDS,
     ApprovalProtection,
+    ChannelCheck,
     PolicyRights,
 )
 from rollback_operator.report.readiness import Around, readiness
 from tests.builders import make_deployment, make_policy
+from tests.fakes.channels import FakeChannels
 from tests.fakes.cluster import FakeRights
 from tests.fakes.failures import OUTAGE
 from tests.fakes.surroundings import FakeSurroundings
@@ -134,3 +138,48 @@ async def test_whether_decisions_count_is_asked_seldom_and_for_all_policies_at_o
     around.fail_next("approvals_unprotected", OUTAGE)
     office.later(1)
     assert await decisions.unprotected(make_policy(**ASKING)) == "", "what was known stands"
+
+
+SLACK = Channel(
+    name="oncall", type=ChannelType.SLACK, secret_ref=SecretKeyRef(name="slak", key="url")
+)
+OPEN = Channel(name="hook", type=ChannelType.WEBHOOK, url="https://hooks.shop.svc/a")
+NO_SECRET = "there is no Secret slak in namespace production: create it, or correct its name"
+
+
+async def test_a_channel_whose_secret_is_missing_is_named_before_a_message_needs_it() -> None:
+    channels, office = FakeChannels(unusable={"oncall": NO_SECRET}), Office()
+    check = ChannelCheck(channels, lambda: office.time)
+    policy = make_policy(notify=[SLACK, OPEN])
+
+    unusable = await check.obstacles(policy)
+
+    assert unusable == (f"oncall: {NO_SECRET}",)
+    ready = readiness(policy, make_deployment(), Around(unusable_channels=unusable))
+    assert (ready.status, ready.reason) == ("True", "ChannelUnusable")
+    assert NO_SECRET in ready.message
+    assert check.next_look(policy) == pytest.approx(60.0)
+    assert channels.checked == ["oncall"]  # a channel without a Secret has nothing to check
+
+
+async def test_a_channels_secret_is_checked_seldom_and_sooner_while_it_is_missing() -> None:
+    channels, office = FakeChannels(unusable={"oncall": NO_SECRET}), Office()
+    check, policy = ChannelCheck(channels, lambda: office.time), make_policy(notify=[SLACK])
+    await check.obstacles(policy)
+    await check.obstacles(policy)
+    assert channels.checked == ["oncall"]
+
+    office.later(61)
+    channels.unusable = {}
+    assert await check.obstacles(policy) == ()
+    assert check.next_look(policy) is None
+
+    office.later(61)
+    await check.obstacles(policy)
+    assert channels.checked == ["oncall"] * 2
+    changed = make_policy(notify=[SLACK.model_copy(update={"secret_ref": SECOND})])
+    await check.obstacles(changed)
+    assert channels.checked == ["oncall"] * 3
+
+
+SECOND = SecretKeyRef(name="slack", key="url")

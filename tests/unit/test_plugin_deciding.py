@@ -179,6 +179,27 @@ class TestUndo:
         told = shell.err.splitlines()
         assert told == [f"{BY_HAND}: Undo begins", f"{BY_HAND}: Undo: changed"]
 
+    def test_followed_it_states_what_it_waits_for_and_how_long_at_most(self, shell: Shell) -> None:
+        plan = {"verification": {"timeoutSeconds": 60}}
+        begun = shell.now
+        steps = [{"name": "Verify", "startedTime": begun.isoformat()}]
+
+        def advance() -> None:
+            known = shell.cluster.objects[ROLLBACKS, NAMESPACE, BY_HAND]
+            is_over = (shell.now - begun).total_seconds() > 21
+            status = {"outcome": "Verified"} if is_over else {"plan": plan, "steps": steps}
+            shell.cluster.put(ROLLBACKS, Record({**known.raw, "status": status}))
+
+        shell.on_sleep = advance
+        assert undo(shell, "--wait") == 0
+        said = shell.err.splitlines()
+        assert said == [
+            f"{BY_HAND}: Verify begins",
+            f"{BY_HAND}: Verify: verifies the recovery, at most 60 s more",
+            f"{BY_HAND}: Verify: verifies the recovery, at most 50 s more",
+            f"{BY_HAND}: Verify: verifies the recovery, at most 40 s more",
+        ]
+
     def test_followed_it_ends_in_time(self, shell: Shell) -> None:
         assert undo(shell, "--wait", "--timeout", "5") == 4
         assert "the operator continues it" in shell.out
@@ -282,7 +303,7 @@ class TestDecision:
 
 class TestSuspension:
     def test_is_set_and_lifted(self, shell: Shell) -> None:
-        assert shell.run("suspend", NAME) == 0
+        assert shell.run("suspend", NAME, "--reason", "load test") == 0
         policy = shell.cluster.objects[POLICIES, NAMESPACE, NAME]
         assert policy.text("spec.suspend") == "true"
         assert shell.run("resume") == 0
@@ -290,18 +311,31 @@ class TestSuspension:
         assert policy.text("spec.suspend") == "false"
 
     def test_twice_is_once(self, shell: Shell) -> None:
-        shell.run("suspend", NAME)
+        shell.run("suspend", NAME, "--reason", "load test")
         shell.cluster.fail_next("patch", REFUSAL)  # it would fail if it wrote
-        assert shell.run("suspend", NAME) == 0
+        assert shell.run("suspend", NAME, "--reason", "load test") == 0
         assert "already suspended" in shell.out
 
     def test_says_how_to_let_it_act_again(self, shell: Shell) -> None:
-        shell.run("suspend", NAME)
+        shell.run("suspend", NAME, "--reason", "load test")
         assert f"kubectl rollback resume {NAME} -n {NAMESPACE}" in shell.out
 
-    def test_a_reason_that_has_no_place_is_to_be_left_out(self, shell: Shell) -> None:
-        assert shell.run("suspend", NAME, "--reason", "x") == 2
-        assert "leave it out" in shell.err
+    def test_stores_who_suspended_it_and_why_until_it_is_resumed(self, shell: Shell) -> None:
+        shell.run("suspend", NAME, "--reason", "load test")
+        policy = shell.cluster.objects[POLICIES, NAMESPACE, NAME]
+        stored_reason = stop.suspension_reason(policy.part("metadata.annotations").raw)
+        assert stored_reason == "suspended by ann since 2027-01-15T08:05:00Z: load test"
+
+        shell.run("status")
+        assert "load test" in shell.out
+        shell.run("resume", NAME)
+        policy = shell.cluster.objects[POLICIES, NAMESPACE, NAME]
+        assert policy.part("metadata.annotations").raw == {}
+
+    def test_needs_a_reason(self, shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            shell.run("suspend", NAME)
+        assert "--reason TEXT is required" in capsys.readouterr().err
 
 
 class TestBounds:
@@ -320,7 +354,7 @@ class TestBounds:
         self, shell: Shell, raised: Record, is_suspended: bool
     ) -> None:
         if is_suspended:
-            shell.run("suspend", NAME)
+            shell.run("suspend", NAME, "--reason", "load test")
         assert shell.run("resume", NAME) == 0
         assert f"restores the autoscaler bounds that {raised.name} raised" in shell.out
         found = shell.cluster.objects[ROLLBACKS, NAMESPACE, raised.name]
@@ -387,7 +421,7 @@ class TestTrust:
             assert trust(shell, "--revision", revision) == 0
         assert [one["revision"] for one in trusted(shell)] == [1, 2]
 
-    def test_drops_what_is_gone_where_there_is_no_room(self, shell: Shell) -> None:
+    def test_drops_what_is_gone_where_the_list_is_full(self, shell: Shell) -> None:
         word = {"revision": 9, "reason": "x", "by": "x", "time": "2027-01-15T08:00:00Z"}
         gone = [Trust(release=f"gone-{one}", **word) for one in range(MOST_TRUSTED)]
         shell.cluster.put(POLICIES, stored(make_policy(trust=gone)))
@@ -474,11 +508,10 @@ class TestStopForEverything:
         assert leases.err.count("resumed") == 2
         assert leases.err.count("NOT reached") == 1
 
-    def test_says_why(self, leases: Shell) -> None:
-        assert leases.run("suspend", "-A") == 2
-        assert "--reason is required" in leases.err
-        assert leases.run("suspend", NAME, "--reason", "x") == 2
-        assert "--reason goes with --all-namespaces" in leases.err
+    def test_needs_a_reason(self, leases: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            leases.run("suspend", "-A")
+        assert "--reason TEXT is required" in capsys.readouterr().err
 
     def test_without_an_operator_the_way_by_hand_is_told(self, shell: Shell) -> None:
         assert shell.run("suspend", "-A", "--reason", "x") == 1
@@ -490,6 +523,27 @@ class TestStopForEverything:
 
 
 # -- what is said where something is wrong ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("status", NAME), ("history",), ("explain",), ("suspend", "--reason", "x")],
+)
+def test_a_namespace_that_does_not_exist_is_named_with_the_nearest(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    assert shell.run(*words, "-n", "stagin") == 1
+    assert "namespace stagin does not exist in this cluster (did you mean staging?)" in shell.err
+
+
+@pytest.mark.parametrize("words", [("status",), ("history",)])
+def test_an_empty_namespace_and_one_that_may_not_be_listed_are_empty(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    assert shell.run(*words, "-n", "staging") == 0
+    assert "Nothing found in namespace staging" in shell.out
+    shell.cluster.fail_next("namespaces", REFUSAL)
+    assert shell.run(*words, "-n", "stagin") == 0
 
 
 def test_a_missing_reason_shows_the_usage_of_the_verb(
@@ -505,7 +559,7 @@ def test_a_policy_may_be_named_by_its_deployment(shell: Shell, prefix: str) -> N
     policy = make_policy("watcher", target_ref=TargetRef(name=NAME))
     shell.cluster.objects.clear()
     shell.cluster.put(POLICIES, stored(policy))
-    assert shell.run("suspend", f"{prefix}/{NAME}") == 0
+    assert shell.run("suspend", f"{prefix}/{NAME}", "--reason", "x") == 0
     assert "watcher: suspended" in shell.out
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from rollback_operator.adapters.kube.projections.config_maps import flag_of, reads_of
 from rollback_operator.adapters.kube.projections.deployments import (
+    LONGEST_FAILURE,
     deployment_of,
     is_held,
     replica_set_of,
 )
 from rollback_operator.adapters.kube.projections.pods import pod_of
-from rollback_operator.adapters.kube.projections.templates import template_of
+from rollback_operator.adapters.kube.projections.templates import MOST_CONTAINER_BYTES, template_of
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
+from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.model.workload import ConfigRead
 
 
@@ -255,3 +257,37 @@ def test_who_steers_a_config_map_is_also_known_by_the_fields_that_they_own(manag
     owned = [{"manager": manager, "fieldsV1": {"f:data": {"f:A": {}}}}]
     found = flag_of({"metadata": {"uid": "u", "managedFields": owned}, "data": {"A": "1"}}, "A")
     assert found.owner is not None
+
+
+def containers(count: int, image: str = "example.com/app:v1") -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": f"c-{n}", "image": image} for n in range(count)]}}
+
+
+def test_names_and_images_of_a_template_are_bounded_and_its_digest_is_not() -> None:
+    usual = template_of(containers(100))
+    assert len(usual.images) == 100
+
+    many = template_of(containers(20_000, "x" * 60))
+    assert len(many.containers) == len(many.images)
+    assert sum(map(len, (*many.containers, *many.images))) < MOST_CONTAINER_BYTES
+    assert many.images[0] == "x" * 60
+    assert many.release != template_of(containers(20_001, "x" * 60)).release
+
+    long = template_of(containers(1, "y" * 100_000))
+    assert len(long.images[0]) <= LONGEST_ROUTE
+    assert long.images != template_of(containers(1, "y" * 100_001)).images
+
+
+def test_the_init_containers_of_a_template_are_bounded_apart() -> None:
+    first = containers(3)["spec"]["containers"]
+    raw = {"spec": {**containers(20_000)["spec"], "initContainers": first}}
+    assert len(template_of(raw).init_images) == 3
+
+
+def test_a_failure_to_create_pods_is_bounded() -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "denied " * 10_000}
+    raw = {
+        "metadata": {"namespace": "a", "name": "b", "uid": "c"},
+        "status": {"conditions": [condition]},
+    }
+    assert len(deployment_of(raw).failed_create) <= LONGEST_FAILURE

@@ -254,7 +254,7 @@ def test_the_budget_is_shared_in_the_order_of_coming() -> None:
     assert budget.held == 0
 
 
-def test_who_holds_nothing_finds_room_whatever_others_hold_and_never_give_back() -> None:
+def test_who_holds_nothing_gets_memory_whatever_others_hold_and_never_give_back() -> None:
     """Answers that trickle, of several namespaces of one tenant."""
     budget = AnswerBudget(64 * MIB)
     with ExitStack() as held:
@@ -280,7 +280,7 @@ def test_who_gets_no_part_in_time_is_told() -> None:
     assert budget.held == 0
 
 
-async def test_without_room_an_answer_is_missing_and_the_next_is_read(provider: Provider) -> None:
+async def test_without_memory_an_answer_is_missing_and_the_next_is_read(provider: Provider) -> None:
     answer = Answer(matrix(200, 100))
     provider.answer = lambda _: answer
     metrics = PrometheusMetrics(ANYWHERE, Limits(connect_seconds=0.1, read_seconds=1))

@@ -183,7 +183,7 @@ async def test_what_has_begun_ends_though_every_pass_fails() -> None:
     assert reason == Reason.NOT_YET_READ
 
 
-async def test_what_there_is_no_room_for_is_not_kept() -> None:
+async def test_what_exceeds_the_budget_is_not_kept() -> None:
     world = World()
     operator = world.operator()
     operator.readings.holdings = Holdings(most=0, free=0)

@@ -10,6 +10,7 @@ import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
+from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key
 from rollback_operator.runtime.intake import Intake, Resync
@@ -37,8 +38,9 @@ def request(version: int, name: str = "by-hand") -> Raw:
     return thing(version, ("production", name), spec=spec)
 
 
-def deployment(version: int, image: str = "shop:v1", key: Key = SHOP, **content: Any) -> Raw:
-    template = {"spec": {"containers": [{"name": "shop", "image": image}]}}
+def deployment(version: int, *images: str, key: Key = SHOP, **content: Any) -> Raw:
+    containers = [{"name": "shop", "image": image} for image in images or ("shop:v1",)]
+    template = {"spec": {"containers": containers}}
     return thing(version, key, spec={"template": template}, **content)
 
 
@@ -120,8 +122,9 @@ async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
 
 async def test_long_names_are_kept_only_where_a_policy_watches(world: World) -> None:
     """Of Deployments that nobody watches there may be any number, of a megabyte each."""
-    long, other = "x" * MOST_NAMES, ("production", "other")
-    world.know(DEPLOYMENTS_PLURAL, deployment(3, long, other), deployment(4, f"shop:{long}"))
+    long, other = "x" * (LONGEST_ROUTE - len("shop:")), ("production", "other")
+    images = [f"shop:{long}"] * (1 + MOST_NAMES // LONGEST_ROUTE)
+    world.know(DEPLOYMENTS_PLURAL, deployment(3, *images, key=other), deployment(4, *images))
     assert list(world.cache.deployments) == [SHOP]
     assert world.image() == f"shop:{long}"
 
@@ -226,7 +229,7 @@ def test_an_older_version_is_no_news() -> None:
     for version in (7, 5):
         cache.put_policy(policy(version))
         cache.put_rollback(request(version))
-        cache.put_deployment(deployment(version, image=f"shop:v{version}"))
+        cache.put_deployment(deployment(version, f"shop:v{version}"))
 
     assert cache.policies[SHOP].metadata.resource_version == "7"
     assert cache.requests["production", "by-hand"].metadata.resource_version == "7"

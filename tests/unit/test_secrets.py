@@ -67,6 +67,8 @@ async def test_a_value_is_decoded() -> None:
             "key",
         ),
         (Failure(FailureKind.GONE, VALUE), FailureKind.GONE, "no Secret slack in namespace shop"),
+        (Failure(FailureKind.GONE, VALUE), FailureKind.GONE, "create it, or correct its name"),
+        (secret(None), FailureKind.GONE, "Secret slack in namespace shop has no key url"),
         (Failure(FailureKind.REJECTED, VALUE), FailureKind.REJECTED, "readSecrets"),
         (Failure(FailureKind.UNAVAILABLE, VALUE, 7.0), FailureKind.UNAVAILABLE, "slack"),
     ],

@@ -10,7 +10,7 @@ from rollback_operator.adapters.fairness.slices import LARGE, apart
 PATIENCE = 30.0
 
 
-async def test_the_computations_of_one_namespace_leave_room_for_those_of_another() -> None:
+async def test_the_computations_of_one_namespace_leave_time_for_those_of_another() -> None:
     end, began = threading.Event(), threading.Semaphore(0)
 
     def endless() -> str:

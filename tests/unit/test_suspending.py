@@ -26,11 +26,17 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.execution import MOST_STEP_ATTEMPTS, Again
 from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS, OWNER_SECONDS
 from rollback_operator.reconcile.observe.observation import Observer
-from rollback_operator.reconcile.preflight import ApprovalProtection, PolicyRights, Preflight
+from rollback_operator.reconcile.preflight import (
+    ApprovalProtection,
+    ChannelCheck,
+    PolicyRights,
+    Preflight,
+)
 from rollback_operator.remedies import gitops, suspension
 from rollback_operator.report.readiness import Around
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
+from tests.fakes.channels import FakeChannels
 from tests.fakes.cluster import UNTOUCHED, FakeRights
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 from tests.fakes.metrics import FakeMetrics
@@ -418,6 +424,7 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
         "",
         PolicyRights(FakeRights(), world.now),
         ApprovalProtection(world.surroundings, world.now),
+        ChannelCheck(FakeChannels(), world.now),
     )
     for target in (deployment, None):
         found = await foresight.check(make_policy(**fields), target, Around())

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rollback_operator.adapters.kube.room import ANSWER_BYTES, Room
+from rollback_operator.adapters.kube.response_budget import ANSWER_BYTES, ResponseBudget
 from rollback_operator.adapters.kube.watches import HELD_SECONDS, Bounded, ReadLimits
 
 PATH = "/apis/apps/v1/deployments"
@@ -21,7 +21,7 @@ LARGE = "x" * (ANSWER_BYTES // 3)
 @asynccontextmanager
 async def session(
     serve: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    room: Room | None = None,
+    budget: ResponseBudget | None = None,
     held: float = HELD_SECONDS,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     app = web.Application()
@@ -32,7 +32,7 @@ async def session(
     made = aiohttp.ClientSession(
         f"http://127.0.0.1:{runner.addresses[0][1]}",
         response_class=Bounded,
-        middlewares=(ReadLimits(room or Room(), held),),
+        middlewares=(ReadLimits(budget or ResponseBudget(), held),),
     )
     try:
         yield made
@@ -136,18 +136,18 @@ async def test_a_line_of_a_watch_that_is_too_large_is_left_out() -> None:
 
 
 async def test_what_kopf_has_read_holds_its_part_for_a_while() -> None:
-    room = Room()
+    budget = ResponseBudget()
 
     async def serve(request: web.Request) -> web.StreamResponse:
         if "limit" in request.query:
             return page(["a"], text="x" * 1_000_000)
         return web.Response(text='"' + "x" * 1_000_000 + '"\n')
 
-    async with session(serve, room, held=60.0) as made:
+    async with session(serve, budget, held=60.0) as made:
         assert await listed(made) == ["a"]
-        of_a_page = room.held
+        of_a_page = budget.held
         async with await made.request("get", PATH, params={"watch": "true"}) as answer:
-            with_a_line = [room.held async for _ in answer.content.iter_chunked(9)]
+            with_a_line = [budget.held async for _ in answer.content.iter_chunked(9)]
 
     assert of_a_page >= 3_000_000
     assert len(with_a_line) == 1

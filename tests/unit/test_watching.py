@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,6 +51,7 @@ from tests.builders import (
 )
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL
 from tests.kubectl import FakeCluster, Shell, stored
+from tools import watch_picture
 
 POLICIES, ROLLBACKS = "rollbackpolicies", "rollbacks"
 ROOT = Path(__file__).parents[2]
@@ -87,6 +89,15 @@ def words(text: str) -> list[list[str]]:
 
 
 # -- a frame ---------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_docs_shows_the_present_words() -> None:
+    """`python -m tools.watch_picture` draws it anew."""
+    stored_picture, present = watch_picture.PICTURE.read_text(), watch_picture.drawn()
+    assert _SHOWN.findall(stored_picture) == _SHOWN.findall(present)
+
+
+_SHOWN = re.compile(r"<text[^>]*>([^<]*)")
 
 
 def test_a_frame_shows_pods_requests_and_errors_of_both_revisions() -> None:

@@ -22,7 +22,7 @@ from rollback_operator.runtime.telemetry import Telemetry
 from tests.builders import at, make_policy
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/rollback-operator/leases/rollback-operator"
-SHOP = paths.one_in(paths.DEPLOYMENTS, "production", "shop")
+SHOP = paths.object_in(paths.DEPLOYMENTS, "production", "shop")
 
 
 @dataclass

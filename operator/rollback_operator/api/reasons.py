@@ -46,6 +46,7 @@ class Reason(StrEnum):
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     PROBE_NOT_ALLOWED = "ProbeNotAllowed"
     RIGHT_MISSING = "RightMissing"
+    CHANNEL_UNUSABLE = "ChannelUnusable"
     QUERY_NOT_ALLOWED = "QueryNotAllowed"
     TENANT_NOT_ALLOWED = "TenantNotAllowed"
     READ_FAILED = "ReadFailed"

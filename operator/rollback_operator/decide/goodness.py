@@ -21,8 +21,8 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.verdict import AGAINST_RELEASE
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import AGAINST
 
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
@@ -43,7 +43,7 @@ def _is_clean(decision: Decision) -> bool:
     verdict = decision.verdict
     is_told = decision.severity is not Severity.NONE or decision.doubted is not Severity.NONE
     is_near = verdict.reason is Reason.EVIDENCE_GATHERING
-    return not (is_told or is_near or verdict.symptoms or verdict.value in AGAINST)
+    return not (is_told or is_near or verdict.symptoms or verdict.value in AGAINST_RELEASE)
 
 
 def is_ripe(

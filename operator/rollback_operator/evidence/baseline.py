@@ -194,9 +194,11 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
+    requests = sum(minutes.values())
     return RouteControl(
-        requests=sum(minutes.values()),
-        errors=sum(errors.values()),
+        requests=requests,
+        # Both are read apart, and increase() extrapolates each: more could fail than was requested.
+        errors=min(requests, sum(errors.values())),
         worst_minute=worst[0][1] if worst else 0.0,
         worst=worst,
         worst_earlier=next((rate for rate in before if rate is not None), 0.0),

@@ -9,7 +9,7 @@ pod, and those seconds decide here.)
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -107,7 +107,7 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
         pods: the target's pods, for the start of their containers.
     """
     instances = _instances(evidence, counters)
-    counted = list(_counted(counters, instances))
+    counted = list(_within_requests(evidence.book.heads, _counted(counters, instances)))
     times = _times(series for _, series in counted)
     silent = {
         pod: read + STALE_INTERVALS * evidence.interval for pod, read in evidence.read.items()
@@ -228,6 +228,41 @@ def _with_samples(
         increments=increments,
         routes=routes,
     )
+
+
+def _within_requests(
+    heads: Mapping[SeriesKey, Head], counted: Iterable[tuple[str, CounterSeries]]
+) -> Iterator[tuple[str, CounterSeries]]:
+    """Cut errors that are newer than the requests of their pod and route: a later read has both.
+
+    Prometheus answers two queries, and a scrape between them is only in the second: more would fail
+    than was requested. Requests stay though no error is as new: errors may have no series.
+    """
+    known = list(counted)
+    newest: dict[tuple[str, str], float] = {}
+    for pod, route, time in (
+        *(
+            (pod, labels[0][1], head.time)
+            for (kind, pod, labels), head in heads.items()
+            if kind == "requests"
+        ),
+        *(
+            (each.pod, each.route, each.samples[-1][0])
+            for kind, each in known
+            if kind == "requests"
+        ),
+    ):
+        newest[pod, route] = max(time, newest.get((pod, route), time))
+    of_pod: dict[str, float] = {}
+    for (pod, _), time in newest.items():
+        of_pod[pod] = max(time, of_pod.get(pod, time))
+    for kind, series in known:
+        # Requests may lack the route of an error: then any request of the pod.
+        limit = newest.get((series.pod, series.route), of_pod.get(series.pod, math.inf))
+        if kind == "requests" or series.samples[-1][0] <= limit:
+            yield kind, series
+        elif end := bisect_right(series.samples, limit, key=lambda sample: sample[0]):
+            yield kind, replace(series, samples=series.samples[:end])
 
 
 def _steps(

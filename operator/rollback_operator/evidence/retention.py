@@ -99,11 +99,11 @@ def _busiest(increments: Iterable[Increment], named: Collection[str]) -> Routes:
         requests[increment.route] = requests.get(increment.route, 0.0) + increment.requests
         counts[increment.route] = counts.get(increment.route, 0) + 1
     kept = {route: route for route in requests if route in named}
-    room = MOST_INCREMENTS // 2
+    left = MOST_INCREMENTS // 2
     others = requests.keys() - kept.keys() - {OTHER}
     for route in sorted(others, key=lambda route: (-requests[route], route))[: MOST_ROUTES // 2]:
-        room -= counts[route]
-        if room < 0:
+        left -= counts[route]
+        if left < 0:
             break
         kept[route] = route
     return Routes(kept, is_full=True)

@@ -1,7 +1,7 @@
 """Evidence from Kubernetes: a release that never becomes available, or takes the service down.
 
-Pods without metrics are judged here. Faults of the environment (no room on the nodes, a registry
-that does not answer, quota) are kept apart and lead to no verdict.
+Pods without metrics are judged here. Faults of the environment (no capacity on the nodes, a
+registry that does not answer, quota) are kept apart and lead to no verdict.
 """
 
 from collections.abc import Sequence

@@ -26,6 +26,7 @@ from rollback_operator.judge.availability import pod_fault
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
+    AGAINST_RELEASE,
     Cause,
     EvidentFault,
     ScopeVerdict,
@@ -59,7 +60,7 @@ def judge(watch: Watch, workload: Workload, question: Question, now: float) -> V
         and by_metrics.value is not VerdictValue.BAD
     ):
         return _evident(by_metrics, shown, VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
-    if by_metrics.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+    if by_metrics.value in AGAINST_RELEASE:
         return by_metrics
     # Pods that cannot start are no evidence for the release, and none against proof from counts.
     if shown is not None:
@@ -126,7 +127,7 @@ def _by_metrics(watch: Watch, workload: Workload, question: Question, now: float
         few = Verdict(VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS, among)
         return replace(few, symptoms=shown, newest_sample=watch.evidence.newest)
     verdict = replace(_worst(judged_scopes(arms, question), arms, watch), symptoms=shown)
-    if not asks or verdict.value in (VerdictValue.BAD, VerdictValue.SUSPECT):
+    if not asks or verdict.value in AGAINST_RELEASE:
         return verdict
     ceased = traffic_ceased(watch, workload, arms)
     if ceased is None:

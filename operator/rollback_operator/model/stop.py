@@ -1,5 +1,7 @@
 """The global stop: a person's annotation on the operator's Lease, after which nothing acts.
 
+The same annotation on a policy holds who suspended it (spec.suspend), when and why.
+
 Each replica reads the Lease every few seconds and before it may act at all, so that no other object
 has to exist, be watched, or be permitted. A renewal keeps the annotation, a standby that takes over
 reads it, and it outlives every restart until a person removes it.
@@ -38,14 +40,27 @@ def stop_message(annotations: Mapping[str, Any]) -> str:
     value = annotations.get(ANNOTATION)
     if value is None:
         return ""
+    message = f"everything is suspended{_author(str(value))}"
+    return clipped(message, _LONGEST) + " (kubectl rollback resume --all-namespaces)"
+
+
+def suspension_reason(annotations: Mapping[str, Any]) -> str:
+    """Name the author, time and reason of a policy's suspension; empty: none is stored.
+
+    The annotation is a note beside spec.suspend, which alone suspends.
+    """
+    value = annotations.get(ANNOTATION)
+    return "" if value is None else clipped(f"suspended{_author(str(value))}", _LONGEST)
+
+
+def _author(value: str) -> str:
     try:
-        found = json.loads(value)
-    except (TypeError, ValueError):
-        found = None
-    parts = found if isinstance(found, dict) else {"reason": str(value)}
+        known = json.loads(value)
+    except ValueError:
+        known = None
+    parts = known if isinstance(known, dict) else {"reason": value}
     by, since = (str(parts.get(name) or "") for name in ("by", "time"))
-    message = "everything is suspended"
-    message += f" by {by}" if by else ""
+    message = f" by {by}" if by else ""
     message += f" since {since}" if since else ""
     why = " ".join(str(parts.get("reason") or "no reason given").split())
-    return clipped(f"{message}: {why}", _LONGEST) + " (kubectl rollback resume --all-namespaces)"
+    return f"{message}: {why}"

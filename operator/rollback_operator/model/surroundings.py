@@ -76,7 +76,7 @@ class ClusterCapacity:
     is_whole: bool = True
     """False: not all nodes were read."""
 
-    def room_for(self, one: Amounts) -> int | None:
+    def pods_that_fit(self, one: Amounts) -> int | None:
         """Count the further pods that nodes take, taints and affinities aside; None: unknown."""
         if self.usage is None or not self.is_whole:
             return None

@@ -6,6 +6,8 @@ from enum import Enum, StrEnum, auto
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 
+AGAINST_RELEASE = (VerdictValue.SUSPECT, VerdictValue.BAD)
+"""Verdicts with evidence against a release."""
 SUSPECT_ODDS = 100.0
 DEADLINE_ODDS = 1_000.0
 BAD_ODDS = 10_000.0

@@ -63,3 +63,6 @@ class Channels(Protocol):
         Rejected: a repetition fails until somebody changes something. Unavailable: a later try
         may succeed. The failure's text holds no credential and no path, which may be a credential.
         """
+
+    async def obstacle(self, channel: Channel, namespace: str) -> str:
+        """State why a channel's Secret is unusable, with the remedy; empty: usable, or unknown."""

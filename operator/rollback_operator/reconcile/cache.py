@@ -43,10 +43,10 @@ class Sharing:
         parts = policy.spec.__dict__
         for name, value in parts.items():
             if isinstance(value, BaseModel):
-                parts[name] = self._shared(value)
+                parts[name] = self._share(value)
             elif isinstance(value, list):
                 parts[name] = [
-                    self._shared(part) if isinstance(part, BaseModel) else part for part in value
+                    self._share(part) if isinstance(part, BaseModel) else part for part in value
                 ]
         for part in _models(policy):
             # Which fields were given is asked of no model of the API; a copy gets a set of its own.
@@ -55,7 +55,7 @@ class Sharing:
                 self._given[kind] = set(kind.model_fields)
             object.__setattr__(part, _FIELDS_SET, self._given[kind])
 
-    def _shared(self, part: BaseModel) -> BaseModel:
+    def _share(self, part: BaseModel) -> BaseModel:
         return self._known.setdefault((type(part), part.model_dump_json()), part)
 
 
@@ -138,7 +138,7 @@ class Cache:
         try:
             self.remember(RollbackPolicy.model_validate(raw))
         except ValidationError as error:
-            self.policies[key] = Unreadable(metadata, _words(error), _status(raw))
+            self.policies[key] = Unreadable(metadata, _error_text(error), _readable_status(raw))
         return key
 
     def put_rollback(self, raw: dict[str, Any]) -> Key:
@@ -165,7 +165,7 @@ class Cache:
             self.drop_deployment(key)  # no policy watches it; a policy reads it anew
             return key, False
         self.deployments[key], self._shown[key] = deployment, shown
-        return key, known is None or _turns(known) != _turns(deployment)
+        return key, known is None or _urgent_parts(known) != _urgent_parts(deployment)
 
     def version(self, plural: str, key: Key) -> ObjectVersion | None:
         """Tell which version of an object is known; None: it is not."""
@@ -305,7 +305,7 @@ def _is_long(deployment: Deployment) -> bool:
     return sum(map(weight, (*names, *deployment.probe_paths))) > MOST_NAMES
 
 
-def _turns(deployment: Deployment) -> tuple[object, ...]:
+def _urgent_parts(deployment: Deployment) -> tuple[object, ...]:
     """Give the parts whose change is urgent: a template, its first pods, a pause."""
     return deployment.template.digest, deployment.has_new_pods, deployment.paused
 
@@ -331,14 +331,14 @@ def _version_of(metadata: ObjectMeta) -> ObjectVersion:
     return ObjectVersion(metadata.uid, metadata.resource_version)
 
 
-def _status(raw: dict[str, Any]) -> RollbackPolicyStatus:
+def _readable_status(raw: dict[str, Any]) -> RollbackPolicyStatus:
     try:
         return RollbackPolicyStatus.model_validate(raw.get("status") or {})
     except ValidationError:
         return RollbackPolicyStatus()
 
 
-def _words(error: ValidationError) -> str:
+def _error_text(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(part) for part in fault['loc'])}: {fault_of(fault)}"
         for fault in error.errors()

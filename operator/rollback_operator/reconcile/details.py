@@ -121,7 +121,7 @@ class DetailReader:
         return diagnose(decision, workload, watch, latency, self.clock())
 
     async def _evaluation(self, result: EvaluationResult) -> Evaluation | None:
-        """Give the counts to put on record; None: no person watches, or there is no room."""
+        """Give the counts to put on record; None: no person watches, or the limit is reached."""
         policy, now = result.case.policy, self.clock()
         if not live_counts.is_watched(policy.metadata.annotations, now):
             return None

@@ -60,7 +60,7 @@ class RecordKeeper:
             deployment: its target.
             ready: the policy's condition.
         """
-        carried = await self.carry(self._left_over(policy, deployment, ready), ready)
+        carried = await self.carry(self._leftovers(policy, deployment, ready), ready)
         rollbacks = self.cache.rollbacks_of(deployment.namespace, deployment.uid)
         return schedule.soonest(
             carried,
@@ -71,7 +71,7 @@ class RecordKeeper:
             await self.settle_cause(deployment),
         )
 
-    def _left_over(
+    def _leftovers(
         self, policy: RollbackPolicy, deployment: Deployment, ready: Condition
     ) -> list[Rollback]:
         """Give the open Rollbacks that are of another Deployment than is judged, or are to end."""
@@ -148,14 +148,14 @@ class RecordKeeper:
             rollbacks: that name one policy.
             ready: the policy's condition; where it is gone or unreadable, the reason.
         """
-        waits = [await self._carried(each, ready) for each in rollbacks if is_active(each)]
+        waits = [await self._carry_record(each, ready) for each in rollbacks if is_active(each)]
         return schedule.soonest(*waits)
 
-    async def _carried(self, rollback: Rollback, ready: Condition) -> float | None:
+    async def _carry_record(self, rollback: Rollback, ready: Condition) -> float | None:
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
         target = await self.workloads.inspect(namespace, name)
         policy = self.cache.policy_of(rollback)
-        scene = context_of(rollback, policy, ready, _seen(target))
+        scene = context_of(rollback, policy, ready, _deployment_or_missing(target))
         deployment = target.deployment if isinstance(target, Workload) else None
         match course(rollback, scene, self.clock()):
             case Retry():
@@ -166,18 +166,20 @@ class RecordKeeper:
                 done = await self.executor.end(rollback, end, left)
             case Carry():
                 assert isinstance(target, Workload)  # or it would not go on
-                inputs = VerificationInputs(blind=f"metrics are not read: {scene.told}")
+                inputs = VerificationInputs(
+                    blind=f"metrics are not read: {scene.withdrawal_message}"
+                )
                 with tagged(rollback=rollback.metadata.name):
                     done = await self.executor.carry_on(rollback, target, inputs)
         if isinstance(done, Again):
             return done.seconds
         # Where the policy is gone nothing else leads to another pass.
         settled = None if deployment is None else await self.settle_cause(deployment)
-        return schedule.soonest(_left_on(done), settled)
+        return schedule.soonest(_finalizer_delay(done), settled)
 
     async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Remove the finalizers that a crash or an outage has left on ended Rollbacks."""
-        ended = [each for each in rollbacks if not is_active(each) and _left_on(each)]
+        ended = [each for each in rollbacks if not is_active(each) and _finalizer_delay(each)]
         return schedule.soonest(*[await self._release_ended(rollback) for rollback in ended])
 
     async def _release_ended(self, known: Rollback) -> float | None:
@@ -186,16 +188,18 @@ class RecordKeeper:
         if unread is not None:
             return unread.wait
         now = self.cache.rollbacks.get(known.key)
-        if now is None or is_active(now) or not _left_on(now):
+        if now is None or is_active(now) or not _finalizer_delay(now):
             return None
-        return _left_on(await self.recorder.release(now))
+        return _finalizer_delay(await self.recorder.release(now))
 
     async def release_refused(self, requests: Iterable[RollbackRequest]) -> float | None:
         """Remove the finalizer of a plan that was never stored: the request was refused since.
 
         It is put on before a plan is: a leader may have died, or lost the Lease, in between.
         """
-        refused = [each for each in requests if each.status.outcome is not None and _left_on(each)]
+        refused = [
+            each for each in requests if each.status.outcome is not None and _finalizer_delay(each)
+        ]
         waits: list[float | None] = []
         for request in refused:
             done = await self.store.release(request, FINALIZER)
@@ -219,13 +223,13 @@ class RecordKeeper:
         return schedule.soonest(*waits)
 
 
-def _seen(target: Workload | Failure) -> Deployment | Missing | None:
+def _deployment_or_missing(target: Workload | Failure) -> Deployment | Missing | None:
     if isinstance(target, Workload):
         return target.deployment
     is_gone = target.kind is FailureKind.GONE
     return None if is_gone else Missing(Reason.READ_FAILED, target.message)
 
 
-def _left_on(ended: Resource) -> float | None:
+def _finalizer_delay(ended: Resource) -> float | None:
     """Give the seconds until a finalizer is to be removed: it blocks a namespace's deletion."""
     return RETRY_SECONDS if FINALIZER in ended.metadata.finalizers else None

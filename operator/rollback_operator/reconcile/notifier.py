@@ -31,7 +31,7 @@ SEND_SECONDS = 20.0
 """For one attempt, whatever it waits for."""
 FINISH_SECONDS = 1.0
 
-Told = Rollback | RollbackRequest | RollbackPolicy
+NotifiedResource = Rollback | RollbackRequest | RollbackPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,10 @@ class Notifier:
         conflict.
         """
         policy = self.records.policy_at(key)
-        records: list[Told] = [*self.records.rollbacks_by(key), *self.records.requests_by(key)]
+        records: list[NotifiedResource] = [
+            *self.records.rollbacks_by(key),
+            *self.records.requests_by(key),
+        ]
         if policy is not None:
             records.append(policy)
         waits = [await self._settle(key, record) for record in records]
@@ -128,10 +131,10 @@ class Notifier:
         is_same = policy is not None and policy.metadata.uid == rollback.spec.policy_ref.uid
         return policy if is_same else None
 
-    async def _settle(self, key: Key, record: Told) -> float | None:
+    async def _settle(self, key: Key, record: NotifiedResource) -> float | None:
         policy = record if isinstance(record, RollbackPolicy) else self._policy_of(record)
         now = self.runtime.clock()
-        new = self._with_results(key, record, policy, now)
+        new = self._with_delivery_results(key, record, policy, now)
         # A result that arrives during the write is not in it, and must not be dropped with it.
         arrived = frozenset(self._results)
         if new.status != record.status:
@@ -153,9 +156,9 @@ class Notifier:
             waits.append((update - now).total_seconds())
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _with_results(
-        self, key: Key, record: Told, policy: RollbackPolicy | None, now: datetime
-    ) -> Told:
+    def _with_delivery_results(
+        self, key: Key, record: NotifiedResource, policy: RollbackPolicy | None, now: datetime
+    ) -> NotifiedResource:
         if isinstance(record, Rollback):
             status = outbox.announced(record, record.status, policy, now)
             record = record.model_copy(update={"status": status})
@@ -165,7 +168,7 @@ class Notifier:
         for notification in record.status.notifications:
             result = self._results.get(notification.id) if notification.is_open else None
             if result is not None:
-                notifications.append(_settled(notification, result.failure, now))
+                notifications.append(_with_delivery_result(notification, result.failure, now))
             elif notification.is_open and notification.channel not in channels and not may_return:
                 why = "spec.notify names the channel no longer" if policy else "the policy is gone"
                 notifications.append(outbox.given_up(notification, why, now))
@@ -174,7 +177,9 @@ class Notifier:
         changed = record.status.model_copy(update={"notifications": notifications})
         return record.model_copy(update={"status": changed})
 
-    async def _write(self, new: Told, old: Told) -> Told | Failure:
+    async def _write(
+        self, new: NotifiedResource, old: NotifiedResource
+    ) -> NotifiedResource | Failure:
         if isinstance(new, Rollback) and isinstance(old, Rollback):
             return await self.store.write_rollback(old, new.status)
         if isinstance(new, RollbackRequest) and isinstance(old, RollbackRequest):
@@ -196,7 +201,7 @@ class Notifier:
             self._due[notification.id] = now + max(asked, outbox.backoff(notification.attempts))
 
     def _hand_over(
-        self, key: Key, record: Told, policy: RollbackPolicy, notification: Notification
+        self, key: Key, record: NotifiedResource, policy: RollbackPolicy, notification: Notification
     ) -> float | None:
         now = self.runtime.clock()
         due = self._due.get(notification.id, now)
@@ -240,7 +245,11 @@ class Notifier:
         await self.runtime.refresh(*job.record)
         policy = self.records.policy_at(job.key)
         rollbacks, requests = self.records.rollbacks_by(job.key), self.records.requests_by(job.key)
-        known: list[Told] = [*rollbacks, *requests, *([] if policy is None else [policy])]
+        known: list[NotifiedResource] = [
+            *rollbacks,
+            *requests,
+            *([] if policy is None else [policy]),
+        ]
         notifications = (
             notification for each in known for notification in each.status.notifications
         )
@@ -262,13 +271,17 @@ class Notifier:
         return failure
 
 
-def _settled(notification: Notification, failure: Failure | None, now: datetime) -> Notification:
+def _with_delivery_result(
+    notification: Notification, failure: Failure | None, now: datetime
+) -> Notification:
     if failure is None:
         return outbox.delivered(notification, now)
     return outbox.failed(notification, failure.message, now)
 
 
-def _message(record: Told, policy: RollbackPolicy, notification: Notification) -> Message:
+def _message(
+    record: NotifiedResource, policy: RollbackPolicy, notification: Notification
+) -> Message:
     """Make the message of a notification, under its identifier."""
     if isinstance(record, RollbackPolicy):
         made = incident.of_policy(record, notification)

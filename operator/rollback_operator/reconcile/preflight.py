@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from rollback_operator.api.notify import Channel, ChannelType
+from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.decide import freeze, schedule
 from rollback_operator.model import rights, stop
 from rollback_operator.model.rights import Right
 from rollback_operator.model.workload import Deployment
+from rollback_operator.ports.application import Channels
 from rollback_operator.ports.cluster import Rights, Surroundings
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.reversible import OWNER_SECONDS, Suspender
-from rollback_operator.reconcile.cache import Cache
+from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.report.readiness import Around
 from rollback_operator.rollback import approval
@@ -111,7 +114,7 @@ class PolicyRights:
         """List the rights that a policy needs and the operator lacks, as far as is known."""
         namespace = policy.metadata.namespace
         wanted = rights.wanted(policy)
-        lacks = {right for right in wanted if not await self._given(namespace, right)}
+        lacks = {right for right in wanted if not await self._has_right(namespace, right)}
         return tuple(message for right, message in wanted.items() if right in lacks)
 
     def next_look(self, policy: RollbackPolicy) -> float | None:
@@ -120,7 +123,7 @@ class PolicyRights:
         due = [self.known[place][0] for place in places if place in self.known]
         return max(0.05, (min(due) - self.clock()).total_seconds()) if due else None
 
-    async def _given(self, namespace: str, right: Right) -> bool:
+    async def _has_right(self, namespace: str, right: Right) -> bool:
         now, place = self.clock(), (namespace, right)
         until, known = self.known.get(place, (now, True))
         if now < until:
@@ -131,6 +134,46 @@ class PolicyRights:
         self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
         self.known[place] = now + timedelta(seconds=seconds), is_given
         return is_given
+
+
+_ChannelKey = tuple[Key, ChannelType, SecretKeyRef | None, SecretKeyRef | None]
+
+
+def _channel_key(policy: RollbackPolicy, channel: Channel) -> _ChannelKey:
+    return policy.key, channel.type, channel.secret_ref, channel.url_secret_ref
+
+
+@dataclass
+class ChannelCheck:
+    """Checks whether the Secrets of a policy's channels are usable, before a message needs them."""
+
+    channels: Channels
+    clock: Callable[[], datetime]
+    known: dict[_ChannelKey, tuple[datetime, str]] = field(default_factory=dict)
+    """Until when it is known, and the obstacle."""
+
+    async def obstacles(self, policy: RollbackPolicy) -> tuple[str, ...]:
+        """Name the channels that cannot be sent to, with the reason."""
+        now = self.clock()
+        self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
+        unusable = []
+        for channel in policy.spec.notify:
+            if channel.secret_ref is None and channel.url_secret_ref is None:
+                continue
+            key = _channel_key(policy, channel)
+            if key not in self.known:
+                why = await self.channels.obstacle(channel, policy.key[0])
+                seconds = DENIED_SECONDS if why else GIVEN_SECONDS
+                self.known[key] = now + timedelta(seconds=seconds), why
+            if why := self.known[key][1]:
+                unusable.append(f"{channel.name}: {why}")
+        return tuple(unusable)
+
+    def next_look(self, policy: RollbackPolicy) -> float | None:
+        """Give the seconds until an unusable channel is checked again; None: all are usable."""
+        keys = [_channel_key(policy, channel) for channel in policy.spec.notify]
+        due = [self.known[key][0] for key in keys if key in self.known and self.known[key][1]]
+        return max(0.05, (min(due) - self.clock()).total_seconds()) if due else None
 
 
 @dataclass
@@ -144,6 +187,7 @@ class Preflight:
     """The address of Prometheus for policies that name none."""
     permits: PolicyRights
     decisions: ApprovalProtection
+    channels: ChannelCheck
 
     async def check(
         self, policy: RollbackPolicy, deployment: Deployment | None, around: Around
@@ -161,11 +205,13 @@ class Preflight:
         unusable = await self.switch.obstacles(policy, deployment)
         missing = await self.permits.missing(policy)
         unprotected = await self.decisions.unprotected(policy)
+        unusable_channels = await self.channels.obstacles(policy)
         acts = schedule.soonest(
             OWNER_SECONDS if owner else None,
             self.switch.next_look(policy),
             self.permits.next_look(policy),
             self.decisions.next_look(policy),
+            self.channels.next_look(policy),
         )
         around = replace(
             around,
@@ -173,6 +219,7 @@ class Preflight:
             unusable_flags=unusable,
             missing_rights=missing,
             unprotected=unprotected,
+            unusable_channels=unusable_channels,
         )
         if not (around.is_address_allowed and around.is_tenant_allowed):
             return around, acts

@@ -102,7 +102,7 @@ class Reconciler:
         """Make a pass; gives the seconds until the requeue, None: when something changes."""
         freed = await self.keeper.let_be_deleted(key)
         try:
-            wait = schedule.soonest(freed, await self._reconciled(key))
+            wait = schedule.soonest(freed, await self._reconcile_known(key))
         except Exception:
             # A bug must not keep an open Rollback from its end.
             await self.keeper.carry(self.cache.rollbacks_by(key), _PASS_FAILED)
@@ -112,7 +112,7 @@ class Reconciler:
         refused = await self.keeper.release_refused(self.cache.requests_by(key))
         return schedule.soonest(wait, notified, refused, await self.keeper.prune(key))
 
-    async def _reconciled(self, key: Key) -> float | None:
+    async def _reconcile_known(self, key: Key) -> float | None:
         policy = self.cache.policies.get(key)
         match policy:
             case None:

@@ -37,10 +37,10 @@ class RequestHandler:
             if isinstance(made, Refusal):
                 waits.append(await self.refuse(request, made))
                 continue
-            return max([*waits, await self._plan(case, request, made)])
+            return max([*waits, await self._store_plan(case, request, made)])
         return max(waits)
 
-    async def _plan(self, case: Case, request: RollbackRequest, made: RollbackSpec) -> float:
+    async def _store_plan(self, case: Case, request: RollbackRequest, made: RollbackSpec) -> float:
         """Store a plan, unless a fresh list shows a rollback that no watch has delivered yet."""
         fresh = await self.store.list_rollbacks(request.metadata.namespace)
         if isinstance(fresh, Failure):

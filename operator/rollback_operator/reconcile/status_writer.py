@@ -66,9 +66,9 @@ class Reporter:
         old, now = policy.status, self.clock()
         own = self.cache.rollbacks_by(policy.key)
         asked = self.cache.requests_by(policy.key)
-        told_to = outbox.notified(policy, own, asked)
+        delivery = outbox.notified(policy, own, asked)
         spec = policy.spec
-        seen = replace(seen, key=policy.key, own=own, notified=told_to)
+        seen = replace(seen, key=policy.key, own=own, notified=delivery)
         seen = replace(seen, trust=spec.trust, safety=spec.safety)
         if seen.workload is None:
             others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
@@ -96,14 +96,14 @@ class Reporter:
             return None
         written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure):
-            return self._unwritten(policy, written)
+            return self._after_failed_write(policy, written)
         self.cache.take_in(written)
         # After the write: without the record, the next pass posts the Event again.
         for event in self.recent.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, event)
         return None
 
-    def _unwritten(self, policy: RollbackPolicy, failure: Failure) -> float:
+    def _after_failed_write(self, policy: RollbackPolicy, failure: Failure) -> float:
         """Drop a policy that is gone: an interrupted watch does not deliver the deletion."""
         if failure.kind is not FailureKind.GONE:
             _log.warning("%s: status not written: %s", policy.metadata.name, failure.message)

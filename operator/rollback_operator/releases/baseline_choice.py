@@ -12,7 +12,7 @@ from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
 """By then, a release that fails from its first request on is known to fail."""
-_WELL = (Health.GOOD, Health.ASSUMED)
+_GOOD_OR_ASSUMED = (Health.GOOD, Health.ASSUMED)
 
 
 def opened(case: Case, now: datetime) -> float:
@@ -24,17 +24,17 @@ def opened(case: Case, now: datetime) -> float:
     cured = flags.cured(case)
     if cured is not None and cured.status.finished_time is not None:
         return cured.status.finished_time.timestamp()
-    known, current = case.policy.status.revision, case.workload.current
+    recorded, current = case.policy.status.revision, case.workload.current
     second = float(int(now.timestamp()))  # as coarse as the API server's times of pods
-    if known is not None and known.digest == case.workload.deployment.template.digest:
-        return known.since.timestamp() if known.since else second
+    if recorded is not None and recorded.digest == case.workload.deployment.template.digest:
+        return recorded.since.timestamp() if recorded.since else second
     if current is None:
         return second
-    if known is None:
-        newest = max(one.created for one in case.workload.replica_sets)
+    if recorded is None:
+        newest = max(replica_set.created for replica_set in case.workload.replica_sets)
         is_made = current.created >= newest and not case.workload.deployment.is_rolled_out
         return current.created if is_made else second
-    is_new = known.since is None or current.created > known.since.timestamp()
+    is_new = recorded.since is None or current.created > recorded.since.timestamp()
     return current.created if is_new else second
 
 
@@ -47,17 +47,23 @@ def control_hashes(case: Case) -> frozenset[str]:
     the previous revision and another revision has done well.
     """
     current = case.workload.deployment.template.release
-    others = [one for one in case.workload.replica_sets if one.template.release != current]
+    others = [
+        replica_set
+        for replica_set in case.workload.replica_sets
+        if replica_set.template.release != current
+    ]
     gone_back_to = records.restored(case)
     good = ledger.last_known_good(case.ledger, case.workload, gone_back_to)
-    before = max(others, key=lambda one: one.revision, default=None)
+    before = max(others, key=lambda replica_set: replica_set.revision, default=None)
     control = before if good is None or _is_forgotten(good, before, case) else good
     if control is None:
         return frozenset()
     if control is not before and _is_trusted(control, case):
         control = _witness(others, before, case) or control
     return frozenset(
-        one.pod_hash for one in others if one.template.release == control.template.release
+        replica_set.pod_hash
+        for replica_set in others
+        if replica_set.template.release == control.template.release
     )
 
 
@@ -65,20 +71,20 @@ def good_hashes(case: Case) -> frozenset[str]:
     """Return the pod hashes of all other good revisions, except those that only a person trusts."""
     current = case.workload.deployment.template.release
     return frozenset(
-        one.pod_hash
-        for one in case.workload.replica_sets
-        if one.template.release != current
-        and ledger.health_of(case.ledger, one.template.release) in _WELL
-        and not _is_trusted(one, case)
+        replica_set.pod_hash
+        for replica_set in case.workload.replica_sets
+        if replica_set.template.release != current
+        and ledger.health_of(case.ledger, replica_set.template.release) in _GOOD_OR_ASSUMED
+        and not _is_trusted(replica_set, case)
     )
 
 
 def bad_hashes(case: Case) -> frozenset[str]:
     """Return the pod hashes of all known bad revisions."""
     return frozenset(
-        one.pod_hash
-        for one in case.workload.replica_sets
-        if ledger.health_of(case.ledger, one.template.release) is Health.BAD
+        replica_set.pod_hash
+        for replica_set in case.workload.replica_sets
+        if ledger.health_of(case.ledger, replica_set.template.release) is Health.BAD
     )
 
 
@@ -92,15 +98,19 @@ def replaced_hashes(case: Case) -> frozenset[str]:
     if current is None:
         return frozenset()
     release = current.template.release
-    others = [one for one in case.workload.replica_sets if one.template.release != release]
-    before = max(others, key=lambda one: one.revision, default=None)
+    others = [
+        replica_set
+        for replica_set in case.workload.replica_sets
+        if replica_set.template.release != release
+    ]
+    before = max(others, key=lambda replica_set: replica_set.revision, default=None)
     if before is None or current.created - before.created < LEAST_RUN_SECONDS:
         return frozenset()
     return frozenset({before.pod_hash}) - control_hashes(case) - bad_hashes(case)
 
 
-def _is_trusted(one: ReplicaSet, case: Case) -> bool:
-    entry = ledger.entry_of(case.ledger, one.template.release)
+def _is_trusted(replica_set: ReplicaSet, case: Case) -> bool:
+    entry = ledger.entry_of(case.ledger, replica_set.template.release)
     return entry is not None and entry.trusted_time is not None
 
 
@@ -108,15 +118,15 @@ def _witness(
     others: Sequence[ReplicaSet], before: ReplicaSet | None, case: Case
 ) -> ReplicaSet | None:
     """Return the newest revision that has done well and whose last hour is known."""
-    found = (
-        one
-        for one in others
-        if ledger.health_of(case.ledger, one.template.release) in _WELL
-        and not ledger.bar(case.ledger, one.template.release)
-        and not _is_trusted(one, case)
-        and not _is_forgotten(one, before, case)
+    candidates = (
+        replica_set
+        for replica_set in others
+        if ledger.health_of(case.ledger, replica_set.template.release) in _GOOD_OR_ASSUMED
+        and not ledger.bar(case.ledger, replica_set.template.release)
+        and not _is_trusted(replica_set, case)
+        and not _is_forgotten(replica_set, before, case)
     )
-    return max(found, key=lambda one: one.revision, default=None)
+    return max(candidates, key=lambda replica_set: replica_set.revision, default=None)
 
 
 def _is_forgotten(good: ReplicaSet, before: ReplicaSet | None, case: Case) -> bool:

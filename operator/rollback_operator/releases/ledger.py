@@ -7,7 +7,6 @@ moves numbers, and 'the second highest' is the bad revision after an undo.
 import math
 from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
-from itertools import pairwise
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
@@ -23,26 +22,28 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.verdict import AGAINST_RELEASE, Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
-from rollback_operator.releases.statements import weighed, words
+from rollback_operator.releases.replacements import (
+    ROLLOUT_SETTLED_SECONDS,
+    replaced_by_older,
+    replaced_young,
+    restored_by_people,
+)
+from rollback_operator.releases.statements import newest_statements, weighed
 
-_LONGEST = 256
+_LONGEST_REASON = 256
 LIMIT = MOST_REVISIONS
 PROVED_REQUESTS = 100
-ROLLOUT_SETTLED_SECONDS = 600.0
-"""A release older than this at its first evaluation is no rollout, whatever its pods do."""
 USELESS = 0.5
 """Share of failed requests from which on a revision is no useful rollback target.
 
 Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
 90 % of purchases: a revision that fails four of five is no rollback target.
 """
-_TRUSTED = (Health.GOOD, Health.ASSUMED)
+_EARNED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
-AGAINST = (VerdictValue.SUSPECT, VerdictValue.BAD)
-"""Verdicts with evidence against a release."""
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """A release that is blamed at these severities is Bad; P4 only prevents Good."""
 
@@ -55,110 +56,111 @@ def entries(
     The newest statement on a release wins (statements.py), also after the loss of the status that
     held it. Revisions from before the first record have no entry until they run.
     """
-    known = policy.status.revisions
-    healths = {one.release: one for one in known}
-    newest, left = words(policy, rollbacks, now), _left(workload)
-    gone_back_from = _gone_back_from(policy, workload, now)
+    recorded = policy.status.revisions
+    healths = {entry.release: entry for entry in recorded}
+    newest, replaced = newest_statements(policy, rollbacks, now), replaced_by_older(workload)
+    reverted = _reverted_by_client(policy, workload, now)
     current = workload.current
-    found = []
-    for replica_set in sorted(workload.replica_sets, key=lambda one: -one.revision):
+    ledger = []
+    for replica_set in sorted(workload.replica_sets, key=lambda replica_set: -replica_set.revision):
         release = replica_set.template.release
-        entry, word = healths.get(release), newest.get(release)
-        if entry is None and (word is not None or release in left):
+        entry, statement = healths.get(release), newest.get(release)
+        if entry is None and (statement is not None or release in replaced):
             entry = _entry(replica_set, Health.UNKNOWN, "", now)
         if entry is not None:
-            entry = weighed(entry, word)
-            entry = _unearned(entry) if release in left else entry
-        if entry is not None and gone_back_from is not None and gone_back_from[0] == release:
-            entry = _condemned(entry, gone_back_from[1])
+            entry = weighed(entry, statement)
+            entry = _without_earned_health(entry) if release in replaced else entry
+        if entry is not None and reverted is not None and reverted[0] == release:
+            entry = _condemned(entry, reverted[1])
         if current is not None and replica_set.name == current.name:
-            seen = entry or _entry(replica_set, Health.UNKNOWN, "", now)
-            entry = _adopted(_found(seen, known, workload), workload)
+            running = entry or _entry(replica_set, Health.UNKNOWN, "", now)
+            entry = _adopted(_with_initial_mark(running, recorded, workload), workload)
         elif entry is not None:
-            entry = _watched(entry)
+            entry = _without_mark(entry)
         if entry is not None:
-            found.append(_renumbered(entry, replica_set))
-    return found[:LIMIT]
+            ledger.append(_renumbered(entry, replica_set))
+    return ledger[:LIMIT]
 
 
 def at_rest(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
 ) -> list[LedgerEntry]:
     """Return the ledger of a target without evaluation: people's statements count at once."""
-    newest = words(policy, rollbacks, now)
-    return [weighed(one, newest.get(one.release)) for one in policy.status.revisions]
+    newest = newest_statements(policy, rollbacks, now)
+    return [weighed(entry, newest.get(entry.release)) for entry in policy.status.revisions]
 
 
-def _left(workload: Workload) -> frozenset[str]:
-    """Return the releases that an older release has replaced: the rollback had a reason.
-
-    A ReplicaSet gets a new number whenever its template returns: a ReplicaSet older than its
-    predecessor has returned. A release that has run again since has a newer number, and may earn
-    Good.
-    """
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
-    return frozenset(
-        before.template.release
-        for before, after in pairwise(in_order)
-        if after.created < before.created and after.template.release != before.template.release
-    )
-
-
-def _unearned(entry: LedgerEntry) -> LedgerEntry:
+def _without_earned_health(entry: LedgerEntry) -> LedgerEntry:
     """Withdraw the earned health of a release, but not a person's later trust."""
-    if entry.health not in _TRUSTED or entry.trusted_time is not None:
+    if entry.health not in _EARNED or entry.trusted_time is not None:
         return entry
     message = "an older revision replaced it"
     return entry.model_copy(update={"health": Health.UNKNOWN, "reason": message})
 
 
-def _gone_back_from(
+def _reverted_by_client(
     policy: RollbackPolicy, workload: Workload, now: datetime
 ) -> tuple[str, Condemnation] | None:
     """Return the suspect release that another client just rolled back, and its condemnation."""
     before, current = policy.status.revision, workload.current
     if before is None or current is None or before.release == current.template.release:
         return None
-    there = [one for one in workload.replica_sets if one.template.release == before.release]
-    is_back = any(current.created < one.created for one in there)
-    is_ill = policy.status.verdict in AGAINST or policy.status.severity in BLAMED
+    previous = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if replica_set.template.release == before.release
+    ]
+    is_back = any(current.created < replica_set.created for replica_set in previous)
+    is_ill = policy.status.verdict in AGAINST_RELEASE or policy.status.severity in BLAMED
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "another client"
     message = clipped(
-        f"{by} replaced it by an older revision while it was {policy.status.verdict}", _LONGEST
+        f"{by} replaced it by an older revision while it was {policy.status.verdict}",
+        _LONGEST_REASON,
     )
     return before.release, Condemnation(time=now, message=message)
 
 
-def condemn(ledger: Sequence[LedgerEntry], release: str, found: Condemnation) -> list[LedgerEntry]:
+def condemn(
+    ledger: Sequence[LedgerEntry], release: str, condemnation: Condemnation
+) -> list[LedgerEntry]:
     """Record the condemnation of a release: the first time, and at a worse severity."""
-    return [_condemned(one, found) if one.release == release else one for one in ledger]
+    return [
+        _condemned(entry, condemnation) if entry.release == release else entry for entry in ledger
+    ]
 
 
-def _condemned(entry: LedgerEntry, found: Condemnation) -> LedgerEntry:
-    known = entry.condemned
-    is_known = known is not None and (
-        found.severity is None or (known.severity is not None and known.severity <= found.severity)
+def _condemned(entry: LedgerEntry, condemnation: Condemnation) -> LedgerEntry:
+    earlier = entry.condemned
+    is_known = earlier is not None and (
+        condemnation.severity is None
+        or (earlier.severity is not None and earlier.severity <= condemnation.severity)
     )
     if is_known:
         return entry
-    changes = {"health": Health.BAD, "reason": found.message, "condemned": found}
+    changes = {"health": Health.BAD, "reason": condemnation.message, "condemned": condemnation}
     return entry.model_copy(update={**changes, "trusted_time": None})
 
 
-def _found(entry: LedgerEntry, known: Sequence[LedgerEntry], workload: Workload) -> LedgerEntry:
+def _with_initial_mark(
+    entry: LedgerEntry, entries: Sequence[LedgerEntry], workload: Workload
+) -> LedgerEntry:
     """Mark the release that ran at the policy's start; remove the mark from any other release.
 
     The ledger decides: deleted ReplicaSets give no information. A young, incomplete release with an
     older release to restore is under watch instead.
     """
-    if known:
-        is_first = all(one.release == entry.release for one in known)
-        return entry if is_first else _watched(entry)
+    if entries:
+        is_first = all(earlier.release == entry.release for earlier in entries)
+        return entry if is_first else _without_mark(entry)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
-    others = [one for one in workload.replica_sets if one.template.release != entry.release]
+    others = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if replica_set.template.release != entry.release
+    ]
     if workload.deployment.is_rolled_out or not others or age >= ROLLOUT_SETTLED_SECONDS:
         return entry.model_copy(update={"found_time": entry.since})
     return entry
@@ -173,20 +175,20 @@ def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
     if entry.found_time is None or not workload.deployment.is_rolled_out:
         return entry
     if entry.health is not Health.UNKNOWN:
-        return _watched(entry)
+        return _without_mark(entry)
     reason = "was running when the policy started"
     changes = {"health": Health.ASSUMED, "reason": reason, "found_time": None}
     return entry.model_copy(update=changes)
 
 
-def _watched(entry: LedgerEntry) -> LedgerEntry:
+def _without_mark(entry: LedgerEntry) -> LedgerEntry:
     is_marked = entry.found_time is not None
     return entry.model_copy(update={"found_time": None}) if is_marked else entry
 
 
 def found_bad(ledger: Sequence[LedgerEntry], release: str) -> list[LedgerEntry]:
     """Record a verdict against a release, however mild: the release must earn its health."""
-    return [_watched(one) if one.release == release else one for one in ledger]
+    return [_without_mark(entry) if entry.release == release else entry for entry in ledger]
 
 
 def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
@@ -218,10 +220,10 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
 
 def with_entry(ledger: Sequence[LedgerEntry], entry: LedgerEntry | None) -> list[LedgerEntry]:
     """Add a release as the newest entry, unless it already has an entry."""
-    known = list(ledger)
-    if entry is None or entry_of(known, entry.release) is not None:
-        return known
-    return [entry, *known][:LIMIT]
+    entries = list(ledger)
+    if entry is None or entry_of(entries, entry.release) is not None:
+        return entries
+    return [entry, *entries][:LIMIT]
 
 
 def with_health(
@@ -229,21 +231,21 @@ def with_health(
 ) -> list[LedgerEntry]:
     """Record a release's health; it never outweighs evidence against the release or its images."""
     return [
-        one.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST)})
-        if one.release == release and one.health not in (health, Health.BAD)
-        else one
-        for one in ledger
+        entry.model_copy(update={"health": health, "reason": clipped(reason, _LONGEST_REASON)})
+        if entry.release == release and entry.health not in (health, Health.BAD)
+        else entry
+        for entry in ledger
     ]
 
 
 def health_of(ledger: Iterable[LedgerEntry], release: str) -> Health | None:
     """Return the health of a release; None: it has no entry."""
-    return next((one.health for one in ledger if one.release == release), None)
+    return next((entry.health for entry in ledger if entry.release == release), None)
 
 
 def entry_of(ledger: Iterable[LedgerEntry], release: str) -> LedgerEntry | None:
     """Return the entry of a release; None: it has no entry."""
-    return next((one for one in ledger if one.release == release), None)
+    return next((entry for entry in ledger if entry.release == release), None)
 
 
 def bar(ledger: Iterable[LedgerEntry], release: str) -> str:
@@ -277,60 +279,41 @@ def last_known_good(
     """
     release = workload.deployment.template.release
     older = sorted(
-        (one for one in workload.replica_sets if one.template.release != release),
-        key=lambda one: -one.revision,
+        (
+            replica_set
+            for replica_set in workload.replica_sets
+            if replica_set.template.release != release
+        ),
+        key=lambda replica_set: -replica_set.revision,
     )
     for wanted in (Health.GOOD, Health.ASSUMED):
-        for one in older:
-            found = entry_of(ledger, one.template.release)
-            if found is not None and found.health is wanted and not found.quarantined_by:
-                return one
-    restored = restored | _brought_back(older, workload)
+        for replica_set in older:
+            entry = entry_of(ledger, replica_set.template.release)
+            if entry is not None and entry.health is wanted and not entry.quarantined_by:
+                return replica_set
+    restored = restored | restored_by_people(older, workload)
     # Older than the oldest entry of a full ledger: its own entry may have been dropped.
-    oldest = min((one.number for one in ledger), default=0) if len(ledger) >= LIMIT else 0
+    oldest = min((entry.number for entry in ledger), default=0) if len(ledger) >= LIMIT else 0
     last = [
-        one
-        for one in older
+        replica_set
+        for replica_set in older
         if (
-            one.revision > oldest
-            if (found := entry_of(ledger, one.template.release)) is None
-            else one.template.release in restored
-            and found.health is Health.UNKNOWN
-            and not found.quarantined_by
+            replica_set.revision > oldest
+            if (entry := entry_of(ledger, replica_set.template.release)) is None
+            else replica_set.template.release in restored
+            and entry.health is Health.UNKNOWN
+            and not entry.quarantined_by
         )
     ]
-    doubted = (_replaced_young(workload) | _left(workload)) - restored
+    doubted = (replaced_young(workload) | replaced_by_older(workload)) - restored
     return max(
         last,
-        key=lambda one: (one.ready > 0, one.template.release not in doubted, one.revision),
+        key=lambda replica_set: (
+            replica_set.ready > 0,
+            replica_set.template.release not in doubted,
+            replica_set.revision,
+        ),
         default=None,
-    )
-
-
-def _brought_back(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
-    """Return serving releases that people restored: they trusted them more than the successors."""
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
-    back = {after.pod_hash for one, after in pairwise(in_order) if after.created < one.created}
-    return frozenset(
-        one.template.release for one in older if one.pod_hash in back and one.ready > 0
-    )
-
-
-def _replaced_young(workload: Workload) -> frozenset[str]:
-    """Return the releases that another release replaced during their rollout.
-
-    The successors' times show it, also after an outage. A restart in between is no successor.
-    """
-    began: dict[str, float] = {}
-    for one in workload.replica_sets:
-        release = one.template.release
-        began[release] = min(one.created, began.get(release, math.inf))
-    in_order = sorted(workload.replica_sets, key=lambda one: one.revision)
-    return frozenset(
-        before.template.release
-        for before, after in pairwise(in_order)
-        if after.template.release != before.template.release
-        and after.created - began[before.template.release] < ROLLOUT_SETTLED_SECONDS
     )
 
 
@@ -340,13 +323,15 @@ def useless(verdict: Verdict) -> str:
     In the whole watch, or recently: a release may fail after a good hour. Without numbers: they
     would change with each evaluation.
     """
-    rates = [(one.rate_lower_bound, one.late_lower_bound, one.route) for one in verdict.scopes]
-    found = next((one for one in rates if max(one[:2]) >= USELESS), None)
-    if found is None:
+    rates = [
+        (scope.rate_lower_bound, scope.late_lower_bound, scope.route) for scope in verdict.scopes
+    ]
+    failing = next((rate for rate in rates if max(rate[:2]) >= USELESS), None)
+    if failing is None:
         return ""
-    whole, _, route = found
+    whole_watch, _, route = failing
     where = f" on {route}" if route is not None else ""
-    when = "" if whole >= USELESS else " recently"
+    when = "" if whole_watch >= USELESS else " recently"
     return f"not Good: at least half of its requests{where} failed{when}"
 
 
@@ -363,10 +348,10 @@ def fails_alike(verdict: Verdict) -> str:
 def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
     """Record why a release is not Good; a Good or Bad release already has its reason."""
     return [
-        one.model_copy(update={"reason": clipped(reason, _LONGEST)})
-        if one.release == release and one.health in (Health.UNKNOWN, Health.ASSUMED)
-        else one
-        for one in ledger
+        entry.model_copy(update={"reason": clipped(reason, _LONGEST_REASON)})
+        if entry.release == release and entry.health in (Health.UNKNOWN, Health.ASSUMED)
+        else entry
+        for entry in ledger
     ]
 
 

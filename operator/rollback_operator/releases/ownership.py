@@ -24,12 +24,14 @@ from rollback_operator.remedies.attempts import name_of
 
 def own(policy: RollbackPolicy, rollbacks: Sequence[Rollback]) -> list[Rollback]:
     """Return the Rollbacks of a policy of this name, also from before its re-creation."""
-    return [one for one in rollbacks if one.spec.policy_ref.name == policy.metadata.name]
+    return [
+        rollback for rollback in rollbacks if rollback.spec.policy_ref.name == policy.metadata.name
+    ]
 
 
 def records(rollbacks: Sequence[Rollback]) -> set[tuple[str, Outcome | None]]:
     """Return the basis of a decision: the existing Rollbacks and their outcomes."""
-    return {(one.metadata.uid, one.status.outcome) for one in rollbacks}
+    return {(rollback.metadata.uid, rollback.status.outcome) for rollback in rollbacks}
 
 
 def is_open(rollback: Rollback, policy: RollbackPolicy) -> bool:
@@ -55,7 +57,7 @@ def of_target(policy: RollbackPolicy) -> RollbackPolicy:
     name = policy.spec.target_ref.name
     if policy.status.deployment == name:
         return policy
-    return policy.model_copy(update={"status": _turned(policy.status, name)})
+    return policy.model_copy(update={"status": _with_target(policy.status, name)})
 
 
 def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> RollbackPolicy:
@@ -68,30 +70,37 @@ def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> Rol
         policy: a policy whose status describes the target.
         on_target: all policies on it, the oldest first.
     """
-    own = policy.status.revisions
-    others = [of_target(one) for one in on_target if one.key != policy.key]
+    own_ledger = policy.status.revisions
+    others = [of_target(other) for other in on_target if other.key != policy.key]
     if on_target and on_target[0].key != policy.key:
-        known = others[0].status.revisions
-        told = {one.release for one in known}
-        learnt = [*known, *(one for one in own if one.release not in told)][:MOST_REVISIONS]
+        active_ledger = others[0].status.revisions
+        known_releases = {entry.release for entry in active_ledger}
+        ledger = [
+            *active_ledger,
+            *(entry for entry in own_ledger if entry.release not in known_releases),
+        ][:MOST_REVISIONS]
     else:
-        learnt = own or next((one.status.revisions for one in others if one.status.revisions), own)
-    if learnt == own:
+        ledger = own_ledger or next(
+            (other.status.revisions for other in others if other.status.revisions), own_ledger
+        )
+    if ledger == own_ledger:
         return policy
-    status = policy.status.model_copy(update={"revisions": list(learnt)})
+    status = policy.status.model_copy(update={"revisions": list(ledger)})
     return policy.model_copy(update={"status": status})
 
 
-def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
+def _with_target(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
     if not status.deployment:
         return status.model_copy(update={"deployment": name})  # from before this field was recorded
-    left = EarlierTarget(
+    previous = EarlierTarget(
         deployment=status.deployment, revisions=status.revisions, quarantine=status.quarantine
     )
-    known = {one.deployment: one for one in status.earlier_targets}
-    back = known.get(name, EarlierTarget(deployment=name))
+    by_name = {target.deployment: target for target in status.earlier_targets}
+    current = by_name.get(name, EarlierTarget(deployment=name))
     others = [
-        one for one in status.earlier_targets if one.deployment not in (name, left.deployment)
+        target
+        for target in status.earlier_targets
+        if target.deployment not in (name, previous.deployment)
     ]
     return status.model_copy(
         update={
@@ -100,8 +109,8 @@ def _turned(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:
             "watched_since": None,
             "watched_until": None,
             "last_known_good": None,
-            "revisions": back.revisions,
-            "quarantine": back.quarantine,
-            "earlier_targets": [left, *others][:MOST_TARGETS],
+            "revisions": current.revisions,
+            "quarantine": current.quarantine,
+            "earlier_targets": [previous, *others][:MOST_TARGETS],
         }
     )

@@ -43,19 +43,21 @@ def entries(
         seconds: the length of a quarantine, from the decision.
         now: the current time.
     """
-    found: dict[str, QuarantineEntry] = {}
-    known = {one.metadata.name for one in rollbacks}
-    for one in sorted(rollbacks, key=lambda one: one.spec.trigger.decided_time, reverse=True):
-        until = decided_time(one, now) + timedelta(seconds=seconds)
-        release = one.spec.from_revision.release
+    by_release: dict[str, QuarantineEntry] = {}
+    names = {rollback.metadata.name for rollback in rollbacks}
+    for rollback in sorted(
+        rollbacks, key=lambda rollback: rollback.spec.trigger.decided_time, reverse=True
+    ):
+        until = decided_time(rollback, now) + timedelta(seconds=seconds)
+        release = rollback.spec.from_revision.release
         is_free = health_of(ledger, release) is Health.GOOD
-        if until > now and not is_free and _went_away(one):
-            found.setdefault(release, _entry(one, until))
-    for kept in (_bounded(one, seconds, now) for one in stored if seconds):
-        is_lost = kept.rollback not in known and kept.until_time > now
+        if until > now and not is_free and _has_replaced_release(rollback):
+            by_release.setdefault(release, _entry(rollback, until))
+    for kept in (_bounded(entry, seconds, now) for entry in stored if seconds):
+        is_lost = kept.rollback not in names and kept.until_time > now
         if is_lost and health_of(ledger, kept.release) is not Health.GOOD:
-            found.setdefault(kept.release, kept)
-    return list(found.values())[:MOST_ENTRIES]
+            by_release.setdefault(kept.release, kept)
+    return list(by_release.values())[:MOST_ENTRIES]
 
 
 def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineEntry:
@@ -69,7 +71,7 @@ def _bounded(entry: QuarantineEntry, seconds: int, now: datetime) -> QuarantineE
     return entry.model_copy(update={"until_time": longest})
 
 
-def _went_away(rollback: Rollback) -> bool:
+def _has_replaced_release(rollback: Rollback) -> bool:
     is_real = rollback.spec.mode is Mode.ENFORCE and has_acted(rollback)
     return is_real and rollback.spec.remedy.type not in KEEP_THE_RELEASE
 
@@ -79,29 +81,29 @@ def _entry(rollback: Rollback, until: datetime) -> QuarantineEntry:
     target, bad = spec.to_revision, spec.from_revision
     if bad.brought_images is not None:
         pinned = fitted([spec.remedy.image]) if spec.remedy.image is not None else []
-        brought = [one for one in listed(bad.brought_images) if one not in pinned]
-        return _known_by(rollback, brought, bad.image_digests if brought else [], until)
+        brought = [image for image in listed(bad.brought_images) if image not in pinned]
+        return _identified_by(rollback, brought, bad.image_digests if brought else [], until)
     # Planned by a version that did not record brought_images.
     kept = {*target.images, *target.init_images} if target else set(fitted([spec.remedy.image]))
     if target is None:
         # The image was pinned in one container, which is listed first: the images of the others
         # were not at fault.
         kept |= {*bad.images[1:], *bad.init_images}
-    every = dict.fromkeys((*bad.images, *bad.init_images))
-    images = [image for image in every if image not in kept][:MOST_IMAGES]
-    known = (bad.images[:1],) if target is None else _lists(bad, target)
-    if not all(map(is_whole, known)):
+    all_images = dict.fromkeys((*bad.images, *bad.init_images))
+    images = [image for image in all_images if image not in kept][:MOST_IMAGES]
+    image_lists = (bad.images[:1],) if target is None else _image_lists(bad, target)
+    if not all(map(is_whole, image_lists)):
         # Unlisted images may be in both: only the digest identifies the release, and the image
         # digests of its pods, which derive from all of the images.
-        return _known_by(rollback, [], bad.image_digests, until)
-    return _known_by(rollback, images, bad.image_digests if images else [], until)
+        return _identified_by(rollback, [], bad.image_digests, until)
+    return _identified_by(rollback, images, bad.image_digests if images else [], until)
 
 
-def _lists(*revisions: RevisionRef) -> list[list[str]]:
-    return [listed for one in revisions for listed in (one.images, one.init_images)]
+def _image_lists(*revisions: RevisionRef) -> list[list[str]]:
+    return [listed for revision in revisions for listed in (revision.images, revision.init_images)]
 
 
-def _known_by(
+def _identified_by(
     rollback: Rollback, images: list[str], digests: list[str], until: datetime
 ) -> QuarantineEntry:
     spec = rollback.spec
@@ -116,7 +118,7 @@ def _known_by(
 
 
 def match(
-    known: Iterable[QuarantineEntry],
+    entries: Iterable[QuarantineEntry],
     revision: Revision,
     images: Sequence[str],
     now: datetime,
@@ -124,26 +126,26 @@ def match(
     """Return the entry that bars a revision, by its release or an image; None: no entry does.
 
     Args:
-        known: the quarantine entries.
+        entries: the quarantine entries.
         revision: the running revision.
         images: all of its images; the revision may list only some of them.
         now: the current time.
     """
     digests = {image.rpartition("@")[2] for image in images if "@" in image}
-    for one in known:
+    for entry in entries:
         is_it = (
-            one.release == revision.release
-            or any(is_among(image, one.images) for image in images)
-            or digests & set(one.image_digests)
+            entry.release == revision.release
+            or any(is_among(image, entry.images) for image in images)
+            or digests & set(entry.image_digests)
         )
-        if is_it and one.until_time > now:
-            return one
+        if is_it and entry.until_time > now:
+            return entry
     return None
 
 
 def barred(
     ledger: Iterable[LedgerEntry],
-    known: Sequence[QuarantineEntry],
+    entries: Sequence[QuarantineEntry],
     templates: Iterable[Template],
     now: datetime,
 ) -> list[LedgerEntry]:
@@ -153,17 +155,17 @@ def barred(
 
     Args:
         ledger: the known health of the revisions.
-        known: the quarantine entries.
+        entries: the quarantine entries.
         templates: all existing templates: an entry may list only some of its images.
         now: the current time.
     """
-    of_release = {one.release: one.all_images for one in templates}
+    of_release = {template.release: template.all_images for template in templates}
     marked = []
-    for one in ledger:
-        images = of_release.get(one.release, (*one.images, *one.init_images))
-        found = match(known, one, images, now) if one.trusted_time is None else None
-        by = found.rollback if found is not None and found.release != one.release else ""
-        marked.append(one.model_copy(update={"quarantined_by": by}))
+    for entry in ledger:
+        images = of_release.get(entry.release, (*entry.images, *entry.init_images))
+        matched = match(entries, entry, images, now) if entry.trusted_time is None else None
+        by = matched.rollback if matched is not None and matched.release != entry.release else ""
+        marked.append(entry.model_copy(update={"quarantined_by": by}))
     return marked
 
 
@@ -185,24 +187,26 @@ def condition(
     now: datetime,
 ) -> Condition:
     """Report whether the running release was rolled back and has returned."""
-    open_ = {one.metadata.name for one in rollbacks if one.status.outcome is None}
-    ended = [one for one in kept if one.rollback not in open_]
-    left = {one.metadata.name: one.spec.from_revision.number for one in rollbacks}
+    open_ = {rollback.metadata.name for rollback in rollbacks if rollback.status.outcome is None}
+    ended = [entry for entry in kept if entry.rollback not in open_]
+    numbers = {rollback.metadata.name: rollback.spec.from_revision.number for rollback in rollbacks}
     # A release that a failed rollback left running has not returned: a return has a new number.
-    back = [
-        one
-        for one in ended
+    returned = [
+        entry
+        for entry in ended
         if revision is not None
-        and (one.release != revision.release or revision.number != left.get(one.rollback))
+        and (entry.release != revision.release or revision.number != numbers.get(entry.rollback))
     ]
-    found = match(back, revision, images, now) if revision is not None else None
+    matched = match(returned, revision, images, now) if revision is not None else None
     kind = ConditionType.QUARANTINED
-    if found is None:
+    if matched is None:
         return conditions.condition(kind, False, Reason.NOT_IN_QUARANTINE)
-    message = came_back_message(found, revision.changed_by if revision is not None else None)
+    message = came_back_message(matched, revision.changed_by if revision is not None else None)
     return conditions.condition(kind, True, Reason.RELEASE_IN_QUARANTINE, message)
 
 
-def next_end(known: Iterable[QuarantineEntry], now: datetime) -> float | None:
+def next_end(entries: Iterable[QuarantineEntry], now: datetime) -> float | None:
     """Return the seconds until the first entry expires; None: there is no entry."""
-    return min((max(1.0, (one.until_time - now).total_seconds()) for one in known), default=None)
+    return min(
+        (max(1.0, (entry.until_time - now).total_seconds()) for entry in entries), default=None
+    )

@@ -42,7 +42,7 @@ from rollback_operator.remedies.progress import (
 )
 
 DAY = timedelta(days=1)
-_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+_OUTCOMES_AFTER_ACT = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
 
 
 def is_turned_down(rollback: Rollback) -> bool:
@@ -57,7 +57,7 @@ def is_turned_down(rollback: Rollback) -> bool:
 def of_target(case: Case, now: datetime) -> list[RecentRollback]:
     """List the rollbacks of the target, of any author, and earlier rollbacks of its name."""
     name = case.workload.deployment.name
-    return [*_on_record(case, now), *(one for one in case.past if one.deployment == name)]
+    return [*_on_record(case, now), *(record for record in case.past if record.deployment == name)]
 
 
 def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
@@ -66,16 +66,22 @@ def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
     The key is the name: a recreated policy keeps its rollbacks.
     """
     policy = case.policy.metadata.name
-    by = {one.metadata.name for one in case.rollbacks if one.spec.policy_ref.name == policy}
-    return [*(one for one in _on_record(case, now) if one.name in by), *case.past]
+    by = {
+        rollback.metadata.name
+        for rollback in case.rollbacks
+        if rollback.spec.policy_ref.name == policy
+    }
+    return [*(record for record in _on_record(case, now) if record.name in by), *case.past]
 
 
 def restored(case: Case) -> frozenset[str]:
     """Return the releases that rollbacks of the target have restored."""
     name = case.workload.deployment.name
-    past = (one for one in case.past if one.deployment == name and one.mode is Mode.ENFORCE)
-    led_away = (one for one in past if one.done or one.outcome in _LED_AWAY)
-    gone_back_to = {one.to_release for one in led_away if one.to_release}
+    past = (
+        record for record in case.past if record.deployment == name and record.mode is Mode.ENFORCE
+    )
+    led_away = (record for record in past if record.done or record.outcome in _OUTCOMES_AFTER_ACT)
+    gone_back_to = {record.to_release for record in led_away if record.to_release}
     return statements.restored(case.rollbacks) | gone_back_to
 
 
@@ -91,10 +97,10 @@ def ended(record: RecentRollback) -> datetime:
 
 def _on_record(case: Case, now: datetime) -> list[RecentRollback]:
     return [
-        of_rollback(one, case.workload, now).model_copy(
-            update={"finished_time": ended_time(one, now)}
+        of_rollback(rollback, case.workload, now).model_copy(
+            update={"finished_time": ended_time(rollback, now)}
         )
-        for one in case.rollbacks
+        for rollback in case.rollbacks
     ]
 
 
@@ -132,7 +138,7 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
 
 def last(rollbacks: Sequence[Rollback]) -> LastRollback | None:
     """Summarize the newest Rollback; None: there is no Rollback."""
-    newest = max(rollbacks, key=lambda one: one.spec.trigger.decided_time, default=None)
+    newest = max(rollbacks, key=lambda rollback: rollback.spec.trigger.decided_time, default=None)
     if newest is None:
         return None
     return LastRollback(
@@ -154,9 +160,11 @@ def past(
         now: the current time.
     """
     uid = workload.deployment.uid
-    others = [one for one in rollbacks if one.spec.target_ref.uid != uid]
-    earlier = [of_rollback(one, None, now) for one in others if not is_turned_down(one)]
-    return [*earlier, *_gone(policy.status.recent_rollbacks, rollbacks, now)]
+    others = [rollback for rollback in rollbacks if rollback.spec.target_ref.uid != uid]
+    earlier = [
+        of_rollback(rollback, None, now) for rollback in others if not is_turned_down(rollback)
+    ]
+    return [*earlier, *_without_record(policy.status.recent_rollbacks, rollbacks, now)]
 
 
 def remembered(
@@ -173,28 +181,33 @@ def remembered(
         workload: its target; None: it was not read.
         now: the current time.
     """
-    known = {one.name: one.to_release for one in stored}
-    made = [of_rollback(one, workload, now) for one in rollbacks if not is_turned_down(one)]
-    message = [
-        one.model_copy(update={"to_release": one.to_release or known.get(one.name)}) for one in made
+    releases = {record.name: record.to_release for record in stored}
+    summaries = [
+        of_rollback(rollback, workload, now)
+        for rollback in rollbacks
+        if not is_turned_down(rollback)
     ]
-    return [*message, *_gone(stored, rollbacks, now)]
+    completed = [
+        record.model_copy(update={"to_release": record.to_release or releases.get(record.name)})
+        for record in summaries
+    ]
+    return [*completed, *_without_record(stored, rollbacks, now)]
 
 
-def _gone(
+def _without_record(
     stored: Iterable[RecentRollback], rollbacks: Iterable[Rollback], now: datetime
 ) -> list[RecentRollback]:
     """Return the stored rollbacks without a record; a future time counts as now."""
-    known = {one.metadata.name for one in rollbacks}
+    names = {rollback.metadata.name for rollback in rollbacks}
     return [
-        one.model_copy(
+        record.model_copy(
             update={
-                "decided_time": min(one.decided_time, now),
-                "finished_time": min(ended(one), now),
+                "decided_time": min(record.decided_time, now),
+                "finished_time": min(ended(record), now),
             }
         )
-        for one in stored
-        if one.name not in known
+        for record in stored
+        if record.name not in names
     ]
 
 
@@ -208,46 +221,50 @@ def needed(
         safety: the policy's time limits.
         now: the current time.
     """
-    newest = sorted(records, key=lambda one: one.decided_time, reverse=True)
-    wanted = {one.name for one in newest if one.outcome is None}
+    newest = sorted(records, key=lambda record: record.decided_time, reverse=True)
+    wanted = {record.name for record in newest if record.outcome is None}
     cold = timedelta(seconds=safety.cooldown_seconds)
     watched = timedelta(seconds=safety.watch_seconds)
-    for kind, span in ((_taken_back, cold), (_gone_back_to, watched), (_closed, watched)):
-        wanted |= _newest([one for one in newest if now - ended(one) < span], kind)
-    wanted |= _of_the_day(newest, safety.max_rollbacks_per_day, now)
-    return [one for one in newest if one.name in wanted][:MOST_RECENT]
+    for kind, span in (
+        (_replaced_release, cold),
+        (_restored_release, watched),
+        (_unapplied_plan, watched),
+    ):
+        wanted |= _newest([record for record in newest if now - ended(record) < span], kind)
+    wanted |= _counted_today(newest, safety.max_rollbacks_per_day, now)
+    return [record for record in newest if record.name in wanted][:MOST_RECENT]
 
 
 _Kind = Callable[[RecentRollback], tuple[object, ...] | None]
 
 
 def _newest(records: Iterable[RecentRollback], kind: _Kind) -> set[str]:
-    found: dict[tuple[object, ...], str] = {}
-    for one in records:
-        key = kind(one)
+    names: dict[tuple[object, ...], str] = {}
+    for record in records:
+        key = kind(record)
         if key is not None:
-            found.setdefault(key, one.name)
-    return set(found.values())
+            names.setdefault(key, record.name)
+    return set(names.values())
 
 
-def _taken_back(record: RecentRollback) -> tuple[object, ...] | None:
+def _replaced_release(record: RecentRollback) -> tuple[object, ...] | None:
     key = record.deployment, record.mode, record.from_release, record.flag and record.flag.key
     return key if is_done(record) else None
 
 
-def _gone_back_to(record: RecentRollback) -> tuple[object, ...] | None:
+def _restored_release(record: RecentRollback) -> tuple[object, ...] | None:
     is_it = record.to_release is not None and record.mode is Mode.ENFORCE
     return (record.deployment, record.to_release) if is_it else None
 
 
-def _closed(record: RecentRollback) -> tuple[object, ...] | None:
+def _unapplied_plan(record: RecentRollback) -> tuple[object, ...] | None:
     is_it = not is_done(record) and not record.retryable and not record.by_hand
     return (record.deployment, record.from_release, record.outcome) if is_it else None
 
 
-def _of_the_day(records: Iterable[RecentRollback], most: int, now: datetime) -> set[str]:
-    counted = [one for one in records if is_counted(one, now)]
-    of_mode = [[one.name for one in counted if one.mode is mode] for mode in Mode]
+def _counted_today(records: Iterable[RecentRollback], most: int, now: datetime) -> set[str]:
+    counted = [record for record in records if is_counted(record, now)]
+    of_mode = [[record.name for record in counted if record.mode is mode] for mode in Mode]
     return {name for names in of_mode for name in names[:most]}
 
 
@@ -274,12 +291,14 @@ def _is_pinned(rollback: Rollback, workload: Workload) -> bool:
         return False
     act = step_status(rollback, StepName.PIN_IMAGE)
     began = act.revision if act is not None else None
-    made = [
-        one
-        for one in workload.replica_sets
-        if began is not None and one.revision > began and _has_images(rollback, one.template)
+    later = [
+        replica_set
+        for replica_set in workload.replica_sets
+        if began is not None
+        and replica_set.revision > began
+        and _has_images(rollback, replica_set.template)
     ]
-    first = min(made, key=lambda one: one.revision, default=None)
+    first = min(later, key=lambda replica_set: replica_set.revision, default=None)
     return first is None or first.template.release == running.release
 
 
@@ -292,8 +311,8 @@ def _has_images(rollback: Rollback, template: Template) -> bool:
 
 KEPT = 20
 """Per policy: of the rollbacks of one Deployment, and of the turned-down records."""
-_OURS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
-_EVER = datetime.min.replace(tzinfo=UTC)
+_FINALIZERS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 Record = Rollback | RollbackRequest
 
@@ -312,41 +331,45 @@ def superfluous(
         requests: all that name it, answered or not.
         now: the current time.
     """
-    ended = [one for one in rollbacks if not is_active(one)]
-    refused = [one for one in requests if one.status.outcome is not None]
+    ended = [rollback for rollback in rollbacks if not is_active(rollback)]
+    refused = [request for request in requests if request.status.outcome is not None]
     turned_down: list[Record] = [*refused, *filter(is_turned_down, ended)]
-    found = _oldest(turned_down)
+    excess = _beyond_limit(turned_down)
     if policy is not None:
-        kept = {one.rollback for one in policy.status.quarantine} | _against(policy, ended)
-        done = [one for one in ended if not is_turned_down(one)]
-        kept |= _guarding(policy, done, now)
-        for target in sorted({one.spec.target_ref.name for one in done}):
-            old = _oldest([one for one in done if one.spec.target_ref.name == target])
-            found += [one for one in old if one.metadata.name not in kept]
-    return [one for one in found if not _is_needed(one)]
+        kept = {entry.rollback for entry in policy.status.quarantine} | _condemning_names(
+            policy, ended
+        )
+        done = [rollback for rollback in ended if not is_turned_down(rollback)]
+        kept |= _names_for_guards(policy, done, now)
+        for target in sorted({rollback.spec.target_ref.name for rollback in done}):
+            old = _beyond_limit(
+                [rollback for rollback in done if rollback.spec.target_ref.name == target]
+            )
+            excess += [rollback for rollback in old if rollback.metadata.name not in kept]
+    return [record for record in excess if not _is_needed(record)]
 
 
-def _guarding(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
+def _names_for_guards(policy: RollbackPolicy, ended: Sequence[Rollback], now: datetime) -> set[str]:
     """Return the Rollbacks that guards need: the status repeats them, but may be lost."""
     records = remembered((), ended, None, now)
-    return {one.name for one in needed(records, policy.spec.safety, now)}
+    return {record.name for record in needed(records, policy.spec.safety, now)}
 
 
-def _against(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
+def _condemning_names(policy: RollbackPolicy, ended: Sequence[Rollback]) -> set[str]:
     """Return the newest Rollback that condemns each existing release.
 
     Without a ledger, all releases count as existing until the next evaluation.
     """
-    there = {one.release for one in policy.status.revisions}
+    existing = {entry.release for entry in policy.status.revisions}
     newest = {
-        one.spec.from_revision.release: one.metadata.name
-        for one in sorted(ended, key=_time)
-        if condemns(one)
+        rollback.spec.from_revision.release: rollback.metadata.name
+        for rollback in sorted(ended, key=_time)
+        if condemns(rollback)
     }
-    return {name for release, name in newest.items() if release in there or not there}
+    return {name for release, name in newest.items() if release in existing or not existing}
 
 
-def _oldest(records: Iterable[Record]) -> list[Record]:
+def _beyond_limit(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=_time, reverse=True)[KEPT:]
 
 
@@ -354,15 +377,15 @@ def _time(record: Record) -> datetime:
     if isinstance(record, Rollback) and not is_turned_down(record):
         return record.spec.trigger.decided_time
     # The spec of a turned-down record proves nothing: any person may have written it.
-    return record.status.finished_time or record.metadata.creation_timestamp or _EVER
+    return record.status.finished_time or record.metadata.creation_timestamp or _NO_TIME
 
 
 def _is_needed(record: Record) -> bool:
     """Return whether a record still has work to do, or is already under deletion."""
     meta = record.metadata
-    if meta.deletion_timestamp is not None or _OURS.intersection(meta.finalizers):
+    if meta.deletion_timestamp is not None or _FINALIZERS.intersection(meta.finalizers):
         return True
-    if any(one.is_open for one in record.status.notifications):
+    if any(notification.is_open for notification in record.status.notifications):
         return True  # it notifies people, now or after a crash
     return isinstance(record, Rollback) and (
         suspension.is_open(record) or autoscaling.is_open(record)

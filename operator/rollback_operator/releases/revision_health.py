@@ -31,50 +31,54 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
         left_out: routes that prove nothing.
     """
     current = case.workload.deployment.template.release
-    found = {}
-    for one in case.workload.replica_sets:
-        release = one.template.release
+    messages = {}
+    for replica_set in case.workload.replica_sets:
+        release = replica_set.template.release
         if release != current and health_of(case.ledger, release) is None:
-            message = _measured(one, watch, left_out)
+            message = _failure_of(replica_set, watch, left_out)
             if message:
-                found[release] = message
-    return found
+                messages[release] = message
+    return messages
 
 
-def _measured(one: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
+def _failure_of(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str]) -> str:
     """Measure the serving pods; without serving pods, the last hour of the control."""
     serving = {
         pod.name
         for pod in watch.pods
-        if pod.pod_hash == one.pod_hash and pod.ready and not pod.terminating
+        if pod.pod_hash == replica_set.pod_hash and pod.ready and not pod.terminating
     }
     # Each evaluation checks every release without an entry: few of them still have pods.
     counted = watch.evidence.increments if serving else ()
     recent = _recent(
         [
-            each
-            for each in counted
-            if each.pod in serving and each.route not in left_out and each.requests > 0
+            increment
+            for increment in counted
+            if increment.pod in serving
+            and increment.route not in left_out
+            and increment.requests > 0
         ]
     )
     requests, errors = total(recent)
     if requests >= LEAST_REQUESTS:
         is_failing = against_ceiling(in_order(recent), USELESS).value >= SUSPECT_ODDS
         return _failure_message(requests, errors, "in the last minute") if is_failing else ""
-    if watch.control is None or one.pod_hash not in watch.control_hashes:
+    if watch.control is None or replica_set.pod_hash not in watch.control_hashes:
         return ""
-    known = watch.control.pooled
-    is_failing = known.requests >= LEAST_REQUESTS and (
-        wilson_lower(known.requests, known.errors) > USELESS
+    control = watch.control.pooled
+    is_failing = control.requests >= LEAST_REQUESTS and (
+        wilson_lower(control.requests, control.errors) > USELESS
     )
     return (
-        _failure_message(known.requests, known.errors, "in the hour before") if is_failing else ""
+        _failure_message(control.requests, control.errors, "in the hour before")
+        if is_failing
+        else ""
     )
 
 
 def _recent(counts: Sequence[Increment]) -> list[Increment]:
-    newest = max((one.end for one in counts), default=0.0)
-    return [one for one in counts if one.end > newest - RECENT_SECONDS]
+    newest = max((increment.end for increment in counts), default=0.0)
+    return [increment for increment in counts if increment.end > newest - RECENT_SECONDS]
 
 
 def _failure_message(requests: float, errors: float, when: str) -> str:

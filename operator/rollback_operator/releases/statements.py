@@ -32,12 +32,12 @@ from rollback_operator.remedies.progress import (
 SKEW = timedelta(seconds=60)
 """A trust dated further ahead does not count yet: clocks differ by seconds."""
 _ACTS = frozenset({StepName.UNDO, StepName.PIN_IMAGE})
-_LED_AWAY = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
-_LONGEST = 256
+_OUTCOMES_AFTER_ACT = (Outcome.VERIFIED, Outcome.NOT_RECOVERED, Outcome.UNKNOWN)
+_LONGEST_REASON = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Statement:
     """Statement about a release."""
 
     release: str
@@ -48,7 +48,9 @@ class Word:
     condemned: Condemnation | None = None
 
 
-def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) -> dict[str, Word]:
+def newest_statements(
+    policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
+) -> dict[str, Statement]:
     """Return the newest statement on each release; at equal times, the statement against it.
 
     Args:
@@ -56,74 +58,85 @@ def words(policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime) 
         rollbacks: all of the target.
         now: the current time.
     """
-    found: dict[str, Word] = {}
-    message = [
+    newest: dict[str, Statement] = {}
+    statements = [
         *_on_record(policy, rollbacks, now),
         *_of_rollbacks(rollbacks, now),
-        *_trusted(policy, now),
+        *_of_people(policy, now),
     ]
-    for one in sorted(message, key=lambda one: (one.time, one.health is Health.BAD)):
-        known = found.get(one.release)
-        if one.health is Health.ASSUMED and known is not None and known.health is Health.GOOD:
+    for statement in sorted(
+        statements, key=lambda statement: (statement.time, statement.health is Health.BAD)
+    ):
+        earlier = newest.get(statement.release)
+        if (
+            statement.health is Health.ASSUMED
+            and earlier is not None
+            and earlier.health is Health.GOOD
+        ):
             continue  # restored after a person trusted it: nothing speaks against it
-        found[one.release] = one
-    return found
+        newest[statement.release] = statement
+    return newest
 
 
-def weighed(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+def weighed(entry: LedgerEntry, statement: Statement | None) -> LedgerEntry:
     """Apply the newest statement on its release to an entry."""
-    if word is None or word.health is not Health.GOOD:
-        entry = _without_word(entry, word)
-    if word is None:
+    if statement is None or statement.health is not Health.GOOD:
+        entry = _without_statement(entry, statement)
+    if statement is None:
         return entry
     changes: dict[str, object] = {"condemned": None, "trusted_time": None}
-    match word.health:
+    match statement.health:
         case Health.BAD:
-            changes |= {"condemned": word.condemned}
+            changes |= {"condemned": statement.condemned}
         case Health.GOOD:
-            changes |= {"trusted_time": word.time}
-        case _ if entry.health is Health.GOOD or entry.health is word.health:
+            changes |= {"trusted_time": statement.time}
+        case _ if entry.health is Health.GOOD or entry.health is statement.health:
             return entry.model_copy(update=changes)  # earned since
         case Health.ASSUMED if entry.health is Health.BAD and entry.condemned is None:
             return entry  # recorded by a version that gave no time
         case Health.UNKNOWN if entry.health is not Health.BAD:
             return entry.model_copy(update=changes)
-    return entry.model_copy(update={**changes, "health": word.health, "reason": word.reason})
+    return entry.model_copy(
+        update={**changes, "health": statement.health, "reason": statement.reason}
+    )
 
 
-def _without_word(entry: LedgerEntry, word: Word | None) -> LedgerEntry:
+def _without_statement(entry: LedgerEntry, statement: Statement | None) -> LedgerEntry:
     """Withdraw the effect of a withdrawn statement: a trust or a condemnation."""
-    is_withdrawn = entry.trusted_time is not None or (word is None and entry.condemned is not None)
+    is_withdrawn = entry.trusted_time is not None or (
+        statement is None and entry.condemned is not None
+    )
     if not is_withdrawn:
         return entry
     changes = {"health": Health.UNKNOWN, "reason": "", "condemned": None, "trusted_time": None}
     return entry.model_copy(update=changes)
 
 
-def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Word]:
-    for one in rollbacks:
-        left, name = one.spec.from_revision.release, one.metadata.name
-        decided = decided_time(one, now)
-        if condemns(one):
-            found = _condemnation(one)
-            yield Word(left, decided, Health.BAD, found.message, found)
-        if one.status.outcome is not Outcome.VERIFIED:
+def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Statement]:
+    for rollback in rollbacks:
+        bad_release, name = rollback.spec.from_revision.release, rollback.metadata.name
+        decided = decided_time(rollback, now)
+        if condemns(rollback):
+            condemnation = _condemnation(rollback)
+            yield Statement(bad_release, decided, Health.BAD, condemnation.message, condemnation)
+        if rollback.status.outcome is not Outcome.VERIFIED:
             continue
-        end = ended_time(one, now) if one.status.finished_time is not None else decided
-        if one.spec.to_revision is not None:
+        end = ended_time(rollback, now) if rollback.status.finished_time is not None else decided
+        if rollback.spec.to_revision is not None:
             message = f"{name} restored it and was Verified"
-            yield Word(one.spec.to_revision.release, end, Health.ASSUMED, message)
-        if one.spec.remedy.flag is not None:
+            yield Statement(rollback.spec.to_revision.release, end, Health.ASSUMED, message)
+        if rollback.spec.remedy.flag is not None:
             message = f"{name} set its flag and was Verified"
-            yield Word(left, end, Health.UNKNOWN, message)
+            yield Statement(bad_release, end, Health.UNKNOWN, message)
 
 
 def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
     """Return the releases that rollbacks have restored, whatever their outcome."""
     return frozenset(
-        one.spec.to_revision.release
-        for one in rollbacks
-        if one.spec.to_revision is not None and any(step.name in _ACTS for step in one.status.steps)
+        rollback.spec.to_revision.release
+        for rollback in rollbacks
+        if rollback.spec.to_revision is not None
+        and any(step.name in _ACTS for step in rollback.status.steps)
     )
 
 
@@ -143,8 +156,8 @@ def condemns(rollback: Rollback) -> bool:
         return not rollback.spec.is_blame_open or has_acted(rollback)
     if rollback.spec.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
         return False
-    steps = {one.name for one in rollback.status.steps}
-    if outcome in _LED_AWAY or StepName.ROLLOUT_COMPLETE in steps:
+    steps = {step.name for step in rollback.status.steps}
+    if outcome in _OUTCOMES_AFTER_ACT or StepName.ROLLOUT_COMPLETE in steps:
         return True
     is_refused = outcome is Outcome.FAILED and reason != Reason.UNDO_REVERTED
     return bool(steps & _ACTS) and not is_refused
@@ -156,7 +169,7 @@ def _condemnation(rollback: Rollback) -> Condemnation:
     message = f"{name}: {spec.trigger.message}"
     return Condemnation(
         time=spec.trigger.decided_time,
-        message=clipped(message, _LONGEST),
+        message=clipped(message, _LONGEST_REASON),
         severity=severity,
         rollback=name,
     )
@@ -164,18 +177,18 @@ def _condemnation(rollback: Rollback) -> Condemnation:
 
 def _on_record(
     policy: RollbackPolicy, rollbacks: Sequence[Rollback], now: datetime
-) -> Iterator[Word]:
+) -> Iterator[Statement]:
     """Return the ledger's condemnations: for pruned or deleted records it is the only source."""
-    known = {one.metadata.name: condemns(one) for one in rollbacks}
-    for one in policy.status.revisions:
-        found = one.condemned
-        if found is not None and known.get(found.rollback, True):
-            time = found.time if is_believed(found.time, now) else LONG_AGO
-            yield Word(one.release, time, Health.BAD, found.message, found)
+    condemning = {rollback.metadata.name: condemns(rollback) for rollback in rollbacks}
+    for entry in policy.status.revisions:
+        condemnation = entry.condemned
+        if condemnation is not None and condemning.get(condemnation.rollback, True):
+            time = condemnation.time if is_believed(condemnation.time, now) else LONG_AGO
+            yield Statement(entry.release, time, Health.BAD, condemnation.message, condemnation)
 
 
-def _trusted(policy: RollbackPolicy, now: datetime) -> Iterator[Word]:
-    for one in policy.spec.trust:
-        if one.time <= now + SKEW:
-            message = clipped(f"trusted by {one.by}: {one.reason}", _LONGEST)
-            yield Word(one.release, min(one.time, now), Health.GOOD, message)
+def _of_people(policy: RollbackPolicy, now: datetime) -> Iterator[Statement]:
+    for trust in policy.spec.trust:
+        if trust.time <= now + SKEW:
+            message = clipped(f"trusted by {trust.by}: {trust.reason}", _LONGEST_REASON)
+            yield Statement(trust.release, min(trust.time, now), Health.GOOD, message)

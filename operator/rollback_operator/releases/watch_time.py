@@ -58,11 +58,11 @@ def is_over(status: RollbackPolicyStatus, seconds: int, now: datetime) -> bool:
         seconds: the length of a watch.
         now: the current time.
     """
-    known = status.revision
-    since = status.watched_since or (known.since if known is not None else None)
-    if known is None or since is None:
+    revision = status.revision
+    since = status.watched_since or (revision.since if revision is not None else None)
+    if revision is None or since is None:
         return False
-    is_earned = ledger.health_of(status.revisions, known.release) in EARNED
+    is_earned = ledger.health_of(status.revisions, revision.release) in EARNED
     until = None if is_earned else status.watched_until
     return (min(until or now, now) - since).total_seconds() >= seconds
 
@@ -78,17 +78,17 @@ def begun(opened: datetime | None, now: datetime) -> Times:
     return Times(now, now) if is_late or opened is None else Times(None, opened)
 
 
-def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times:
+def extended(times: Times, created: datetime, seconds: int, now: datetime) -> Times:
     """Continue the watch of a release without earned trust after an evaluation.
 
     Args:
-        known: the times of the watch up to now.
-        made: the creation time of the release.
+        times: the times of the watch up to now.
+        created: the creation time of the release.
         seconds: the length of a watch.
         now: the current time.
     """
-    length, since = timedelta(seconds=seconds), known.since
-    begin, until = since or made, known.until or now
+    length, since = timedelta(seconds=seconds), times.since
+    begin, until = since or created, times.until or now
     step = max(LEAST_STEP, length / PARTS)
     if now - until > step + LATE_LOOK:
         since = begin = begin + (now - until) - step  # each evaluation counts, however rare
@@ -100,7 +100,7 @@ def extended(known: Times, made: datetime, seconds: int, now: datetime) -> Times
 
 def is_evaluation(verdict: Verdict | None, missing: Missing | None) -> bool:
     """Return whether a pass is an evaluation of the release: no data was missing."""
-    reasons = {one.reason for one in (verdict, missing) if one is not None}
+    reasons = {result.reason for result in (verdict, missing) if result is not None}
     return verdict is not None and not reasons & UNSEEN
 
 
@@ -115,8 +115,8 @@ def ended(old: RollbackPolicyStatus, safety: SafetySpec | None, now: datetime) -
     if old.revision is None or safety is None or not is_over(old, safety.watch_seconds, now):
         return "no release is watched"
     message = f"the evaluation of revision {old.revision.number} has ended"
-    known = conditions.find(old.conditions, ConditionType.HEALTHY)
-    if known is None or known.reason == Reason.NO_RELEASE_WATCHED:
+    healthy = conditions.find(old.conditions, ConditionType.HEALTHY)
+    if healthy is None or healthy.reason == Reason.NO_RELEASE_WATCHED:
         return f"{message}, and it is not recorded as Good"
-    without = " without a verdict" if known.status == "Unknown" else ""
-    return f"{message}{without}; last evaluation: {known.message or known.reason}"
+    without = " without a verdict" if healthy.status == "Unknown" else ""
+    return f"{message}{without}; last evaluation: {healthy.message or healthy.reason}"

@@ -32,7 +32,7 @@ def rollback_name(case: Case, attempt: int = 1) -> str:
     policy = PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid)
     deployment = case.workload.deployment
     revision = deployment.template.digest, deployment.revision
-    kind = f"{case.policy.spec.mode}{_tried(attempt)}"
+    kind = f"{case.policy.spec.mode}{_attempt_suffix(attempt)}"
     return _name(policy, deployment.uid, revision, kind)
 
 
@@ -45,10 +45,12 @@ def name_of(spec: RollbackSpec) -> str:
     if spec.remedy.flag is not None:
         # If the flag does not help, another remedy follows for the same revision.
         kind += "/".join(("", *spec.remedy.flag.key, spec.remedy.flag.value))
-    return _name(spec.policy_ref, spec.target_ref.uid, revision, kind + _tried(spec.attempt))
+    return _name(
+        spec.policy_ref, spec.target_ref.uid, revision, kind + _attempt_suffix(spec.attempt)
+    )
 
 
-def _tried(attempt: int) -> str:
+def _attempt_suffix(attempt: int) -> str:
     return f"/attempt-{attempt}" if attempt > 1 else ""
 
 
@@ -63,7 +65,7 @@ FIRST_WAIT = timedelta(seconds=30)
 """Between a blocked attempt and the next; doubled each time."""
 ATTEMPT_POLL_SECONDS = 10.0
 """Interval of the checks whether the cause is resolved."""
-_PASSING = IDLE | {
+_TEMPORARY = IDLE | {
     Reason.MODE_CHANGED,
     Reason.POLICY_CHANGED,
     Reason.INVALID_SPEC,
@@ -76,7 +78,7 @@ _PASSING = IDLE | {
 """Reasons for an abandoned rollback that are no evidence on the release or on people's intent.
 
 Excluded: an unanswered question, and a template or flag that another client has changed."""
-_NUMBERS = range(MOST_ATTEMPTS, 0, -1)
+_ATTEMPTS_NEWEST_FIRST = range(MOST_ATTEMPTS, 0, -1)
 
 
 def of_revision(case: Case) -> Rollback | None:
@@ -86,17 +88,19 @@ def of_revision(case: Case) -> Rollback | None:
 
 def names_of_revision(case: Case) -> list[str]:
     """List the names of all attempts to roll back the running revision, the last first."""
-    return [rollback_name(case, one) for one in _NUMBERS]
+    return [rollback_name(case, attempt) for attempt in _ATTEMPTS_NEWEST_FIRST]
 
 
 def of_plan(rollbacks: Sequence[Rollback], spec: RollbackSpec) -> Rollback | None:
     """Find the newest attempt of a plan, including the plan's own; None: there is none."""
-    return _newest(rollbacks, [name_of(numbered(spec, one)) for one in _NUMBERS])
+    return _newest(
+        rollbacks, [name_of(numbered(spec, attempt)) for attempt in _ATTEMPTS_NEWEST_FIRST]
+    )
 
 
 def _newest(rollbacks: Sequence[Rollback], names: Sequence[str]) -> Rollback | None:
-    known = {one.metadata.name: one for one in rollbacks}
-    return next((known[one] for one in names if one in known), None)
+    by_name = {rollback.metadata.name: rollback for rollback in rollbacks}
+    return next((by_name[name] for name in names if name in by_name), None)
 
 
 def numbered(spec: RollbackSpec, attempt: int) -> RollbackSpec:
@@ -122,7 +126,11 @@ def is_unbegun(last: Rollback) -> bool:
     if last.status.outcome is Outcome.FAILED:
         is_gone = done is not None and done.reason == Reason.REPLICA_SET_GONE
         return is_gone and not was_done(last)
-    if last.status.outcome is not Outcome.ABANDONED or done is None or done.reason not in _PASSING:
+    if (
+        last.status.outcome is not Outcome.ABANDONED
+        or done is None
+        or done.reason not in _TEMPORARY
+    ):
         return False
     # A person paused the Deployment for the entire step: no change either.
     return done.reason == Reason.TARGET_PAUSED or not has_acted(last)

@@ -36,59 +36,58 @@ BOUNDS_POLL_SECONDS = 300.0
 
 def refusal(workload: Workload, replicas: int) -> tuple[Reason, str] | None:
     """Explain why the bounds of a target's autoscaler are not raised; None: they can be."""
-    found = workload.autoscaler
-    if found is None:
+    autoscaler = workload.autoscaler
+    if autoscaler is None:
         return None
-    if (against := _obstacle(found)) is not None:
+    if (against := _obstacle(autoscaler)) is not None:
         return against
-    if found.bounds.least >= replicas:
-        message = f"{found} already has {found.bounds}; capacity is never reduced"
+    if autoscaler.bounds.least >= replicas:
+        message = f"{autoscaler} already has {autoscaler.bounds}; capacity is never reduced"
         return Reason.ALREADY_AT_TARGET, message
     return None
 
 
-def _obstacle(found: Autoscaler) -> tuple[Reason, str] | None:
-    if found.owner:
-        message = f"{found} is managed by {found.owner}, which would restore its bounds"
+def _obstacle(autoscaler: Autoscaler) -> tuple[Reason, str] | None:
+    if autoscaler.owner:
+        message = f"{autoscaler} is managed by {autoscaler.owner}, which would restore its bounds"
         return Reason.AUTOSCALER_OWNED, f"{message}: raise them there"
-    if found.rivals:
-        message = (
-            f"{found} and {', '.join(found.rivals)} scale the same Deployment, so none takes effect"
-        )
+    if autoscaler.rivals:
+        rivals = ", ".join(autoscaler.rivals)
+        message = f"{autoscaler} and {rivals} scale the same Deployment, so none takes effect"
         return Reason.AUTOSCALERS_CONTEND, f"{message}: remove all but one"
     return None
 
 
 def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None:
     """Record the autoscaler in a plan; None: the Deployment's own replicas are set."""
-    found, seconds = workload.autoscaler, policy.spec.safety.watch_seconds
-    if found is None:
+    autoscaler, seconds = workload.autoscaler, policy.spec.safety.watch_seconds
+    if autoscaler is None:
         return None
-    return AutoscalerPlan(name=found.name, uid=found.uid, restore_after_seconds=seconds)
+    return AutoscalerPlan(name=autoscaler.name, uid=autoscaler.uid, restore_after_seconds=seconds)
 
 
-def blocked(rollback: Rollback, found: Autoscaler | None) -> tuple[Reason, str] | None:
+def blocked(rollback: Rollback, autoscaler: Autoscaler | None) -> tuple[Reason, str] | None:
     """Explain why a planned Scale cannot be done; None: it can, or the plan is no Scale."""
     plan = rollback.spec.autoscaler
     if rollback.spec.remedy.type is not RemedyType.SCALE:
         return None
-    if found is None or (plan is not None and found.uid != plan.uid):
+    if autoscaler is None or (plan is not None and autoscaler.uid != plan.uid):
         return (
             None
             if plan is None
             else (Reason.AUTOSCALER_GONE, f"{named(rollback)} no longer exists")
         )
     if plan is None:
-        return Reason.TARGET_CHANGED, f"{found} now sets the replicas and would revert this"
-    return _obstacle(found)
+        return Reason.TARGET_CHANGED, f"{autoscaler} now sets the replicas and would revert this"
+    return _obstacle(autoscaler)
 
 
-def outlook(rollback: Rollback, found: Autoscaler | None) -> str:
+def outlook(rollback: Rollback, autoscaler: Autoscaler | None) -> str:
     """Announce the change of bounds; empty: none."""
     wanted = rollback.spec.remedy.replicas
-    if found is None or wanted is None:
+    if autoscaler is None or wanted is None:
         return ""
-    return f"{found} gets {raised(found.bounds, wanted)} instead of {found.bounds}"
+    return f"{autoscaler} gets {raised(autoscaler.bounds, wanted)} instead of {autoscaler.bounds}"
 
 
 def raised(bounds: Bounds, replicas: int) -> Bounds:
@@ -105,15 +104,15 @@ def named(rollback: Rollback) -> str:
 # -- on record -------------------------------------------------------------------------------------
 
 
-def recorded(rollback: Rollback, found: Autoscaler) -> AutoscalerRecord:
+def recorded(rollback: Rollback, autoscaler: Autoscaler) -> AutoscalerRecord:
     """Make the record that must exist before bounds change: the old bounds and the new bounds."""
-    known = rollback.status.autoscaler
-    if known is not None:
-        return known  # written by an earlier leader
-    bounds = raised(found.bounds, rollback.spec.remedy.replicas or 0)
+    record = rollback.status.autoscaler
+    if record is not None:
+        return record  # written by an earlier leader
+    bounds = raised(autoscaler.bounds, rollback.spec.remedy.replicas or 0)
     return AutoscalerRecord(
-        min_replicas=found.bounds.least,
-        max_replicas=found.bounds.most,
+        min_replicas=autoscaler.bounds.least,
+        max_replicas=autoscaler.bounds.most,
         raised_min_replicas=bounds.least,
         raised_max_replicas=bounds.most,
     )
@@ -130,11 +129,11 @@ def after(record: AutoscalerRecord) -> Bounds:
 
 
 def stored(
-    status: RollbackStatus, record: AutoscalerRecord, told: Condition, now: datetime
+    status: RollbackStatus, record: AutoscalerRecord, condition: Condition, now: datetime
 ) -> RollbackStatus:
     """Record the state of an autoscaler's bounds."""
-    known = conditions.upsert(status.conditions, [told], 1, now)
-    return status.model_copy(update={"autoscaler": record, "conditions": known})
+    updated = conditions.upsert(status.conditions, [condition], 1, now)
+    return status.model_copy(update={"autoscaler": record, "conditions": updated})
 
 
 def is_open(rollback: Rollback) -> bool:
@@ -198,30 +197,32 @@ class Due:
     why: str
 
 
-def settled(rollback: Rollback, found: Autoscaler | None, now: datetime) -> Closed | Due | None:
+def settled(
+    rollback: Rollback, autoscaler: Autoscaler | None, now: datetime
+) -> Closed | Due | None:
     """Decide on the bounds that a rollback has raised; None: no action yet.
 
     Args:
         rollback: an ended rollback with an open record.
-        found: the autoscaler as read just now; None: it is gone.
+        autoscaler: the autoscaler as read just now; None: it is gone.
         now: the current time.
     """
     plan, record = rollback.spec.autoscaler, rollback.status.autoscaler
     assert plan is not None
     assert record is not None
-    if found is None or found.uid != plan.uid:
+    if autoscaler is None or autoscaler.uid != plan.uid:
         return Closed(Reason.AUTOSCALER_GONE, "it no longer exists")
-    if found.bounds == before(record):
-        return Closed(Reason.BOUNDS_RESTORED, f"it has {found.bounds} again")
-    if found.bounds != after(record) or not found.is_ours:
-        by = found.set_by or "another client"
-        message = f"{by} set {found.bounds} since: the bounds stay unchanged"
+    if autoscaler.bounds == before(record):
+        return Closed(Reason.BOUNDS_RESTORED, f"it has {autoscaler.bounds} again")
+    if autoscaler.bounds != after(record) or not autoscaler.is_ours:
+        by = autoscaler.set_by or "another client"
+        message = f"{by} set {autoscaler.bounds} since: the bounds stay unchanged"
         return Closed(Reason.BOUNDS_CHANGED, message)
-    why = _due(rollback, now)
+    why = _restore_reason(rollback, now)
     return Due(before(record), why) if why else None
 
 
-def _due(rollback: Rollback, now: datetime) -> str:
+def _restore_reason(rollback: Rollback, now: datetime) -> str:
     if RESTORE in rollback.metadata.annotations:
         return "a person requested it"
     if rollback.metadata.deletion_timestamp is not None:
@@ -243,8 +244,8 @@ def restore_time(rollback: Rollback) -> datetime | None:
 def next_check(rollback: Rollback, now: datetime) -> float:
     """Return the seconds until the next check of raised bounds."""
     time = restore_time(rollback)
-    left = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
-    return max(0.05, min(BOUNDS_POLL_SECONDS, left))
+    remaining = (time - now).total_seconds() if time is not None else BOUNDS_POLL_SECONDS
+    return max(0.05, min(BOUNDS_POLL_SECONDS, remaining))
 
 
 def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRecord, Condition]:
@@ -253,8 +254,8 @@ def closed(rollback: Rollback, end: Closed, now: datetime) -> tuple[AutoscalerRe
     assert record is not None
     changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
     message = f"{named(rollback)}: {end.message}"
-    made = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, message)
-    return record.model_copy(update=changes), made
+    condition = conditions.condition(ConditionType.BOUNDS_RAISED, False, end.reason, message)
+    return record.model_copy(update=changes), condition
 
 
 def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
@@ -263,42 +264,44 @@ def is_left_to_autoscaler(rollback: Rollback, step: StepName) -> bool:
 
 
 def compare(
-    rollback: Rollback, found: Autoscaler | None, deployment: Deployment, now: datetime
+    rollback: Rollback, autoscaler: Autoscaler | None, deployment: Deployment, now: datetime
 ) -> Next:
     """Compare bounds and replicas with the plan, just before the change."""
     record, wanted = rollback.status.autoscaler, rollback.spec.remedy.replicas or 0
-    against = blocked(rollback, found)
+    against = blocked(rollback, autoscaler)
     if against is not None:
         return RollbackEnd(Outcome.ABANDONED if record is None else Outcome.FAILED, *against)
-    assert found is not None  # else the plan is blocked
-    if found.bounds.least >= wanted:
-        return _followed(rollback, found, deployment, now)
-    if record is not None and found.bounds != before(record):
+    assert autoscaler is not None  # else the plan is blocked
+    if autoscaler.bounds.least >= wanted:
+        return _compare_replicas(rollback, autoscaler, deployment, now)
+    if record is not None and autoscaler.bounds != before(record):
         # Another client may have reverted our bounds: the operator does not fight it.
-        by = found.set_by or "another client"
-        message = f"{by} set {found.bounds} for {found}: the bounds stay unchanged"
+        by = autoscaler.set_by or "another client"
+        message = f"{by} set {autoscaler.bounds} for {autoscaler}: the bounds stay unchanged"
         return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, message)
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
         # Without the record, the old bounds could not be restored later.
-        message = f"the Rollback is being deleted: {found} stays unchanged"
+        message = f"the Rollback is being deleted: {autoscaler} stays unchanged"
         return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_DELETED, message)
     return Act(StepName.SCALE)
 
 
-def _followed(rollback: Rollback, found: Autoscaler, deployment: Deployment, now: datetime) -> Next:
+def _compare_replicas(
+    rollback: Rollback, autoscaler: Autoscaler, deployment: Deployment, now: datetime
+) -> Next:
     """Check whether the autoscaler has set the replicas: it syncs every 15 seconds."""
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
-        return Done(f"{found} has {found.bounds}, {deployment.replicas} replicas are set")
+        return Done(f"{autoscaler} has {autoscaler.bounds}, {deployment.replicas} replicas are set")
     if deployment.template.release != rollback.spec.from_revision.release:
         return progress.moved(rollback, deployment)
     seconds = progress.seconds_in(rollback, StepName.SCALE, now)
     if seconds <= rollback.spec.verification.timeout_seconds:
         return Wait()
     message = (
-        f"{found} set {deployment.replicas} replicas, not {wanted}, in {seconds:.0f} s. "
-        f"For details: kubectl describe hpa {found.name} -n {deployment.namespace}"
+        f"{autoscaler} set {deployment.replicas} replicas, not {wanted}, in {seconds:.0f} s. "
+        f"For details: kubectl describe hpa {autoscaler.name} -n {deployment.namespace}"
     )
     return RollbackEnd(Outcome.NOT_RECOVERED, Reason.AUTOSCALER_IDLE, message)

@@ -18,34 +18,34 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.progress import has_moved
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
-_OWN = "rollback-operator: "
-_WAS = " was: "
+_PREFIX = "rollback-operator: "
+_EARLIER = " was: "
 _LONGEST, _LONGEST_NAME = 1024, 100
 
 
-def written(rollback: Rollback, known: str) -> str:
+def written(rollback: Rollback, current: str) -> str:
     """Describe an act, its policy, and the object with the details.
 
     Args:
         rollback: the current Rollback.
-        known: the change-cause of the target's ReplicaSet: the controller overwrites it, so that
+        current: the change-cause of the target's ReplicaSet: the controller overwrites it, so that
             the new cause repeats a person's text.
     """
     spec = rollback.spec
     source, target = spec.from_revision.number, spec.to_revision
-    what = f"undo of revision {source}"
+    action = f"undo of revision {source}"
     if target is not None:
-        what += f" to revision {target.number}"
+        action += f" to revision {target.number}"
     elif spec.remedy.image is not None:
-        what = f"image of container {spec.remedy.container} pinned in place of revision {source}"
-    message = f"{_OWN}{what} ({_why(rollback)}), Rollback {rollback.metadata.name}"
-    earlier = known.partition(";")[2].partition(_WAS)[2] if own(known) else known
+        action = f"image of container {spec.remedy.container} pinned in place of revision {source}"
+    message = f"{_PREFIX}{action} ({_cause_of(rollback)}), Rollback {rollback.metadata.name}"
+    earlier = current.partition(";")[2].partition(_EARLIER)[2] if own(current) else current
     if target is not None and earlier:
-        message += f"; revision {target.number}{_WAS}{earlier}"
+        message += f"; revision {target.number}{_EARLIER}{earlier}"
     return clipped(message, _LONGEST)
 
 
-def _why(rollback: Rollback) -> str:
+def _cause_of(rollback: Rollback) -> str:
     if not rollback.is_by_hand:
         return str(rollback.status.severity or rollback.spec.severity)
     by = (rollback.spec.requested_by or "").replace(";", ",")[:_LONGEST_NAME]
@@ -54,7 +54,7 @@ def _why(rollback: Rollback) -> str:
 
 def own(value: str) -> str:
     """Return a change-cause that this operator has written; empty: another client wrote it."""
-    return value if value.startswith(_OWN) and len(value) <= _LONGEST else ""
+    return value if value.startswith(_PREFIX) and len(value) <= _LONGEST else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def overdue(deployment: Deployment, rollbacks: Iterable[Rollback]) -> Overdue | 
     if not deployment.change_cause:
         return None
     head = deployment.change_cause.partition(";")[0]
-    named = next((one for one in rollbacks if head.endswith(_named(one))), None)
+    named = next((rollback for rollback in rollbacks if head.endswith(_named(rollback))), None)
     if named is None:
         return Overdue(is_inherited=False)
     return None if is_active(named) else Overdue(has_moved(named, deployment))

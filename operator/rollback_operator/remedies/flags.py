@@ -48,14 +48,14 @@ def named(flag: Flag) -> str:
 
 def wanted(remedies: Sequence[Remedy]) -> tuple[Flag, ...]:
     """List the flags that a policy's remedies name."""
-    return tuple(one.flag for one in remedies if one.flag is not None)
+    return tuple(remedy.flag for remedy in remedies if remedy.flag is not None)
 
 
 # -- beforehand ------------------------------------------------------------------------------------
 
 
 def obstacle(
-    policy: RollbackPolicy, deployment: Deployment, flag: Flag, found: FlagState | Missing
+    policy: RollbackPolicy, deployment: Deployment, flag: Flag, state: FlagState | Missing
 ) -> str:
     """Explain in advance why a flag could not be set; empty: no obstacle is known.
 
@@ -65,25 +65,27 @@ def obstacle(
         policy: names the flag.
         deployment: its target.
         flag: of a remedy.
-        found: its current state; Missing: why no value could be set.
+        state: its current state; Missing: why no value could be set.
     """
-    if isinstance(found, Missing):
-        return found.message
-    if found.value is None:
+    if isinstance(state, Missing):
+        return state.message
+    if state.value is None:
         return _no_key(flag)
-    against = _for_good(found)
-    return against or _owner_obstacle(found.owner, policy, deployment)
+    against = _change_obstacle(state)
+    return against or _owner_obstacle(state.owner, policy, deployment)
 
 
 def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, ...]:
     """List the severities whose only remedies are flags that cannot be set."""
-    ruled = {one.severity for one in policy.spec.matrix if one.response is Response.ROLLBACK}
-    found = []
+    ruled = {rule.severity for rule in policy.spec.matrix if rule.response is Response.ROLLBACK}
+    severities = []
     for severity in sorted(ruled):
-        remedies = [one for one in policy.spec.remedies if one.applies_to(severity)]
-        if remedies and all(one.flag is not None and one.flag in unusable for one in remedies):
-            found.append(str(severity))
-    return tuple(found)
+        remedies = [remedy for remedy in policy.spec.remedies if remedy.applies_to(severity)]
+        if remedies and all(
+            remedy.flag is not None and remedy.flag in unusable for remedy in remedies
+        ):
+            severities.append(str(severity))
+    return tuple(severities)
 
 
 def no_right(flag: Flag) -> str:
@@ -96,11 +98,11 @@ def _no_key(flag: Flag) -> str:
     return f"the ConfigMap has no key {flag.name}"
 
 
-def _for_good(found: FlagState) -> str:
+def _change_obstacle(state: FlagState) -> str:
     """Explain why a ConfigMap cannot be changed as required; empty: it can."""
-    if found.is_immutable:
+    if state.is_immutable:
         return "the ConfigMap is immutable"
-    if len(found.value or "") > LONGEST_VALUE:
+    if len(state.value or "") > LONGEST_VALUE:
         return "its value is too long to store"
     return ""
 
@@ -110,29 +112,29 @@ def _for_good(found: FlagState) -> str:
 
 def unfit(case: Case, flag: Flag, now: datetime) -> str:
     """Explain why a flag cannot help, or must not be set; empty: it may be set."""
-    found = case.flags.get(flag.key)
-    if isinstance(found, FlagState):
-        return next(_unfit(case, flag, found, now), "")
-    return found.message if found is not None else "its ConfigMap was not read"
+    state = case.flags.get(flag.key)
+    if isinstance(state, FlagState):
+        return next(_reasons_against(case, flag, state, now), "")
+    return state.message if state is not None else "its ConfigMap was not read"
 
 
-def _unfit(case: Case, flag: Flag, found: FlagState, now: datetime) -> Iterator[str]:
+def _reasons_against(case: Case, flag: Flag, state: FlagState, now: datetime) -> Iterator[str]:
     """List the reasons against a flag, starting with those that nobody can resolve."""
-    if found.value is None:
+    if state.value is None:
         yield _no_key(flag)
-    if found.value == flag.value:
+    if state.value == flag.value:
         yield f"it is already {flag.value!r}"
     tried = _tried(case, flag, now)
     if tried is not None:
         yield f"{tried.metadata.name} tried it on this release ({tried.status.outcome})"
-    elif gone := _tried_before(case, flag, now):
-        yield f"{gone} tried it on this release"
-    if against := _for_good(found):
+    elif earlier := _tried_before(case, flag, now):
+        yield f"{earlier} tried it on this release"
+    if against := _change_obstacle(state):
         yield against
     if taking(case.workload, flag) is None:
         yield NOT_READ
-    if steered := _owner_obstacle(found.owner, case.policy, case.workload.deployment):
-        yield steered
+    if owner_obstacle := _owner_obstacle(state.owner, case.policy, case.workload.deployment):
+        yield owner_obstacle
 
 
 def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
@@ -141,13 +143,13 @@ def _tried(case: Case, flag: Flag, now: datetime) -> Rollback | None:
     span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
     return next(
         (
-            one
-            for one in case.rollbacks
-            if one.spec.remedy.flag == flag
-            and one.spec.mode is policy.spec.mode
-            and one.spec.from_revision.release == release
-            and _counts(one)
-            and now - ended_time(one, now) < span
+            rollback
+            for rollback in case.rollbacks
+            if rollback.spec.remedy.flag == flag
+            and rollback.spec.mode is policy.spec.mode
+            and rollback.spec.from_revision.release == release
+            and _allows_next_remedy(rollback)
+            and now - ended_time(rollback, now) < span
         ),
         None,
     )
@@ -158,17 +160,17 @@ def _tried_before(case: Case, flag: Flag, now: datetime) -> str:
     policy, release = case.policy, case.workload.deployment.template.release
     span = timedelta(seconds=policy.spec.safety.cooldown_seconds)
     tried = (
-        one.name
-        for one in case.past
-        if (one.flag, one.mode, one.from_release) == (flag, policy.spec.mode, release)
-        and one.deployment == case.workload.deployment.name
-        and not _is_unset(one.outcome, one.done, one.retryable)
-        and now - (one.finished_time or one.decided_time) < span
+        record.name
+        for record in case.past
+        if (record.flag, record.mode, record.from_release) == (flag, policy.spec.mode, release)
+        and record.deployment == case.workload.deployment.name
+        and not _is_unset(record.outcome, record.done, record.retryable)
+        and now - (record.finished_time or record.decided_time) < span
     )
     return next(tried, "")
 
 
-def _counts(rollback: Rollback) -> bool:
+def _allows_next_remedy(rollback: Rollback) -> bool:
     """Return whether a flag's rollback ended so that another remedy may follow."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     is_theirs = done is not None and done.reason == Reason.FLAG_CHANGED
@@ -194,15 +196,15 @@ def blocking_rollback(case: Case) -> Rollback | None:
     revision = deployment.template.digest, deployment.revision
     return next(
         (
-            one
-            for one in case.rollbacks
-            if is_flag(one)
-            and one.spec.policy_ref.uid == policy.metadata.uid
-            and one.spec.mode is policy.spec.mode
-            and (one.spec.from_revision.digest, one.spec.from_revision.number) == revision
+            rollback
+            for rollback in case.rollbacks
+            if is_flag(rollback)
+            and rollback.spec.policy_ref.uid == policy.metadata.uid
+            and rollback.spec.mode is policy.spec.mode
+            and (rollback.spec.from_revision.digest, rollback.spec.from_revision.number) == revision
             # A proposal without an approval does not block a later decision.
-            and not one.spec.requires_approval
-            and not _counts(one)
+            and not rollback.spec.requires_approval
+            and not _allows_next_remedy(rollback)
         ),
         None,
     )
@@ -214,24 +216,24 @@ def cured(case: Case) -> Rollback | None:
     Their earlier errors do not count any more.
     """
     digest = case.workload.deployment.template.digest
-    found = (
-        one
-        for one in case.rollbacks
-        if is_flag(one)
-        and one.status.outcome is Outcome.VERIFIED
-        and one.spec.from_revision.digest == digest
+    rollbacks = (
+        rollback
+        for rollback in case.rollbacks
+        if is_flag(rollback)
+        and rollback.status.outcome is Outcome.VERIFIED
+        and rollback.spec.from_revision.digest == digest
     )
-    return max(found, key=lambda one: one.spec.trigger.decided_time, default=None)
+    return max(rollbacks, key=lambda rollback: rollback.spec.trigger.decided_time, default=None)
 
 
 def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
     """Return how the running pods receive a new value; None: they do not read it."""
     current = workload.current
     reads: Sequence[ConfigRead] = current.reads if current is not None else ()
-    found = [one for one in reads if one.takes(*flag.key)]
-    if not found:
+    matching = [read for read in reads if read.takes(*flag.key)]
+    if not matching:
         return None
-    return FlagTaking.MOUNT if all(one.is_mounted for one in found) else FlagTaking.RESTART
+    return FlagTaking.MOUNT if all(read.is_mounted for read in matching) else FlagTaking.RESTART
 
 
 def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Deployment) -> str:
@@ -245,10 +247,10 @@ def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Dep
         case GitOps.PROCEED:
             return ""
         case GitOps.SUSPEND:
-            whole = deployment.owner
+            target_owner = deployment.owner
             # Only the Deployment's owner is suspended.
-            is_same = whole is not None and owner.object is not None
-            if is_same and whole is not None and whole.object == owner.object:
+            is_same = target_owner is not None and owner.object is not None
+            if is_same and target_owner is not None and target_owner.object == owner.object:
                 return ""
             return f"{manages} and is not suspended with the Deployment's owner: {owner.remedy}"
         case GitOps.REFUSE:
@@ -257,51 +259,51 @@ def _owner_obstacle(owner: Owner | None, policy: RollbackPolicy, deployment: Dep
 
 def planned(case: Case, flag: Flag) -> FlagPlan | None:
     """Record a flag's earlier state; None: it was not read."""
-    found, how = case.flags.get(flag.key), taking(case.workload, flag)
+    state, how = case.flags.get(flag.key), taking(case.workload, flag)
     if how is FlagTaking.MOUNT and case.workload.deployment.is_held:
         how = FlagTaking.RESTART  # the restart's patch resumes the rollout
-    if not isinstance(found, FlagState) or found.value is None or how is None:
+    if not isinstance(state, FlagState) or state.value is None or how is None:
         return None
-    return FlagPlan(config_map_uid=found.uid, old_value=found.value, taken_by=how)
+    return FlagPlan(config_map_uid=state.uid, old_value=state.value, taken_by=how)
 
 
 # -- the act ---------------------------------------------------------------------------------------
 
 
-def compare_flag(rollback: Rollback, found: FlagState | None) -> Act | Done | RollbackEnd:
+def compare_flag(rollback: Rollback, state: FlagState | None) -> Act | Done | RollbackEnd:
     """Compare the flag with its planned value, just before it is set.
 
     Args:
         rollback: its step has begun.
-        found: the current flag; None: the ConfigMap no longer exists.
+        state: the current flag; None: the ConfigMap no longer exists.
     """
     flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
     assert flag is not None
-    if found is not None and found.value == flag.value:
+    if state is not None and state.value == flag.value:
         return Done(f"{named(flag)} is set")
-    if plan is None or found is None or found.uid != plan.config_map_uid or found.value is None:
-        return _theirs("it was deleted or recreated since the decision")
-    if found.value != plan.old_value:
-        by = found.changed_by or "another client"
-        return _theirs(f"{by} set {flag.name} to {found.value[:64]!r} since the decision")
-    if found.is_immutable:
-        return _theirs("the ConfigMap was made immutable since the decision")
+    if plan is None or state is None or state.uid != plan.config_map_uid or state.value is None:
+        return _flag_changed("it was deleted or recreated since the decision")
+    if state.value != plan.old_value:
+        by = state.changed_by or "another client"
+        return _flag_changed(f"{by} set {flag.name} to {state.value[:64]!r} since the decision")
+    if state.is_immutable:
+        return _flag_changed("the ConfigMap was made immutable since the decision")
     return Act(StepName.DISABLE_FLAG)
 
 
-def _theirs(message: str) -> RollbackEnd:
+def _flag_changed(message: str) -> RollbackEnd:
     return RollbackEnd(Outcome.ABANDONED, Reason.FLAG_CHANGED, f"{message}: it stays unchanged")
 
 
-def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
+def reverted(rollback: Rollback, state: FlagState | None) -> RollbackEnd | None:
     """Report that a flag was reverted; None: it keeps its value."""
     flag = rollback.spec.remedy.flag
     assert flag is not None
-    if found is not None and found.value == flag.value:
+    if state is not None and state.value == flag.value:
         return None
-    value = found.value if found is not None else None
+    value = state.value if state is not None else None
     now = f"it is {value[:64]!r}" if value is not None else "it no longer exists"
-    by = f" ({found.changed_by})" if found is not None and found.changed_by else ""
+    by = f" ({state.changed_by})" if state is not None and state.changed_by else ""
     message = (
         f"{named(flag)} was reverted: {now}{by}. It is not set again: correct it at its source"
     )
@@ -311,4 +313,4 @@ def reverted(rollback: Rollback, found: FlagState | None) -> RollbackEnd | None:
 def is_set(rollback: Rollback) -> bool:
     """Return whether the flag has been set, according to the record."""
     steps = rollback.status.steps
-    return any(one.name is StepName.DISABLE_FLAG and one.finished_time for one in steps)
+    return any(step.name is StepName.DISABLE_FLAG and step.finished_time for step in steps)

@@ -7,6 +7,7 @@ before a rollback and a next step after it.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import assert_never
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
 from rollback_operator.api.reasons import Reason
@@ -31,8 +32,6 @@ from rollback_operator.model.controllers import (
 )
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
-
-_ACTS = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE, StepName.DISABLE_FLAG)
 
 
 def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
@@ -75,20 +74,24 @@ def planned(owner: Owner | None, response: GitOps) -> OwnerPlan | None:
     """Record the Deployment's owner in a plan, with the response to it."""
     if owner is None:
         return None
-    found = owner.object
+    owner_object = owner.object
     return OwnerPlan(
         tool=owner.kind[:64],
-        kind=found.kind if found is not None else None,
-        namespace=found.namespace if found is not None else "",
-        name=found.name if found is not None else "",
+        kind=owner_object.kind if owner_object is not None else None,
+        namespace=owner_object.namespace if owner_object is not None else "",
+        name=owner_object.name if owner_object is not None else "",
         response=response,
     )
 
 
-def named(found: OwnerObject | OwnerPlan, namespace: str = "") -> str:
+def named(owner_object: OwnerObject | OwnerPlan, namespace: str = "") -> str:
     """Name an owner's object for people."""
-    where = namespace or found.namespace
-    return f"{found.kind} {where}/{found.name}" if where else f"{found.kind} {found.name}"
+    place = namespace or owner_object.namespace
+    return (
+        f"{owner_object.kind} {place}/{owner_object.name}"
+        if place
+        else f"{owner_object.kind} {owner_object.name}"
+    )
 
 
 def planned_suspension(rollback: Rollback) -> OwnedDeployment | None:
@@ -96,8 +99,8 @@ def planned_suspension(rollback: Rollback) -> OwnedDeployment | None:
     plan, spec = rollback.spec.owner, rollback.spec
     if plan is None or plan.response is not GitOps.SUSPEND or plan.kind is None:
         return None
-    found = OwnerObject(plan.kind, plan.namespace, plan.name)
-    return OwnedDeployment(found, rollback.metadata.namespace, spec.target_ref.name)
+    owner_object = OwnerObject(plan.kind, plan.namespace, plan.name)
+    return OwnedDeployment(owner_object, rollback.metadata.namespace, spec.target_ref.name)
 
 
 def expected_suspension(policy: RollbackPolicy, deployment: Deployment) -> OwnedDeployment | None:
@@ -118,7 +121,7 @@ def checked(
     owner: Owner | None,
     rollback: Rollback,
     policy: RollbackPolicy | None,
-    found: OwnerState | Missing | None,
+    state: OwnerState | Missing | None,
 ) -> CheckItem | None:
     """Check whether the plan covers the Deployment's owner; None: there is no owner.
 
@@ -126,7 +129,7 @@ def checked(
         owner: the current owner.
         rollback: its plan has the owner at the decision, and the response to it.
         policy: its current response; None: it is gone, and the plan remains valid.
-        found: state of the owner's object; None: it was not read.
+        state: state of the owner's object; None: it was not read.
     """
     if owner is None:
         return None
@@ -136,9 +139,9 @@ def checked(
     if plan.response is not GitOps.SUSPEND:
         message = f"{manages} and may revert the rollback, which is not repeated: {owner.remedy}"
         return _item(CheckResult.WARNED, message)
-    if isinstance(found, OwnerState):
-        return _to_be_suspended(plan, found, manages)
-    why = found.message if found is not None else "not checked"
+    if isinstance(state, OwnerState):
+        return _suspension_item(plan, state, manages)
+    why = state.message if state is not None else "not checked"
     return _item(CheckResult.WARNED, f"{manages}; {named(plan)} could not be read: {why}")
 
 
@@ -146,13 +149,13 @@ def _response(policy: RollbackPolicy | None, plan: OwnerPlan) -> GitOps:
     return policy.spec.safety.git_ops if policy is not None else plan.response
 
 
-def _to_be_suspended(plan: OwnerPlan, found: OwnerState, manages: str) -> CheckItem:
-    what = named(plan, found.namespace)
-    if found.is_suspended:
-        return _item(CheckResult.PASSED, f"{manages}; {what} is already suspended")
-    if found.obstacle:
-        return _item(CheckResult.FAILED, f"{manages}: {found.obstacle}", Consequence.BLOCK)
-    return _item(CheckResult.PASSED, f"{manages}; {what} is suspended before the rollback")
+def _suspension_item(plan: OwnerPlan, state: OwnerState, manages: str) -> CheckItem:
+    object_name = named(plan, state.namespace)
+    if state.is_suspended:
+        return _item(CheckResult.PASSED, f"{manages}; {object_name} is already suspended")
+    if state.obstacle:
+        return _item(CheckResult.FAILED, f"{manages}: {state.obstacle}", Consequence.BLOCK)
+    return _item(CheckResult.PASSED, f"{manages}; {object_name} is suspended before the rollback")
 
 
 def _item(
@@ -180,26 +183,55 @@ def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
 def reverted(rollback: Rollback, deployment: Deployment) -> str:
     """Report that the act was reverted, by which client, and the remedy."""
     act, plan = rollback.spec.remedy.type, rollback.spec.owner
-    who = deployment.changed_by or "another client"
-    done = {
-        RemedyType.UNDO: "the undo",
-        RemedyType.PIN_IMAGE: "the image pin",
-        RemedyType.SCALE: "the change of replicas",
-        RemedyType.DISABLE_FLAG: "the flag",
-    }[act]
+    client = deployment.changed_by or "another client"
     of = f" ({plan.tool} manages the Deployment)" if plan is not None else ""
     runs = "" if act is RemedyType.SCALE else " and the bad release is running again"
-    return f"{done} was reverted by {who}{of}{runs}. It is not repeated: correct it at its source"
+    return (
+        f"{_act_in_words(act)} was reverted by {client}{of}{runs}. It is not repeated: correct it "
+        "at its source"
+    )
+
+
+def _act_in_words(remedy: RemedyType) -> str:
+    match remedy:
+        case RemedyType.UNDO:
+            return "the undo"
+        case RemedyType.PIN_IMAGE:
+            return "the image pin"
+        case RemedyType.SCALE:
+            return "the change of replicas"
+        case RemedyType.DISABLE_FLAG:
+            return "the flag"
+        case _:
+            assert_never(remedy)
 
 
 def act_of(rollback: Rollback) -> StepStatus | None:
     """Find the progress of the act itself; None: it has not begun."""
-    return next((one for one in rollback.status.steps if one.name in _ACTS), None)
+    return next((step for step in rollback.status.steps if _is_act(step.name)), None)
+
+
+def _is_act(step: StepName) -> bool:
+    """Return whether a step is the act of a remedy; the other steps prepare or complete it."""
+    match step:
+        case StepName.UNDO | StepName.PIN_IMAGE | StepName.SCALE | StepName.DISABLE_FLAG:
+            return True
+        case (
+            StepName.AWAITING_APPROVAL
+            | StepName.SUSPEND_OWNER
+            | StepName.RESTART_PODS
+            | StepName.ROLLOUT_COMPLETE
+            | StepName.RESTORE_STRATEGY
+            | StepName.VERIFY
+        ):
+            return False
+        case _:
+            assert_never(step)
 
 
 NEW_RELEASE = "would treat a rollback as a new release"
 """Effect of an undo on a rollout tool."""
-_GO_BACK = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
+_TEMPLATE_REMEDIES = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
 
 
 def claimed(deployment: Deployment, claims: Claims) -> Deployment:
@@ -211,42 +243,42 @@ def claimed(deployment: Deployment, claims: Claims) -> Deployment:
     )
 
 
-def _owner(found: Owner | None, claims: Claims) -> Owner | None:
+def _owner(owner: Owner | None, claims: Claims) -> Owner | None:
     """Look behind a field that a tool has left, if none of its objects names the Deployment."""
-    is_past = found is not None and found.is_trace and found.kind in claims.denied
-    return found.behind if found is not None and is_past else found
+    is_past = owner is not None and owner.is_trace and owner.kind in claims.denied
+    return owner.behind if owner is not None and is_past else owner
 
 
 def joined(parts: Iterable[Claims]) -> Claims:
     """Join the references of several tools; the first driver counts."""
-    known = tuple(parts)
+    all_claims = tuple(parts)
     return Claims(
-        driver=next((one.driver for one in known if one.driver is not None), None),
-        updaters=tuple(updater for one in known for updater in one.updaters),
-        denied=frozenset(tool for one in known for tool in one.denied),
-        unseen=tuple(text for one in known for text in one.unseen),
+        driver=next((part.driver for part in all_claims if part.driver is not None), None),
+        updaters=tuple(updater for part in all_claims for updater in part.updaters),
+        denied=frozenset(tool for part in all_claims for tool in part.denied),
+        unseen=tuple(text for part in all_claims for text in part.unseen),
     )
 
 
 def warning(updaters: Iterable[Updater]) -> str:
     """Warn of updaters that may deploy the bad image again, with the remedy; empty: none."""
     return "; ".join(
-        f"{one.tool} updates images of this Deployment ({one.evidence}) and may deploy the bad "
-        f"image again: {one.remedy}"
-        for one in updaters
+        f"{updater.tool} updates images of this Deployment ({updater.evidence}) and may deploy the "
+        f"bad image again: {updater.remedy}"
+        for updater in updaters
     )
 
 
 def planned_updaters(deployment: Deployment) -> list[UpdaterPlan]:
     """Record the updaters that may deploy the bad image again: messages use records alone."""
     return [
-        UpdaterPlan(tool=one.tool[:64], advice=clipped(one.remedy, 512))
-        for one in deployment.updaters[:MOST_UPDATERS]
+        UpdaterPlan(tool=updater.tool[:64], advice=clipped(updater.remedy, 512))
+        for updater in deployment.updaters[:MOST_UPDATERS]
     ]
 
 
 def next_steps(rollback: Rollback) -> Iterator[str]:
     """List the steps that prevent another deployment of the bad image."""
-    if rollback.spec.remedy.type in _GO_BACK:
-        for one in rollback.spec.updaters:
-            yield f"Prevent {one.tool} from deploying the image again: {one.advice}"
+    if rollback.spec.remedy.type in _TEMPLATE_REMEDIES:
+        for updater in rollback.spec.updaters:
+            yield f"Prevent {updater.tool} from deploying the image again: {updater.advice}"

@@ -7,6 +7,7 @@ actual state. A step whose work is done is complete, so that a replay is harmles
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
@@ -14,6 +15,7 @@ from rollback_operator.api.verification import VerificationCheck, VerificationRe
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.remedies import gitops
+from rollback_operator.remedies.rollouts import may_have_run, was_another_between
 from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
@@ -64,16 +66,16 @@ Next = Act | Done | Wait | RollbackEnd
 
 def next_step(rollback: Rollback) -> StepName | None:
     """Find the step that is open or due; None: all are done."""
-    asked = step_status(rollback, StepName.AWAITING_APPROVAL)
-    if asked is not None and asked.finished_time is None:
+    approval = step_status(rollback, StepName.AWAITING_APPROVAL)
+    if approval is not None and approval.finished_time is None:
         return StepName.AWAITING_APPROVAL
-    finished = {one.name for one in rollback.status.steps if one.finished_time is not None}
-    return next((one for one in steps_of(rollback.spec) if one not in finished), None)
+    finished = {step.name for step in rollback.status.steps if step.finished_time is not None}
+    return next((step for step in steps_of(rollback.spec) if step not in finished), None)
 
 
 def has_acted(rollback: Rollback) -> bool:
     """Return whether a step other than a person's approval has begun."""
-    return any(one.name is not StepName.AWAITING_APPROVAL for one in rollback.status.steps)
+    return any(step.name is not StepName.AWAITING_APPROVAL for step in rollback.status.steps)
 
 
 def was_done(rollback: Rollback) -> bool:
@@ -86,7 +88,7 @@ def was_done(rollback: Rollback) -> bool:
     act = gitops.act_of(rollback)
     if act is None:
         return False
-    if any(one.name not in (*_BEFORE_ACT, act.name) for one in rollback.status.steps):
+    if any(step.name not in (*_BEFORE_ACT, act.name) for step in rollback.status.steps):
         return True
     ended = rollback.status.finished_time
     if act.finished_time is not None and act.finished_time != ended:
@@ -97,7 +99,7 @@ def was_done(rollback: Rollback) -> bool:
 
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     """Find the stored status of a step; None: it has not begun."""
-    return next((one for one in rollback.status.steps if one.name is step), None)
+    return next((status for status in rollback.status.steps if status.name is step), None)
 
 
 def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
@@ -113,30 +115,26 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
+        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
+            result = _compare_pods(rollback, step, deployment)
+        case StepName.UNDO:
+            result = _compare_undo(rollback, deployment)
+        case StepName.PIN_IMAGE | StepName.SCALE:
+            result = _compare_in_place(rollback, deployment)
         case _:
-            found = _compare_act(rollback, step, deployment)
-            is_paused = deployment.paused and not deployment.is_held
-            is_stopped = is_paused and isinstance(found, Act) and step is not StepName.DISABLE_FLAG
-            return _stopped(rollback, step, now) if is_stopped else found
+            assert_never(step)
+    is_paused = deployment.paused and not deployment.is_held
+    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+    return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
-def _stopped(rollback: Rollback, step: StepName, now: datetime) -> Next:
+def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
     """Respect a person's pause. Not final at once: a patch in flight may still land."""
     if not is_out_of_time(rollback, step, now):
         return Wait()
     seconds = rollback.spec.verification.timeout_seconds
     message = f"another client paused the Deployment, and it could not be changed for {seconds} s"
     return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, message)
-
-
-def _compare_act(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    match step:
-        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            return _compare_pods(rollback, step, deployment)
-        case StepName.UNDO:
-            return _compare_undo(rollback, deployment)
-        case _:
-            return _compare_in_place(rollback, deployment)
 
 
 def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
@@ -219,16 +217,16 @@ def last_time(rollback: Rollback, now: datetime) -> datetime:
     """
     status = rollback.status
     times = [rollback.spec.trigger.decided_time]
-    times += [one.started_time for one in status.steps]
-    others = (status.approval_deadline_time, status.escalated_time)
-    finished = (one.finished_time for one in status.steps)
-    times += [one for one in (*finished, *others) if one is not None]
+    times += [step.started_time for step in status.steps]
+    other_times = (status.approval_deadline_time, status.escalated_time)
+    finished = (step.finished_time for step in status.steps)
+    times += [time for time in (*finished, *other_times) if time is not None]
     is_waiting = next_step(rollback) is StepName.AWAITING_APPROVAL
     deadline = status.approval_deadline_time
     longest = now + timedelta(seconds=rollback.spec.approval_policy.timeout_seconds)
     if is_waiting and deadline is not None and deadline > now and is_believed(deadline, longest):
         return now
-    return max((one for one in times if one <= now), default=now)
+    return max((time for time in times if time <= now), default=now)
 
 
 def is_believed(time: datetime, now: datetime) -> bool:
@@ -238,7 +236,7 @@ def is_believed(time: datetime, now: datetime) -> bool:
 
 def decided_time(rollback: Rollback, now: datetime) -> datetime:
     """Return the time of the decision, as far as the record is plausible."""
-    return _believed((rollback.spec.trigger.decided_time,), rollback, now)
+    return _first_plausible((rollback.spec.trigger.decided_time,), rollback, now)
 
 
 def ended_time(rollback: Rollback, now: datetime) -> datetime:
@@ -246,14 +244,14 @@ def ended_time(rollback: Rollback, now: datetime) -> datetime:
     finished = rollback.status.finished_time
     if finished is None:
         return now
-    steps = [one.finished_time or one.started_time for one in reversed(rollback.status.steps)]
-    return _believed((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
+    steps = [step.finished_time or step.started_time for step in reversed(rollback.status.steps)]
+    return _first_plausible((finished, *steps, rollback.spec.trigger.decided_time), rollback, now)
 
 
-def _believed(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
+def _first_plausible(times: Iterable[datetime], rollback: Rollback, now: datetime) -> datetime:
     """Return the first plausible time; else the object's creation, set by the API server."""
-    known = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
-    return next((one for one in known if is_believed(one, now)), LONG_AGO)
+    candidates = (*times, rollback.metadata.creation_timestamp or LONG_AGO)
+    return next((time for time in candidates if is_believed(time, now)), LONG_AGO)
 
 
 def is_stale(rollback: Rollback, now: datetime) -> bool:
@@ -354,11 +352,11 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> Rollbac
         return None
     if act.revision is None:
         return None
-    if _was_another_between(rollback, act.revision, workload):
+    if was_another_between(rollback, act.revision, workload):
         return _rolled_out_again(rollback, workload.deployment)
     if not gitops.is_reverted(rollback, workload.deployment):
         return None
-    if _may_have_run(rollback, act.revision, workload):
+    if may_have_run(rollback, act.revision, workload):
         return None
     return _rolled_out_again(rollback, workload.deployment)
 
@@ -371,27 +369,3 @@ def _rolled_out_again(rollback: Rollback, deployment: Deployment) -> RollbackEnd
         f"the release of revision {number} was rolled out again as revision {runs} before any "
         "change. It is evaluated again",
     )
-
-
-def _was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:
-    """Return whether another template ran after the judgement and before the act began.
-
-    The controller has not yet numbered the judged template anew, as shortly after a restore.
-    """
-    judged = rollback.spec.from_revision
-    return workload.deployment.template.digest == judged.digest and any(
-        judged.number < one.revision <= begun and one.template.digest != judged.digest
-        for one in workload.replica_sets
-    )
-
-
-def _may_have_run(rollback: Rollback, since: int, workload: Workload) -> bool:
-    """Return whether the Deployment may have borne the act's template after a revision."""
-    target = rollback.spec.to_revision
-    if target is None:
-        # Any template may have the pinned image: if only one rollout came, and it is the running
-        # rollout, there was none in between.
-        current = workload.current
-        return current is None or current.revision != since + 1
-    known = [one for one in workload.replica_sets if one.template.digest == target.digest]
-    return not known or any(one.revision > since for one in known)

@@ -26,15 +26,15 @@ def by_this_clock(status: RollbackStatus, seconds: int, now: datetime) -> Rollba
     """
     latest = now + AHEAD
     steps = [
-        one.model_copy(
+        step.model_copy(
             update={
                 "started_time": now,
-                "finished_time": None if one.finished_time is None else now,
+                "finished_time": None if step.finished_time is None else now,
             }
         )
-        if one.started_time > latest or (one.finished_time or latest) > latest
-        else one
-        for one in status.steps
+        if step.started_time > latest or (step.finished_time or latest) > latest
+        else step
+        for step in status.steps
     ]
     deadline = status.approval_deadline_time
     if deadline is not None:
@@ -60,13 +60,13 @@ def begun(
         strategy: the strategy that it will change; None: it changes none.
         revision: the Deployment's; None: the step does not change the Deployment.
     """
-    known = next((one for one in status.steps if one.name is step), None)
+    earlier = next((step_status for step_status in status.steps if step_status.name is step), None)
     entry = (
         StepStatus(name=step, started_time=now, revision=revision)
-        if known is None
-        else known.model_copy(update={"attempts": min(1000, known.attempts + 1)})
+        if earlier is None
+        else earlier.model_copy(update={"attempts": min(1000, earlier.attempts + 1)})
     )
-    steps = [one for one in status.steps if one.name is not step]
+    steps = [step_status for step_status in status.steps if step_status.name is not step]
     return status.model_copy(
         update={
             "step": step,
@@ -84,9 +84,9 @@ def begun(
 
 def finished(status: RollbackStatus, step: StepName, message: str, now: datetime) -> RollbackStatus:
     """Record that a step is done."""
-    known = next(one for one in status.steps if one.name is step)
-    entry = known.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
-    steps = [entry if one.name is step else one for one in status.steps]
+    begun = next(step_status for step_status in status.steps if step_status.name is step)
+    entry = begun.model_copy(update={"finished_time": now, "message": clipped(message, 1024)})
+    steps = [entry if step_status.name is step else step_status for step_status in status.steps]
     return status.model_copy(update={"steps": steps})
 
 
@@ -100,10 +100,10 @@ def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackSt
     if status.outcome is not None:
         return status
     steps = [
-        one
-        if one.finished_time is not None
-        else one.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
-        for one in status.steps
+        step
+        if step.finished_time is not None
+        else step.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
+        for step in status.steps
     ]
     done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
     return status.model_copy(

@@ -78,56 +78,68 @@ SchemaFinding = Compatible | Newer | Missing
 
 def ordered(migrations: Sequence[Migration]) -> Applied:
     """Order migrations by the time of their application, or by name without a time."""
-    by_name = sorted(migrations, key=lambda one: one.name)
-    times = {one.name: one.applied.timestamp() for one in by_name if one.applied is not None}
+    by_name = sorted(migrations, key=lambda migration: migration.name)
+    times = {
+        migration.name: migration.applied.timestamp()
+        for migration in by_name
+        if migration.applied is not None
+    }
     if len(times) < len(by_name):
         return Applied(tuple(by_name))
-    return Applied(tuple(sorted(by_name, key=lambda one: times[one.name])))
+    return Applied(tuple(sorted(by_name, key=lambda migration: times[migration.name])))
 
 
 def recorded(applied: Applied, now: datetime) -> AppliedMigrations:
     """Make the record of a revision that is verified as good."""
-    names = [one.name[:NAME_LENGTH] for one in applied.migrations]
+    names = [migration.name[:NAME_LENGTH] for migration in applied.migrations]
     return AppliedMigrations(count=len(names), names=names[-MOST_RECORDED_MIGRATIONS:], time=now)
 
 
-def compare(found: Applied | Missing, question: HistoryComparison) -> SchemaFinding:
+def compare(history: Applied | Missing, comparison: HistoryComparison) -> SchemaFinding:
     """Determine which migrations are newer than the target."""
-    if isinstance(found, Missing):
-        return found
-    unrecorded = _unrecorded(found, question.record)
+    if isinstance(history, Missing):
+        return history
+    unrecorded = _unrecorded(history, comparison.record)
     if isinstance(unrecorded, Missing):
         return unrecorded
-    since = question.released - question.settle
-    untimed = any(one.applied is None for one in unrecorded)
-    if question.record is None and untimed:
+    since = comparison.released - comparison.settle
+    untimed = any(migration.applied is None for migration in unrecorded)
+    if comparison.record is None and untimed:
         return Missing(
             Reason.SCHEMA_UNKNOWN,
             "the migrations of the target revision are not recorded, and the history has no time "
             "with a time zone",
         )
-    newer = [one for one in unrecorded if one.applied is None or one.applied > since]
+    newer = [
+        migration
+        for migration in unrecorded
+        if migration.applied is None or migration.applied > since
+    ]
     if newer:
-        return Newer(tuple(one.name[:NAME_LENGTH] for one in newer))
-    return Compatible(len(found.migrations))
+        return Newer(tuple(migration.name[:NAME_LENGTH] for migration in newer))
+    return Compatible(len(history.migrations))
 
 
-def _unrecorded(found: Applied, record: AppliedMigrations | None) -> Sequence[Migration] | Missing:
+def _unrecorded(
+    history: Applied, record: AppliedMigrations | None
+) -> Sequence[Migration] | Missing:
     """Select the migrations that the record lacks; it names only the newest."""
     if record is None:
-        return found.migrations
-    names = [one.name[:NAME_LENGTH] for one in found.migrations]
-    known = set(record.names)
-    held = [at for at, name in enumerate(names) if name in known]
+        return history.migrations
+    names = [migration.name[:NAME_LENGTH] for migration in history.migrations]
+    recorded = set(record.names)
+    positions = [at for at, name in enumerate(names) if name in recorded]
     older = record.count - len(record.names)
-    if record.names and not held and older:
+    if record.names and not positions and older:
         message = "no recorded migration of the target is applied: the history is another"
         return Missing(Reason.SCHEMA_UNKNOWN, message)
     # The record only counts the migrations before its oldest named migration.
-    first = held[0] if held else 0
+    first = positions[0] if positions else 0
     skipped = min(first, older)
     return [
-        one for at, one in enumerate(found.migrations) if at >= skipped and names[at] not in known
+        migration
+        for at, migration in enumerate(history.migrations)
+        if at >= skipped and names[at] not in recorded
     ]
 
 
@@ -135,8 +147,8 @@ def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaRes
     """Report the result, and the consequence by the policy's rules."""
     match finding:
         case Compatible(count):
-            said = f"none of {count} applied migrations is newer than the target"
-            return _item(CheckResult.PASSED, said, Consequence.PROCEED)
+            text = f"none of {count} applied migrations is newer than the target"
+            return _item(CheckResult.PASSED, text, Consequence.PROCEED)
         case Newer(names):
             shown = ", ".join(names[-MOST_MIGRATIONS_NAMED:])
             more = (
@@ -144,14 +156,14 @@ def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaRes
                 if len(names) > MOST_MIGRATIONS_NAMED
                 else ""
             )
-            said = f"applied after the target revision: {shown}{more}"
+            text = f"applied after the target revision: {shown}{more}"
             advice = "; fix forward, or revert the migrations first"
             consequence = _CONSEQUENCES[on_newer]
             result = CheckResult.WARNED if on_newer is SchemaResponse.IGNORE else CheckResult.FAILED
-            return _item(result, said + advice, consequence)
+            return _item(result, text + advice, consequence)
         case Missing(message=message):
-            said = f"the schema could not be compared: {message}"
-            return _item(CheckResult.WARNED, said, _CONSEQUENCES[on_unknown])
+            text = f"the schema could not be compared: {message}"
+            return _item(CheckResult.WARNED, text, _CONSEQUENCES[on_unknown])
 
 
 def _item(result: CheckResult, message: str, consequence: Consequence) -> CheckItem:

@@ -1,30 +1,51 @@
 """The steps of a rollback, in their order."""
 
+from typing import assert_never
+
 from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
 from rollback_operator.remedies import gitops
 
-_ACTS = {
-    RemedyType.DISABLE_FLAG: (StepName.DISABLE_FLAG, StepName.RESTART_PODS),
-    RemedyType.UNDO: (StepName.UNDO,),
-    RemedyType.PIN_IMAGE: (StepName.PIN_IMAGE,),
-    RemedyType.SCALE: (StepName.SCALE,),
-}
 
-KEEP_THE_RELEASE = (RemedyType.SCALE, RemedyType.DISABLE_FLAG)
-"""Remedies that keep the release running: they have no target."""
+def keeps_release(remedy: RemedyType) -> bool:
+    """Return whether a remedy keeps the release running, so that it has no target."""
+    match remedy:
+        case RemedyType.SCALE | RemedyType.DISABLE_FLAG:
+            return True
+        case RemedyType.UNDO | RemedyType.PIN_IMAGE:
+            return False
+        case _:
+            assert_never(remedy)
+
+
+KEEP_THE_RELEASE = tuple(remedy for remedy in RemedyType if keeps_release(remedy))
+"""Remedies that keep the release running."""
 
 
 def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     """List the steps of a rollback in their order; none in mode Observe."""
     if spec.mode is Mode.OBSERVE:
         return ()
-    acts = _ACTS[spec.remedy.type]
-    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
-        acts = (StepName.DISABLE_FLAG,)
+    acts = _acts_of(spec)
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
     suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
     return (*suspend, *acts, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+
+
+def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
+    match spec.remedy.type:
+        case RemedyType.DISABLE_FLAG:
+            is_mounted = spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT
+            restart = () if is_mounted else (StepName.RESTART_PODS,)
+            return (StepName.DISABLE_FLAG, *restart)
+        case RemedyType.UNDO:
+            return (StepName.UNDO,)
+        case RemedyType.PIN_IMAGE:
+            return (StepName.PIN_IMAGE,)
+        case RemedyType.SCALE:
+            return (StepName.SCALE,)
+        case remedy:
+            assert_never(remedy)
 
 
 def done_in_words(spec: RollbackSpec, step: StepName) -> str:
@@ -42,5 +63,14 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             return "the pods are being replaced, because only new pods read the flag"
         case StepName.RESTORE_STRATEGY:
             return "the rollout strategy was restored"
-        case _:
+        case (
+            StepName.UNDO
+            | StepName.AWAITING_APPROVAL
+            | StepName.SUSPEND_OWNER
+            | StepName.DISABLE_FLAG
+            | StepName.ROLLOUT_COMPLETE
+            | StepName.VERIFY
+        ):
             return "the Deployment was changed"
+        case _:
+            assert_never(step)

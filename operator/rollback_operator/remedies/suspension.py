@@ -24,23 +24,23 @@ SETTLE = timedelta(seconds=10)
 """A comparison by the owner less than this after the act may not include it."""
 SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
 """Annotation on a suspended object: the Rollback for which it is suspended, namespace/name."""
-_FLUX = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
+_FLUX_KINDS = {OwnerKind.KUSTOMIZATION: "kustomization", OwnerKind.HELM_RELEASE: "helmrelease"}
 
 
-def recorded(rollback: Rollback, found: OwnerState) -> OwnerRecord:
+def recorded(rollback: Rollback, state: OwnerState) -> OwnerRecord:
     """Make the record that must exist before an owner changes: its earlier state.
 
     If it is already suspended for this very rollback, an earlier leader did that: the record
     remains.
     """
-    known = rollback.status.owner
-    if known is not None and found.is_suspended and _is_for(rollback, found):
-        return known
+    record = rollback.status.owner
+    if record is not None and state.is_suspended and _is_suspended_for(rollback, state):
+        return record
     return OwnerRecord(
-        namespace=found.namespace,
-        was_suspended=found.is_suspended,
+        namespace=state.namespace,
+        was_suspended=state.is_suspended,
         # The record of a deleted value is kept: a person may want it back.
-        automated=found.automated or (known.automated if known is not None else ""),
+        automated=state.automated or (record.automated if record is not None else ""),
     )
 
 
@@ -59,21 +59,21 @@ def suspension_message(rollback: Rollback, record: OwnerRecord) -> str:
     """Report that an owner is suspended, and how to resume it."""
     plan = rollback.spec.owner
     assert plan is not None
-    what = f"{plan.tool}: {named(plan, record.namespace)}"
+    object_name = f"{plan.tool}: {named(plan, record.namespace)}"
     if record.was_suspended:
-        return f"{what} was already suspended by another client and stays suspended"
+        return f"{object_name} was already suspended by another client and stays suspended"
     is_application = plan.kind is OwnerKind.APPLICATION
-    then = " (automatic when Git contains the restored state)" if is_application else ""
+    automatic = " (automatic when Git contains the restored state)" if is_application else ""
     return (
-        f"{what} is suspended for this rollback. Resume it after Git is corrected{then}: "
-        f"{command(plan, record)}"
+        f"{object_name} is suspended for this rollback. Resume it after Git is corrected"
+        f"{automatic}: {command(plan, record)}"
     )
 
 
 def command(plan: OwnerPlan, record: OwnerRecord) -> str:
     """Return the command by which a person resumes an owner."""
     if plan.kind is not OwnerKind.APPLICATION:
-        kind = _FLUX.get(plan.kind, "") if plan.kind is not None else ""
+        kind = _FLUX_KINDS.get(plan.kind, "") if plan.kind is not None else ""
         return f"flux resume {kind} {plan.name} -n {record.namespace}"
     automated = automation(record.automated)
     patch = {
@@ -89,15 +89,15 @@ def command(plan: OwnerPlan, record: OwnerRecord) -> str:
 def automation(kept: str) -> dict[str, Any]:
     """Parse the recorded automation of Argo CD; unreadable text is empty."""
     try:
-        found = parsed(kept or "{}")
+        value = parsed(kept or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _is_for(rollback: Rollback, found: OwnerState) -> bool:
+def _is_suspended_for(rollback: Rollback, state: OwnerState) -> bool:
     """Return whether an owner is suspended for this rollback, even without its annotation."""
-    return found.is_ours and found.suspended_for in ("", _name(rollback))
+    return state.is_ours and state.suspended_for in ("", _name(rollback))
 
 
 def _name(rollback: Rollback) -> str:
@@ -139,7 +139,7 @@ def left(rollback: Rollback, why: str = "") -> str:
     )
 
 
-def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> str:
+def release(rollback: Rollback, state: OwnerState, deployment: Deployment) -> str:
     """Explain why an owner that is suspended for a rollback can resume; empty: not yet.
 
     Only if its own source has the running state: then resuming changes nothing.
@@ -150,8 +150,8 @@ def release(rollback: Rollback, found: OwnerState, deployment: Deployment) -> st
     is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
     if not is_left and deployment.template.release == rollback.spec.from_revision.release:
         return ""
-    seen = found.in_sync_at
-    if seen is None or seen < (act.finished_time + SETTLE).timestamp():
+    synced = state.in_sync_at
+    if synced is None or synced < (act.finished_time + SETTLE).timestamp():
         return ""
     return "Git contains the restored state"
 
@@ -167,15 +167,15 @@ def replaced(rollback: Rollback, deployment: Deployment) -> str:
     return "the Deployment was deleted and recreated"
 
 
-def taken_over(rollback: Rollback, found: OwnerState) -> str:
+def taken_over(rollback: Rollback, state: OwnerState) -> str:
     """Report that an owner is no longer suspended for a rollback; empty: it is."""
     record = rollback.status.owner
     assert record is not None
-    if not found.is_suspended:
+    if not state.is_suspended:
         return record.release_message or "another client resumed it"
     since = record.suspended_time
-    went_on = since is not None and (found.auto_synced or 0.0) > (since + SETTLE).timestamp()
-    if not _is_for(rollback, found) or went_on:
+    went_on = since is not None and (state.auto_synced or 0.0) > (since + SETTLE).timestamp()
+    if not _is_suspended_for(rollback, state) or went_on:
         return "another client now keeps it suspended: it stays suspended"
     return ""
 

@@ -7,6 +7,7 @@ from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import Condition, Mode, RollbackPolicy
 from rollback_operator.decide import matrix
+from rollback_operator.model import stop
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies import flags, gitops
 from rollback_operator.report import status
@@ -35,6 +36,8 @@ class Around:
     """Missing permissions that only some policies need, with the consequence."""
     unprotected: str = ""
     """Why no approval would be accepted; empty: it would be, or none is required."""
+    unusable_channels: tuple[str, ...] = ()
+    """Channels of spec.notify whose Secret is unusable, each with the reason and the remedy."""
     frozen: str = ""
     """The freeze that is on, and until when; empty when there is none."""
 
@@ -139,6 +142,9 @@ def _limit_around(policy: RollbackPolicy, around: Around) -> Condition | None:
             "chart's admission.create installs it. To roll back until then: kubectl rollout undo "
             f"deployment/{policy.spec.target_ref.name} -n {policy.metadata.namespace}",
         )
+    if around.unusable_channels:
+        listed = "; ".join(around.unusable_channels)
+        return status.ready(Reason.CHANNEL_UNUSABLE, f"spec.notify: no message arrives: {listed}")
     return None
 
 
@@ -155,10 +161,9 @@ def _without_flags(policy: RollbackPolicy, unusable: Mapping[Flag, str]) -> Cond
 
 def _target_readiness(policy: RollbackPolicy, deployment: Deployment) -> Condition:
     if policy.spec.suspend:
-        return status.ready(
-            Reason.SUSPENDED,
-            "spec.suspend is true: automatic evaluation and rollback are suspended",
-        )
+        message = "spec.suspend is true: automatic evaluation and rollback are suspended"
+        why = stop.suspension_reason(policy.metadata.annotations)
+        return status.ready(Reason.SUSPENDED, f"{message}; {why}" if why else message)
     obstacle = _obstacle(deployment)
     if obstacle is not None:
         return obstacle

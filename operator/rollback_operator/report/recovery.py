@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.shape import is_among, is_whole
-from rollback_operator.api.v1alpha1 import Condition, Mode, Outcome, Revision, Rollback
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Mode,
+    Outcome,
+    Revision,
+    Rollback,
+    VerdictValue,
+)
 from rollback_operator.model import conditions
+from rollback_operator.model.verdict import Verdict
 from rollback_operator.remedies import attempts
 
 NEEDED = "a person is needed: a rollback is never rolled back"
@@ -48,6 +56,25 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     return conditions.condition(
         kind, status, reason, message if status else f"{message}; {_then(newest)}"
     )
+
+
+def restored(
+    rollbacks: Sequence[Rollback], running: Revision | None, judged: Verdict | None
+) -> Condition | None:
+    """Report the rollback that led to a revision without a control; None: none did.
+
+    After a rollback only the bad release could be compared with: its verification is the evidence.
+    """
+    if judged is None or judged.reason is not Reason.NO_CONTROL:
+        return None
+    if judged.value not in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT):
+        return None
+    newest = max(rollbacks, key=lambda item: item.spec.trigger.decided_time, default=None)
+    target = newest.spec.to_revision if newest is not None else None
+    if running is None or target is None or target.release != running.release:
+        return None
+    known = recovered(rollbacks, running)
+    return None if known.reason == Reason.NOT_ROLLED_BACK else known
 
 
 def _then(rollback: Rollback) -> str:

@@ -43,6 +43,8 @@ from rollback_operator.report.summary import HELD, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals because a rollback is already in progress or done."""
+_SUSPENDED = frozenset({Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED})
+"""Reasons of Ready with which no release is evaluated until a person resumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,25 +220,26 @@ def held_message(hold: Hold) -> str:
 def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValue, Severity]:
     entry, health = _running(old, seen), _health(old, seen)
     condemned = entry.condemned if entry is not None else None
-    worst = (
-        Severity(condemned.severity)
-        if condemned is not None and condemned.severity
-        else Severity.NONE
-    )
+    found_as = condemned.severity if condemned is not None else None
+    worst = Severity(found_as) if found_as else Severity.NONE
     if seen.decision is not None:
         value = seen.decision.verdict.value
         is_clean = seen.decision.verdict.reason in CLEAN
         is_trusted = health in (Health.GOOD, Health.ASSUMED)
+        restored = _restored(old, seen)
+        is_verified = restored is not None and restored.status == "True"
         if _fails_alike(seen):
             value = VerdictValue.SUSPECT
-        elif value is VerdictValue.WATCHING and is_clean and is_trusted:
+        elif (value is VerdictValue.WATCHING and is_clean and is_trusted) or is_verified:
             value = VerdictValue.HEALTHY
         severity = seen.decision.severity
         if worst is not Severity.NONE and (severity is Severity.NONE or worst < severity):
             # A finding stays until it is cured, trusted or rolled back.
             return VerdictValue.BAD, worst
         return value, severity
-    known = {Health.GOOD: VerdictValue.HEALTHY, Health.BAD: VerdictValue.BAD}
+    known = {Health.BAD: VerdictValue.BAD}
+    if seen.ready.reason not in _SUSPENDED:
+        known[Health.GOOD] = VerdictValue.HEALTHY
     return known.get(health or Health.UNKNOWN, VerdictValue.NO_VERDICT), worst
 
 
@@ -312,9 +315,7 @@ def _healthy(
     if found_bad is not None and verdict is VerdictValue.BAD:
         return found_bad
     if seen.decision is None:
-        is_open = _health(old, seen) is Health.UNKNOWN
-        message = watch_time.ended(old, seen.safety if is_open else None, now)
-        return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, message)
+        return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
         message = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
@@ -323,6 +324,30 @@ def _healthy(
     if _fails_alike(seen):
         message = f"a person is needed, it is {_fails_alike(seen)}: {judged.message}"
         return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, message)
+    return _compared(old, seen, status)
+
+
+def _unwatched(
+    old: RollbackPolicyStatus, seen: StatusInputs, status: bool | None, now: datetime
+) -> Condition:
+    kind = ConditionType.HEALTHY
+    if seen.ready.reason in _SUSPENDED:
+        # Another release may run by now: the earlier verdict may be about another.
+        message = f"no release is evaluated: {seen.ready.message}"
+        return conditions.condition(kind, status, Reason(seen.ready.reason), message)
+    is_open = _health(old, seen) is Health.UNKNOWN
+    message = watch_time.ended(old, seen.safety if is_open else None, now)
+    return conditions.condition(kind, status, Reason.NO_RELEASE_WATCHED, message)
+
+
+def _compared(old: RollbackPolicyStatus, seen: StatusInputs, status: bool | None) -> Condition:
+    """Report the comparison with the control, or what stands for it."""
+    assert seen.decision is not None
+    kind, judged = ConditionType.HEALTHY, seen.decision.verdict
+    restored = _restored(old, seen)
+    if restored is not None:
+        message = f"this revision was restored by a rollback: {restored.message}"
+        return conditions.condition(kind, status, Reason(restored.reason), message)
     if status and judged.reason is Reason.NO_CONTROL and judged.scopes:
         # A healthy and trusted release does not need a control.
         reason = Reason.NO_EVIDENCE_AGAINST
@@ -330,6 +355,11 @@ def _healthy(
             kind, status, reason, explain.describe_scope(judged.scopes[0], reason)
         )
     return conditions.condition(kind, status, judged.reason, judged.message)
+
+
+def _restored(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition | None:
+    judged = seen.decision.verdict if seen.decision is not None else None
+    return recovery.restored(seen.rollbacks, _revision(old, seen), judged)
 
 
 def _revision(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:

@@ -46,8 +46,8 @@ def summary(
         rollbacks: of the policy.
     """
     ready = find(conditions, ConditionType.READY)
-    if ready is not None and ready.reason == Reason.SUSPENDED:
-        return Reason.SUSPENDED.value
+    if ready is not None and ready.reason in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
+        return ready.reason
     active = [item for item in rollbacks if is_active(item)]
     if active:
         is_asked = all(item.status.step is StepName.AWAITING_APPROVAL for item in active)

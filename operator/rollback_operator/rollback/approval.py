@@ -75,8 +75,8 @@ def may_ask(policy: RollbackPolicy) -> bool:
     return (
         spec.safety.require_verified
         or spec.database is not None
-        or any(one.propose for one in spec.matrix)
-        or any(one.on_warned is Consequence.REQUIRE_APPROVAL for one in spec.checklist)
+        or any(rule.propose for rule in spec.matrix)
+        or any(rule.on_warned is Consequence.REQUIRE_APPROVAL for rule in spec.checklist)
     )
 
 
@@ -102,49 +102,51 @@ def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
 
 def _extended(rollback: Rollback, granted: ApprovalSpec) -> Rollback:
     """Extend the deadline if the policy's is now later."""
-    known = rollback.status.approval_deadline_time
+    stored = rollback.status.approval_deadline_time
     begun = progress.step_status(rollback, StepName.AWAITING_APPROVAL)
-    if known is None or begun is None:
+    if stored is None or begun is None:
         return rollback
-    deadline = max(known, begun.started_time + timedelta(seconds=granted.timeout_seconds))
+    deadline = max(stored, begun.started_time + timedelta(seconds=granted.timeout_seconds))
     status = rollback.status.model_copy(update={"approval_deadline_time": deadline})
     return rollback.model_copy(update={"status": status})
 
 
 def take(
-    rollback: Rollback, looked: ApprovalFacts
+    rollback: Rollback, facts: ApprovalFacts
 ) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
     """Evaluate an open question; return the result and its record."""
-    rollback = _extended(rollback, looked.terms)
-    answer = evaluate_approval(rollback, looked)
-    found = looked.checklist, answer.approved
-    status = with_evaluation(rollback, rollback.status, found, looked.now)
+    rollback = _extended(rollback, facts.terms)
+    answer = evaluate_approval(rollback, facts)
+    evaluation = facts.checklist, answer.approved
+    status = with_evaluation(rollback, rollback.status, evaluation, facts.now)
     if isinstance(answer.next, Done):
         step, message = StepName.AWAITING_APPROVAL, answer.next.message
-        status = rollback_status.finished(status, step, message, looked.now)
+        status = rollback_status.finished(status, step, message, facts.now)
     return answer.next, status
 
 
-def evaluate_approval(rollback: Rollback, looked: ApprovalFacts) -> ApprovalResult:
+def evaluate_approval(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResult:
     """Check whether a person has decided, the question is still needed, or its time is up."""
-    refused = _refused(rollback, looked)
-    given = rollback.spec.approval if refused is None else None
-    is_rejected = given is not None and given.decision is ApprovalDecision.REJECT
-    end = None if is_rejected else _over(rollback, looked)
+    refused = _ignored_decision(rollback, facts)
+    approval = rollback.spec.approval if refused is None else None
+    is_rejected = approval is not None and approval.decision is ApprovalDecision.REJECT
+    end = None if is_rejected else _obsolete(rollback, facts)
     if end is not None:
-        return _answer(end, False, end.reason, end.message)
-    if given is not None:
-        return _too_late(rollback, given) if _is_late(rollback, looked.now) else _decided(given)
-    if looked.frozen:
-        return _frozen(rollback, looked, refused)
-    if not is_asked(rollback, looked.checklist):
+        return _result(end, False, end.reason, end.message)
+    if approval is not None:
+        return (
+            _too_late(rollback, approval) if _is_late(rollback, facts.now) else _decided(approval)
+        )
+    if facts.frozen:
+        return _frozen(rollback, facts, refused)
+    if not is_asked(rollback, facts.checklist):
         message = "the checks that required approval now pass"
         if rollback.spec.requires_approval:
             message = _escalated(rollback)
-        return _answer(Done(message), True, Reason.NOT_NEEDED_ANY_MORE, message)
-    if _is_over(rollback, looked.now):
-        return _timed_out(rollback, looked.terms)
-    return ApprovalResult(Wait(), refused or _question(rollback, looked))
+        return _result(Done(message), True, Reason.NOT_NEEDED_ANY_MORE, message)
+    if _is_over(rollback, facts.now):
+        return _timed_out(rollback, facts.terms)
+    return ApprovalResult(Wait(), refused or _question(rollback, facts))
 
 
 def _escalated(rollback: Rollback) -> str:
@@ -156,20 +158,18 @@ def _escalated(rollback: Rollback) -> str:
     return f"the severity is now {rollback.status.severity}: approval is not required"
 
 
-def _question(rollback: Rollback, looked: ApprovalFacts) -> Condition:
-    asked = needed(rollback, looked.checklist)
-    return _unprotected_condition(rollback, asked, looked) if looked.unprotected else asked
+def _question(rollback: Rollback, facts: ApprovalFacts) -> Condition:
+    condition = needed(rollback, facts.checklist)
+    return _unprotected_condition(rollback, condition, facts) if facts.unprotected else condition
 
 
-def _frozen(rollback: Rollback, looked: ApprovalFacts, refused: Condition | None) -> ApprovalResult:
+def _frozen(rollback: Rollback, facts: ApprovalFacts, refused: Condition | None) -> ApprovalResult:
     """Continue to ask during a freeze, and never act without a decision, even at the deadline."""
-    if not _is_over(rollback, looked.now):
-        return ApprovalResult(Wait(), refused or _question(rollback, looked))
-    message = (
-        f"{_undecided(rollback)}, and nothing starts without a decision in the {looked.frozen}"
-    )
+    if not _is_over(rollback, facts.now):
+        return ApprovalResult(Wait(), refused or _question(rollback, facts))
+    message = f"{_undecided(rollback)}, and nothing starts without a decision in the {facts.frozen}"
     reason = Reason.FREEZE_ACTIVE
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
+    return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
 def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
@@ -178,15 +178,15 @@ def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
     return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
 
 
-def _over(rollback: Rollback, looked: ApprovalFacts) -> RollbackEnd | None:
+def _obsolete(rollback: Rollback, facts: ApprovalFacts) -> RollbackEnd | None:
     """Check whether the question is obsolete."""
-    if progress.has_gone_on(rollback, looked.deployment):
-        return progress.moved(rollback, looked.deployment)
-    if progress.is_stale(rollback, looked.now):
+    if progress.has_gone_on(rollback, facts.deployment):
+        return progress.moved(rollback, facts.deployment)
+    if progress.is_stale(rollback, facts.now):
         # Even an approval does not help: nobody has checked since, or the record is from a backup.
-        return progress.stale(rollback, looked.now)
-    if looked.checklist.consequence is Consequence.BLOCK:
-        return looked.checklist.blocked
+        return progress.stale(rollback, facts.now)
+    if facts.checklist.consequence is Consequence.BLOCK:
+        return facts.checklist.blocked
     return None
 
 
@@ -200,8 +200,8 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
 
     A rejection is never late: it is always intended.
     """
-    given, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
-    is_approval = given is not None and given.decision is ApprovalDecision.APPROVE
+    approval, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
+    is_approval = approval is not None and approval.decision is ApprovalDecision.APPROVE
     return is_approval and deadline is not None and now >= deadline + LATE_APPROVAL
 
 
@@ -214,51 +214,51 @@ def _too_late(rollback: Rollback, late: Approval) -> ApprovalResult:
     again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
     message = f"{_undecided(rollback)}; {late.by} approved it later. To request it again: {again}"
     reason = Reason.APPROVAL_TIMED_OUT
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
+    return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
 def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
     message, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
     if granted.on_timeout is ApprovalTimeout.PROCEED:
-        return _answer(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
-    return _answer(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
+        return _result(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
+    return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 
-def _decided(given: Approval) -> ApprovalResult:
-    message = f"by {given.by}" + (f": {given.reason}" if given.reason else "")
-    if given.decision is ApprovalDecision.APPROVE:
+def _decided(approval: Approval) -> ApprovalResult:
+    message = f"by {approval.by}" + (f": {approval.reason}" if approval.reason else "")
+    if approval.decision is ApprovalDecision.APPROVE:
         message = f"approved {message}"
-        return _answer(Done(message), True, Reason.APPROVED_BY_PERSON, message)
+        return _result(Done(message), True, Reason.APPROVED_BY_PERSON, message)
     message = f"rejected {message}"
     reason = Reason.REJECTED_BY_PERSON
-    return _answer(RollbackEnd(Outcome.REJECTED, reason, message), False, reason, message)
+    return _result(RollbackEnd(Outcome.REJECTED, reason, message), False, reason, message)
 
 
-def _refused(rollback: Rollback, looked: ApprovalFacts) -> Condition | None:
+def _ignored_decision(rollback: Rollback, facts: ApprovalFacts) -> Condition | None:
     """Explain why an existing decision does not count."""
-    given, kind = rollback.spec.approval, ConditionType.APPROVED
-    if given is None:
+    approval, kind = rollback.spec.approval, ConditionType.APPROVED
+    if approval is None:
         return None
-    if looked.unprotected:
-        message = f"the decision in the name of {given.by} is ignored: {looked.unprotected}"
+    if facts.unprotected:
+        message = f"the decision in the name of {approval.by} is ignored: {facts.unprotected}"
         return conditions.condition(kind, False, Reason.APPROVAL_UNPROTECTED, message)
-    digest = plan_digest(rollback, looked.checklist)
-    if given.plan_digest != digest:
+    digest = plan_digest(rollback, facts.checklist)
+    if approval.plan_digest != digest:
         message = (
-            f"the decision of {given.by} is for plan {given.plan_digest}, and the plan is now "
-            f"{digest}: decide on the current plan"
+            f"the decision of {approval.by} is for plan {approval.plan_digest}, and the plan is "
+            f"now {digest}: decide on the current plan"
         )
         return conditions.condition(kind, False, Reason.PLAN_CHANGED, message)
     return None
 
 
 def _unprotected_condition(
-    rollback: Rollback, asked: Condition, looked: ApprovalFacts
+    rollback: Rollback, condition: Condition, facts: ApprovalFacts
 ) -> Condition:
     """Warn in advance that no decision would count, and name the alternatives."""
     target = rollback.spec.to_revision
     message = (
-        f"decisions are ignored: {looked.unprotected}; the chart's admission.create installs it"
+        f"decisions are ignored: {facts.unprotected}; the chart's admission.create installs it"
     )
     if target is not None:
         name, namespace = rollback.spec.target_ref.name, rollback.metadata.namespace
@@ -270,7 +270,7 @@ def _unprotected_condition(
         ConditionType.APPROVED,
         False,
         Reason.APPROVAL_UNPROTECTED,
-        f"{message}. Pending: {asked.message}",
+        f"{message}. Pending: {condition.message}",
     )
 
 
@@ -295,7 +295,7 @@ def _in_question(rollback: Rollback) -> str:
     return message
 
 
-def _answer(
+def _result(
     following: Done | RollbackEnd, status: bool, reason: Reason, message: str
 ) -> ApprovalResult:
     return ApprovalResult(
@@ -306,8 +306,8 @@ def _answer(
 def next_check(rollback: Rollback, now: datetime) -> float:
     """Return the seconds until the next look: the next checklist, or the deadline."""
     deadline = rollback.status.approval_deadline_time
-    left = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
-    return max(0.05, min(APPROVAL_POLL_SECONDS, left))
+    remaining = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
+    return max(0.05, min(APPROVAL_POLL_SECONDS, remaining))
 
 
 # -- on record -------------------------------------------------------------------------------------
@@ -327,17 +327,18 @@ def asked(rollback: Rollback, checklist: Checklist, now: datetime) -> RollbackSt
 def with_evaluation(
     rollback: Rollback,
     status: RollbackStatus,
-    found: tuple[Checklist, Condition],
+    evaluation: tuple[Checklist, Condition],
     now: datetime,
 ) -> RollbackStatus:
     """Record the changes of another look; equal to the stored status if there are none."""
-    checklist, approved = found
-    known = {one.name: one for one in status.checklist}
+    checklist, approved = evaluation
+    stored = {item.name: item for item in status.checklist}
     # Figures in messages change constantly; a message is stored anew only with a new result.
     is_same = all(
-        one.name in known
-        and (known[one.name].result, known[one.name].consequence) == (one.result, one.consequence)
-        for one in checklist.items
+        item.name in stored
+        and (stored[item.name].result, stored[item.name].consequence)
+        == (item.result, item.consequence)
+        for item in checklist.items
     )
     digest = plan_digest(rollback, checklist)
     if not is_same or digest != status.plan_digest:
@@ -358,17 +359,28 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
         status: its new status.
     """
     before, meta = rollback.status, rollback.metadata
-    new, old = (conditions.find(one.conditions, ConditionType.APPROVED) for one in (status, before))
+    new, old = (
+        conditions.find(version.conditions, ConditionType.APPROVED) for version in (status, before)
+    )
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return None
     match new.reason:
         case Reason.APPROVAL_NEEDED:
             until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
             decide = commands.approve(meta.name, meta.namespace)
-            message = f"until {until}: {decide} (or reject). {new.message}"
+            message = f"until {until}: {decide} (or reject). {_figures(rollback)}{new.message}"
             return Notice(EventReason.APPROVAL_NEEDED, message, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
             return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
         case _ if new.status == "True":
             return Notice(EventReason.ROLLBACK_APPROVED, f"{new.reason}: {new.message}")
     return None
+
+
+def _figures(rollback: Rollback) -> str:
+    """Give the error rates that the decision rests on; empty: it rests on none, or names them."""
+    trigger = rollback.spec.trigger
+    if not trigger.requests or rollback.spec.requires_approval:
+        return ""
+    rate = 100 * trigger.errors / trigger.requests
+    return f"{rate:.0f} % of requests fail ({trigger.errors} of {trigger.requests}). "

@@ -55,11 +55,11 @@ class Checklist:
     @property
     def consequence(self) -> Consequence:
         """The worst consequence of any item."""
-        return max((one.consequence for one in self.items), key=_BY_SEVERITY.index)
+        return max((item.consequence for item in self.items), key=_BY_SEVERITY.index)
 
     def of(self, consequence: Consequence) -> tuple[CheckItem, ...]:
         """Select the items with this consequence."""
-        return tuple(one for one in self.items if one.consequence is consequence)
+        return tuple(item for item in self.items if item.consequence is consequence)
 
     @property
     def blocked(self) -> RollbackEnd:
@@ -87,14 +87,14 @@ class Checklist:
 def make(facts: ChecklistFacts) -> Checklist:
     """Evaluate all items."""
     items = [_tightened(item(facts), facts.policy) for item in _ITEMS]
-    found = {one.name: one for one in items}
-    is_tight = found[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
+    by_name = {item.name: item for item in items}
+    is_tight = by_name[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
     pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
     return Checklist(tuple(items), pace)
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
-    """Return whether a shortage of room is observed: missing data slows nothing down."""
+    """Return whether a shortage of capacity is observed: missing data slows nothing down."""
     return isinstance(facts.quotas, Sequence) and isinstance(facts.cluster, ClusterCapacity)
 
 
@@ -102,14 +102,14 @@ def _tightened(item: CheckItem, policy: RollbackPolicy | None) -> CheckItem:
     rules = policy.spec.checklist if policy is not None else []
     if item.result is not CheckResult.WARNED:
         return item
-    asked = [one.on_warned for one in rules if one.name is item.name]
-    worst = max([item.consequence, *asked], key=_BY_SEVERITY.index)
+    consequences = [rule.on_warned for rule in rules if rule.name is item.name]
+    worst = max([item.consequence, *consequences], key=_BY_SEVERITY.index)
     return item.model_copy(update={"consequence": worst})
 
 
 def summarized(items: Sequence[CheckItem]) -> str:
     """Summarize items in one line."""
-    return "; ".join(f"{one.name}: {one.message}" for one in items)
+    return "; ".join(f"{item.name}: {item.message}" for item in items)
 
 
 def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
@@ -117,10 +117,10 @@ def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
 
     It includes the object's uid, so that nobody can approve an object in advance.
     """
-    asked = checklist.of(Consequence.REQUIRE_APPROVAL)
+    items = checklist.of(Consequence.REQUIRE_APPROVAL)
     plan = rollback.spec.model_dump(mode="json", exclude={"approval"}, exclude_none=True)
     # The question is the warning, without its figures, which change constantly.
-    about = [(one.name, one.result, one.message if _is_firm(one) else "") for one in asked]
+    about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in items]
     parts = [rollback.metadata.uid, plan, about]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from rollback_operator.api.checklist import (
     AppliedMigrations,
@@ -75,7 +76,10 @@ class ChecklistFacts:
         """The ReplicaSet of the rollback target, even if its template has changed."""
         wanted = self.rollback.spec.to_revision
         uid = wanted.replica_set_uid if wanted else None
-        return next((one for one in self.workload.replica_sets if one.uid == uid), None)
+        return next(
+            (replica_set for replica_set in self.workload.replica_sets if replica_set.uid == uid),
+            None,
+        )
 
     @property
     def template(self) -> ReplicaSet | None:
@@ -96,7 +100,7 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
     """Report the recorded health of the rollback target."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
+        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
     message = f"revision {target.number} with {', '.join(target.images)} is recorded as"
     if target.health is Health.GOOD:
         return _item(name, CheckResult.PASSED, f"{message} Good")
@@ -119,16 +123,20 @@ def is_asked(policy: RollbackPolicy | None, target: RevisionRef | None) -> bool:
 
 def template(facts: ChecklistFacts) -> CheckItem:
     """Check that the target still exists, unchanged since the decision."""
-    name, wanted, found = CheckName.TARGET_TEMPLATE, facts.rollback.spec.to_revision, facts.target
+    name, wanted, replica_set = (
+        CheckName.TARGET_TEMPLATE,
+        facts.rollback.spec.to_revision,
+        facts.target,
+    )
     if wanted is None:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[facts.rollback.spec.remedy.type])
-    if found is None:
+        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
+    if replica_set is None:
         message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    if found.template.digest != wanted.digest:
-        message = f"the template of ReplicaSet {found.name} changed since the decision"
+    if replica_set.template.digest != wanted.digest:
+        message = f"the template of ReplicaSet {replica_set.name} changed since the decision"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    message = f"ReplicaSet {found.name} exists, its template is unchanged"
+    message = f"ReplicaSet {replica_set.name} exists, its template is unchanged"
     return _item(name, CheckResult.PASSED, message)
 
 
@@ -139,7 +147,7 @@ def images(facts: ChecklistFacts) -> CheckItem:
     wanted = [*target.images, *target.init_images] if target else []
     wanted += [remedy.image] if target is None and remedy.image else []
     if not wanted:
-        return _item(name, CheckResult.SKIPPED, _NO_TARGET[remedy.type])
+        return _item(name, CheckResult.SKIPPED, _no_target(remedy.type))
     cluster = facts.cluster
     if not isinstance(cluster, ClusterCapacity):
         return _item(
@@ -158,56 +166,56 @@ def references(facts: ChecklistFacts) -> CheckItem:
     name = CheckName.REFERENCES
     if not facts.references:
         return _item(name, CheckResult.PASSED, "the template references nothing but its images")
-    there, gone, unread = [], [], []
-    for reference, found in sorted(facts.references.items()):
-        if isinstance(found, Missing):
-            unread.append(f"{reference} ({found.message})")
-        elif found:
-            there.append(str(reference))
+    present, absent, unread = [], [], []
+    for reference, state in sorted(facts.references.items()):
+        if isinstance(state, Missing):
+            unread.append(f"{reference} ({state.message})")
+        elif state:
+            present.append(str(reference))
         else:
-            gone.append(reference)
-    needed = [str(one) for one in gone if not one.is_optional]
+            absent.append(reference)
+    needed = [str(reference) for reference in absent if not reference.is_optional]
     if needed:
         message = f"missing: {_listed(needed)}; the pods would not start"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
     if unread:
         return _item(name, CheckResult.WARNED, f"not read: {_listed(unread)}")
-    if gone:
-        message = f"missing, but optional: {_listed([str(one) for one in gone])}"
+    if absent:
+        message = f"missing, but optional: {_listed([str(reference) for reference in absent])}"
         return _item(name, CheckResult.WARNED, message)
-    return _item(name, CheckResult.PASSED, f"present: {_listed(there)}")
+    return _item(name, CheckResult.PASSED, f"present: {_listed(present)}")
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
     """Check whether quotas and nodes take the new pods beside the running pods."""
-    name, one = CheckName.ROOM, facts.template
-    wanted = _pods_more(facts)
-    if not wanted or one is None:
+    name, replica_set = CheckName.ROOM, facts.template
+    wanted = _additional_pods(facts)
+    if not wanted or replica_set is None:
         return _item(name, CheckResult.SKIPPED, "no additional pods are started")
     quotas, cluster = facts.quotas, facts.cluster
     if isinstance(quotas, Missing):
         return _item(name, CheckResult.WARNED, f"quotas could not be read: {quotas.message}")
     if not isinstance(cluster, ClusterCapacity):
         return _item(name, CheckResult.WARNED, f"nodes could not be read: {_why(cluster)}")
-    left, by = quota_left(quotas, one.requests)
-    if left is not None and left < wanted:
-        message = f"{_more(wanted)}, quota {by} leaves room for {left}"
+    free, by = quota_left(quotas, replica_set.requests)
+    if free is not None and free < wanted:
+        message = f"{_pods_needed(wanted)}, quota {by} leaves room for {free}"
         return _item(name, CheckResult.WARNED, message)
-    fits = cluster.room_for(one.requests)
+    fits = cluster.pods_that_fit(replica_set.requests)
     if fits is None:
-        message = f"{_more(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
+        message = f"{_pods_needed(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
         return _item(
             name, CheckResult.PASSED, f"{message} is too large to sum up the free capacity"
         )
-    message = f"{_more(wanted)}, nodes have room for {fits}"
+    message = f"{_pods_needed(wanted)}, nodes have room for {fits}"
     return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, message)
 
 
-def _more(wanted: int) -> str:
+def _pods_needed(wanted: int) -> str:
     return "1 more pod is needed" if wanted == 1 else f"{wanted} more pods are needed"
 
 
-def _pods_more(facts: ChecklistFacts) -> int:
+def _additional_pods(facts: ChecklistFacts) -> int:
     """Count the pods that the act starts before others end."""
     spec, deployment = facts.rollback.spec, facts.deployment
     if spec.remedy.replicas is not None:
@@ -250,7 +258,7 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
     if deployment.paused and not deployment.is_held:
         message = "another client paused the Deployment: resume it, otherwise no pod is replaced"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
-    begun = [one.metadata.name for one in facts.others if has_acted(one)]
+    begun = [rollback.metadata.name for rollback in facts.others if has_acted(rollback)]
     if begun:
         message = f"Rollback {begun[0]} of the same Deployment is in progress"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
@@ -264,17 +272,17 @@ def nobody_else(facts: ChecklistFacts) -> CheckItem:
     return _with_claims(owner or _item(name, CheckResult.PASSED, message), facts)
 
 
-def _with_claims(found: CheckItem, facts: ChecklistFacts) -> CheckItem:
+def _with_claims(item: CheckItem, facts: ChecklistFacts) -> CheckItem:
     """Add updaters that may deploy the bad image again, and unread objects."""
     claims = facts.claims
     unseen = (_why(claims),) if isinstance(claims, Missing) else claims.unseen if claims else ()
-    doubts = [f"not read: {one}" for one in unseen]
+    doubts = [f"not read: {text}" for text in unseen]
     if pushed := warning(facts.deployment.updaters):
         doubts.insert(0, pushed)
     if not doubts:
-        return found
-    message = clipped("; ".join((found.message, *doubts)), 1024)
-    return found.model_copy(update={"result": CheckResult.WARNED, "message": message})
+        return item
+    message = clipped("; ".join((item.message, *doubts)), 1024)
+    return item.model_copy(update={"result": CheckResult.WARNED, "message": message})
 
 
 def metrics(facts: ChecklistFacts) -> CheckItem:
@@ -294,11 +302,11 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
 
 def database_schema(facts: ChecklistFacts) -> CheckItem:
     """Check whether the target is compatible with the database schema."""
-    rollback, policy, found = facts.rollback, facts.policy, facts.schema
+    rollback, policy, history = facts.rollback, facts.policy, facts.schema
     if rollback.spec.remedy.type in KEEP_THE_RELEASE:
-        return schema.skipped(_NO_TARGET[rollback.spec.remedy.type])
+        return schema.skipped(_no_target(rollback.spec.remedy.type))
     database = policy.spec.database if policy is not None else None
-    if policy is None or database is None or found is None:
+    if policy is None or database is None or history is None:
         return schema.skipped("the policy names no database")
     current = policy.status.revision
     is_same = current is not None and current.digest == facts.deployment.template.digest
@@ -308,27 +316,34 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
         created = running.created if running is not None else 0.0
         released = datetime.fromtimestamp(created, facts.now.tzinfo)
     settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
-    question = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(found, question)
+    comparison = schema.HistoryComparison(_record(rollback, policy), released, settle)
+    finding = schema.compare(history, comparison)
     return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
 
 
 def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
     """Find the migrations applied when the target was good; a pinned image's name identifies it."""
     target, image = rollback.spec.to_revision, rollback.spec.remedy.image
-    for one in policy.status.revisions:
-        is_it = one.release == target.release if target else is_among(image or "", one.images)
-        if is_it and one.migrations is not None:
-            return one.migrations
+    for entry in policy.status.revisions:
+        is_it = entry.release == target.release if target else is_among(image or "", entry.images)
+        if is_it and entry.migrations is not None:
+            return entry.migrations
     return None
 
 
-_NO_TARGET = {
-    RemedyType.UNDO: "the undo names no revision",
-    RemedyType.PIN_IMAGE: "an image is pinned: no revision is restored",
-    RemedyType.SCALE: "replicas are added: no revision is restored",
-    RemedyType.DISABLE_FLAG: "a flag is set: no revision is restored",
-}
+def _no_target(remedy: RemedyType) -> str:
+    """Explain why a rollback has no target."""
+    match remedy:
+        case RemedyType.UNDO:
+            return "the undo names no revision"
+        case RemedyType.PIN_IMAGE:
+            return "an image is pinned: no revision is restored"
+        case RemedyType.SCALE:
+            return "replicas are added: no revision is restored"
+        case RemedyType.DISABLE_FLAG:
+            return "a flag is set: no revision is restored"
+        case _:
+            assert_never(remedy)
 
 
 def _item(

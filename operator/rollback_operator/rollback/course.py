@@ -94,17 +94,17 @@ class RollbackContext:
     """The reason why the policy is inactive."""
 
     @property
-    def told(self) -> str:
+    def withdrawal_message(self) -> str:
         """State why the policy no longer continues the Rollback."""
-        known = _LEFT.get(self.state)
-        return known[1] if known is not None else self.why
+        withdrawal = _WITHDRAWN.get(self.state)
+        return withdrawal[1] if withdrawal is not None else self.why
 
 
 def context_of(
     rollback: Rollback,
     policy: RollbackPolicy | None,
     ready: Condition,
-    found: Deployment | Missing | None,
+    deployment: Deployment | Missing | None,
 ) -> RollbackContext:
     """Describe the policy and the Deployment of an open Rollback.
 
@@ -112,10 +112,10 @@ def context_of(
         rollback: the Rollback.
         policy: its policy, as stored now; None: it is gone or unreadable.
         ready: the policy's condition; for an absent or unreadable policy, the reason.
-        found: the Rollback's Deployment, as read in this pass; None: it is gone.
+        deployment: the Rollback's Deployment, as read in this pass; None: it is gone.
     """
-    target = _target(rollback, found)
-    why = found.message if isinstance(found, Missing) else ""
+    target = _target(rollback, deployment)
+    why = deployment.message if isinstance(deployment, Missing) else ""
     state = _state_of(rollback, policy, ready)
     return RollbackContext(state, target, why or ready.message, Reason(ready.reason))
 
@@ -161,13 +161,13 @@ def _target(rollback: Rollback, deployment: Deployment | Missing | None) -> Targ
 
 def _is_known(rollback: Rollback, deployment: Deployment) -> bool:
     judged, target = rollback.spec.from_revision, rollback.spec.to_revision
-    known = {judged.digest, target.digest if target is not None else judged.digest}
-    return deployment.template.digest in known
+    digests = {judged.digest, target.digest if target is not None else judged.digest}
+    return deployment.template.digest in digests
 
 
 def stage_of(rollback: Rollback) -> RollbackStage:
     """Return the progress of a Rollback."""
-    names = {one.name for one in rollback.status.steps}
+    names = {step.name for step in rollback.status.steps}
     if StepName.VERIFY in names:
         return RollbackStage.VERIFYING
     if names - {StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER}:
@@ -204,19 +204,21 @@ def course(
     """
     if not ownership.is_named(rollback):
         return _NOT_OURS
-    if context.target in _LOST:
-        return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST[context.target])
+    if context.target in _LOST_TARGETS:
+        return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, _LOST_TARGETS[context.target])
     if context.target is Target.UNREADABLE:
-        return _unread(rollback, context, now)
+        return _unreadable_target(rollback, context, now)
     if stage_of(rollback) in BEGUN:
         return Carry()  # each step has its own bound, and ends the rollback after it
-    unwanted = _unwanted(rollback, context)
+    unwanted = _withdrawal(rollback, context)
     if unwanted is not None:
         return unwanted
     return progress.stale(rollback, now) if progress.is_stale(rollback, now) else Carry()
 
 
-def _unread(rollback: Rollback, context: RollbackContext, now: datetime) -> Retry | RollbackEnd:
+def _unreadable_target(
+    rollback: Rollback, context: RollbackContext, now: datetime
+) -> Retry | RollbackEnd:
     if not progress.is_stale(rollback, now):
         return Retry()
     is_begun = stage_of(rollback) in BEGUN
@@ -225,7 +227,7 @@ def _unread(rollback: Rollback, context: RollbackContext, now: datetime) -> Retr
     return RollbackEnd(outcome, Reason.READ_FAILED, message)
 
 
-def _unwanted(rollback: Rollback, context: RollbackContext) -> RollbackEnd | None:
+def _withdrawal(rollback: Rollback, context: RollbackContext) -> RollbackEnd | None:
     """Explain why a rollback that has not begun is no longer wanted; None: it is wanted."""
     if rollback.metadata.deletion_timestamp is not None:
         return (
@@ -233,10 +235,10 @@ def _unwanted(rollback: Rollback, context: RollbackContext) -> RollbackEnd | Non
         )
     if context.state is PolicyAuthority.SUSPENDED and rollback.is_by_hand:
         return None  # people may request rollbacks of a suspended policy
-    if context.state in _LEFT:
-        reason, message = _LEFT[context.state]
+    if context.state in _WITHDRAWN:
+        reason, message = _WITHDRAWN[context.state]
         return RollbackEnd(Outcome.ABANDONED, reason, message)
-    is_idle = context.state in _IDLE
+    is_idle = context.state in _IDLE_STATES
     return RollbackEnd(Outcome.ABANDONED, context.reason, context.why) if is_idle else None
 
 
@@ -254,7 +256,7 @@ _NOT_OURS = RollbackEnd(
     "and seen",
 )
 
-_LEFT: dict[PolicyAuthority, tuple[Reason, str]] = {
+_WITHDRAWN: dict[PolicyAuthority, tuple[Reason, str]] = {
     PolicyAuthority.RETARGETED: (
         Reason.TARGET_CHANGED,
         "spec.targetRef of the policy now names another Deployment",
@@ -275,8 +277,10 @@ _LEFT: dict[PolicyAuthority, tuple[Reason, str]] = {
     PolicyAuthority.DELETED: (Reason.POLICY_DELETED, "the policy was deleted"),
 }
 REPLACED_MESSAGE = "the Deployment was deleted and recreated: it is another object"
-_LOST = {Target.GONE: "the Deployment no longer exists", Target.REPLACED: REPLACED_MESSAGE}
-_IDLE = frozenset({PolicyAuthority.SUSPENDED, PolicyAuthority.AT_REST, PolicyAuthority.UNREADABLE})
+_LOST_TARGETS = {Target.GONE: "the Deployment no longer exists", Target.REPLACED: REPLACED_MESSAGE}
+_IDLE_STATES = frozenset(
+    {PolicyAuthority.SUSPENDED, PolicyAuthority.AT_REST, PolicyAuthority.UNREADABLE}
+)
 
 
 def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
@@ -290,6 +294,6 @@ def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
     severities = {plan.severity, rollback.status.severity}
     return (
         plan.remedy in spec.remedies
-        and any(matrix.acts(one) for one in spec.matrix if one.severity in severities)
+        and any(matrix.acts(rule) for rule in spec.matrix if rule.severity in severities)
         and (plan.owner is None or plan.owner.response is spec.safety.git_ops)
     )

@@ -53,42 +53,42 @@ def functional(probe: HttpProbe, reply: Reply, tries: int) -> Check:
     if isinstance(reply, Silence):
         make = unseeable if reply.is_final else unknown
         return make(probe.name, reply.message)
-    often = f" ({tries} attempts)" if tries > 1 else ""
+    attempts = f" ({tries} attempts)" if tries > 1 else ""
     message = f"{probe.method} answered {reply.status}"
     if reply.status not in probe.expect_status:
         wanted = " or ".join(map(str, sorted(probe.expect_status)))
-        return failed(probe.name, f"{message} instead of {wanted}{often}")
+        return failed(probe.name, f"{message} instead of {wanted}{attempts}")
     if probe.expect_json is None:
-        return passed(probe.name, message + often)
+        return passed(probe.name, message + attempts)
     fault = _fault(probe.expect_json, reply)
     if fault:
-        return failed(probe.name, f"{message}, but {fault}{often}")
-    return passed(probe.name, f"{message} with the expected {probe.expect_json.path}{often}")
+        return failed(probe.name, f"{message}, but {fault}{attempts}")
+    return passed(probe.name, f"{message} with the expected {probe.expect_json.path}{attempts}")
 
 
 def _fault(expected: JsonExpectation, answer: ProbeResponse) -> str:
     if not answer.is_whole:
         return "the response is too long to parse as JSON"
     try:
-        found = parsed(answer.body)
+        value = parsed(answer.body)
     except ValueError:
         return "the response is not JSON"
     for part in re.findall(r"[^.\[\]\s]+", expected.path):
-        found = _within(found, part)
-        if found is _ABSENT:
+        value = _within(value, part)
+        if value is _ABSENT:
             return f"the response has no {expected.path}"
-    text = found if isinstance(found, str) else json.dumps(found)
+    text = value if isinstance(value, str) else json.dumps(value)
     return "" if text == expected.value else f"{expected.path} is not {expected.value!r}"
 
 
 _ABSENT = object()
 
 
-def _within(found: Any, part: str) -> Any:
-    if isinstance(found, Mapping):
-        return found.get(part, _ABSENT)
-    if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
-        return found[int(part)]
+def _within(value: Any, part: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(part, _ABSENT)
+    if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+        return value[int(part)]
     return _ABSENT
 
 
@@ -99,7 +99,7 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
         replies: pod, endpoint, and its answer.
         pods: the number of pods, requested or not.
     """
-    asked = len({pod for pod, _, _ in replies})
+    requested = len({pod for pod, _, _ in replies})
     paths = ", ".join(sorted({endpoint.path for _, endpoint, _ in replies}))
     bad = [
         f"{reply.status} at {endpoint.path} of {pod}"
@@ -109,13 +109,13 @@ def health(replies: Sequence[tuple[str, Endpoint, Reply]], pods: int) -> Check:
     if bad:
         more = f" and {len(bad) - MOST_PROBES_NAMED} more" if len(bad) > MOST_PROBES_NAMED else ""
         return failed(HEALTH, f"{', '.join(bad[:MOST_PROBES_NAMED])}{more}")
-    silent = [(pod, one) for pod, _, one in replies if isinstance(one, Silence)]
+    silent = [(pod, answer) for pod, _, answer in replies if isinstance(answer, Silence)]
     if silent:
         pod, first = silent[0]
         count = len({name for name, _ in silent})
-        message = f"{count} of {asked} pods did not respond: {pod}: {first.message}"
+        message = f"{count} of {requested} pods did not respond: {pod}: {first.message}"
         return unknown(HEALTH, message)
-    return passed(HEALTH, f"{paths}: healthy on {asked} of {pods} pods")
+    return passed(HEALTH, f"{paths}: healthy on {requested} of {pods} pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +127,28 @@ class LineCount:
     """The log was read to its end."""
 
 
-def logs(asked: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) -> Check:
+def logs(check: LogCheck, counts: Mapping[str, LineCount | Silence], pods: int) -> Check:
     """Check that the pods have not written the pattern too often.
 
     Args:
-        asked: the pattern, and its limit.
+        check: the pattern, and its limit.
         counts: by pod.
         pods: the number of pods, read or not.
     """
-    found = {pod: one for pod, one in counts.items() if isinstance(one, LineCount)}
-    lines = sum(one.lines for one in found.values())
-    silent = [one for one in counts.values() if isinstance(one, Silence)]
+    line_counts = {pod: count for pod, count in counts.items() if isinstance(count, LineCount)}
+    lines = sum(count.lines for count in line_counts.values())
+    silent = [count for count in counts.values() if isinstance(count, Silence)]
     message = (
-        f"{lines} lines with {asked.pattern} in {len(found)} of {pods} pods since the rollback"
+        f"{lines} lines with {check.pattern} in {len(line_counts)} of {pods} pods since the "
+        "rollback"
     )
-    if lines > asked.at_most:
-        worst = max(found, key=lambda pod: found[pod].lines)
-        many = f"{message}, {found[worst].lines} of them in {worst}"
-        return failed(LOGS, f"{many}; {asked.at_most} are allowed")
+    if lines > check.at_most:
+        worst = max(line_counts, key=lambda pod: line_counts[pod].lines)
+        detail = f"{message}, {line_counts[worst].lines} of them in {worst}"
+        return failed(LOGS, f"{detail}; {check.at_most} are allowed")
     if silent:
-        make = unseeable if all(one.is_final for one in silent) else unknown
+        make = unseeable if all(silence.is_final for silence in silent) else unknown
         return make(LOGS, f"{len(silent)} of {len(counts)} pods: {silent[0].message}")
-    if any(not one.is_whole for one in found.values()):
+    if any(not count.is_whole for count in line_counts.values()):
         return unknown(LOGS, f"{message}, in the part of the logs that was read: there is more")
-    return passed(LOGS, f"{message}; {asked.at_most} are allowed")
+    return passed(LOGS, f"{message}; {check.at_most} are allowed")

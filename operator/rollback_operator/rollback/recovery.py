@@ -9,10 +9,11 @@ and a failure counts only for requests after the warm-up.
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import assert_never
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
+from rollback_operator.api.v1alpha1 import Outcome, RemedyType, Rollback, StepName
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import plausible
 from rollback_operator.evidence.counters import Evidence
@@ -48,9 +49,12 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
     requests, errors = total(recent)
     ceiling = _ceiling(rollback)
     message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
-    ends = sorted({one.end for one in recent})
+    ends = sorted({increment.end for increment in recent})
     # Errors from the old pods' last seconds, or the new pods' first, cease without action.
-    goes_on = all(any(one.errors > 0 for one in recent if one.end == end) for end in ends[-2:])
+    goes_on = all(
+        any(increment.errors > 0 for increment in recent if increment.end == end)
+        for end in ends[-2:]
+    )
     is_enough = requests >= LEAST_REQUESTS and len(ends) >= 2  # noqa: PLR2004
     odds = against_ceiling(in_order(recent), ceiling)
     if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
@@ -73,20 +77,22 @@ def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> l
     starts = {pod.name: (pod.created, pod.started or pod.created) for pod in pods}
     since = proof_begins(rollback)
     counted = [
-        one
-        for one in evidence.increments
-        if (one.pod in starts or one.pod == aggregate.POD)
-        and one.start >= since
-        and one.requests > 0
+        increment
+        for increment in evidence.increments
+        if (increment.pod in starts or increment.pod == aggregate.POD)
+        and increment.start >= since
+        and increment.requests > 0
     ]
     return without_warm_up(counted, starts)
 
 
 def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:
     """Restrict counts to the last minute if it has enough requests."""
-    newest = max((one.end for one in counted), default=0.0)
-    recent = [one for one in counted if one.end > newest - RECENT_SECONDS]
-    is_enough = total(recent)[0] >= LEAST_REQUESTS and len({one.end for one in recent}) > 1
+    newest = max((increment.end for increment in counted), default=0.0)
+    recent = [increment for increment in counted if increment.end > newest - RECENT_SECONDS]
+    is_enough = (
+        total(recent)[0] >= LEAST_REQUESTS and len({increment.end for increment in recent}) > 1
+    )
     return recent if is_enough else counted
 
 
@@ -108,8 +114,8 @@ def without_evidence(rollback: Rollback, blind: str, now: datetime) -> Next:
     """
     if is_out_of_time(rollback, StepName.VERIFY, now):
         message = "the rollout is complete; no metric shows whether it helped"
-        told = f"{message}: {blind}" if blind else message
-        return RollbackEnd(Outcome.UNKNOWN, Reason.NOT_YET_READ, told)
+        full_message = f"{message}: {blind}" if blind else message
+        return RollbackEnd(Outcome.UNKNOWN, Reason.NOT_YET_READ, full_message)
     return Wait()
 
 
@@ -120,16 +126,22 @@ def proof_begins(rollback: Rollback) -> float:
     have it only after the kubelet has renewed the file.
     """
     spec = rollback.spec
-    if spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT:
-        known = step_status(rollback, StepName.DISABLE_FLAG)
-        return known.started_time.timestamp() + MOUNT_SECONDS if known is not None else math.inf
-    step = StepName.UNDO
-    if spec.remedy.replicas is not None:
-        step = StepName.VERIFY
-    elif spec.remedy.flag is not None:
-        step = StepName.RESTART_PODS
-    known = step_status(rollback, step)
-    return known.started_time.timestamp() if known is not None else 0.0
+    match spec.remedy.type:
+        case RemedyType.DISABLE_FLAG if spec.flag is not None and (
+            spec.flag.taken_by is FlagTaking.MOUNT
+        ):
+            status = step_status(rollback, StepName.DISABLE_FLAG)
+            return status.started_time.timestamp() + MOUNT_SECONDS if status else math.inf
+        case RemedyType.DISABLE_FLAG:
+            step = StepName.RESTART_PODS
+        case RemedyType.SCALE:
+            step = StepName.VERIFY
+        case RemedyType.UNDO | RemedyType.PIN_IMAGE:
+            step = StepName.UNDO
+        case remedy:
+            assert_never(remedy)
+    status = step_status(rollback, step)
+    return status.started_time.timestamp() if status is not None else 0.0
 
 
 LEVEL_TIMES = 1.5
@@ -145,9 +157,9 @@ def since_base(
 ) -> dict[str, Histogram]:
     """Return the pods' counts since their bases; a pod without a base is new: from zero."""
     return {
-        name: one.minus(bases[name]) if name in bases else one
-        for name, one in read.items()
-        if one.total > 0
+        name: histogram.minus(bases[name]) if name in bases else histogram
+        for name, histogram in read.items()
+        if histogram.total > 0
     }
 
 
@@ -167,11 +179,11 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
     limit = LEVEL_TIMES * reference
     enough = _enough(spans)
     if not enough:
-        counted = max((added(one.values()).total for one in spans), default=0.0)
+        counted = max((added(span.values()).total for span in spans), default=0.0)
         message = f"{counted:.0f} requests since the rollback are too few for p{100 * q:g}"
         return unknown(LATENCY, message)
     # A slow warm-up affects the longer spans for long: a single span within the limit is enough.
-    value, total = min(((one.quantile(q) or 0.0), one.total) for one in enough)
+    value, total = min(((histogram.quantile(q) or 0.0), histogram.total) for histogram in enough)
     message = (
         f"p{100 * q:g} is {seconds(value)} over {total:.0f} requests, "
         f"{seconds(reference)} at most in the hour before the release"
@@ -182,11 +194,11 @@ def latency(spans: Sequence[Counted], past: Histogram, q: float, warm: Sequence[
     if not proof:
         why = "too few requests after the warm-up" if warm else "the pods are still warming up"
         return unknown(LATENCY, f"{message}: {why}")
-    if all((one.at_least(q) or 0.0) > limit for one in proof):
+    if all((histogram.at_least(q) or 0.0) > limit for histogram in proof):
         return failed(LATENCY, message)
     return unknown(LATENCY, f"{message}: too uncertain to decide")
 
 
 def _enough(spans: Sequence[Counted]) -> list[Histogram]:
-    counted = (added(one.values()) for one in spans)
-    return [one for one in counted if one.total >= LEAST_TIMED_REQUESTS]
+    counted = (added(span.values()) for span in spans)
+    return [histogram for histogram in counted if histogram.total >= LEAST_TIMED_REQUESTS]

@@ -59,14 +59,14 @@ def rollout(deployment: Deployment) -> Check:
     return failed(ROLLOUT, message)
 
 
-def error_rate(found: Next, missing: Missing | None) -> Check:
+def error_rate(result: Next, missing: Missing | None) -> Check:
     """Make a check from the counters.
 
     Args:
-        found: the result of recovery.verify or recovery.without_evidence.
+        result: the result of recovery.verify or recovery.without_evidence.
         missing: the reason why the last read of the metrics failed; None: it succeeded.
     """
-    match found:
+    match result:
         case RollbackEnd(Outcome.VERIFIED, _, message):
             return passed(ERRORS, message)
         case RollbackEnd(Outcome.NOT_RECOVERED, _, message):
@@ -81,7 +81,7 @@ def error_rate(found: Next, missing: Missing | None) -> Check:
 def in_order(checks: Iterable[Check]) -> tuple[Check, ...]:
     """Order checks for messages: the functional probes after the pods."""
     order = {ROLLOUT: 0, HEALTH: 1, ERRORS: 3, LATENCY: 4, LOGS: 5}
-    return tuple(sorted(checks, key=lambda one: order.get(one.name, 2)))
+    return tuple(sorted(checks, key=lambda check: order.get(check.name, 2)))
 
 
 # -- the verdict -----------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Sit
         now: the current time.
     """
     spec = rollback.spec.verification
-    probes = frozenset(one.name for one in spec.http)
+    probes = frozenset(probe.name for probe in spec.http)
     required = probes | {ROLLOUT, ERRORS}
     if rollback.spec.trigger.signal in _LATENCY_SIGNALS:
         required |= {LATENCY}
@@ -128,35 +128,37 @@ def situation(rollback: Rollback, missing: Missing | None, now: datetime) -> Sit
     )
 
 
-def conclude(checks: Sequence[Check], where: Situation) -> Next:
+def conclude(checks: Sequence[Check], situation: Situation) -> Next:
     """Make the verdict.
 
     A proved failure ends it at once; any other failure at the time-out. Without a failure it is
     Verified as soon as all required checks have passed; optional checks delay it only briefly.
     """
-    proved = {one.name for one in checks if one.result is VerificationResult.PASSED}
-    is_over = where.seconds > where.limit
-    failures = [one for one in checks if one.result is VerificationResult.FAILED]
-    if any(one.is_final for one in failures) or (failures and is_over):
+    proved = {check.name for check in checks if check.result is VerificationResult.PASSED}
+    is_over = situation.seconds > situation.limit
+    failures = [check for check in checks if check.result is VerificationResult.FAILED]
+    if any(check.is_final for check in failures) or (failures and is_over):
         return _end(Outcome.NOT_RECOVERED, _why(failures), failures, checks)
     if failures:
         return Wait()
-    lacking = where.required - proved
+    lacking = situation.required - proved
     is_settled = (
-        is_over or where.seconds >= VERIFICATION_SETTLE_SECONDS or not any(map(_is_open, checks))
+        is_over
+        or situation.seconds >= VERIFICATION_SETTLE_SECONDS
+        or not any(map(_is_open, checks))
     )
     if not lacking:
-        told = [one for one in checks if one.name == ERRORS]
-        return _end(Outcome.VERIFIED, Reason.RECOVERED, told, checks) if is_settled else Wait()
-    has_waited = is_over or where.seconds >= NO_METRICS_SECONDS
-    if lacking == {ERRORS} and where.probes and where.has_no_metrics and has_waited:
-        told = [one for one in checks if one.name in where.probes]
-        return _end(Outcome.VERIFIED, Reason.PROBES_PASSED, told, checks)
-    of_lacking = [one for one in checks if one.name in lacking]
-    is_hopeless = is_settled and bool(of_lacking) and all(one.is_final for one in of_lacking)
+        decisive = [check for check in checks if check.name == ERRORS]
+        return _end(Outcome.VERIFIED, Reason.RECOVERED, decisive, checks) if is_settled else Wait()
+    has_waited = is_over or situation.seconds >= NO_METRICS_SECONDS
+    if lacking == {ERRORS} and situation.probes and situation.has_no_metrics and has_waited:
+        decisive = [check for check in checks if check.name in situation.probes]
+        return _end(Outcome.VERIFIED, Reason.PROBES_PASSED, decisive, checks)
+    of_lacking = [check for check in checks if check.name in lacking]
+    is_hopeless = is_settled and bool(of_lacking) and all(check.is_final for check in of_lacking)
     if not is_over and not is_hopeless:
         return Wait()
-    reason = where.unproved if ERRORS in lacking else Reason.CHECK_UNKNOWN
+    reason = situation.unproved if ERRORS in lacking else Reason.CHECK_UNKNOWN
     return _end(Outcome.UNKNOWN, reason, of_lacking, checks)
 
 
@@ -165,27 +167,30 @@ def _is_open(check: Check) -> bool:
 
 
 def _why(failures: Sequence[Check]) -> Reason:
-    is_traffic = any(one.name in (ERRORS, LATENCY) for one in failures)
+    is_traffic = any(check.name in (ERRORS, LATENCY) for check in failures)
     return Reason.STILL_FAILING if is_traffic else Reason.CHECK_FAILED
 
 
-_SAID: Mapping[Reason, str] = {
+_REASON_MESSAGES: Mapping[Reason, str] = {
     Reason.PROBES_PASSED: "no traffic metrics exist; all functional probes passed",
 }
 
 
 def _end(
-    outcome: Outcome, reason: Reason, told: Sequence[Check], checks: Sequence[Check]
+    outcome: Outcome, reason: Reason, decisive: Sequence[Check], checks: Sequence[Check]
 ) -> RollbackEnd:
     """Name the decisive check first, then the number of checks by result."""
-    said = [_SAID[reason]] if reason in _SAID else []
-    said += [one.message if one.name == ERRORS else f"{one.name}: {one.message}" for one in told]
+    messages = [_REASON_MESSAGES[reason]] if reason in _REASON_MESSAGES else []
+    messages += [
+        check.message if check.name == ERRORS else f"{check.name}: {check.message}"
+        for check in decisive
+    ]
     counts = [
         f"{count} {result.lower()}"
         for result in VerificationResult
-        if (count := sum(one.result is result for one in checks))
+        if (count := sum(check.result is result for check in checks))
     ]
-    message = f"{'; '.join(said)[:LONGEST_OUTCOME_MESSAGE]} (checks: {', '.join(counts)})"
+    message = f"{'; '.join(messages)[:LONGEST_OUTCOME_MESSAGE]} (checks: {', '.join(counts)})"
     return RollbackEnd(outcome, reason, message, stored(checks))
 
 
@@ -193,12 +198,14 @@ def stored(checks: Iterable[Check]) -> tuple[VerificationCheck, ...]:
     """Return the checks in the form in which the Rollback stores them."""
     return tuple(
         VerificationCheck(
-            name=one.name, result=one.result, message=clipped(one.message, LONGEST_CHECK_MESSAGE)
+            name=check.name,
+            result=check.result,
+            message=clipped(check.message, LONGEST_CHECK_MESSAGE),
         )
-        for one in checks
+        for check in checks
     )
 
 
 def failures_of(checks: Iterable[VerificationCheck]) -> frozenset[str]:
     """Name the failed checks."""
-    return frozenset(one.name for one in checks if one.result is VerificationResult.FAILED)
+    return frozenset(check.name for check in checks if check.result is VerificationResult.FAILED)

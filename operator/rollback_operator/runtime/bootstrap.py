@@ -48,6 +48,7 @@ from rollback_operator.reconcile.observe.routing import Router
 from rollback_operator.reconcile.observe.trying import ProbeSender
 from rollback_operator.reconcile.preflight import (
     ApprovalProtection,
+    ChannelCheck,
     MetricsAccess,
     PolicyRights,
     Preflight,
@@ -210,6 +211,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             settings.prometheus_url,
             PolicyRights(api, now),
             ApprovalProtection(nearby, now),
+            ChannelCheck(outside.channels, now),
         ),
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from rollback_operator.adapters.kube.room import Room
+from rollback_operator.adapters.kube.response_budget import ResponseBudget
 from rollback_operator.adapters.kube.watches import Bounded, ReadLimits
 from rollback_operator.api.v1alpha1 import GROUP, VERSION, Rollback, RollbackPolicy
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL
@@ -69,7 +69,9 @@ def register(registry: kopf.OperatorRegistry, intake: Intake) -> None:
         take(DEPLOYMENTS_PLURAL, event)
 
 
-def register_login(registry: kopf.OperatorRegistry, kubeconfig: str | None, room: Room) -> None:
+def register_login(
+    registry: kopf.OperatorRegistry, kubeconfig: str | None, budget: ResponseBudget
+) -> None:
     """Register how kopf logs in, and that it reads answers within the memory budget."""
 
     @kopf.on.login(registry=registry)
@@ -77,15 +79,15 @@ def register_login(registry: kopf.OperatorRegistry, kubeconfig: str | None, room
         if kubeconfig is not None:
             os.environ["KUBECONFIG"] = kubeconfig  # kopf takes the file from nowhere else
             known = kopf.login_with_kubeconfig(**options)
-            return None if known is None else _bounded(known, known.expiration, room)
+            return None if known is None else _bounded(known, known.expiration, budget)
         known = kopf.login_with_service_account(**options)
         # A service account's token is rotated: log in again well before it expires.
         expiration = utc_now() + timedelta(minutes=LOGIN_MINUTES)
-        return None if known is None else _bounded(known, expiration, room)
+        return None if known is None else _bounded(known, expiration, budget)
 
 
 def _bounded(
-    known: kopf.ConnectionInfo, expiration: datetime | None, room: Room
+    known: kopf.ConnectionInfo, expiration: datetime | None, budget: ResponseBudget
 ) -> kopf.AiohttpSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=known.as_ssl_context()),
@@ -93,7 +95,7 @@ def _bounded(
         proxy=known.proxy_url,
         trust_env=known.trust_env,
         response_class=Bounded,
-        middlewares=(ReadLimits(room),),
+        middlewares=(ReadLimits(budget),),
     )
     return kopf.AiohttpSession(
         server=known.server,

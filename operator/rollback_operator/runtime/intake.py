@@ -62,21 +62,21 @@ class Intake:
                 self._take_rollback(raw)
             case _:
                 key, is_release = self.cache.put_deployment(raw)
-                self._want_all(key, 0.0 if is_release else STATUS_SECONDS)
+                self._want_policies_of(key, 0.0 if is_release else STATUS_SECONDS)
 
     def drop(self, plural: str, key: Key) -> None:
         """Forget a deleted object."""
         match plural:
             case RollbackPolicy.PLURAL:
-                others = [one for one in self._policies_beside(key) if one != key]
+                others = [policy for policy in self._policies_beside(key) if policy != key]
                 self.cache.drop_policy(key)
-                for one in (key, *others):
-                    self.want(one, 0.0)
+                for policy in (key, *others):
+                    self.want(policy, 0.0)
             case Rollback.PLURAL:
                 self.cache.drop_rollback(key)
             case _:
                 self.cache.drop_deployment(key)
-                self._want_all(key, 0.0)
+                self._want_policies_of(key, 0.0)
 
     def _take_policy(self, raw: dict[str, Any]) -> None:
         """Take in a policy, and requeue the policies whose precedence it may change.
@@ -93,9 +93,9 @@ class Intake:
         affected = policies[policies.index(key) + 1 :] if policies else []
         if is_known and old_target != self._target(key):
             affected = [*old_target_policies, *policies]
-        for one in dict.fromkeys(affected):
-            if one != key:
-                self.want(one, 0.0)
+        for policy in dict.fromkeys(affected):
+            if policy != key:
+                self.want(policy, 0.0)
 
     def _take_rollback(self, raw: dict[str, Any]) -> None:
         key = self.cache.put_rollback(raw)
@@ -103,7 +103,7 @@ class Intake:
         if known is not None:
             self.want((known.metadata.namespace, known.spec.policy_ref.name), 0.0)
 
-    def _want_all(self, deployment: Key, delay: float) -> None:
+    def _want_policies_of(self, deployment: Key, delay: float) -> None:
         for policy in self.cache.policies_on(*deployment):
             self.want(policy.key, delay)
 
@@ -115,7 +115,7 @@ class Intake:
     def _policies_beside(self, key: Key) -> list[Key]:
         """Name the policies on a policy's target, itself among them, the oldest first."""
         target = self._target(key)
-        return [one.key for one in self.cache.policies_on(key[0], target)] if target else []
+        return [policy.key for policy in self.cache.policies_on(key[0], target)] if target else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +146,16 @@ class Resync:
         """
         cache, (namespace, name) = self.intake.cache, key
         before = cache.version(plural, key)
-        listed = await self.api.get(path_of(plural, namespace), **paths.only_one(name))
+        listed = await self.api.get(path_of(plural, namespace), **paths.name_query(name))
         if isinstance(listed, Failure):
             _log.info("%s %s/%s: not read: %s", plural, namespace, name, listed.message)
             return listed
         items = listed.get("items") or ()
-        for one in items:
-            metadata = one["metadata"]
+        for item in items:
+            metadata = item["metadata"]
             seen = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
             if cache.version(plural, key) != seen:
-                self.intake.take(plural, one)
+                self.intake.take(plural, item)
         # An object that was created again in the meantime is not the deleted object.
         if not items and before is not None and cache.version(plural, key) == before:
             self.intake.drop(plural, key)
@@ -169,11 +169,11 @@ class Resync:
             _log.info("%s: not compared with the API server: %s", plural, listed.message)
             return
         there = {
-            (one["namespace"], one["name"]): ObjectVersion(one["uid"], one["resourceVersion"])
-            for one in listed
+            (item["namespace"], item["name"]): ObjectVersion(item["uid"], item["resourceVersion"])
+            for item in listed
         }
         for key, version in there.items():
-            if self._is_news(plural, key, version):
+            if self._is_behind(plural, key, version):
                 await self.refresh(plural, key)
         now = cache.versions(plural)
         for key, version in before.items():
@@ -183,7 +183,7 @@ class Resync:
                 _log.info("%s %s/%s is gone: no watch reported it", plural, *key)
                 self.intake.drop(plural, key)
 
-    def _is_news(self, plural: str, key: Key, listed: ObjectVersion) -> bool:
+    def _is_behind(self, plural: str, key: Key, listed: ObjectVersion) -> bool:
         """Report whether the cache is behind; a Deployment matters only if a policy names it."""
         cache = self.intake.cache
         known = cache.version(plural, key)

@@ -57,15 +57,15 @@ def serve(settings: Settings) -> int:
         return loop.run_until_complete(run(settings))
     finally:
         loop.set_exception_handler(lambda _, __: None)  # no task waits for abandoned tasks
-        loop.run_until_complete(_leave())
+        loop.run_until_complete(_cancel_other_tasks())
         loop.close()
 
 
-async def _leave() -> None:
+async def _cancel_other_tasks() -> None:
     """Cancel all remaining tasks: kopf's connections, and watches that may never end."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    for one in others:
-        one.cancel()
+    for task in others:
+        task.cancel()
     if others:
         await asyncio.wait(others, timeout=SHUTDOWN_SECONDS)
 
@@ -126,9 +126,9 @@ def _is_alive(parts: Parts) -> bool:
 async def _end(parts: Parts, tasks: set[asyncio.Task[Any]], stop: asyncio.Event) -> None:
     """Stop the passes, then release the lease, then close the connections."""
     stop.set()
-    working = {one for one in tasks if one.get_name() in ("queue", "elector")}
-    for one in working:
-        one.cancel()
+    working = {task for task in tasks if task.get_name() in ("queue", "elector")}
+    for task in working:
+        task.cancel()
     if working:
         await asyncio.wait(working, timeout=5)
     for last in (parts.reconciler.teller.finish, parts.elector.release):
@@ -151,7 +151,7 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
     await parts.elector.leading.wait()
     parts.queue.beat = time.monotonic()
 
-    async def one_pass(key: Key) -> float | None:
+    async def run_pass(key: Key) -> float | None:
         parts.telemetry.passes.inc()
         policy = parts.intake.cache.policy_at(key)
         target = policy.spec.target_ref.name if policy is not None else ""
@@ -162,14 +162,14 @@ async def _work(parts: Parts, settings: Settings, ready: asyncio.Event) -> None:
         ):
             return await parts.reconciler.reconcile(key)
 
-    await parts.queue.run(one_pass, settings.workers, parts.elector.is_leading)
+    await parts.queue.run(run_pass, settings.workers, parts.elector.is_leading)
 
 
 async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, parts.intake)
     kubeconfig = str(settings.kubeconfig) if settings.kubeconfig else None
-    handlers.register_login(registry, kubeconfig, parts.api.room)
+    handlers.register_login(registry, kubeconfig, parts.api.response_budget)
     operator_settings = kopf.OperatorSettings()
     handlers.configure(operator_settings)
     settled = asyncio.create_task(settle(parts, settings, life.ready))
@@ -190,8 +190,8 @@ async def _watch(parts: Parts, settings: Settings, life: Life) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         settled.cancel()
-    for one in done:
-        one.result()
+    for task in done:
+        task.result()
 
 
 def _end_by_signal(stop: asyncio.Event) -> None:
@@ -215,7 +215,7 @@ async def settle(parts: Parts, settings: Settings, ready: asyncio.Event) -> None
     """
     clock = asyncio.get_running_loop().time
     began = clock()
-    while not await _has_all(parts, settings):
+    while not await _has_all_objects(parts, settings):
         # List half of the time at most: the same thread takes in the awaited objects.
         await asyncio.sleep(max(INTAKE_SETTLE_SECONDS, clock() - began))
         began = clock()
@@ -223,7 +223,7 @@ async def settle(parts: Parts, settings: Settings, ready: asyncio.Event) -> None
     ready.set()
 
 
-async def _has_all(parts: Parts, settings: Settings) -> bool:
+async def _has_all_objects(parts: Parts, settings: Settings) -> bool:
     for kind in KINDS:
         for namespace in settings.namespaces or ("",):
             listed = await parts.api.list_metadata(path_of(kind.PLURAL, namespace))
@@ -231,7 +231,7 @@ async def _has_all(parts: Parts, settings: Settings) -> bool:
                 _log.warning("not ready: %s cannot be listed: %s", kind.PLURAL, listed.message)
                 return False
             delivered = parts.intake.delivered or ()  # by now: a list takes a while
-            if not all(one["uid"] in delivered for one in listed):
+            if not all(item["uid"] in delivered for item in listed):
                 return False
     return True
 

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     def _are_namespaces(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
         """Refuse impossible names, for which the API server lists nothing and reports no error."""
         names = (value,) if isinstance(value, str) else value
-        wrong = [one for one in names if not DNS_LABEL.fullmatch(one)]
+        wrong = [name for name in names if not DNS_LABEL.fullmatch(name)]
         if wrong:
             raise ValueError(
                 f"{wrong[0]!r} is no namespace: use up to 63 lower-case letters, digits and hyphens"
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
 
     @field_validator("prometheus_basic_auth_folder")
     @classmethod
-    def _is_one_login(cls, value: Path | None, known: ValidationInfo) -> Path | None:
+    def _is_single_login(cls, value: Path | None, known: ValidationInfo) -> Path | None:
         if value is not None and known.data.get("prometheus_token_file") is not None:
             raise ValueError("a request has one login: set this or the token file, not both")
         return value
@@ -106,10 +106,10 @@ class Settings(BaseSettings):
     @field_validator("allowed_tenants")
     @classmethod
     def _are_tenants(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            namespace, _, tenant = one.partition("/")
+        for entry in value:
+            namespace, _, tenant = entry.partition("/")
             if not (DNS_LABEL.fullmatch(namespace) and is_tenant(tenant)):
-                raise ValueError(f"{one!r} is not of the form NAMESPACE/TENANT")
+                raise ValueError(f"{entry!r} is not of the form NAMESPACE/TENANT")
         return value
 
     @field_validator(
@@ -120,14 +120,14 @@ class Settings(BaseSettings):
         mode="before",
     )
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("log_level", "log_format", "loopback", "own_queries", mode="before")
     @classmethod
-    def _lower(cls, value: object) -> object:
+    def _to_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
     def allows(self, url: str, namespace: str) -> bool:
@@ -137,10 +137,10 @@ class Settings(BaseSettings):
         hosts: otherwise a policy could make the operator call any address.
         """
         address = _ADDRESS.fullmatch(url)
-        parts = None if address is None else _parts(url)
+        parts = None if address is None else _address_parts(url)
         if address is None or parts is None:
             return False
-        is_own = parts == _parts(self.prometheus_url)
+        is_own = parts == _address_parts(self.prometheus_url)
         return is_own or self.may_read(address[1].strip("[]"), namespace)
 
     def may_read(self, host: str, namespace: str) -> bool:
@@ -156,9 +156,11 @@ class Settings(BaseSettings):
         """
         if _is_listed(urlsplit(url).hostname or "", namespace, ()):
             return True
-        if tenant == self.prometheus_tenant and _parts(url) == _parts(self.prometheus_url):
+        if tenant == self.prometheus_tenant and _address_parts(url) == _address_parts(
+            self.prometheus_url
+        ):
             return True
-        return all(f"{namespace}/{one}" in self.allowed_tenants for one in tenant.split("|"))
+        return all(f"{namespace}/{part}" in self.allowed_tenants for part in tenant.split("|"))
 
     def may_query(self, policy: RollbackPolicy) -> bool:
         """Report whether the queries of a policy, if it has any, may go to its Prometheus.
@@ -171,7 +173,9 @@ class Settings(BaseSettings):
             return True
         host = urlsplit(source.url or self.prometheus_url).hostname or ""
         has_queries = any(
-            one.signal is SignalName.QUERY for rule in policy.spec.matrix for one in rule.when
+            condition.signal is SignalName.QUERY
+            for rule in policy.spec.matrix
+            for condition in rule.when
         )
         return not has_queries or _is_listed(host, namespace, ())
 
@@ -200,14 +204,14 @@ def faults(error: ValidationError, flags: Collection[str] = ()) -> tuple[tuple[s
         flags: names of the settings that were given as flags; the others are variables.
     """
     faulty = []
-    for one in error.errors():
-        name = "_".join(str(part) for part in one["loc"])
+    for fault in error.errors():
+        name = "_".join(str(part) for part in fault["loc"])
         shown = f"--{name.replace('_', '-')}" if name in flags else f"{_PREFIX}{name.upper()}"
-        faulty.append((shown, str(one["msg"]).removeprefix("Value error, ")))
+        faulty.append((shown, str(fault["msg"]).removeprefix("Value error, ")))
     return tuple(faulty)
 
 
-def _parts(url: str) -> tuple[str, str | None, int | None, str] | None:
+def _address_parts(url: str) -> tuple[str, str | None, int | None, str] | None:
     """Split an address: another port or path of a host may belong to another server."""
     parts = urlsplit(url)
     try:
@@ -234,4 +238,4 @@ def _service_of(host: str, namespace: str, hosts: Names) -> str | None:
 
 
 def _is_named(host: str, hosts: Names) -> bool:
-    return host in {one.strip("[]").lower() for one in hosts}
+    return host in {name.strip("[]").lower() for name in hosts}

@@ -104,7 +104,7 @@ class Telemetry:
             return
         since = trigger.first_bad_time
         self.decision.observe(max(0.0, (trigger.decided_time - since).total_seconds()))
-        undone = next((one for one in rollback.status.steps if one.name is StepName.UNDO), None)
+        undone = next((step for step in rollback.status.steps if step.name is StepName.UNDO), None)
         if undone is not None and undone.finished_time is not None:
             self.undo.observe(max(0.0, (undone.finished_time - since).total_seconds()))
 
@@ -162,53 +162,57 @@ class Census(Collector):
 
     def _families(self, cache: Cache) -> Iterator[GaugeMetricFamily]:
         known = list(cache.policies.values())
-        policies = [one for one in known if isinstance(one, RollbackPolicy)]
-        active = [one for one in cache.rollbacks.values() if is_active(one)]
-        words = Tally(one.status.summary for one in policies if one.status.summary)
-        not_ready = Tally(_lacking(policies, ConditionType.READY))
-        if unreadable := sum(isinstance(one, Unreadable) for one in known):
+        policies = [policy for policy in known if isinstance(policy, RollbackPolicy)]
+        active = [rollback for rollback in cache.rollbacks.values() if is_active(rollback)]
+        words = Tally(policy.status.summary for policy in policies if policy.status.summary)
+        not_ready = Tally(_reasons_of_false(policies, ConditionType.READY))
+        if unreadable := sum(isinstance(policy, Unreadable) for policy in known):
             words[Reason.INVALID_SPEC.value] += unreadable
             not_ready[Reason.INVALID_SPEC.value] += unreadable
-        yield _counted("policies", "Policies by their summary.", "status", words)
-        yield _counted("policies_not_ready", "Policies that are not ready.", "reason", not_ready)
-        yield _counted(
+        yield _gauge_by_label("policies", "Policies by their summary.", "status", words)
+        yield _gauge_by_label(
+            "policies_not_ready", "Policies that are not ready.", "reason", not_ready
+        )
+        yield _gauge_by_label(
             "policies_without_metrics",
             "Policies whose watched release has no metrics.",
             "reason",
-            Tally(_lacking(policies, ConditionType.METRICS_AVAILABLE)),
+            Tally(_reasons_of_false(policies, ConditionType.METRICS_AVAILABLE)),
         )
-        yield _counted(
+        yield _gauge_by_label(
             "policies_not_notified",
             "Policies with a channel that accepts no messages.",
             "reason",
-            Tally(_lacking(policies, ConditionType.NOTIFIED)),
+            Tally(_reasons_of_false(policies, ConditionType.NOTIFIED)),
         )
-        yield _counted(
+        yield _gauge_by_label(
             "rollbacks_active",
             "Active Rollbacks, including those that wait for an approval.",
             "severity",
-            Tally(str(one.status.severity or one.spec.severity) for one in active),
+            Tally(str(rollback.status.severity or rollback.spec.severity) for rollback in active),
         )
-        asked = sum(one.status.step is StepName.AWAITING_APPROVAL for one in active)
-        yield _single("rollbacks_awaiting_approval", "Rollbacks that wait for an approval.", asked)
-        held = sum(one.status.hold is not None and one.status.hold.is_open for one in policies)
-        yield _single("rollouts_held", "Rollouts that the operator holds.", held)
+        asked = sum(rollback.status.step is StepName.AWAITING_APPROVAL for rollback in active)
+        yield _gauge("rollbacks_awaiting_approval", "Rollbacks that wait for an approval.", asked)
+        held = sum(
+            policy.status.hold is not None and policy.status.hold.is_open for policy in policies
+        )
+        yield _gauge("rollouts_held", "Rollouts that the operator holds.", held)
 
 
-def _lacking(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[str]:
+def _reasons_of_false(policies: list[RollbackPolicy], kind: ConditionType) -> Iterator[str]:
     """Yield the reason of each policy whose condition is False."""
-    for one in policies:
-        condition = find(one.status.conditions, kind)
+    for policy in policies:
+        condition = find(policy.status.conditions, kind)
         if condition is not None and condition.status == "False":
             yield condition.reason
 
 
-def _counted(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:
+def _gauge_by_label(name: str, help_: str, label: str, counts: Tally[str]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, labels=[label])
     for value, count in sorted(counts.items()):
         family.add_metric([value], count)
     return family
 
 
-def _single(name: str, help_: str, count: int) -> GaugeMetricFamily:
+def _gauge(name: str, help_: str, count: int) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{NAMESPACE}_{name}", help_, value=count)

@@ -53,7 +53,7 @@ class Turns(Generic[T]):
             self._had[share] = max(self._had.get(share, 0), self._least)
         if share not in lane.items:
             lane.items[share] = deque()
-            self._line_up(lane, share)
+            self._queue_share(lane, share)
         lane.items[share].append(item)
 
     def take(self, is_wanted: Callable[[T], bool]) -> T | None:
@@ -77,16 +77,16 @@ class Turns(Generic[T]):
     def _count_turn(self, lane: _TurnLane[T], share: Hashable, had: int) -> None:
         self._streak = self._streak + 1 if lane is self._urgent else 0
         self._had[share] = had + 1
-        for one in (self._urgent, self._others):
-            if share in one.items:
-                self._line_up(one, share)
+        for either in (self._urgent, self._others):
+            if share in either.items:
+                self._queue_share(either, share)
 
-    def _line_up(self, lane: _TurnLane[T], share: Hashable) -> None:
+    def _queue_share(self, lane: _TurnLane[T], share: Hashable) -> None:
         heapq.heappush(lane.order, (self._had[share], next(self._count), share))
 
     def _next_lane(self) -> _TurnLane[T] | None:
-        urgent, others = self._first(self._urgent), self._first(self._others)
-        known = [one for one in (urgent, others) if one is not None]
+        urgent, others = self._turns_of_next(self._urgent), self._turns_of_next(self._others)
+        known = [turns for turns in (urgent, others) if turns is not None]
         if not known:
             return None
         self._least = max(self._least, min(known))
@@ -95,7 +95,7 @@ class Turns(Generic[T]):
         is_ahead = urgent - others >= MOST_IN_A_ROW or self._streak >= MOST_IN_A_ROW
         return self._others if is_ahead else self._urgent
 
-    def _first(self, lane: _TurnLane[T]) -> int | None:
+    def _turns_of_next(self, lane: _TurnLane[T]) -> int | None:
         """Return the turns of the next share of a lane; None: the lane is empty."""
         while lane.order:
             had, _, share = lane.order[0]

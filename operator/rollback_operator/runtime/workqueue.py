@@ -117,7 +117,7 @@ class WorkQueue(Generic[K]):
         self, group: asyncio.TaskGroup, work: Work[K], may_work: Callable[[], bool]
     ) -> None:
         while True:
-            key = await self._next()
+            key = await self._wait_for_key()
             if not may_work():
                 self._release(key)
                 self.add(key, 1.0)
@@ -130,12 +130,12 @@ class WorkQueue(Generic[K]):
                 await asyncio.sleep(0)  # a share of 20,000 keys must not block the loop
                 continue
             running = group.create_task(self._pass(work, key))
-            running.add_done_callback(partial(self._ended, share, key))
+            running.add_done_callback(partial(self._release_slow, share, key))
             await asyncio.wait({running}, timeout=SLOW_SECONDS)
             if not running.done():
                 self._slow.setdefault(share, set()).add(key)
 
-    def _ended(self, share: Hashable, key: K, _: object) -> None:
+    def _release_slow(self, share: Hashable, key: K, _: object) -> None:
         slow = self._slow.get(share)
         if slow is not None:
             slow.discard(key)
@@ -174,10 +174,10 @@ class WorkQueue(Generic[K]):
         if delay is not None:
             self.add(key, delay)
 
-    async def _next(self) -> K:
+    async def _wait_for_key(self) -> K:
         while True:
             self.beat = self._clock()
-            key = self._take()
+            key = self._take_due()
             if key is not None:
                 return key
             first = self._timers[0][0] if self._timers else None
@@ -189,7 +189,7 @@ class WorkQueue(Generic[K]):
             except TimeoutError:
                 continue
 
-    def _take(self) -> K | None:
+    def _take_due(self) -> K | None:
         """Take a due key: urgent keys first, and no share more often than another."""
         now = self._clock()
         for _ in range(MOST_MOVED):
@@ -200,10 +200,10 @@ class WorkQueue(Generic[K]):
                 self._urge(key, due)
                 if key not in self._urged:
                     self._turns.add(self._share(key), (due, key))
-        taken = self._turns.take(self._begins)
+        taken = self._turns.take(self._starts)
         return taken[1] if taken is not None else None
 
-    def _begins(self, item: tuple[float, K]) -> bool:
+    def _starts(self, item: tuple[float, K]) -> bool:
         """Start a key, unless its pass is running: then it is due again after that pass."""
         due, key = item
         if self._due.get(key) != due:

@@ -119,7 +119,7 @@ def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an
 @pytest.mark.parametrize(
     ("load", "said"),
     [
-        pytest.param(Load(LIMITS, 1, 2), "", id="room"),
+        pytest.param(Load(LIMITS, 1, 2), "", id="below the limit"),
         pytest.param(Load(LIMITS, 2, 2), "--max-concurrent is 2", id="too many at a time"),
         pytest.param(Load(LIMITS, 0, 3), "--max-rollbacks-per-day is 3", id="too many a day"),
         pytest.param(Load(RollbackBudget(), 99, 99), "", id="no limit"),

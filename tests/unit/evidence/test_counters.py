@@ -264,3 +264,43 @@ def test_the_interval_is_the_one_seen(samples, expected) -> None:
 def test_routes_are_kept_apart() -> None:
     evidence = folded(make_counters([make_series([(7, 50)]), make_series([(7, 30)], route=LIST)]))
     assert {one.route: one.requests for one in evidence.increments} == {PURCHASE: 50, LIST: 30}
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([(7, 50), (12, 90)], (50, 50)),
+        ([(12, 90)], (50, 0)),
+        ([(5, 30)], (50, 30)),
+    ],
+    ids=["a newer sample", "only a newer sample", "an older sample"],
+)
+def test_a_scrape_between_the_two_queries_of_an_answer_counts_with_the_next(
+    errors, expected
+) -> None:
+    first = make_counters([make_series([(7, 50)])], [make_series(errors)])
+    second = make_counters(
+        [make_series([(7, 50), (12, 90)])], [make_series([*errors, (12, 90)][-2:])]
+    )
+    early = folded(first)
+    assert totals(early) == expected
+    assert early.newest == T0 + 7
+    assert totals(fold(early, second, (NEW,))) == (90, 90)
+
+
+def test_requests_newer_than_errors_count_at_once_since_errors_may_have_no_series() -> None:
+    answer = make_counters([make_series([(7, 50), (12, 90)])], [make_series([(7, 5)])])
+    assert totals(folded(answer)) == (90, 5)
+
+
+def test_an_error_on_a_route_that_requests_do_not_have_counts_up_to_the_requests_of_its_pod() -> (
+    None
+):
+    errors = [make_series([(7, 5), (12, 9)], route="/other")]
+    assert totals(folded(make_counters([make_series([(7, 50)])], errors))) == (50, 5)
+
+
+def test_an_error_on_a_quiet_route_counts_up_to_the_requests_of_its_own_route() -> None:
+    requests = [make_series([(7, 50)]), make_series([(7, 30), (12, 60)], route=LIST)]
+    errors = [make_series([(7, 50), (12, 90)])]
+    assert totals(folded(make_counters(requests, errors))) == (110, 50)

@@ -102,7 +102,7 @@ ROWS = {
     "slow, but nothing of its own fails": (half(make_pods(1, ready=False)), None, 1000, None),
     "only old pods fail": (half(make_pods(2, "v1", own_failure=CRASH)), None, 1000, None),
     "quota": (half(crashing(1), failed_create="exceeded quota"), None, 1000, Cause.ENVIRONMENT),
-    "no room on the nodes": (
+    "no capacity on the nodes": (
         half((*crashing(1), make_pod(1, environment="0/3 nodes are available"))),
         None,
         1000,

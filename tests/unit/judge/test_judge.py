@@ -677,7 +677,7 @@ def test_a_stuck_rollout_does_not_hide_that_all_purchases_fail() -> None:
     ],
     ids=["nothing against it", "the others fail"],
 )
-def test_a_pod_without_room_says_nothing(counts, value, reason) -> None:
+def test_a_pod_that_is_not_scheduled_says_nothing(counts, value, reason) -> None:
     watch = watch_of(served(NEW, *counts))
     verdict = judged(watch, stuck(watch, environment="0/3 nodes are available"))
     assert (verdict.value, verdict.reason) == (value, reason)

@@ -157,12 +157,12 @@ def test_all_policies_together_are_bounded() -> None:
     assert len(taken([f"team-{one}" for one in range(100)])) == MOST_A_SECOND
 
 
-def test_a_namespace_leaves_room_for_others() -> None:
+def test_a_namespace_leaves_writes_for_others() -> None:
     through = taken(["greedy"] * 100 + ["other"])
     assert through == ["greedy"] * MOST_OF_NAMESPACE + ["other"]
 
 
-def test_room_comes_back_with_time_and_nothing_is_kept_for_long() -> None:
+def test_writes_come_back_with_time_and_nothing_is_kept_for_long() -> None:
     assert len(taken(["team"] * 40, spread=0.25)) == 40
     pace: RecordRateLimit | None = RecordRateLimit()
     for second in range(1000):

@@ -427,6 +427,10 @@ WORDS = {
         StatusInputs(ready(Reason.SUSPENDED, "spec.suspend"), rollbacks=(OPEN,)),
         "Suspended",
     ),
+    "everything is suspended": (
+        StatusInputs(not_ready(Reason.EVERYTHING_SUSPENDED, "by ann"), rollbacks=(OPEN,)),
+        "EverythingSuspended",
+    ),
     "rolled back": (replace(SEEN, decision=BAD, rollbacks=(OPEN,)), "RollingBack"),
     "asked": (replace(SEEN, decision=BAD, rollbacks=(ASKED,)), "AwaitingApproval"),
     "one asked, one going": (replace(SEEN, rollbacks=(ASKED, OPEN)), "RollingBack"),
@@ -465,6 +469,75 @@ def test_a_healthy_release_says_what_it_did_and_not_what_it_lacks() -> None:
     assert found.message.startswith("the new pods served 812 requests on all routes and failed 0")
     assert "0 of 0" not in found.message
     assert "nothing speaks against it" in found.message
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        not_ready(Reason.EVERYTHING_SUSPENDED, "everything is suspended by ann: maintenance"),
+        ready(Reason.SUSPENDED, "spec.suspend is true"),
+    ],
+    ids=["everything", "the policy"],
+)
+def test_nothing_is_healthy_while_it_is_suspended(why) -> None:
+    ledger = (make_entry("v2"), make_entry("v1"))
+    before = status_of(replace(SEEN, ledger=ledger))
+    assert before.verdict is VerdictValue.HEALTHY
+
+    status = status_of(StatusInputs(why, ledger=ledger), before, now=500)
+
+    found = find(status.conditions, ConditionType.HEALTHY)
+    assert (found.status, found.reason) == ("Unknown", why.reason)
+    assert why.message in found.message
+    assert (status.verdict, status.summary) == (VerdictValue.NO_VERDICT, why.reason)
+    assert status_of(StatusInputs(why, ledger=ledger), status, now=900) == status
+
+
+def test_a_bad_release_stays_bad_while_everything_is_suspended() -> None:
+    why = not_ready(Reason.EVERYTHING_SUSPENDED, "by ann")
+    ledger = (make_entry("v2", Health.BAD), make_entry("v1"))
+    before = status_of(replace(SEEN, ledger=ledger))
+    assert status_of(StatusInputs(why, ledger=ledger), before).verdict is VerdictValue.BAD
+
+
+NO_CONTROL = Decision(
+    make_watching(
+        reason=Reason.NO_CONTROL, value=VerdictValue.NO_VERDICT, message="nothing to compare with"
+    )
+)
+
+
+def undone(status: RollbackStatus) -> StatusInputs:
+    made = make_rollback(from_revision=make_ref("v1"), to_revision=make_ref("v2"), status=status)
+    return replace(
+        SEEN,
+        decision=NO_CONTROL,
+        ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1", Health.BAD)),
+        rollbacks=(made,),
+    )
+
+
+def test_a_restored_revision_is_as_healthy_as_its_rollback_has_verified() -> None:
+    done = condition(ConditionType.COMPLETE, True, Reason.RECOVERED, "verified after 31 s")
+    ended = make_ended().model_copy(update={"conditions": upsert([], [done], 1, at(60))})
+
+    status = status_of(undone(ended))
+
+    found = find(status.conditions, ConditionType.HEALTHY)
+    assert (found.status, found.reason) == ("True", "Recovered")
+    assert "verified after 31 s" in found.message
+    assert (status.verdict, status.summary) == (VerdictValue.HEALTHY, "Healthy")
+
+
+def test_a_restored_revision_that_is_still_verified_says_so() -> None:
+    found = find(status_of(undone(RollbackStatus())).conditions, ConditionType.HEALTHY)
+    assert (found.status, found.reason) == ("Unknown", "InProgress")
+    assert found.message.startswith("this revision was restored by a rollback: ")
+
+
+def test_without_a_rollback_that_led_to_it_a_release_lacks_a_control() -> None:
+    alone = status_of(replace(undone(make_ended()), rollbacks=()))
+    assert word(alone, ConditionType.HEALTHY) == ("Unknown", "NoControl")
 
 
 ALIKE = make_watching(

@@ -59,7 +59,7 @@ from tests.builders import (
     make_template,
     make_workload,
 )
-from tests.fakes.surroundings import ROOMY
+from tests.fakes.surroundings import WITH_CAPACITY
 
 PASSED, FAILED, WARNED, SKIPPED = CheckResult
 UNREAD = Missing(Reason.READ_FAILED, "forbidden")
@@ -85,7 +85,7 @@ def make_facts(rollback: Rollback | None = None, **changes: Any) -> ChecklistFac
         "now": at(20),
         "policy": make_policy(),
         "watch": watch,
-        "cluster": ROOMY,
+        "cluster": WITH_CAPACITY,
     }
     return ChecklistFacts(**(fields | changes))
 
@@ -109,10 +109,10 @@ def another(*steps: StepName) -> Rollback:
 
 
 def busy(cores: float) -> ClusterCapacity:
-    return replace(ROOMY, usage=(Usage("node-1", Amounts(cores, 0)),))
+    return replace(WITH_CAPACITY, usage=(Usage("node-1", Amounts(cores, 0)),))
 
 
-BEYOND = replace(ROOMY, nodes=(replace(ROOMY.nodes[0], images=frozenset()),))
+BEYOND = replace(WITH_CAPACITY, nodes=(replace(WITH_CAPACITY.nodes[0], images=frozenset()),))
 CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
     "the bad revision": (
         checks.bad_revision,
@@ -209,7 +209,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         FAILED,
         "s0, .*Secret s4 and 2 more",
     ),
-    "room for a surge": (
+    "capacity for a surge": (
         checks.room,
         make_facts(make_rollback(pace=Pace.EXPRESS), workload=with_target(requests=REQUESTS)),
         PASSED,
@@ -236,13 +236,13 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
     ),
     "too many pods to add up": (
         checks.room,
-        make_facts(cluster=replace(ROOMY, usage=None)),
+        make_facts(cluster=replace(WITH_CAPACITY, usage=None)),
         PASSED,
         "too large to sum up",
     ),
     "quotas that were not read": (checks.room, make_facts(quotas=UNREAD), WARNED, "forbidden"),
-    "no room looked for": (checks.room, make_facts(cluster=UNREAD), WARNED, "forbidden"),
-    "Recreate needs no room": (
+    "capacity that was not read": (checks.room, make_facts(cluster=UNREAD), WARNED, "forbidden"),
+    "Recreate needs no capacity": (
         checks.room,
         make_facts(workload=with_deployment(strategy="Recreate")),
         SKIPPED,
@@ -395,7 +395,7 @@ def _names(made: checklist.Checklist) -> set[CheckName]:
         ({"quotas": UNREAD}, Pace.EXPRESS),
     ],
 )
-def test_a_lack_of_room_slows_down_and_ignorance_of_it_does_not(
+def test_a_lack_of_capacity_slows_down_and_ignorance_of_it_does_not(
     changes: dict[str, Any], pace: Pace
 ) -> None:
     rollback = make_rollback(pace=Pace.EXPRESS)
@@ -474,7 +474,7 @@ def test_what_fits_can_be_placed_and_one_more_cannot(
     usage = tuple(Usage(f"n{at}", Amounts(float(c), 1.0)) for at, c in used)
     wanted = Amounts(*one)
 
-    count = ClusterCapacity(made, usage).room_for(wanted)
+    count = ClusterCapacity(made, usage).pods_that_fit(wanted)
 
     placed = 0
     for node in made:

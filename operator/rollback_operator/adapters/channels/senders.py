@@ -41,6 +41,15 @@ class Senders:
                 request = webhooks.webhook(url, secret, message)
         return await webhooks.post(request)
 
+    async def obstacle(self, channel: Channel, namespace: str) -> str:
+        """State why a channel's Secret is unusable, as `send` would; the value is dropped."""
+        form = _FORMS.get(channel.type, _WORD)
+        for ref, wanted in ((channel.secret_ref, form), (channel.url_secret_ref, _WORD)):
+            read = await self._value(ref, namespace, wanted)
+            if isinstance(read, Failure) and read.kind is not FailureKind.UNAVAILABLE:
+                return read.message
+        return ""
+
     async def _url(
         self, channel: Channel, secret: str | None, namespace: str
     ) -> PinnedUrl | Failure:
@@ -77,7 +86,8 @@ class Senders:
         if form.pattern.fullmatch(value):
             return value
         fault = f"holds {form.fault}" if value else "is empty"
-        return Failure(FailureKind.REJECTED, f"key {ref.key} of Secret {ref.name} {fault}")
+        where = f"key {ref.key} of Secret {ref.name} in namespace {namespace}"
+        return Failure(FailureKind.REJECTED, f"{where} {fault}: store the credential alone in it")
 
 
 @dataclass(frozen=True, slots=True)

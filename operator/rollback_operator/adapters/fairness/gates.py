@@ -40,7 +40,7 @@ class Gate:
 
     async def enter(self, share: Hashable) -> None:
         """Wait for a turn of a share; `leave` ends it."""
-        if share not in self._waiting and self._has_room(share):
+        if share not in self._waiting and self._has_free_turn(share):
             self._inside[share] += 1
             return
         turn = asyncio.get_running_loop().create_future()
@@ -67,7 +67,7 @@ class Gate:
         for waiting in [*self._waiting]:
             if self._inside.total() >= self._most:
                 return
-            if self._has_room(waiting):
+            if self._has_free_turn(waiting):
                 self._admit(waiting)
 
     def _admit(self, share: Hashable) -> None:
@@ -80,5 +80,5 @@ class Gate:
             self._inside[share] += 1
             turn.set_result(None)
 
-    def _has_room(self, share: Hashable) -> bool:
+    def _has_free_turn(self, share: Hashable) -> bool:
         return self._inside.total() < self._most and self._inside[share] < self._each

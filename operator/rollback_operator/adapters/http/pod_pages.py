@@ -87,14 +87,14 @@ class PodPages:
         """Read all pages concurrently."""
         if refused := _refused_matcher(query):
             return refused
-        room = PageReservation(self.holdings, (query.namespace, object()))
+        reservation = PageReservation(self.holdings, (query.namespace, object()))
         try:
-            return await self._read_all(query, room)
+            return await self._read_all(query, reservation)
         finally:
-            room.end()
+            reservation.end()
 
-    async def _read_all(self, query: PageQuery, room: PageReservation) -> Reading:
-        answers = await self._answers(query, room)
+    async def _read_all(self, query: PageQuery, reservation: PageReservation) -> Reading:
+        answers = await self._answers(query, reservation)
         # Parsed after all answers, since no answer can be timed while another is parsed.
         lines = sum(answer.lines for answer in answers if isinstance(answer, _PageResponse))
         if lines > self._limits.most_lines_of_all:
@@ -119,7 +119,7 @@ class PodPages:
         return _commonest(missing) or Missing(Reason.PODS_UNREACHABLE, "no pod may be read")
 
     async def _answers(
-        self, query: PageQuery, room: PageReservation
+        self, query: PageQuery, reservation: PageReservation
     ) -> list[_PageResponse | Missing]:
         """Read all pods, the judged pods a moment earlier; answers are in the order of `pages`.
 
@@ -131,7 +131,7 @@ class PodPages:
             tasks: dict[int, asyncio.Task[_PageResponse | Missing]] = {}
             for is_judged in (True, False):
                 asked = [
-                    (number, group.create_task(self._turn(query, page, room)))
+                    (number, group.create_task(self._turn(query, page, reservation)))
                     for number, page in enumerate(pages)
                     if page.is_judged is is_judged
                 ]
@@ -154,23 +154,23 @@ class PodPages:
         ]
 
     async def _turn(
-        self, query: PageQuery, pod: PodPage, room: PageReservation
+        self, query: PageQuery, pod: PodPage, reservation: PageReservation
     ) -> _PageResponse | Missing:
         async with self._gate.turn(query.namespace):
             try:
-                return await self._read(query, pod, room)
+                return await self._read(query, pod, reservation)
             except BudgetExhaustedError:
                 text = f"{_port_of(pod)}: other pages in progress hold the memory budget"
                 return Missing(Reason.ANSWER_TOO_LARGE, f"{text}; the operator reads it again")
 
     async def _read(
-        self, query: PageQuery, pod: PodPage, room: PageReservation
+        self, query: PageQuery, pod: PodPage, reservation: PageReservation
     ) -> _PageResponse | Missing:
         if not self._is_allowed(pod.address):
             return Missing(Reason.PODS_UNREACHABLE, f"{pod.address} is not the address of a pod")
         try:
             async with asyncio.timeout(self._limits.read_seconds):
-                return await self._get(query, pod, room)
+                return await self._get(query, pod, reservation)
         except aiohttp.ConnectionTimeoutError:
             return Missing(Reason.PODS_UNREACHABLE, f"{_port_of(pod)} accepts no connection")
         except TimeoutError:
@@ -182,7 +182,7 @@ class PodPages:
             return Missing(Reason.PODS_UNREACHABLE, text)
 
     async def _get(
-        self, query: PageQuery, pod: PodPage, room: PageReservation
+        self, query: PageQuery, pod: PodPage, reservation: PageReservation
     ) -> _PageResponse | Missing:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)
@@ -199,7 +199,7 @@ class PodPages:
                 return Missing(Reason.NO_COUNTERS_EXPOSED, text)
             names = {query.requests.metric, query.errors.metric}
             begins = tuple(name.encode() for name in sorted(names))
-            hold = partial(room.hold, pod.pod)
+            hold = partial(reservation.hold, pod.pod)
             kept = await wanted_lines(response.content, begins, self._limits, hold)
         if kept is None:
             whole, part = self._limits.most_bytes >> 20, self._limits.most_kept_bytes >> 20

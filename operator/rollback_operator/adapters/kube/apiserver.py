@@ -23,13 +23,13 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.login import log_in
 from rollback_operator.adapters.kube.paths import ApiPath, fault_of, namespace_of
-from rollback_operator.adapters.kube.room import (
+from rollback_operator.adapters.kube.response_budget import (
     ANSWER_BYTES,
     MIB,
     SMALLER,
     VALUE_BYTES,
+    ResponseBudget,
     ResponseShare,
-    Room,
     bounded,
 )
 from rollback_operator.api.user_text.json_text import parsed
@@ -101,7 +101,7 @@ class ApiServer:
         self._measure = measure
         self._clock = clock
         self._may_write: Callable[[], bool] = lambda: True
-        self.room = Room()
+        self.response_budget = ResponseBudget()
         self._kept = Holdings(LIST_BYTES, free=0)
 
     @classmethod
@@ -150,7 +150,7 @@ class ApiServer:
     async def list_metadata(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
         """List namespace, name, uid and resourceVersion of all objects of a kind, page by page."""
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        listing = Listing(path, lambda one: _identity(one["metadata"]), free=inf)
+        listing = Listing(path, lambda item: _without_managed_fields(item["metadata"]), free=inf)
         return await self._list(listing, _Pages(IDENTITIES), accept)
 
     async def list_of(self, listing: Listing[T]) -> list[T] | Failure:
@@ -162,16 +162,18 @@ class ApiServer:
 
     async def _list(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
         try:
-            return await self._paged(listing, pages, accept)
+            return await self._list_pages(listing, pages, accept)
         finally:
             self._kept.drop((namespace_of(listing.path), id(pages)))
 
-    async def _paged(self, listing: Listing[T], pages: _Pages, accept: str) -> list[T] | Failure:
+    async def _list_pages(
+        self, listing: Listing[T], pages: _Pages, accept: str
+    ) -> list[T] | Failure:
         listed: list[T] = []
         holder = namespace_of(listing.path), id(pages)
         while True:
             query = {**listing.query, **pages.query}
-            with self.room.part(namespace_of(listing.path)) as part:
+            with self.response_budget.part(namespace_of(listing.path)) as part:
                 page = await self._read("GET", listing.path, _ApiCall(part, query, accept))
                 if isinstance(page, TooLarge) and pages.size > 1:
                     # For example a hundred objects of a megabyte.
@@ -191,7 +193,7 @@ class ApiServer:
                     )
                     message += "concurrent lists leave"
                     return TooLarge(FailureKind.UNAVAILABLE, message)
-                listed += [listing.taken(one) for one in items]
+                listed += [listing.taken(item) for item in items]
                 pages.following = (page.get("metadata") or {}).get("continue") or ""
                 del page, items
             if not pages.following or len(listed) >= listing.most:
@@ -200,7 +202,7 @@ class ApiServer:
     async def get_text(self, path: ApiPath, **query: str) -> bytes | Failure:
         """Read a log; the query bounds its length."""
         # A refusal is a Status object, whatever the request; a log has no media type.
-        with self.room.part(namespace_of(path)) as part:
+        with self.response_budget.part(namespace_of(path)) as part:
             asked = _ApiCall(part, query, "application/json, */*;q=0.5")
             text = await self._content("GET", path, asked)
         self._measure("GET", text.kind if isinstance(text, Failure) else "OK")
@@ -264,7 +266,7 @@ class ApiServer:
         query: dict[str, str] | None = None,
         accept: str = "application/json",
     ) -> dict[str, Any] | Failure:
-        with self.room.part(namespace_of(path)) as part:
+        with self.response_budget.part(namespace_of(path)) as part:
             return await self._read(method, path, _ApiCall(part, query or {}, accept, body))
 
     async def _read(
@@ -275,7 +277,7 @@ class ApiServer:
         if isinstance(content, Failure):
             raw = content
         else:
-            parse = partial(_object, f"{method} {path}", content)
+            parse = partial(_parsed_object, f"{method} {path}", content)
             raw = await apart(asked.part.owner, len(content) // VALUE_BYTES, parse)
         self._measure(method, raw.kind if isinstance(raw, Failure) else "OK")
         return raw
@@ -335,12 +337,12 @@ class _ApiCall:
     body: Any = None
 
 
-def _identity(metadata: dict[str, Any]) -> dict[str, Any]:
+def _without_managed_fields(metadata: dict[str, Any]) -> dict[str, Any]:
     """Drop managedFields, which are large."""
     return {key: metadata[key] for key in IDENTITY if key in metadata}
 
 
-def _object(call: str, content: bytearray) -> dict[str, Any] | Failure:
+def _parsed_object(call: str, content: bytearray) -> dict[str, Any] | Failure:
     try:
         raw = parsed(content)
     except ValueError:

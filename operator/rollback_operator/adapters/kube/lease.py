@@ -99,10 +99,10 @@ class Elector:
         asked = self._clocks()
         try:
             async with asyncio.timeout(self._lease.renew_every):
-                held = await self._try()
+                held = await self._try_to_lead()
         except TimeoutError:
             held = None
-        self._note(held, asked)
+        self._record_attempt(held, asked)
         return held
 
     async def take(self) -> float | Failure:
@@ -140,7 +140,7 @@ class Elector:
 
     @property
     def _path(self) -> paths.ApiPath:
-        return paths.one_in(paths.LEASES, self._lease.namespace, self._lease.name)
+        return paths.object_in(paths.LEASES, self._lease.namespace, self._lease.name)
 
     @property
     def _collection(self) -> paths.ApiPath:
@@ -149,7 +149,7 @@ class Elector:
     def _clocks(self) -> tuple[float, float]:
         return self._monotonic(), self._wall().timestamp()
 
-    def _note(self, held: bool | None, asked: tuple[float, float]) -> None:
+    def _record_attempt(self, held: bool | None, asked: tuple[float, float]) -> None:
         if held:
             self._renewed = asked
             if not self.leading.is_set():
@@ -165,7 +165,7 @@ class Elector:
             self.leading.clear()
             self.lost.set()
 
-    async def _try(self) -> bool | None:
+    async def _try_to_lead(self) -> bool | None:
         raw = await self._api.get(self._path)
         if isinstance(raw, Failure):
             if raw.kind is not FailureKind.GONE:
@@ -175,9 +175,9 @@ class Elector:
             if isinstance(made, Failure):
                 # It is lost only if another replica created it; an outage leaves it unknown.
                 return False if made.kind is FailureKind.EXISTS else None
-            self._hear({})
+            self._record_stop({})
             return True
-        self._hear((raw.get("metadata") or {}).get("annotations") or {})
+        self._record_stop((raw.get("metadata") or {}).get("annotations") or {})
         holder = self._holder(raw)
         if holder and holder != self._lease.identity and not self._has_expired(raw):
             return False
@@ -187,7 +187,7 @@ class Elector:
         # A conflict leaves it unknown: it may be our own write, whose answer was lost.
         return None if isinstance(done, Failure) else True
 
-    def _hear(self, annotations: dict[str, Any]) -> None:
+    def _record_stop(self, annotations: dict[str, Any]) -> None:
         """Record a global stop or its end, before the leader is known."""
         stopped = stop.stop_message(annotations)
         if stopped == self.stopped:

@@ -40,7 +40,7 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
             is_pod = "KUBERNETES_SERVICE_HOST" in os.environ
             raise config.ConfigException(str(error) if is_pod else _NO_POD) from None
         return client.ApiClient(configuration)
-    _expect_a_file(kubeconfig)
+    _require_file(kubeconfig)
     try:
         await config.load_kube_config(  # type: ignore[no-untyped-call] # has no annotations
             kubeconfig, context, client_configuration=configuration, persist_config=False
@@ -59,8 +59,8 @@ async def log_in(kubeconfig: str | None, context: str | None = None) -> client.A
         ) from None
 
 
-def _expect_a_file(kubeconfig: str) -> None:
+def _require_file(kubeconfig: str) -> None:
     """Check that a file exists; kubectl ignores absent files of a list."""
-    files = [Path(one) for one in kubeconfig.split(os.pathsep) if one]
-    if not any(one.expanduser().exists() for one in files):
+    files = [Path(path) for path in kubeconfig.split(os.pathsep) if path]
+    if not any(file.expanduser().exists() for file in files):
         raise config.ConfigException(f"{kubeconfig}: No such file or directory")

@@ -58,6 +58,7 @@ ROLLBACKS = ResourceKind(GROUP, VERSION, Rollback.PLURAL)
 DEPLOYMENTS = ResourceKind("apps", "v1", "deployments")
 REPLICA_SETS = ResourceKind("apps", "v1", "replicasets")
 PODS = ResourceKind("", "v1", "pods")
+NAMESPACES = ResourceKind("", "v1", "namespaces")
 NODES = ResourceKind("", "v1", "nodes")
 EVENTS = ResourceKind("", "v1", "events")
 SERVICES = ResourceKind("", "v1", "services")
@@ -81,12 +82,12 @@ USER_REVIEWS = ResourceKind("authentication.k8s.io", "v1", "selfsubjectreviews")
 
 def whole_cluster(kind: ResourceKind) -> ApiPath:
     """Return the path of all objects of a kind, with or without namespaces."""
-    return _path(*_root(kind), _plural(kind))
+    return _path(*_root_segments(kind), _plural_segment(kind))
 
 
 def in_namespace(kind: ResourceKind, namespace: str) -> ApiPath:
     """Return the path of the objects of a kind in a namespace; an empty name is a fault."""
-    return _path(*_root(kind), *_namespace(namespace), _plural(kind))
+    return _path(*_root_segments(kind), *_namespace_segments(namespace), _plural_segment(kind))
 
 
 def in_namespace_or_all(kind: ResourceKind, namespace: str) -> ApiPath:
@@ -94,30 +95,36 @@ def in_namespace_or_all(kind: ResourceKind, namespace: str) -> ApiPath:
     return in_namespace(kind, namespace) if namespace else whole_cluster(kind)
 
 
-def one_in(kind: ResourceKind, namespace: str, name: str, part: str = "") -> ApiPath:
+def object_in(kind: ResourceKind, namespace: str, name: str, part: str = "") -> ApiPath:
     """Return the path of an object in a namespace, or of its subresource."""
-    below = [_word("subresource", part)] if part else []
-    return _path(*_root(kind), *_namespace(namespace), _plural(kind), _name(name), *below)
+    below = [_segment("subresource", part)] if part else []
+    return _path(
+        *_root_segments(kind),
+        *_namespace_segments(namespace),
+        _plural_segment(kind),
+        _name_segment(name),
+        *below,
+    )
 
 
-def one_of_cluster(kind: ResourceKind, name: str) -> ApiPath:
+def cluster_object(kind: ResourceKind, name: str) -> ApiPath:
     """Return the path of a cluster-scoped object."""
-    return _path(*_root(kind), _plural(kind), _name(name))
+    return _path(*_root_segments(kind), _plural_segment(kind), _name_segment(name))
 
 
 def api_groups() -> ApiPath:
     """Return the path of the served groups."""
-    return _path(_word("root", "apis"))
+    return _path(_segment("root", "apis"))
 
 
 def api_group(name: str) -> ApiPath:
     """Return the path of the versions of a group."""
-    return _path(_word("root", "apis"), _word("group", name))
+    return _path(_segment("root", "apis"), _segment("group", name))
 
 
 def kinds_of(api_version: str) -> ApiPath:
     """Return the path of the kinds of a version."""
-    return _path(*_root(kind_of(api_version, "")))
+    return _path(*_root_segments(kind_of(api_version, "")))
 
 
 def kind_of(api_version: str, plural: str) -> ResourceKind:
@@ -139,10 +146,10 @@ def fault_of(path: str) -> str:
     return "" if _PLAIN.fullmatch(path) else f"{path[:_SHOWN]!r} is no path of the API server"
 
 
-def only_one(name: str) -> Mapping[str, str]:
+def name_query(name: str) -> Mapping[str, str]:
     """Return the query of a list with at most one object."""
     # No object has a name of another form: the empty name selects nothing and injects nothing.
-    is_name = _is(OBJECT_FORM, name, LONGEST_NAME)
+    is_name = _matches(OBJECT_FORM, name, LONGEST_NAME)
     return {"fieldSelector": f"metadata.name={name if is_name else ''}"}
 
 
@@ -153,8 +160,8 @@ def label_query(selector: Mapping[str, Any]) -> str | Failure:
         terms.append(f"{key}={value}")
         if fault := _selector_fault(key, [value]):
             return fault
-    for one in selector.get("matchExpressions") or []:
-        key, values = str(one.get("key") or ""), list(one.get("values") or [])
+    for requirement in selector.get("matchExpressions") or []:
+        key, values = str(requirement.get("key") or ""), list(requirement.get("values") or [])
         if fault := _selector_fault(key, values):
             return fault
         among = ",".join(map(str, values))
@@ -164,59 +171,60 @@ def label_query(selector: Mapping[str, Any]) -> str | Failure:
             "Exists": key,
             "DoesNotExist": f"!{key}",
         }
-        if one.get("operator") not in forms:
-            message = (
-                f"spec.selector has the unknown operator {str(one.get('operator'))[:_SHOWN]!r}"
-            )
+        operator = requirement.get("operator")
+        if operator not in forms:
+            message = f"spec.selector has the unknown operator {str(operator)[:_SHOWN]!r}"
             return Failure(FailureKind.REJECTED, message)
-        terms.append(forms[one["operator"]])
+        terms.append(forms[operator])
     return ",".join(terms)
 
 
 def _selector_fault(key: str, values: list[Any]) -> Failure | None:
     prefix, slash, name = key.rpartition("/")
-    is_prefix = _is(OBJECT_FORM, prefix, LONGEST_NAME) if slash else not prefix
-    is_key = is_prefix and name and _is(LABEL_VALUE_FORM, name, LONGEST_LABEL)
-    wrong = [str(one) for one in values if not _is(LABEL_VALUE_FORM, str(one), LONGEST_LABEL)]
+    is_prefix = _matches(OBJECT_FORM, prefix, LONGEST_NAME) if slash else not prefix
+    is_key = is_prefix and name and _matches(LABEL_VALUE_FORM, name, LONGEST_LABEL)
+    wrong = [
+        str(value) for value in values if not _matches(LABEL_VALUE_FORM, str(value), LONGEST_LABEL)
+    ]
     if is_key and not wrong:
         return None
     shown = (wrong or [key])[0][:_SHOWN]
     return Failure(FailureKind.REJECTED, f"spec.selector: {shown!r} is no valid label")
 
 
-def _root(kind: ResourceKind) -> list[_PathField]:
-    version = _word("version", kind.version)
+def _root_segments(kind: ResourceKind) -> list[_PathField]:
+    version = _segment("version", kind.version)
     if not kind.group:
-        return [_word("root", "api"), version]
-    return [_word("root", "apis"), _word("group", kind.group), version]
+        return [_segment("root", "api"), version]
+    return [_segment("root", "apis"), _segment("group", kind.group), version]
 
 
-def _plural(kind: ResourceKind) -> _PathField:
-    return _word("kind", kind.plural)
+def _plural_segment(kind: ResourceKind) -> _PathField:
+    return _segment("kind", kind.plural)
 
 
-def _namespace(text: str) -> list[_PathField]:
+def _namespace_segments(text: str) -> list[_PathField]:
     return [
-        _word("root", "namespaces"),
+        _segment("root", "namespaces"),
         _PathField("namespace", text, DNS_LABEL_FORM, LONGEST_LABEL),
     ]
 
 
-def _name(text: str) -> _PathField:
+def _name_segment(text: str) -> _PathField:
     return _PathField("name", text, OBJECT_FORM, LONGEST_NAME)
 
 
-def _word(what: str, text: str) -> _PathField:
+def _segment(what: str, text: str) -> _PathField:
     return _PathField(what, text, OBJECT_FORM, LONGEST_NAME)
 
 
 def _path(*parts: _PathField) -> ApiPath:
-    made = ApiPath("".join(f"/{quote(one.text, safe='')}" for one in parts))
-    wrong = next((one for one in parts if not _is(one.form, one.text, one.longest)), None)
+    made = ApiPath("".join(f"/{quote(part.text, safe='')}" for part in parts))
+    wrong = next((part for part in parts if not _matches(part.form, part.text, part.longest)), None)
     if wrong is not None:
         made.fault = f"the {wrong.what} {wrong.text[:_SHOWN]!r} {FORMS[wrong.form]}"
     return made
 
 
-def _is(form: str, text: str, longest: int) -> bool:
+def _matches(form: str, text: str, longest: int) -> bool:
     return len(text) <= longest and re.fullmatch(form, text) is not None

@@ -21,16 +21,20 @@ class ApiSecrets:
 
     async def read(self, namespace: str, name: str, key: str) -> str | Failure:
         """Read one value."""
-        data = await self._data(namespace, name)
+        data = await self._read_data(namespace, name)
         if isinstance(data, Failure):
             return data
         if data.get(key) is None:
-            return Failure(FailureKind.GONE, f"Secret {name} has no key {key}")
+            message = (
+                f"Secret {name} in namespace {namespace} has no key {key}: add the key, or correct "
+                "the name of the key in the policy"
+            )
+            return Failure(FailureKind.GONE, message)
         return _decoded(data[key], name, key)
 
     async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
         """Read all values."""
-        data = await self._data(namespace, name)
+        data = await self._read_data(namespace, name)
         if isinstance(data, Failure):
             return data
         values: dict[str, str] = {}
@@ -41,9 +45,13 @@ class ApiSecrets:
             values[key] = text
         return values
 
-    async def _data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
-        raw = await self._api.get(paths.one_in(paths.SECRETS, namespace, name))
-        return _unread(raw, namespace, name) if isinstance(raw, Failure) else raw.get("data") or {}
+    async def _read_data(self, namespace: str, name: str) -> dict[str, Any] | Failure:
+        raw = await self._api.get(paths.object_in(paths.SECRETS, namespace, name))
+        return (
+            _read_failure(raw, namespace, name)
+            if isinstance(raw, Failure)
+            else raw.get("data") or {}
+        )
 
 
 def _decoded(value: Any, name: str, key: str) -> str | Failure:
@@ -54,11 +62,15 @@ def _decoded(value: Any, name: str, key: str) -> str | Failure:
         return Failure(FailureKind.REJECTED, f"key {key} of Secret {name} is not UTF-8 text")
 
 
-def _unread(failure: Failure, namespace: str, name: str) -> Failure:
+def _read_failure(failure: Failure, namespace: str, name: str) -> Failure:
     """Name the fault and the remedy, instead of the server's message."""
     match failure.kind:
         case FailureKind.GONE:
-            return Failure(FailureKind.GONE, f"there is no Secret {name} in namespace {namespace}")
+            message = (
+                f"there is no Secret {name} in namespace {namespace}: create it, or correct its "
+                "name in the policy"
+            )
+            return Failure(FailureKind.GONE, message)
         case FailureKind.REJECTED:
             message = (
                 f"the operator may not read Secret {name} of namespace {namespace}: list it in the "

@@ -31,7 +31,7 @@ from rollback_operator.ports.store import Refresh, left_as_known
 
 _log = logging.getLogger(__name__)
 POLICY_LABEL = f"{GROUP}/policy"
-_KINDS = {one.plural: one for one in (paths.POLICIES, paths.ROLLBACKS)}
+_KINDS = {kind.plural: kind for kind in (paths.POLICIES, paths.ROLLBACKS)}
 _EVENT_LIMIT = 1024
 _LABEL_LIMIT = 63
 
@@ -56,10 +56,10 @@ class ApiStore:
     async def list_rollbacks(self, namespace: str) -> list[Rollback] | Failure:
         """Read all Rollbacks of a namespace."""
         path = paths.in_namespace(paths.ROLLBACKS, namespace)
-        listed = await self._api.list_of(Listing(path, _planned))
+        listed = await self._api.list_of(Listing(path, _planned_rollback))
         if isinstance(listed, Failure):
             return listed
-        return [one for one in listed if isinstance(one, Rollback)]
+        return [rollback for rollback in listed if isinstance(rollback, Rollback)]
 
     async def create_rollback(
         self, namespace: str, name: str, spec: RollbackSpec
@@ -107,12 +107,12 @@ class ApiStore:
 
     async def guard(self, resource: R, finalizer: str) -> R | Failure:
         """Add a finalizer."""
-        return await self._finalized(resource, [*resource.metadata.finalizers, finalizer])
+        return await self._set_finalizers(resource, [*resource.metadata.finalizers, finalizer])
 
     async def release(self, resource: R, finalizer: str) -> R | Failure:
         """Remove a finalizer."""
-        kept = [one for one in resource.metadata.finalizers if one != finalizer]
-        return await self._finalized(resource, kept)
+        kept = [known for known in resource.metadata.finalizers if known != finalizer]
+        return await self._set_finalizers(resource, kept)
 
     async def delete_rollback(self, record: Rollback | RollbackRequest) -> Failure | None:
         """Delete an old record."""
@@ -121,8 +121,8 @@ class ApiStore:
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
         """Post an Event, also on the Deployment if it is affected or people have to act."""
-        objects = [_reference(regarding), *_touched(regarding, notice)]
-        await asyncio.gather(*(self._post(regarding, one, notice) for one in objects))
+        objects = [_reference(regarding), *_affected_deployment(regarding, notice)]
+        await asyncio.gather(*(self._post(regarding, involved, notice) for involved in objects))
 
     async def _post(self, regarding: Resource, involved: dict[str, str], notice: Notice) -> None:
         namespace = regarding.metadata.namespace
@@ -155,7 +155,7 @@ class ApiStore:
         if isinstance(done, Failure):
             _log.warning("an Event was not posted: %s", done.message)
 
-    async def _finalized(self, resource: R, finalizers: list[str]) -> R | Failure:
+    async def _set_finalizers(self, resource: R, finalizers: list[str]) -> R | Failure:
         operations = [
             _unchanged(resource),
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
@@ -187,7 +187,7 @@ class ApiStore:
 
 
 def _path(resource: Resource, part: str = "") -> paths.ApiPath:
-    return paths.one_in(_KINDS[resource.PLURAL], *resource.key, part)
+    return paths.object_in(_KINDS[resource.PLURAL], *resource.key, part)
 
 
 def _unchanged(resource: Resource) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _written(kind: type[R], raw: dict[str, Any] | Failure) -> R | Failure:
     return raw if isinstance(raw, Failure) else _parsed(kind, raw)
 
 
-def _planned(raw: dict[str, Any]) -> Rollback | Failure | None:
+def _planned_rollback(raw: dict[str, Any]) -> Rollback | Failure | None:
     return None if _is_request(raw) else _parsed(Rollback, raw)
 
 
@@ -232,7 +232,7 @@ def _reference(regarding: Resource) -> dict[str, str]:
     }
 
 
-def _touched(regarding: Resource, notice: Notice) -> Iterator[dict[str, str]]:
+def _affected_deployment(regarding: Resource, notice: Notice) -> Iterator[dict[str, str]]:
     """Name the Deployment on which an Event is posted too."""
     name = uid = ""
     if isinstance(regarding, Rollback):

@@ -1,9 +1,9 @@
 """Memory limits for kopf's requests: the initial lists of its watches, and each line of a watch.
 
-kopf uses an aiohttp session; in this session each list is read within the budget of `room`, and
-requested again in smaller pages if it takes too much. An object that alone exceeds the limit of an
-answer is left out, and the log names it: a policy that needs it reads it itself, and reports why it
-cannot.
+kopf uses an aiohttp session; in this session each list is read within the budget of
+`response_budget`, and requested again in smaller pages if it takes too much. An object that alone
+exceeds the limit of an answer is left out, and the log names it: a policy that needs it reads it
+itself, and reports why it cannot.
 
 kopf does not report when it has processed an object. An answer holds its share for a fixed time.
 """
@@ -19,14 +19,14 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
 from rollback_operator.adapters.fairness.slices import apart
-from rollback_operator.adapters.kube.room import (
+from rollback_operator.adapters.kube.response_budget import (
     ANSWER_BYTES,
     LEAST,
     SHARE_STEPS,
     SMALLER,
     VALUE_BYTES,
+    ResponseBudget,
     ResponseShare,
-    Room,
     bounded,
     weight_of,
 )
@@ -60,8 +60,8 @@ class Bounded(ClientResponse):
 class ReadLimits:
     """A middleware that limits the reads of a session."""
 
-    def __init__(self, room: Room, held: float = HELD_SECONDS) -> None:
-        self._room = room
+    def __init__(self, budget: ResponseBudget, held: float = HELD_SECONDS) -> None:
+        self._budget = budget
         self._held = held
         self._sizes: dict[str, int] = {}
         """Page sizes of lists that needed smaller pages, by path."""
@@ -74,7 +74,7 @@ class ReadLimits:
         if "watch" in query:
             answer = await send(request)
             if answer.status < _ERROR:
-                answer.content = Lines(answer.content, self._room, LINE_SECONDS)  # type: ignore[assignment]
+                answer.content = Lines(answer.content, self._budget, LINE_SECONDS)  # type: ignore[assignment]
             return answer
         return await self._page(request, send)
 
@@ -92,10 +92,12 @@ class ReadLimits:
             if answer.read_before is not None:
                 return answer
             if size == 1:
-                return await self._without_it(request, send)
+                return await self._without_object(request, send)
             self._sizes[path] = max(1, size // SMALLER)
 
-    async def _without_it(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+    async def _without_object(
+        self, request: ClientRequest, send: ClientHandlerType
+    ) -> ClientResponse:
         """Replace a page of one object by an empty page."""
         request.headers["Accept"] = TABLE_MEDIA_TYPE
         request.url = request.url.update_query(includeObject="None")
@@ -106,14 +108,14 @@ class ReadLimits:
         if content is None:
             raise aiohttp.ClientPayloadError("the names of a page of one object are too large")
         table = parsed(content)
-        names = [str((one.get("cells") or ["?"])[0])[:300] for one in table.get("rows") or ()]
+        names = [str((row.get("cells") or ["?"])[0])[:300] for row in table.get("rows") or ()]
         _log.warning("%s: left out, too large: %s", request.url.path, ", ".join(names))
         page: dict[str, Any] = {"metadata": table.get("metadata") or {}, "items": []}
         answer.read_before = bytearray(json.dumps(page).encode())
         return answer
 
     async def _read(self, answer: ClientResponse) -> bytearray | None:
-        part = ResponseShare(self._room, "")
+        part = ResponseShare(self._budget, "")
         try:
             return await bounded(answer, part)
         except BudgetExhaustedError:
@@ -125,9 +127,9 @@ class ReadLimits:
 class Lines:
     """The content of a watch, passed on line by line."""
 
-    def __init__(self, content: aiohttp.StreamReader, room: Room, held: float) -> None:
+    def __init__(self, content: aiohttp.StreamReader, budget: ResponseBudget, held: float) -> None:
         self._content = content
-        self._room = room
+        self._budget = budget
         self._held = held
 
     def __getattr__(self, name: str) -> Any:
@@ -141,22 +143,22 @@ class Lines:
             *ends, rest = chunk.split(b"\n")
             for end in ends:
                 line += end
-                if not is_left_out and await self._is_taken(line):
+                if not is_left_out and await self._has_share(line):
                     yield bytes(line) + b"\n"
                 line, is_left_out = bytearray(), False
             line += rest
             if len(line) * LEAST > ANSWER_BYTES:
                 line, is_left_out = bytearray(), True
-        if line and not is_left_out and await self._is_taken(line):
+        if line and not is_left_out and await self._has_share(line):
             yield bytes(line)
 
-    async def _is_taken(self, line: bytearray) -> bool:
+    async def _has_share(self, line: bytearray) -> bool:
         """Wait for a share for a line; false: it exceeds the limit of an answer."""
         weight = weight_of(line)
         if weight > ANSWER_BYTES:
             _log.warning("an event of a watch was left out: it is too large")
             return False
-        part = ResponseShare(self._room, "")
+        part = ResponseShare(self._budget, "")
         while weight > SHARE_STEPS[0]:
             try:
                 await part.grow(weight)

@@ -2,9 +2,9 @@
 
 An answer takes its share as it grows, and returns all of it once it is processed. No namespace gets
 more than it leaves free: the first has half at most, the next half of the rest, and so on. However
-slowly the answers of a namespace progress, the others find room at once. Waiting answers are served
-in order of arrival; an answer whose namespace has its share is passed over. The first bytes of each
-answer are free, since the number of threads is limited.
+slowly the answers of a namespace progress, the others get memory at once. Waiting answers are
+served in order of arrival; an answer whose namespace has its share is passed over. The first bytes
+of each answer are free, since the number of threads is limited.
 """
 
 import threading

@@ -13,7 +13,7 @@ from rollback_operator.evidence.limits import LEAST_CEILING
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import failing, pod_counts, pod_counts_by_route
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.verdict import Cause, Method, ScopeVerdict, Symptom
+from rollback_operator.model.verdict import AGAINST_RELEASE, Cause, Method, ScopeVerdict, Symptom
 from rollback_operator.report.status import QUIET
 from rollback_operator.stats.windows import Increment
 
@@ -135,7 +135,7 @@ def blame_of(
         return _by_symptom(verdict.symptoms, revision, watch)
     if leading is None or not leading.errors or current is None:
         return Blamed()
-    is_suspected = verdict.value in (VerdictValue.SUSPECT, VerdictValue.BAD)
+    is_suspected = verdict.value in AGAINST_RELEASE
     if not (is_suspected or _is_shared(leading)):
         return Blamed()
     pods = {pod.name: pod for pod in watch.pods}

@@ -348,7 +348,7 @@ VERBS = (
         "A rollback that has started is finished, and requests by undo are still executed. Change "
         "a "
         "policy\nthat is kept in Git there too; otherwise Git resumes it.",
-        "  kubectl rollback suspend ticket-service\n"
+        '  kubectl rollback suspend ticket-service --reason "load test until 15:00"\n'
         '  kubectl rollback suspend --all-namespaces --reason "network maintenance"\n',
         (
             _POLICY,
@@ -357,12 +357,7 @@ VERBS = (
                 "--all-namespaces",
                 text="stop every operator of the cluster within 5 s, for all policies and requests",
             ),
-            _text(
-                "--reason",
-                type=lambda text: text and _reason_text(text),
-                metavar="TEXT",
-                text="reason of the stop; required with -A",
-            ),
+            _REASON,
             *_PRINTED,
         ),
         (POLICIES,),

@@ -1,6 +1,6 @@
 """The cluster that kubectl would use, with the rights of the user; a refusal is a value."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
@@ -51,6 +51,9 @@ class ClusterClient(Protocol):
 
     async def user(self) -> str | Failure:
         """Return the name by which the API server knows the user."""
+
+    async def namespaces(self) -> Sequence[str] | Failure:
+        """List the names of all namespaces, if the user may."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read a Deployment with its ReplicaSets and pods."""
@@ -164,7 +167,7 @@ class ApiCluster:
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
-        return _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
+        return _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
         """Create an object; the API server refuses unknown fields."""
@@ -183,7 +186,7 @@ class ApiCluster:
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "add", "path": path, "value": value},
         ]
-        place = paths.one_in(_KINDS[plural], seen.namespace, seen.name)
+        place = paths.object_in(_KINDS[plural], seen.namespace, seen.name)
         return _record(await self._api.patch(place, operations))
 
     async def user(self) -> str | Failure:
@@ -193,13 +196,20 @@ class ApiCluster:
         review = _record(await self._api.create(path, body))
         return review if isinstance(review, Failure) else review.text("status.userInfo.username")
 
+    async def namespaces(self) -> Sequence[str] | Failure:
+        """List the names of all namespaces."""
+        path = paths.whole_cluster(paths.NAMESPACES)
+        return await self._api.list_of(
+            Listing(path, lambda item: str(item["metadata"]["name"]), free=inf)
+        )
+
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read a Deployment with its ReplicaSets and pods."""
         return await ApiWorkloads(self._api).inspect(namespace, name)
 
     async def template(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read a pod template."""
-        owner = _record(await self._api.get(paths.one_in(_KINDS[plural], namespace, name)))
+        owner = _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
         return owner if isinstance(owner, Failure) else owner.part("spec.template")
 
 

@@ -11,7 +11,6 @@ from rollback_operator.cli.plugin.connection import (
     LEASES,
     POLICIES,
     ROLLBACKS,
-    USAGE,
     Stop,
     needed,
 )
@@ -77,19 +76,17 @@ def _expect_question(rollback: Record, digest: str, wanted: str) -> None:
 async def suspend(asked: CommandContext) -> Answer:
     """Suspend automatic evaluation and rollback of a policy, or stop every operator."""
     if asked.given["all_namespaces"]:
-        if not asked.reason:
-            raise Stop("-A stops every operator: --reason is required", USAGE)
         user = needed(await asked.cluster.user())
         return await _on_leases(asked, stop.annotation_value(user, asked.reason, asked.now))
-    if asked.reason:
-        raise Stop(
-            "--reason goes with --all-namespaces only, because spec.suspend stores no reason: "
-            "leave it out",
-            USAGE,
-        )
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     again = commands.resume(policy.name, policy.namespace)
     text = f"suspended: automatic evaluation and rollback are off. To resume: {again}"
+    if policy.text("spec.suspend") != "true":
+        user = needed(await asked.cluster.user())
+        # Before spec.suspend: the operator that observes the suspension reads the reason too.
+        policy = await _annotated(
+            asked, policy, stop.annotation_value(user, asked.reason, asked.now)
+        )
     return await _switch(asked, policy, True, text)
 
 
@@ -105,6 +102,8 @@ async def resume(asked: CommandContext) -> Answer:
         needed(await asked.cluster.patch(ROLLBACKS, rollback, "/metadata/annotations", wanted))
     names = ", ".join(rollback.name for rollback in raised)
     more = f"; the operator restores the autoscaler bounds that {names} raised" if raised else ""
+    if policy.text("spec.suspend") == "true":
+        policy = await _annotated(asked, policy, None)
     return await _switch(asked, policy, False, f"resumed{more}")
 
 
@@ -158,6 +157,16 @@ def _is_raised(rollback: Record) -> bool:
     """Report whether a Rollback has raised an autoscaler's bounds and not restored them."""
     record = rollback.part("status.autoscaler")
     return bool(record.raw) and not record.text("restoredTime")
+
+
+async def _annotated(asked: CommandContext, policy: Record, value: str | None) -> Record:
+    """Store who suspends a policy and why, or remove that; unchanged if there is nothing to do."""
+    known = policy.part("metadata.annotations").raw
+    wanted = {name: text for name, text in known.items() if name != stop.ANNOTATION}
+    wanted |= {} if value is None else {stop.ANNOTATION: value}
+    if wanted == known:
+        return policy
+    return needed(await asked.cluster.patch(POLICIES, policy, "/metadata/annotations", wanted))
 
 
 async def _switch(asked: CommandContext, policy: Record, wanted: bool, text: str) -> Answer:
@@ -215,7 +224,7 @@ def _later(now: datetime, condemned: datetime | None) -> datetime:
 
 
 def _others(policy: Record, workload: Workload, release: str) -> Sequence[object]:
-    """Keep the other entries; if there is no room, only those of existing revisions."""
+    """Keep the other entries; if the list is full, only those of existing revisions."""
     kept = [entry for entry in policy.rows("spec.trust") if entry.text("release") != release]
     if len(kept) >= MOST_TRUSTED:
         there = {item.template.release for item in workload.replica_sets}

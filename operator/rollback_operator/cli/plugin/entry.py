@@ -120,6 +120,8 @@ async def _status(asked: CommandContext) -> Answer:
         policies = [await finding.read_policy(asked.cluster, asked.namespace, asked.name)]
     else:
         policies = needed(await asked.cluster.list(POLICIES, asked.scope))
+        if not policies and asked.scope:
+            await finding.expect_namespace(asked.cluster, asked.scope)
         policies = finding.called(policies, asked.name) if asked.name else policies
     waiting = await finding.waiting(asked.cluster, policies)
 
@@ -131,6 +133,8 @@ async def _status(asked: CommandContext) -> Answer:
 
 async def _history(asked: CommandContext) -> Answer:
     rollbacks = newest_first(needed(await asked.cluster.list(ROLLBACKS, asked.scope)))
+    if not rollbacks and asked.scope:
+        await finding.expect_namespace(asked.cluster, asked.scope)
     if asked.name:
         rollbacks = finding.of_policy(rollbacks, finding.split(asked.name)[1])
     trusted = await _trusted(asked)

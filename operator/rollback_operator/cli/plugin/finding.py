@@ -33,6 +33,8 @@ async def read_policy(cluster: ClusterClient, namespace: str, name: str) -> Reco
     chosen = named if bare else policies
     if len(chosen) == 1:
         return chosen[0]
+    if not policies:
+        await expect_namespace(cluster, namespace)
     names = ", ".join(policy.name for policy in policies) or "none"
     wanted = "name the policy" if policies else "there is no policy"
     if bare:
@@ -40,6 +42,18 @@ async def read_policy(cluster: ClusterClient, namespace: str, name: str) -> Reco
     meant = near(bare, (known for policy in policies for known in _names(policy)))
     there = f"namespace {namespace} has: {names}."
     raise Stop(f"{wanted}{meant}; {there}\nTo ask in another namespace: -n NAMESPACE")
+
+
+async def expect_namespace(cluster: ClusterClient, namespace: str) -> None:
+    """End the command if a namespace does not exist; nothing is known without the permission."""
+    known = await cluster.namespaces()
+    if isinstance(known, Failure) or namespace in known:
+        return
+    raise Stop(
+        f"namespace {namespace} does not exist in this cluster{near(namespace, known)}.\n"
+        "Name it with -n, list them with `kubectl get namespaces`, or ask in all: "
+        "`kubectl rollback status -A`."
+    )
 
 
 def called(policies: list[Record], name: str) -> list[Record]:
@@ -112,6 +126,8 @@ async def read_rollback(cluster: ClusterClient, namespace: str, name: str) -> Re
     chosen = of_policy(stored, bare) if bare else stored
     if chosen:
         return chosen[0]
+    if not stored:
+        await expect_namespace(cluster, namespace)
     meant = near(bare, (known for item in stored for known in (item.name, *_belongs(item))))
     whose = (
         f"is called {bare}, nor belongs to a policy or Deployment {bare}{meant}"

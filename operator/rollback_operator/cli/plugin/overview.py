@@ -11,7 +11,7 @@ from rollback_operator.cli.plugin.record import (
     remedy_text,
     summary_of,
 )
-from rollback_operator.model import commands
+from rollback_operator.model import commands, stop
 from rollback_operator.report.wording import next_steps_after
 
 _HEADS = (
@@ -30,6 +30,7 @@ _NEXT = {
     "Degraded": "restore the metrics: without them only the state of the pods is evaluated",
     "Held": "no action is required: the operator resumes the rollout or rolls it back",
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
+    "EverythingSuspended": "to resume: kubectl rollback resume --all-namespaces",
     "RollingBack": "no action is required. Progress: kubectl rollback explain -n {namespace}",
     "Bad": "roll back manually if the operator does not: kubectl rollback undo {name} "
     "-n {namespace} --dry-run",
@@ -203,8 +204,11 @@ def _concerns(page: TextPage, name: str, policy: Record) -> None:
         page.line(f"{name}: {page.paint.word(summary)} {healthy.text('reason')}: {message}")
         page.line(f"{name}: next: {next_policy_action(policy)}")
     ready = policy.condition("Ready")
-    if summary == "Suspended" and ready.text("reason") == summary:
-        page.line(f"{name}: {page.paint.word(summary)}: {_one_line(ready.text('message'))}")
+    if summary == "Suspended":
+        why = ready.text("message") if ready.text("reason") == summary else ""
+        # The command's own note, until the operator has observed the suspension.
+        why = why or stop.suspension_reason(policy.part("metadata.annotations").raw)
+        page.line(f"{name}: {page.paint.word(summary)}: {_one_line(why or 'spec.suspend is true')}")
         page.line(f"{name}: next: {next_policy_action(policy)}")
     for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
         condition = policy.condition(kind)

@@ -1,8 +1,10 @@
 """`undo`: requests a Rollback; rehearses it with --dry-run, follows it to its end with --wait."""
 
 import difflib
+import math
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -29,7 +31,7 @@ from rollback_operator.cli.plugin.connection import (
 )
 from rollback_operator.cli.plugin.explanation import revision
 from rollback_operator.cli.plugin.page import TextPage, span
-from rollback_operator.cli.plugin.record import Record
+from rollback_operator.cli.plugin.record import Record, decided
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.decide.requests import make_manual_plan
 from rollback_operator.model import commands
@@ -38,6 +40,11 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.remedies.attempts import NAME_PART
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.rollback.checks import is_asked
+
+PROGRESS_SECONDS = 10
+"""`--wait` states the remaining time this often."""
+_LIMITED = frozenset({"RolloutComplete", "Verify"})
+"""Steps that last, each for spec.verification.timeoutSeconds at most."""
 
 
 async def undo(asked: CommandContext) -> Answer:
@@ -247,7 +254,7 @@ async def _follow(asked: CommandContext, request: Record) -> Answer:
     printed: set[str] = set()
     while True:
         rollback = needed(await asked.cluster.read(ROLLBACKS, request.namespace, request.name))
-        for line in _progress(rollback):
+        for line in _progress(rollback, asked.now):
             if line not in printed:
                 printed.add(line)
                 print(line, file=asked.terminal.err, flush=True)
@@ -261,11 +268,25 @@ async def _follow(asked: CommandContext, request: Record) -> Answer:
         await asked.terminal.sleep(REFRESH_SECONDS)
 
 
-def _progress(rollback: Record) -> Iterator[str]:
+def _progress(rollback: Record, now: datetime) -> Iterator[str]:
     name, is_over = rollback.name, bool(rollback.text("status.outcome"))
     for step in rollback.rows("status.steps"):
         yield f"{name}: {step.text('name')} begins"
         if step.text("finishedTime"):
             yield f"{name}: {step.text('name')}: {step.text('message') or 'done'}"
+        elif step.text("name") in _LIMITED and not is_over:
+            yield from _remaining(rollback, step, now)
     if rollback.text("status.step") == "AwaitingApproval" and not is_over:
         yield f"{name}: awaits approval: {commands.approve(name, rollback.namespace)}"
+
+
+def _remaining(rollback: Record, step: Record, now: datetime) -> Iterator[str]:
+    """State how long a step may still take, once in so many seconds."""
+    started = step.time("startedTime")
+    limit = decided(rollback).text("verification.timeoutSeconds")
+    if started is None or not limit.isdecimal():
+        return
+    left = int(limit) - (now - started).total_seconds()
+    shown = max(0, math.ceil(left / PROGRESS_SECONDS) * PROGRESS_SECONDS)
+    what = {"Verify": "verifies the recovery"}.get(step.text("name"), "waits for the new pods")
+    yield f"{rollback.name}: {step.text('name')}: {what}, at most {shown} s more"

@@ -70,7 +70,7 @@ class Checker:
 
     async def check(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Checklist:
         """Collect the facts and make the checklist."""
-        facts = await self._facts(rollback, workload, watch)
+        facts = await self._collect_facts(rollback, workload, watch)
         made = checklist.make(facts)
         self.kept = {rollback.metadata.uid: _Kept(made, self.clock(), rollback.spec.approval)} | {
             uid: kept for uid, kept in self.kept.items() if uid != rollback.metadata.uid
@@ -90,8 +90,8 @@ class Checker:
             made = await self.check(rollback, workload, watch)
         else:
             made = known.checklist
-        unprotected = await self._unprotected(rollback)
-        cold = self._frozen(rollback, self.clock())
+        unprotected = await self._protection_fault(rollback)
+        cold = self._freeze_reason(rollback, self.clock())
         granted = self.terms(rollback)
         return ApprovalFacts(made, workload.deployment, unprotected, self.clock(), granted, cold)
 
@@ -99,7 +99,7 @@ class Checker:
         """Give until when a person is asked, and what follows then."""
         return approval.terms(rollback, self.records.policy_of(rollback))
 
-    def _frozen(self, rollback: Rollback, now: datetime) -> str:
+    def _freeze_reason(self, rollback: Rollback, now: datetime) -> str:
         """Name the freeze that keeps the operator, and no person, from acting for a Rollback."""
         policy = self.records.policy_of(rollback)
         if policy is None or rollback.is_by_hand:
@@ -112,18 +112,18 @@ class Checker:
         """Drop the checklist of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
-    async def _unprotected(self, rollback: Rollback) -> str:
+    async def _protection_fault(self, rollback: Rollback) -> str:
         """Give the reason why decisions do not count; before a decision, as of the checklist."""
         kept, is_decided = self.kept[rollback.metadata.uid], rollback.spec.approval is not None
         if kept.unprotected is not None and not is_decided:
             return kept.unprotected
-        (answer,) = await _within([self.surroundings.approvals_unprotected()], self.seconds)
+        (answer,) = await _read_within([self.surroundings.approvals_unprotected()], self.seconds)
         if isinstance(answer, Missing):
             return answer.message if is_decided else ""  # reported once it is known
         self.kept[rollback.metadata.uid] = replace(kept, unprotected=answer)
         return answer
 
-    async def _facts(
+    async def _collect_facts(
         self, rollback: Rollback, workload: Workload, watch: Watch | None
     ) -> ChecklistFacts:
         policy = self.records.policy_of(rollback)
@@ -137,12 +137,14 @@ class Checker:
         wanted = facts.target.references if facts.target else ()
         around = self.surroundings
         (cluster,), (quotas,), applied, owner, (claims,), there = await asyncio.gather(
-            _within([around.cluster()], self.seconds),
-            _within([around.quotas(namespace)], self.seconds),
-            self._applied(policy),
+            _read_within([around.cluster()], self.seconds),
+            _read_within([around.quotas(namespace)], self.seconds),
+            self._applied_migrations(policy),
             self._owner(rollback),
-            _within([self.tools.read_claims(workload.deployment)], self.seconds),
-            _within([around.is_there(namespace, reference) for reference in wanted], self.seconds),
+            _read_within([self.tools.read_claims(workload.deployment)], self.seconds),
+            _read_within(
+                [around.is_there(namespace, reference) for reference in wanted], self.seconds
+            ),
         )
         if isinstance(claims, Claims):
             deployment = claimed(workload.deployment, claims)
@@ -161,7 +163,7 @@ class Checker:
         steered = gitops.planned_suspension(rollback)
         if steered is None:
             return None
-        (state,) = await _within([self._owner_state(steered)], self.seconds)
+        (state,) = await _read_within([self._owner_state(steered)], self.seconds)
         return state
 
     async def _owner_state(self, steered: OwnedDeployment) -> OwnerState | Failure:
@@ -172,7 +174,7 @@ class Checker:
             return OwnerState(steered.object.namespace, obstacle=state.message)
         return state
 
-    async def _applied(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
+    async def _applied_migrations(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
         if policy is None or policy.spec.database is None:
             return None
         try:
@@ -183,7 +185,9 @@ class Checker:
             return Missing(Reason.SCHEMA_UNKNOWN, message)
 
 
-async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> list[T | Missing]:
+async def _read_within(
+    reads: Sequence[Awaitable[T | Failure]], seconds: float
+) -> list[T | Missing]:
     """Read all side by side; a late answer is missing."""
     if not reads:
         return []
@@ -194,10 +198,10 @@ async def _within(reads: Sequence[Awaitable[T | Failure]], seconds: float) -> li
     for task in unread:
         task.cancel()
     await asyncio.gather(*unread, return_exceptions=True)
-    return [late if task in unread else _value(task.result()) for task in tasks]
+    return [late if task in unread else _value_or_missing(task.result()) for task in tasks]
 
 
-def _value(answer: T | Failure) -> T | Missing:
+def _value_or_missing(answer: T | Failure) -> T | Missing:
     if isinstance(answer, Failure):
         return Missing(Reason.READ_FAILED, answer.message)
     return answer

@@ -127,21 +127,25 @@ class Executor:
             gone = RollbackEnd(Outcome.ABANDONED, Reason.TARGET_DELETED, REPLACED_MESSAGE)
             return await self.end(rollback, gone)
         seen = _ExecutionState(workload, inputs, workload.deployment)
-        rebased = await self._by_this_clock(rollback)
+        rebased = await self._correct_future_times(rollback)
         if isinstance(rebased, Failure):
-            return _again(rollback, rebased)
+            return _retry_later(rollback, rebased)
         rollback = rebased
         if not rollback.status.steps:
             late = requests.too_late_to_begin(rollback, seen.deployment, self.clock())
             if late is not None:
                 return await self.end(rollback, late)
-            checked = await self._checked(rollback, seen)
+            checked = await self._evaluate_checklist(rollback, seen)
             if not isinstance(checked, _Stepped):
                 return checked
             rollback = checked.rollback
         while (step := progress.next_step(rollback)) is not None:
             is_asked = step is StepName.AWAITING_APPROVAL
-            taken = self._await(rollback, seen) if is_asked else self._step(rollback, step, seen)
+            taken = (
+                self._await_decision(rollback, seen)
+                if is_asked
+                else self._step(rollback, step, seen)
+            )
             result = await taken
             if not isinstance(result, _Stepped):
                 return result
@@ -150,7 +154,7 @@ class Executor:
             rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
         )
 
-    async def _by_this_clock(self, rollback: Rollback) -> Rollback | Failure:
+    async def _correct_future_times(self, rollback: Rollback) -> Rollback | Failure:
         """Store times that are ahead of the clock as now."""
         seconds = self.checker.terms(rollback).timeout_seconds
         status = rollback_status.by_this_clock(rollback.status, seconds, self.clock())
@@ -159,7 +163,7 @@ class Executor:
         _log.warning("%s: its times are ahead of the clock: they begin now", rollback.metadata.name)
         return await self.recorder.write(rollback, status)
 
-    async def _checked(
+    async def _evaluate_checklist(
         self, rollback: Rollback, seen: _ExecutionState
     ) -> _Stepped | Rollback | Again:
         """Evaluate the checklist; it is stored with the first step, or with the end."""
@@ -172,12 +176,12 @@ class Executor:
         if not approval.is_asked(rollback, checklist):
             return _Stepped(checked, seen.deployment)
         status = approval.asked(rollback, checklist, self.clock())
-        written = await self._recorded(rollback, status)
+        written = await self._store_approval(rollback, status)
         if isinstance(written, Failure):
-            return _again(rollback, written)
+            return _retry_later(rollback, written)
         return _Stepped(written, seen.deployment)
 
-    async def _await(
+    async def _await_decision(
         self, rollback: Rollback, seen: _ExecutionState
     ) -> _Stepped | Rollback | Again:
         """Check whether a person has decided, and whether a decision is still needed."""
@@ -186,14 +190,16 @@ class Executor:
         if isinstance(decided, RollbackEnd):
             changed = rollback.model_copy(update={"status": status})
             return await self.end(changed, decided)
-        written = await self._recorded(rollback, status)
+        written = await self._store_approval(rollback, status)
         if isinstance(written, Failure):
-            return _again(rollback, written)
+            return _retry_later(rollback, written)
         if isinstance(decided, Done):
             return _Stepped(written, seen.deployment)
         return Again(written, approval.next_check(written, looked.now))
 
-    async def _recorded(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
+    async def _store_approval(
+        self, rollback: Rollback, status: RollbackStatus
+    ) -> Rollback | Failure:
         """Store the state of an approval if it is new; the Event about it is posted before."""
         if status == rollback.status:
             return rollback
@@ -212,11 +218,11 @@ class Executor:
             return await self.end(rollback, late, deployment)
         begun = await self._begin(rollback, step, deployment)
         if isinstance(begun, Failure):
-            return _again(rollback, begun)
+            return _retry_later(rollback, begun)
         following = await self.actor.switch.reverted(begun) or self._compare(begun, step, seen)
-        return await self._followed(begun, step, following, seen)
+        return await self._follow(begun, step, following, seen)
 
-    async def _followed(
+    async def _follow(
         self,
         rollback: Rollback,
         step: StepName,
@@ -231,7 +237,7 @@ class Executor:
                 workload = seen.workload
                 acted = await self.actor.act(rollback, step, seen.deployment, workload.autoscaler)
                 seen = replace(seen, deployment=acted.deployment)
-                return await self._followed(acted.rollback, step, acted.next, seen)
+                return await self._follow(acted.rollback, step, acted.next, seen)
             case Wait() if step is StepName.VERIFY:
                 return await self._verify(rollback, seen)
             case Wait():
@@ -255,7 +261,7 @@ class Executor:
         status = rollback_status.finished(rollback.status, step, message, self.clock())
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
-            return _again(rollback, written)
+            return _retry_later(rollback, written)
         return _Stepped(written, deployment)
 
     def _compare(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> progress.Next:
@@ -281,7 +287,7 @@ class Executor:
                 missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = recovery.verify(rollback, _judged(watch, seen), pods, now)
+            counted = recovery.verify(rollback, _relevant_evidence(watch, seen), pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.check(
             VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
@@ -305,7 +311,7 @@ class Executor:
             return Again(rollback, STEP_POLL_SECONDS)
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
-            return _again(rollback, written)
+            return _retry_later(rollback, written)
         return Again(written, STEP_POLL_SECONDS)
 
     async def _begin(
@@ -333,7 +339,7 @@ class Executor:
             case FailureKind.CONFLICT | FailureKind.EXISTS:
                 return Again(rollback, 0.1)
             case FailureKind.UNAVAILABLE:
-                return _again(rollback, failure)
+                return _retry_later(rollback, failure)
             case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
                 return await self.end(
                     rollback, RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
@@ -343,7 +349,9 @@ class Executor:
                 if known is not None and known.attempts < MOST_STEP_ATTEMPTS:
                     status = rollback_status.begun(rollback.status, step, self.clock())
                     written = await self.recorder.write(rollback, status)
-                    again = _again(rollback if isinstance(written, Failure) else written, failure)
+                    again = _retry_later(
+                        rollback if isinstance(written, Failure) else written, failure
+                    )
                     # Fixing a quota or an admission policy takes some seconds.
                     rest = again.seconds * 2.0 ** (known.attempts - 1)
                     now = self.clock()
@@ -364,11 +372,11 @@ class Executor:
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
-                    return _again(rollback, done)
+                    return _retry_later(rollback, done)
         status = rollback_status.ended(rollback.status, end, self.clock())
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
-            return _again(rollback, written)
+            return _retry_later(rollback, written)
         self.rests.pop(written.metadata.uid, None)
         self.checker.forget(written)
         await self.verifier.forget(written.metadata.uid)
@@ -376,13 +384,13 @@ class Executor:
         return await self.recorder.release(written)
 
 
-def _judged(watch: Watch, seen: _ExecutionState) -> Evidence:
+def _relevant_evidence(watch: Watch, seen: _ExecutionState) -> Evidence:
     """Leave out the routes that prove nothing, such as those of kubelet probes."""
     known = seen.deployment.probe_paths if seen.inputs.meter is None else seen.inputs.meter.left_out
     kept = tuple(each for each in watch.evidence.increments if each.route not in known)
     return replace(watch.evidence, increments=kept)
 
 
-def _again(rollback: Rollback, failure: Failure) -> Again:
+def _retry_later(rollback: Rollback, failure: Failure) -> Again:
     _log.warning("%s: %s", rollback.metadata.name, failure.message)
     return Again(rollback, failure.wait)

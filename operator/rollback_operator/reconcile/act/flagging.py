@@ -25,13 +25,13 @@ FLAG_RETRY_SECONDS = 60.0
 """Lifetime of a preflight result with an obstacle, which somebody may be fixing."""
 FORGOTTEN_SECONDS = 3600.0
 
-Found = FlagState | Missing
+FlagReading = FlagState | Missing
 
 
-Place = tuple[str, Flag, Mode]
+PreflightKey = tuple[str, Flag, Mode]
 
 
-def _place(policy: RollbackPolicy, flag: Flag) -> Place:
+def _preflight_key(policy: RollbackPolicy, flag: Flag) -> PreflightKey:
     return policy.metadata.namespace, flag, policy.spec.mode
 
 
@@ -41,20 +41,20 @@ class FlagSetter:
 
     flags: Flags
     clock: Callable[[], datetime]
-    known: dict[tuple[str, Flag], tuple[datetime, Found]] = field(default_factory=dict)
+    known: dict[tuple[str, Flag], tuple[datetime, FlagReading]] = field(default_factory=dict)
     """Until when it is known how a flag stands, and how, by namespace."""
-    foreseen: dict[Place, tuple[datetime, Found | None]] = field(default_factory=dict)
+    foreseen: dict[PreflightKey, tuple[datetime, FlagReading | None]] = field(default_factory=dict)
     """The end of a preflight result's lifetime, and the result."""
 
-    async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], Found]:
+    async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], FlagReading]:
         """Read the flags of a policy's remedies; only while a release is judged."""
         namespace = policy.metadata.namespace
         return {
-            flag.key: await self._state(namespace, flag)
+            flag.key: await self._read_for_decision(namespace, flag)
             for flag in flags.wanted(policy.spec.remedies)
         }
 
-    async def _state(self, namespace: str, flag: Flag) -> Found:
+    async def _read_for_decision(self, namespace: str, flag: Flag) -> FlagReading:
         now = self.clock()
         until, known = self.known.get((namespace, flag), (now, None))
         if known is not None and now < until:
@@ -74,28 +74,28 @@ class FlagSetter:
         """
         obstacles, soon = {}, self.clock() + timedelta(seconds=FLAG_RETRY_SECONDS)
         for flag in flags.wanted(policy.spec.remedies):
-            state = await self._foreseen(policy, flag)
+            state = await self._preflight_result(policy, flag)
             if state is None or not (why := flags.obstacle(policy, deployment, flag, state)):
                 continue
             obstacles[flag] = why
-            place = _place(policy, flag)
+            place = _preflight_key(policy, flag)
             self.foreseen[place] = min(soon, self.foreseen[place][0]), state
         return obstacles
 
     def next_look(self, policy: RollbackPolicy) -> float | None:
         """Give the seconds until a policy's flags are to be looked at again; None: it has none."""
         now, named = self.clock(), flags.wanted(policy.spec.remedies)
-        places = [_place(policy, flag) for flag in named]
+        places = [_preflight_key(policy, flag) for flag in named]
         due = [self.foreseen[place][0] for place in places if place in self.foreseen]
         return max(0.05, (min(due) - now).total_seconds()) if due else None
 
-    async def _foreseen(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
+    async def _preflight_result(self, policy: RollbackPolicy, flag: Flag) -> FlagReading | None:
         """Read a flag and the right to set it, seldom; None: neither is known."""
-        now, place = self.clock(), _place(policy, flag)
+        now, place = self.clock(), _preflight_key(policy, flag)
         until, known = self.foreseen.get(place, (now, None))
         if now < until:
             return known
-        seen = await self._looked_ahead(policy, flag)
+        seen = await self._read_ahead(policy, flag)
         state = known if seen is None else seen
         seconds = FORESEEN_SECONDS if seen is not None else FLAG_RETRY_SECONDS
         forgotten = now - timedelta(seconds=FORGOTTEN_SECONDS)
@@ -103,7 +103,7 @@ class FlagSetter:
         self.foreseen[place] = now + timedelta(seconds=seconds), state
         return state
 
-    async def _looked_ahead(self, policy: RollbackPolicy, flag: Flag) -> Found | None:
+    async def _read_ahead(self, policy: RollbackPolicy, flag: Flag) -> FlagReading | None:
         namespace = policy.metadata.namespace
         state = await self.flags.read(namespace, flag)
         if isinstance(state, Failure):
@@ -121,7 +121,7 @@ class FlagSetter:
         flag, plan = rollback.spec.remedy.flag, rollback.spec.flag
         if flag is None or plan is None:
             return _refused("the Rollback does not record the previous value of the flag")
-        state = await self._read(rollback, flag)
+        state = await self._read_for_act(rollback, flag)
         if isinstance(state, Failure):
             return state
         following = flags.compare_flag(rollback, state)
@@ -140,10 +140,10 @@ class FlagSetter:
         flag = rollback.spec.remedy.flag
         if flag is None or not flags.is_set(rollback):
             return None
-        state = await self._read(rollback, flag)
+        state = await self._read_for_act(rollback, flag)
         return None if isinstance(state, Failure) else flags.reverted(rollback, state)
 
-    async def _read(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
+    async def _read_for_act(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
         """Read a flag; None: there is no such ConfigMap."""
         state = await self.flags.read(rollback.metadata.namespace, flag)
         is_gone = isinstance(state, Failure) and state.kind is FailureKind.GONE

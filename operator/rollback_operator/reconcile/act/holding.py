@@ -7,7 +7,7 @@ do. The record is closed first: a pause that is off while the record is open was
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
@@ -17,6 +17,7 @@ from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
+from rollback_operator.reconcile.act.recording import PostedOnce
 from rollback_operator.releases.ledger import with_entry
 from rollback_operator.report import events, status
 
@@ -45,6 +46,10 @@ class Holder:
     store: Store
     remember: Callable[[RollbackPolicy], None]
     clock: Callable[[], datetime]
+    once: PostedOnce = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.once = PostedOnce(self.store)
 
     async def settle(
         self,
@@ -63,7 +68,7 @@ class Holder:
         """
         stands = Settled(policy, deployment)
         if wanted is None or not wanted.is_open:
-            return await self._let_go(stands, wanted)
+            return await self._end_hold(stands, wanted)
         if wanted == policy.status.hold and wanted.paused_time is not None:
             return stands
         held = next((entry for entry in ledger if entry.digest == wanted.digest), None)
@@ -76,11 +81,13 @@ class Holder:
         known = policy.status.hold
         if known is not None and known.is_open:
             known = holds.let_go(known, end, self.clock())
-        return await self._let_go(Settled(policy, deployment), known)
+        return await self._end_hold(Settled(policy, deployment), known)
 
     async def _hold(self, stands: Settled, wanted: Hold, held: LedgerEntry | None) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
-            stands = self._stored(stands, await self.store.guard(stands.policy, HOLD_FINALIZER))
+            stands = self._remember_written(
+                stands, await self.store.guard(stands.policy, HOLD_FINALIZER)
+            )
         if stands.failure is None and wanted != stands.policy.status.hold:
             stands = await self._record(stands, wanted, held)
         if stands.failure is not None or wanted.paused_time is not None:
@@ -88,14 +95,14 @@ class Holder:
         policy = stands.policy
         paused = await self.workloads.pause(policy.metadata.namespace, wanted)
         if isinstance(paused, Failure):
-            return _again(stands, paused)
+            return _with_failure(stands, paused)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Before it is recorded as done: a leader that finds it open posts it again.
-        await self.store.post(policy, events.held(policy, wanted))
+        await self.once.post(policy, events.held(policy, wanted), _mark(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 
-    async def _let_go(self, stands: Settled, wanted: Hold | None) -> Settled:
+    async def _end_hold(self, stands: Settled, wanted: Hold | None) -> Settled:
         known, names = stands.policy.status.hold, _held_names(stands)
         if wanted is not None and wanted != known:
             _log.info("%s: let go: %s", stands.policy.metadata.name, wanted.release_message)
@@ -107,8 +114,10 @@ class Holder:
             return stands
         if wanted is not None and wanted.paused_time is not None:
             # Before the finalizer is removed: a leader that finds the finalizer posts it again.
-            await self.store.post(stands.policy, events.let_go(wanted))
-        return self._stored(stands, await self.store.release(stands.policy, HOLD_FINALIZER))
+            await self.once.post(stands.policy, events.let_go(wanted), _mark(wanted))
+        return self._remember_written(
+            stands, await self.store.release(stands.policy, HOLD_FINALIZER)
+        )
 
     def _cannot_wait(self, hold: Hold, failure: Failure) -> bool:
         """Tell whether a rollout is resumed although that cannot be put on record."""
@@ -119,7 +128,7 @@ class Holder:
         for name in sorted(names):
             done = await self.workloads.resume(namespace, name)
             if isinstance(done, Failure) and done.kind is not FailureKind.GONE:
-                return _again(stands, done)
+                return _with_failure(stands, done)
             known = stands.deployment
             if isinstance(done, Deployment) and known is not None and name == known.name:
                 stands = replace(stands, deployment=done)
@@ -132,13 +141,17 @@ class Holder:
         policy = stands.policy
         new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
         new = new.model_copy(update={"revisions": with_entry(new.revisions, held)})
-        return self._stored(stands, await self.store.write_policy(policy, new))
+        return self._remember_written(stands, await self.store.write_policy(policy, new))
 
-    def _stored(self, stands: Settled, written: RollbackPolicy | Failure) -> Settled:
+    def _remember_written(self, stands: Settled, written: RollbackPolicy | Failure) -> Settled:
         if isinstance(written, Failure):
-            return _again(stands, written)
+            return _with_failure(stands, written)
         self.remember(written)
         return replace(stands, policy=written)
+
+
+def _mark(hold: Hold) -> str:
+    return f"{hold.deployment_uid} {hold.digest} {hold.since_time.isoformat()}"
 
 
 def _held_names(stands: Settled) -> frozenset[str]:
@@ -151,6 +164,6 @@ def _held_names(stands: Settled) -> frozenset[str]:
     return frozenset(names)
 
 
-def _again(stands: Settled, failure: Failure) -> Settled:
+def _with_failure(stands: Settled, failure: Failure) -> Settled:
     _log.warning("%s: its hold: %s", stands.policy.metadata.name, failure.message)
     return replace(stands, failure=failure)

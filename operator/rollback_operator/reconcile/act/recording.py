@@ -1,9 +1,11 @@
 """Stores the progress of a Rollback, and removes its finalizer once the end is posted."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rollback_operator.api.crd import Resource
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
+from rollback_operator.model.message import Notice
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
 from rollback_operator.report import events
@@ -12,7 +14,33 @@ Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 """Stores a Rollback's status, and gives the Rollback as it is then."""
 
 
-@dataclass(frozen=True)
+MOST_POSTED = 4096
+"""Events that are remembered; beyond this, the oldest may be posted again."""
+
+
+@dataclass
+class PostedOnce:
+    """Posts an Event that precedes its record once, though the record is retried.
+
+    The record may meet a conflict, as when a person edits the policy at that moment, and the whole
+    step is then repeated. Another leader does not know what was posted, and posts it again.
+    """
+
+    store: Store
+    _posted: dict[tuple[str, str, str], None] = field(default_factory=dict)
+
+    async def post(self, regarding: Resource, notice: Notice, mark: str = "") -> None:
+        """Post an Event, unless that was done; `mark` distinguishes occurrences of a reason."""
+        key = regarding.metadata.uid, str(notice.reason), mark
+        if key in self._posted:
+            return
+        await self.store.post(regarding, notice)
+        self._posted[key] = None
+        while len(self._posted) > MOST_POSTED:
+            del self._posted[next(iter(self._posted))]
+
+
+@dataclass
 class Recorder:
     """Writes Rollbacks' statuses, and knows at once what it has written."""
 
@@ -22,6 +50,10 @@ class Recorder:
     """Adds the notifications to a status, so that both are one write."""
     measured: Callable[[Rollback], None] = lambda _: None
     """Counts a Rollback that has just ended."""
+    once: PostedOnce = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.once = PostedOnce(self.store)
 
     async def write(self, rollback: Rollback, status: RollbackStatus) -> Rollback | Failure:
         """Store a status, with the severity that was decided if it has none of its own."""
@@ -39,7 +71,7 @@ class Recorder:
 
         In this order: after a crash in between, the next leader finds the finalizer and posts.
         """
-        await self.store.post(rollback, events.finished(rollback))
+        await self.once.post(rollback, events.finished(rollback))
         released = await self.store.release(rollback, FINALIZER)
         if isinstance(released, Rollback):
             self.remember(released)

@@ -244,7 +244,7 @@ class Suspender(Reversible):
         record = suspension.recorded(rollback, owner)
         if owner.obstacle and not record.was_suspended:
             return Taken(rollback, _refused(owner.obstacle))
-        noted = await self._noted(rollback, record)
+        noted = await self._record_owner(rollback, record)
         if isinstance(noted, Failure):
             return Taken(rollback, noted)
         if not owner.is_suspended:
@@ -262,7 +262,7 @@ class Suspender(Reversible):
         status = _with_owner(noted.status, record, condition, now)
         return Taken(noted.model_copy(update={"status": status}), Done(condition.message))
 
-    async def _noted(self, rollback: Rollback, record: OwnerRecord) -> Rollback | Failure:
+    async def _record_owner(self, rollback: Rollback, record: OwnerRecord) -> Rollback | Failure:
         """Put on record how an owner was, behind a finalizer where it is to be suspended."""
         guarded = rollback if record.was_suspended else await self.guard(rollback)
         if isinstance(guarded, Failure) or record == guarded.status.owner:
@@ -273,16 +273,16 @@ class Suspender(Reversible):
         self, rollback: Rollback, deployment: Deployment | None
     ) -> Rollback | float | Failure:
         """Release the owner once it wants what runs; a deletion does not wait for that."""
-        done = await self._released_if_due(rollback, deployment)
+        done = await self._release_owner_if_due(rollback, deployment)
         if not self.rules.is_asked(rollback):
             return OWNER_POLL_SECONDS if done is None else done
         if done is None:
-            return await self._leave(rollback, "")
+            return await self._leave_suspended(rollback, "")
         if isinstance(done, Failure) and done.kind is FailureKind.REJECTED:
-            return await self._leave(rollback, done.message)
+            return await self._leave_suspended(rollback, done.message)
         return done
 
-    async def _leave(self, rollback: Rollback, why: str) -> Rollback:
+    async def _leave_suspended(self, rollback: Rollback, why: str) -> Rollback:
         """Notify people that an owner stays suspended; the finalizer is removed after that.
 
         In this order: a crash in between posts it twice, never not at all.
@@ -292,7 +292,7 @@ class Suspender(Reversible):
         await self.store.post(rollback, events.owner_left(left))
         return rollback
 
-    async def _released_if_due(
+    async def _release_owner_if_due(
         self, rollback: Rollback, deployment: Deployment | None
     ) -> Rollback | Failure | None:
         """Release the owner, or record that it is released already; None: it is not time yet."""
@@ -302,9 +302,9 @@ class Suspender(Reversible):
         if isinstance(owner, Failure):
             if owner.kind not in (FailureKind.GONE, FailureKind.UNKNOWN_KIND):
                 return owner
-            return await self._released(rollback, "it is gone")
+            return await self._record_released(rollback, "it is gone")
         if over := suspension.taken_over(rollback, owner):
-            return await self._released(rollback, over)
+            return await self._record_released(rollback, over)
         if deployment is None:
             return None  # to release it could bring the bad release back
         why = suspension.release(rollback, owner, deployment)
@@ -324,9 +324,9 @@ class Suspender(Reversible):
         done = await self.owners.resume(steered, owner, record.automated)
         if isinstance(done, Failure):
             return done
-        return await self._released(rollback, why)
+        return await self._record_released(rollback, why)
 
-    async def _released(self, rollback: Rollback, why: str) -> Rollback | Failure:
+    async def _record_released(self, rollback: Rollback, why: str) -> Rollback | Failure:
         now = self.clock()
         record, condition = suspension.released(rollback, why, now)
         if condition is not None:

@@ -86,7 +86,7 @@ class VerificationSubject:
     def acted(self) -> datetime | None:
         """When the Deployment was changed; of a flag, when the pods have it."""
         if self.rollback.spec.flag is not None:
-            return _flag_taken(self.rollback)
+            return _flag_effective_time(self.rollback)
         acts = (StepName.UNDO, StepName.PIN_IMAGE, StepName.SCALE)
         steps = (progress.step_status(self.rollback, act) for act in acts)
         return next((step.started_time for step in steps if step is not None), None)
@@ -124,7 +124,7 @@ class Verifier:
     async def check(self, subject: VerificationSubject) -> tuple[Check, ...]:
         """Start the checks that are due, and give the newest result of each that applies."""
         course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
-        asks = dict(self._asks(subject, course))
+        asks = dict(self._applicable_checks(subject, course))
         now = self.clock()
         for name, ask in asks.items():
             if name not in course.running and now >= course.due.get(name, now):
@@ -135,7 +135,7 @@ class Verifier:
             if task.done():
                 del course.running[name]
                 course.checks[name] = task.result()
-                course.due[name] = self.clock() + timedelta(seconds=_pause(course, name))
+                course.due[name] = self.clock() + timedelta(seconds=_check_interval(course, name))
         return tuple(
             course.checks.get(name) or unknown(name, "no answer has come yet") for name in asks
         )
@@ -152,7 +152,9 @@ class Verifier:
         for uid in list(self.courses):
             await self.forget(uid)
 
-    def _asks(self, subject: VerificationSubject, course: _Course) -> Iterator[tuple[str, Ask]]:
+    def _applicable_checks(
+        self, subject: VerificationSubject, course: _Course
+    ) -> Iterator[tuple[str, Ask]]:
         """List the checks that apply, in the order in which they are reported."""
         spec = subject.rollback.spec.verification
         if any(pod.endpoints for pod in subject.pods):
@@ -216,7 +218,7 @@ class Verifier:
             return unseeable(LATENCY, message)
         query = replace(meter.query, pods=(pod_names.of_replica_set(target.replica_set),))
         if course.past is None:
-            past = await self._past(subject, query)
+            past = await self._read_past_latency(subject, query)
             if isinstance(past, Missing):
                 return unknown(LATENCY, past.message)
             course.past = past
@@ -235,10 +237,12 @@ class Verifier:
             and self.clock().timestamp() - youngest >= limits.LATENCY_WARM_UP_SECONDS
         ):
             course.warm = living
-        spans, warm = _spans(subject, course, living, at)
+        spans, warm = _counts_of_spans(subject, course, living, at)
         return recovery.latency(spans, course.past, meter.quantile, warm)
 
-    async def _past(self, subject: VerificationSubject, query: SeriesQuery) -> Histogram | Missing:
+    async def _read_past_latency(
+        self, subject: VerificationSubject, query: SeriesQuery
+    ) -> Histogram | Missing:
         """Read the restored revision's hour before the bad release came.
 
         Where that ReplicaSet is old and came back, its creation time says nothing: then the hour
@@ -260,12 +264,12 @@ class Verifier:
         return Histogram() if is_none else past
 
 
-def _flag_taken(rollback: Rollback) -> datetime | None:
+def _flag_effective_time(rollback: Rollback) -> datetime | None:
     begins = recovery.proof_begins(rollback)
     return datetime.fromtimestamp(begins, UTC) if 0 < begins < math.inf else None
 
 
-def _spans(
+def _counts_of_spans(
     subject: VerificationSubject, course: _Course, read: Counted, at: float
 ) -> tuple[list[Counted], list[Counted]]:
     """Give the counts of the recent spans and since the act, and the same without the warm-up.
@@ -289,11 +293,11 @@ def _spans(
     ]
     if course.warm is None:
         return spans, []
-    later = ({**course.warm, **_later(begin, course.warm)} for begin in (*begins, {}))
+    later = ({**course.warm, **_after_warm_up(begin, course.warm)} for begin in (*begins, {}))
     return spans, [recovery.since_base(read, begin) for begin in later]
 
 
-def _later(begin: Counted, warm: Counted) -> Counted:
+def _after_warm_up(begin: Counted, warm: Counted) -> Counted:
     """Keep of a span's begin what lies after the warm-up: counts only grow."""
     return {
         name: counted
@@ -302,7 +306,7 @@ def _later(begin: Counted, warm: Counted) -> Counted:
     }
 
 
-def _pause(course: _Course, name: str) -> float:
+def _check_interval(course: _Course, name: str) -> float:
     if name in CHECK_INTERVAL_SECONDS:
         return CHECK_INTERVAL_SECONDS[name]
     return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]

@@ -122,13 +122,15 @@ class Observer:
             query = page_query(watch, workload, source.policy.spec)
         # Both at once: after a slow Prometheus the pods' answers would come late.
         watch, pages = await asyncio.gather(
-            self._with_prometheus(watch, workload, source, now) if is_scraping else _same(watch),
+            self._with_prometheus(watch, workload, source, now)
+            if is_scraping
+            else _unchanged_watch(watch),
             self._read(query),
         )
         if pages is not None:
-            watch = _named(watch, workload, source)
+            watch = _with_pod_names(watch, workload, source)
             namespace = source.policy.metadata.namespace
-            size = _size(pages) + _kept(watch)
+            size = _sample_count(pages) + _kept_series_count(watch)
             watch = await apart(namespace, size, partial(with_pages, watch, pages, now))
         if watch.evidence.book.conflict:
             watch = await self._with_scrapes(without_pages(watch), workload, source, now)
@@ -163,8 +165,8 @@ class Observer:
         reading, trends = await asyncio.gather(
             self.metrics.read(query, seconds), self._trends(watch, workload, source, now)
         )
-        watch = _named(replace(watch, trends=trends), workload, source)
-        size = _size(reading) + _kept(watch)
+        watch = _with_pod_names(replace(watch, trends=trends), workload, source)
+        size = _sample_count(reading) + _kept_series_count(watch)
         namespace = source.policy.metadata.namespace
         return await apart(namespace, size, partial(_with_counters, watch, reading))
 
@@ -191,7 +193,9 @@ class Observer:
             return RouteLatency()
         place, now = _place(watch, workload, source), self.clock() + watch.skew
         current = workload.current
-        new = _patterns(watch, workload, frozenset({current.pod_hash}) if current else frozenset())
+        new = _pod_patterns(
+            watch, workload, frozenset({current.pod_hash}) if current else frozenset()
+        )
         spec, times = source.policy.spec, (now, watch.opened + watch.skew)
         try:
             async with asyncio.timeout(self.patience):
@@ -200,22 +204,22 @@ class Observer:
             return RouteLatency()
 
     async def _with_control(self, watch: Watch, workload: Workload, source: Source) -> Watch:
-        control = await self._past(watch, workload, source, watch.control_hashes)
+        control = await self._read_past_control(watch, workload, source, watch.control_hashes)
         wider = watch.control_hashes | watch.good_hashes
         if wider > watch.control_hashes and (control is None or not control.is_sufficient):
             # It came a moment before this release: a good revision before it is as good a witness.
-            control = await self._past(watch, workload, source, wider) or control
+            control = await self._read_past_control(watch, workload, source, wider) or control
         # No past is asked for again: a Prometheus that has lost it may find it.
         return watch if control is None else replace(watch, control=control)
 
-    async def _past(
+    async def _read_past_control(
         self, watch: Watch, workload: Workload, source: Source, hashes: frozenset[str]
     ) -> Control | None:
         """Read the hour up to the release of these revisions' pods; None: no data.
 
         Counters that counted nothing are data: a service without traffic.
         """
-        pods = _patterns(watch, workload, hashes)
+        pods = _pod_patterns(watch, workload, hashes)
         if not pods:
             return None
         query = replace(
@@ -246,7 +250,7 @@ class Observer:
         return replace(watch, skew=skew, skew_read=after)
 
 
-def _named(watch: Watch, workload: Workload, source: Source) -> Watch:
+def _with_pod_names(watch: Watch, workload: Workload, source: Source) -> Watch:
     signals = source.policy.spec.signals
     return naming(
         watch, excluded_routes(signals, workload.deployment).union(signals.purchase_routes)
@@ -257,24 +261,24 @@ def _with_counters(watch: Watch, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
             # Before the new pods have two samples, the replaced pods show the interval.
-            interval = _interval(reading, watch.evidence.interval)
+            interval = _sample_interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
         reading = of_target(reading, watch.pods)
     return with_reading(watch, reading)
 
 
-def _size(reading: Reading) -> int:
+def _sample_count(reading: Reading) -> int:
     """Count the samples."""
     if isinstance(reading, Missing):
         return 0
     return sum(len(each.samples) for side in (reading.requests, reading.errors) for each in side)
 
 
-def _kept(watch: Watch) -> int:
+def _kept_series_count(watch: Watch) -> int:
     return len(watch.evidence.book.heads)
 
 
-async def _same(watch: Watch) -> Watch:
+async def _unchanged_watch(watch: Watch) -> Watch:
     return watch
 
 
@@ -301,11 +305,11 @@ def _place(watch: Watch, workload: Workload, source: Source) -> Place:
         prometheus=source.prometheus,
         namespace=workload.deployment.namespace,
         pods=(pod_names.of_deployment(workload.deployment.name),),
-        control=_patterns(watch, workload, control) if control else (),
+        control=_pod_patterns(watch, workload, control) if control else (),
     )
 
 
-def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
+def _pod_patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple[str, ...]:
     """Name revisions' pods: by ReplicaSet where its name survives in theirs, else pod by pod."""
     names = [each.name for each in workload.replica_sets if each.pod_hash in hashes]
     if all(map(pod_names.survives, names)):
@@ -313,7 +317,7 @@ def _patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> tuple
     return tuple(pod_names.escaped(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
 
 
-def _interval(counters: Counters, known: float) -> float:
+def _sample_interval(counters: Counters, known: float) -> float:
     """Give the time between two samples of any pod; `known` if no pod has two."""
     gaps = sorted(
         later[0] - earlier[0]

@@ -73,12 +73,12 @@ class Readings:
         if not known.task.done():
             return watch
         self.running.pop(key, None)
-        return self._kept(key, watch, with_read(watch, known.task.result()))
+        return self._keep_within_budget(key, watch, with_read(watch, known.task.result()))
 
-    def _kept(self, key: Key, watch: Watch, read: Watch) -> Watch:
-        """Keep the answer if there is room for it; else the watch stays, and nothing is judged.
+    def _keep_within_budget(self, key: Key, watch: Watch, read: Watch) -> Watch:
+        """Keep the answer if the budget suffices; else the watch stays, and nothing is judged.
 
-        A namespace that makes much of it leaves room for others.
+        A namespace with large answers leaves memory for others.
         """
         if self.holdings.hold(key, read.size):
             if read.folded and not watch.folded:

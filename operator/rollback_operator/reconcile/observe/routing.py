@@ -28,7 +28,7 @@ class Router:
 
     async def observe(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Take in whether the Services lead to the release."""
-        now, new, old = self.clock(), workload.current, _replaced(watch, workload)
+        now, new, old = self.clock(), workload.current, _replaced_revision(watch, workload)
         if watch.routing.is_settled or new is None or old is None or not _is_asked(policy):
             return watch
         if not workload.deployment.is_rolled_out or not ready_since(workload):
@@ -58,7 +58,7 @@ def _is_asked(policy: RollbackPolicy) -> bool:
     )
 
 
-def _replaced(watch: Watch, workload: Workload) -> ReplicaSet | None:
+def _replaced_revision(watch: Watch, workload: Workload) -> ReplicaSet | None:
     """Find the revision that the release has replaced."""
     known = (each for each in workload.replica_sets if each.pod_hash in watch.control_hashes)
     return max(known, key=lambda each: each.revision, default=None)

@@ -61,9 +61,9 @@ async def read_trends(
         )
         read = await metrics.read_gauge(query, at)
         if isinstance(read, Missing):
-            trends = _lacking(trends, "memory", read)
+            trends = _with_missing(trends, "memory", read)
         else:
-            trends = with_memory(trends, at, _of(read, watch))
+            trends = with_memory(trends, at, _of_watched_pods(read, watch))
             trends = await _with_past_growth(watch, trends, query, metrics)
     return await _with_queries(
         trends, conditions, (place.prometheus, watch.opened + watch.skew), metrics
@@ -111,9 +111,9 @@ async def _with_latency(
     )
     read = await metrics.read_latency(query, at)
     if isinstance(read, Missing):
-        return _lacking(trends, "latency", read)
+        return _with_missing(trends, "latency", read)
     pods = {pod.name: pod for pod in watch.pods}
-    trends = with_latency(trends, at, _of(read, watch), pods)
+    trends = with_latency(trends, at, _of_watched_pods(read, watch), pods)
     if trends.past_latency is None and place.control:
         until = watch.opened + watch.skew
         past = await metrics.read_past_latency(replace(query, pods=place.control), until)
@@ -156,7 +156,7 @@ async def _with_queries(
     for text in sorted({condition.query for condition in conditions if condition.query}):
         value = await metrics.read_query(prometheus, text, at)
         if isinstance(value, Missing):
-            trends = _lacking(trends, text, value)
+            trends = _with_missing(trends, text, value)
             continue
         trends = with_query(trends, at, text, value)
         if text not in trends.before:
@@ -166,10 +166,10 @@ async def _with_queries(
     return trends
 
 
-def _lacking(trends: Trends, what: str, missing: Missing) -> Trends:
+def _with_missing(trends: Trends, what: str, missing: Missing) -> Trends:
     return replace(trends, missing={**trends.missing, what: missing})
 
 
-def _of(read: Mapping[str, T], watch: Watch) -> dict[str, T]:
+def _of_watched_pods(read: Mapping[str, T], watch: Watch) -> dict[str, T]:
     names = {pod.name for pod in watch.pods}
     return {pod: value for pod, value in read.items() if pod in names}

@@ -48,7 +48,7 @@ class ProbeSender:
 
     async def send_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Send the probes that are due, and take in the answers."""
-        wanted = list(_wanted(policy))
+        wanted = list(_matrix_probes(policy))
         if not wanted:
             return watch
         release = workload.deployment.template.release
@@ -62,14 +62,14 @@ class ProbeSender:
             if who is not None and not known[probe.name].has_passed:
                 self._send(policy, probe, watch.digest, who)
         results = {probe.name: known[probe.name] for probe in wanted}
-        for name, sent in await self._answered(policy):
+        for name, sent in await self._finished_probes(policy):
             # Another pod may answer by now: a new pod, where only old pods were.
             is_sure = sent.digest == watch.digest and sent.who is who
             if is_sure and name in results:
                 results[name] = matrix_probes.with_result(
                     results[name], sent.task.result(), sent.who, self.clock()
                 )
-                self.due[policy.key, name] = self.clock() + _pause(results[name], sent.who)
+                self.due[policy.key, name] = self.clock() + _probe_interval(results[name], sent.who)
         return replace(watch, trends=replace(watch.trends, trials=results))
 
     def forget(self, key: Key) -> None:
@@ -92,13 +92,13 @@ class ProbeSender:
             return
         # Entries that are due have no effect, and their policies may be gone.
         self.due = {other: due for other, due in self.due.items() if now < due}
-        task = asyncio.create_task(self._asked(policy.metadata.namespace, probe))
+        task = asyncio.create_task(self._send_probe(policy.metadata.namespace, probe))
         self.sent[key] = _Sent(digest, who, task)
 
-    async def _asked(self, namespace: str, probe: HttpProbe) -> Check:
+    async def _send_probe(self, namespace: str, probe: HttpProbe) -> Check:
         return probing.functional(probe, await self.probes.send(namespace, probe), 1)
 
-    async def _answered(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
+    async def _finished_probes(self, policy: RollbackPolicy) -> list[tuple[str, _Sent]]:
         mine = {name: sent for (owner, name), sent in self.sent.items() if owner == policy.key}
         if mine:
             await asyncio.wait([sent.task for sent in mine.values()], timeout=PROBE_WAIT_SECONDS)
@@ -108,7 +108,7 @@ class ProbeSender:
         return done
 
 
-def _wanted(policy: RollbackPolicy) -> Iterator[HttpProbe]:
+def _matrix_probes(policy: RollbackPolicy) -> Iterator[HttpProbe]:
     names = {
         condition.name
         for rule in policy.spec.matrix
@@ -118,6 +118,6 @@ def _wanted(policy: RollbackPolicy) -> Iterator[HttpProbe]:
     return (probe for probe in policy.spec.verification.http if probe.name in names)
 
 
-def _pause(trial: Trial, who: Serving) -> float:
+def _probe_interval(trial: Trial, who: Serving) -> float:
     is_calm = who is Serving.BOTH and not trial.failures
     return SELDOM_SECONDS if is_calm or trial.failures >= LEAST_FAILURES else PROBE_INTERVAL_SECONDS

@@ -27,10 +27,10 @@ def autoscaler_of(raw: Mapping[str, Any]) -> Autoscaler:
 
 def autoscaler_on(listed: Iterable[Mapping[str, Any]], name: str) -> Autoscaler | None:
     """Find the autoscaler of a Deployment; None: it has none."""
-    known = [autoscaler_of(one) for one in listed if scales(one, name)]
+    known = [autoscaler_of(item) for item in listed if scales(item, name)]
     if not known:
         return None
-    return replace(known[0], rivals=tuple(one.name for one in known[1:]))
+    return replace(known[0], rivals=tuple(other.name for other in known[1:]))
 
 
 def scales(raw: Mapping[str, Any], name: str) -> bool:
@@ -41,11 +41,11 @@ def scales(raw: Mapping[str, Any], name: str) -> bool:
 
 def _autoscaler_owner(metadata: Mapping[str, Any]) -> str:
     """Name the owner of an autoscaler: KEDA, or the controller of the object."""
-    for one in metadata.get("ownerReferences") or []:
-        kind, name = one.get("kind"), one.get("name")
-        if str(one.get("apiVersion", "")).startswith("keda.sh/"):
+    for owner in metadata.get("ownerReferences") or []:
+        kind, name = owner.get("kind"), owner.get("name")
+        if str(owner.get("apiVersion", "")).startswith("keda.sh/"):
             return f"KEDA's {kind} {name} (ownerReference)"
-        if one.get("controller"):
+        if owner.get("controller"):
             return f"{kind} {name} (ownerReference)"
     name = (metadata.get("labels") or {}).get(_KEDA)
     return f"KEDA's ScaledObject {name} (label {_KEDA})" if name else ""

@@ -34,7 +34,7 @@ def _keel(metadata: Raw) -> Iterator[Updater]:
     """Find Keel: an annotation takes precedence over a label, and `never` turns it off."""
     for place in ("annotation", "label"):
         marks = metadata.get(f"{place}s") or {}
-        key = next((one for one in _KEEL if marks.get(one)), None)
+        key = next((name for name in _KEEL if marks.get(name)), None)
         if key is None:
             continue
         if marks[key] != "never":
@@ -48,10 +48,10 @@ def _keel(metadata: Raw) -> Iterator[Updater]:
 
 def _openshift(metadata: Raw) -> Iterator[Updater]:
     text = (metadata.get("annotations") or {}).get(_TRIGGERS)
-    for one in _listed(text):
-        is_paused = str(one.get("paused", "")).lower() == "true"
+    for trigger in _parsed_list(text):
+        is_paused = str(trigger.get("paused", "")).lower() == "true"
         if not is_paused:
-            tag = (one.get("from") or {}).get("name")
+            tag = (trigger.get("from") or {}).get("name")
             remedy = (
                 f"turn it off until a newer image is out: oc set triggers "
                 f"deployment/{metadata.get('name')} --manual"
@@ -60,12 +60,12 @@ def _openshift(metadata: Raw) -> Iterator[Updater]:
             return
 
 
-def _listed(text: Any) -> list[Raw]:
+def _parsed_list(text: Any) -> list[Raw]:
     try:
         items = parsed(text or "[]")
     except (TypeError, ValueError):
         return []
-    return [one for one in items if isinstance(one, Mapping)] if isinstance(items, list) else []
+    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
 # -- rollout tools ---------------------------------------------------------------------------------
@@ -73,19 +73,19 @@ def _listed(text: Any) -> list[Raw]:
 
 def canary_on(listed: Iterable[Raw], deployment: str) -> Claims:
     """Find the Flagger Canary whose target is a Deployment."""
-    for one in listed:
-        target = (one.get("spec") or {}).get("targetRef") or {}
+    for canary in listed:
+        target = (canary.get("spec") or {}).get("targetRef") or {}
         if (target.get("kind"), target.get("name")) == ("Deployment", deployment):
-            return _flagger(str(one["metadata"]["name"]), deployment, "spec.targetRef")
+            return _flagger(str(canary["metadata"]["name"]), deployment, "spec.targetRef")
     return Claims(denied=frozenset({FLAGGER}))
 
 
 def primary_of(primary: Raw, deployment: str) -> Claims:
     """Find Flagger by its copy of the target, where Canaries may not be read."""
-    for one in primary["metadata"].get("ownerReferences") or []:
-        if str(one.get("apiVersion", "")).startswith(_FLAGGER_API):
+    for owner in primary["metadata"].get("ownerReferences") or []:
+        if str(owner.get("apiVersion", "")).startswith(_FLAGGER_API):
             evidence = f"ownerReference of Deployment {primary['metadata']['name']}"
-            return _flagger(str(one.get("name")), deployment, evidence)
+            return _flagger(str(owner.get("name")), deployment, evidence)
     return Claims(denied=frozenset({FLAGGER}))
 
 
@@ -100,11 +100,11 @@ def _flagger(canary: str, deployment: str, by: str) -> Claims:
 
 def rollout_on(listed: Iterable[Raw], deployment: str) -> Claims:
     """Find the Argo Rollout that takes its template from a Deployment."""
-    for one in listed:
-        reference = (one.get("spec") or {}).get("workloadRef") or {}
+    for rollout in listed:
+        reference = (rollout.get("spec") or {}).get("workloadRef") or {}
         is_apps = str(reference.get("apiVersion", "")).startswith("apps/")
         if is_apps and (reference.get("kind"), reference.get("name")) == ("Deployment", deployment):
-            name, namespace = one["metadata"]["name"], one["metadata"].get("namespace")
+            name, namespace = rollout["metadata"]["name"], rollout["metadata"].get("namespace")
             remedy = (
                 f"roll back through the Rollout (kubectl argo rollouts abort {name} -n "
                 f"{namespace}), then put the old template into the Deployment where it comes from"
@@ -127,10 +127,14 @@ def flux_updaters(
     policies: Iterable[Raw], automations: Iterable[Raw], images: Sequence[str]
 ) -> Iterator[Updater]:
     """Find Flux image automation of a namespace that writes a running image's tag to Git."""
-    running = {_repository(one) for one in images}
-    going = [one for one in automations if not (one.get("spec") or {}).get("suspend")]
-    for one in policies if going else ():
-        metadata, status = one["metadata"], one.get("status") or {}
+    running = {_repository(image) for image in images}
+    going = [
+        automation
+        for automation in automations
+        if not (automation.get("spec") or {}).get("suspend")
+    ]
+    for policy in policies if going else ():
+        metadata, status = policy["metadata"], policy.get("status") or {}
         latest = status.get("latestRef") or {}
         chosen = str(latest.get("name") or status.get("latestImage") or "")
         if chosen and _repository(chosen) in running:
@@ -160,12 +164,12 @@ def application_of(raw: Raw) -> Application:
     """Project an Application."""
     metadata = raw["metadata"]
     text = str((metadata.get("annotations") or {}).get(IMAGE_LIST) or "")
-    named = (one.strip().rpartition("=")[2] for one in text.split(","))
+    named = (image.strip().rpartition("=")[2] for image in text.split(","))
     return Application(
         namespace=str(metadata["namespace"]),
         name=str(metadata["name"]),
         labels=metadata.get("labels") or {},
-        images=tuple(_repository(one) for one in named if one),
+        images=tuple(_repository(image) for image in named if image),
     )
 
 
@@ -180,7 +184,7 @@ def argo_cd_updater(
             Application's annotation counts only where one of them uses it.
         images: the images of the Deployment.
     """
-    running = {_repository(one) for one in images}
+    running = {_repository(image) for image in images}
     name = f"Application {application.namespace}/{application.name}"
     remedy = (
         "exclude the bad tag there (ignore-tags), or remove the image from it until a newer image "
@@ -191,36 +195,36 @@ def argo_cd_updater(
         if annotated:
             yield Updater(tool, f"annotation {IMAGE_LIST} of {name}", remedy)
         return
-    for one in updaters:
-        for part in _chosen(one, application):
+    for updater in updaters:
+        for part in _selecting_parts(updater, application):
             listed = {
                 _repository(str(image.get("imageName"))) for image in part.get("images") or []
             }
             if running & listed or (part.get("useAnnotations") and annotated):
-                evidence = f"ImageUpdater {one['metadata']['name']} for {name}"
+                evidence = f"ImageUpdater {updater['metadata']['name']} for {name}"
                 yield Updater(tool, evidence, remedy)
                 return
 
 
-def _chosen(updater: Raw, application: Application) -> Iterator[Raw]:
+def _selecting_parts(updater: Raw, application: Application) -> Iterator[Raw]:
     """Yield the parts of an ImageUpdater that select an Application."""
     spec = updater.get("spec") or {}
     where = spec.get("namespace") or updater["metadata"].get("namespace")
-    for one in spec.get("applicationRefs") or [] if where == application.namespace else []:
-        is_named = is_glob_match(str(one.get("namePattern") or ""), application.name)
-        if is_named and _selects(one.get("labelSelectors") or {}, application.labels):
-            yield one
+    for reference in spec.get("applicationRefs") or [] if where == application.namespace else []:
+        is_named = is_glob_match(str(reference.get("namePattern") or ""), application.name)
+        if is_named and _selects(reference.get("labelSelectors") or {}, application.labels):
+            yield reference
 
 
 def _selects(selector: Raw, labels: Mapping[str, str]) -> bool:
     """Report whether a label selector matches labels."""
     wanted = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _meets(one, labels) for one in selector.get("matchExpressions") or []
+        _satisfies(expression, labels) for expression in selector.get("matchExpressions") or []
     )
 
 
-def _meets(expression: Raw, labels: Mapping[str, str]) -> bool:
+def _satisfies(expression: Raw, labels: Mapping[str, str]) -> bool:
     value, values = labels.get(str(expression.get("key"))), expression.get("values") or []
     match expression.get("operator"):
         case "In":

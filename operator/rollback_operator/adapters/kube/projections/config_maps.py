@@ -30,26 +30,26 @@ def reads_of(template: Mapping[str, Any]) -> tuple[ConfigRead, ...]:
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
             reads += _variables(container)
-            for one in container.get("volumeMounts") or []:
+            for mount in container.get("volumeMounts") or []:
                 # The kubelet does not update a subPath mount while the container runs.
-                is_renewed = not (one.get("subPath") or one.get("subPathExpr"))
-                name = str(one.get("name"))
+                is_renewed = not (mount.get("subPath") or mount.get("subPathExpr"))
+                name = str(mount.get("name"))
                 mounted[name] = mounted.get(name, True) and is_renewed
     for volume in spec.get("volumes") or []:
         name = str(volume.get("name"))
         if name in mounted:
-            reads += [replace(one, is_mounted=mounted[name]) for one in _files(volume)]
+            reads += [replace(read, is_mounted=mounted[name]) for read in _files(volume)]
     return tuple(reads)
 
 
 def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:
     own = container.get("env") or []
-    for one in own:
-        source = (one.get("valueFrom") or {}).get("configMapKeyRef")
+    for variable in own:
+        source = (variable.get("valueFrom") or {}).get("configMapKeyRef")
         if source:
             yield ConfigRead(str(source.get("name") or ""), (str(source.get("key") or ""),))
-    for one in container.get("envFrom") or []:
-        source, prefix = one.get("configMapRef"), str(one.get("prefix") or "")
+    for group in container.get("envFrom") or []:
+        source, prefix = group.get("configMapRef"), str(group.get("prefix") or "")
         if source:
             names = [str(each.get("name")) for each in own]
             hidden = tuple(each.removeprefix(prefix) for each in names if each.startswith(prefix))
@@ -58,8 +58,8 @@ def _variables(container: Mapping[str, Any]) -> Iterator[ConfigRead]:
 
 def _files(volume: Mapping[str, Any]) -> Iterator[ConfigRead]:
     for source in (volume, *((volume.get("projected") or {}).get("sources") or [])):
-        one = source.get("configMap")
-        if one:
-            items = one.get("items")
+        config_map = source.get("configMap")
+        if config_map:
+            items = config_map.get("items")
             keys = tuple(str(each.get("key")) for each in items) if items else None
-            yield ConfigRead(str(one.get("name") or ""), keys)
+            yield ConfigRead(str(config_map.get("name") or ""), keys)

@@ -19,6 +19,7 @@ from rollback_operator.adapters.kube.projections.templates import (
     labels_of,
     template_of,
 )
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
@@ -30,6 +31,8 @@ PROBE_SECONDS = 10
 """Kubernetes' default period of a probe."""
 
 HIGHEST_REVISION = 2**31
+LONGEST_FAILURE = 2048
+"""Characters of a failure to create pods, which quotes a tenant's webhooks."""
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -37,7 +40,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     strategy = spec.get("strategy") or {}
     rolling = strategy.get("rollingUpdate") or {}
-    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     failed = conditions.get("ReplicaFailure") or {}
     served = conditions.get("Available") or {}
     return Deployment(
@@ -47,7 +50,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         template=template_of(spec.get("template") or {}),
         generation=int(metadata.get("generation") or 0),
         observed_generation=int(status.get("observedGeneration") or 0),
-        revision=_revision(metadata),
+        revision=_revision_number(metadata),
         replicas=int(spec.get("replicas", 1)),
         updated=int(status.get("updatedReplicas") or 0),
         total=int(status.get("replicas") or 0),
@@ -66,13 +69,17 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         updaters=updaters_on(metadata),
         changed_by=changed_by(metadata),
         change_cause=own(change_cause_of(metadata)),
-        completed=_completed(conditions.get("Progressing") or {}),
+        completed=_completed_at(conditions.get("Progressing") or {}),
         unavailable_since=(
             seconds_of(served.get("lastTransitionTime"))
             if served.get("status") == "False"
             else None
         ),
-        failed_create=str(failed.get("message") or "") if failed.get("status") == "True" else "",
+        failed_create=(
+            clipped(str(failed.get("message") or ""), LONGEST_FAILURE)
+            if failed.get("status") == "True"
+            else ""
+        ),
     )
 
 
@@ -98,7 +105,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
         name=metadata["name"],
         uid=metadata["uid"],
         pod_hash=str((metadata.get("labels") or {}).get(POD_HASH_LABEL, "")),
-        revision=_revision(metadata),
+        revision=_revision_number(metadata),
         template=template_of(spec.get("template") or {}),
         created=seconds_of(metadata.get("creationTimestamp")) or 0.0,
         replicas=int(spec.get("replicas") or 0),
@@ -112,7 +119,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet:
     )
 
 
-def _completed(progressing: Mapping[str, Any]) -> float | None:
+def _completed_at(progressing: Mapping[str, Any]) -> float | None:
     """Return when the rollout was complete; the controller keeps this reason until the next."""
     if progressing.get("reason") != "NewReplicaSetAvailable":
         return None
@@ -148,6 +155,6 @@ def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:
                 yield 1 / max(1, int(probe.get("periodSeconds") or PROBE_SECONDS))
 
 
-def _revision(metadata: Mapping[str, Any]) -> int:
+def _revision_number(metadata: Mapping[str, Any]) -> int:
     text = str((metadata.get("annotations") or {}).get(REVISION_ANNOTATION, "0"))
     return whole(text, HIGHEST_REVISION) or 0

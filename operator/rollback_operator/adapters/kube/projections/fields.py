@@ -23,18 +23,18 @@ def seconds_of(text: Any) -> float | None:
 def entries_of(metadata: Mapping[str, Any], *path: str) -> list[Mapping[str, Any]]:
     """List the entries of managedFields that own a field below a path."""
     return [
-        one
-        for one in metadata.get("managedFields") or []
-        if not one.get("subresource") and _has(one.get("fieldsV1") or {}, path)
+        entry
+        for entry in metadata.get("managedFields") or []
+        if not entry.get("subresource") and _contains(entry.get("fieldsV1") or {}, path)
     ]
 
 
 def managers_of(metadata: Mapping[str, Any], *path: str) -> list[str]:
     """List the field managers that own a field below a path, by name."""
-    return sorted({str(one.get("manager")) for one in entries_of(metadata, *path)})
+    return sorted({str(entry.get("manager")) for entry in entries_of(metadata, *path)})
 
 
-def _has(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
+def _contains(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
     for part in path:
         if part not in fields:
             return False

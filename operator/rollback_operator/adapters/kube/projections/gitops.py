@@ -38,14 +38,14 @@ def application_of(
     return OwnerState(
         namespace=metadata["namespace"],
         version=str(metadata.get("resourceVersion") or ""),
-        obstacle=_application_obstacle(raw, generator, steered) or _too_long(stored),
+        obstacle=_application_obstacle(raw, generator, steered) or _length_obstacle(stored),
         is_suspended=is_off or annotations.get(SKIP_RECONCILE) == "true",
         suspended_for=by,
         # A removed field has no owner, hence the annotation decides, and what has been synced.
         # An ApplicationSet removes annotations from what it generates.
         is_ours=automated is None and (bool(by) or generator is not None),
-        automated="" if _too_long(stored) else stored,
-        auto_synced=_auto_synced(status),
+        automated="" if _length_obstacle(stored) else stored,
+        auto_synced=_last_auto_sync(status),
         in_sync_at=_in_sync_at(status, steered),
     )
 
@@ -69,7 +69,7 @@ def _application_obstacle(
     )
     if not is_here:
         return f"Application {name} deploys to another cluster: suspend it there"
-    if _entry(raw.get("status") or {}, steered) is None:
+    if _resource_entry(raw.get("status") or {}, steered) is None:
         return (
             f"Application {name} does not name the Deployment among its resources: the operator "
             "does not suspend it"
@@ -90,28 +90,30 @@ def _keeps_auto_sync(generator: Mapping[str, Any], name: str) -> bool:
         return True
     ignored = {"/spec/syncPolicy", "/spec/syncPolicy/automated"}
     return any(
-        ignored & set(one.get("jsonPointers") or [])
-        for one in spec.get("ignoreApplicationDifferences") or []
-        if one.get("name") in (None, "", name)
+        ignored & set(difference.get("jsonPointers") or [])
+        for difference in spec.get("ignoreApplicationDifferences") or []
+        if difference.get("name") in (None, "", name)
     )
 
 
-def _too_long(automated: str) -> str:
+def _length_obstacle(automated: str) -> str:
     if len(automated) <= LONGEST_SYNC_POLICY:
         return ""
     return "its spec.syncPolicy.automated is too long to be put on record"
 
 
-def _entry(status: Mapping[str, Any], steered: OwnedDeployment) -> Mapping[str, Any] | None:
+def _resource_entry(
+    status: Mapping[str, Any], steered: OwnedDeployment
+) -> Mapping[str, Any] | None:
     wanted = "apps", "Deployment", steered.namespace, steered.deployment
-    for one in status.get("resources") or []:
-        if tuple(one.get(key) for key in ("group", "kind", "namespace", "name")) == wanted:
-            return dict(one)
+    for resource in status.get("resources") or []:
+        if tuple(resource.get(key) for key in ("group", "kind", "namespace", "name")) == wanted:
+            return dict(resource)
     return None
 
 
 def _in_sync_at(status: Mapping[str, Any], steered: OwnedDeployment) -> float | None:
-    entry = _entry(status, steered) or {}
+    entry = _resource_entry(status, steered) or {}
     is_whole = (status.get("sync") or {}).get("status") == "Synced"
     return (
         seconds_of(status.get("reconciledAt"))
@@ -120,17 +122,17 @@ def _in_sync_at(status: Mapping[str, Any], steered: OwnedDeployment) -> float | 
     )
 
 
-def _auto_synced(status: Mapping[str, Any]) -> float | None:
+def _last_auto_sync(status: Mapping[str, Any]) -> float | None:
     now = status.get("operationState") or {}
     begun = [
         (now.get("startedAt"), (now.get("operation") or {}).get("initiatedBy")),
         *(
-            (one.get("deployStartedAt"), one.get("initiatedBy"))
-            for one in status.get("history") or []
+            (deployed.get("deployStartedAt"), deployed.get("initiatedBy"))
+            for deployed in status.get("history") or []
         ),
     ]
     times = [seconds_of(time) for time, by in begun if (by or {}).get("automated")]
-    return max((one for one in times if one is not None), default=None)
+    return max((time for time in times if time is not None), default=None)
 
 
 def flux_of(raw: Mapping[str, Any], steered: OwnedDeployment) -> OwnerState:
@@ -162,7 +164,7 @@ def _flux_obstacle(raw: Mapping[str, Any], steered: OwnedDeployment) -> str:
     else:
         wanted = f"{steered.namespace}_{steered.deployment}_apps_Deployment"
         entries = (inventory or {}).get("entries") or []
-        is_named = any(one.get("id") == wanted for one in entries)
+        is_named = any(entry.get("id") == wanted for entry in entries)
     if is_named:
         return ""
     fault = f"{kind} {name} does not name the Deployment in its inventory"

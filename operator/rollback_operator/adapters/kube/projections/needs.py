@@ -30,13 +30,17 @@ def quantity(value: Any) -> float:
 
 def requests_of(spec: Mapping[str, Any]) -> Amounts:
     """Sum the requests of a pod like the scheduler: of init containers the largest counts."""
-    running = [_asked(one) for one in spec.get("containers") or []]
+    running = [_requests(container) for container in spec.get("containers") or []]
     init = spec.get("initContainers") or []
-    running += [_asked(one) for one in init if one.get("restartPolicy") == "Always"]
-    starting = [_asked(one) for one in init if one.get("restartPolicy") != "Always"]
+    running += [
+        _requests(container) for container in init if container.get("restartPolicy") == "Always"
+    ]
+    starting = [
+        _requests(container) for container in init if container.get("restartPolicy") != "Always"
+    ]
     overhead = spec.get("overhead") or {}
     cpu, memory = (
-        max([sum(one[at] for one in running), *(one[at] for one in starting)])
+        max([sum(amounts[at] for amounts in running), *(amounts[at] for amounts in starting)])
         + quantity(overhead.get(name))
         for at, name in enumerate(("cpu", "memory"))
     )
@@ -46,16 +50,16 @@ def requests_of(spec: Mapping[str, Any]) -> Amounts:
 def port_names_of(spec: Mapping[str, Any]) -> frozenset[str]:
     """List the port names of containers and sidecars."""
     init = spec.get("initContainers") or []
-    sidecars = [one for one in init if one.get("restartPolicy") == "Always"]
+    sidecars = [container for container in init if container.get("restartPolicy") == "Always"]
     return frozenset(
         str(port["name"])
-        for one in [*(spec.get("containers") or []), *sidecars]
-        for port in one.get("ports") or []
+        for container in [*(spec.get("containers") or []), *sidecars]
+        for port in container.get("ports") or []
         if port.get("name")
     )
 
 
-def _asked(container: Mapping[str, Any]) -> tuple[float, float]:
+def _requests(container: Mapping[str, Any]) -> tuple[float, float]:
     resources = container.get("resources") or {}
     # A container with a limit and no request requests its limit.
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
@@ -66,29 +70,29 @@ def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
     """List the objects that the pods of a template need, and which of them are optional."""
     spec = template.get("spec") or {}
     optional: dict[tuple[str, str], bool] = {}
-    for kind, name, is_optional in _named(spec):
+    for kind, name, is_optional in _references(spec):
         if name:
             optional[kind, name] = optional.get((kind, name), True) and is_optional
     return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in optional.items()))
 
 
-def _named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def _references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     account = spec.get("serviceAccountName") or ""
     if account != "default":
         yield "ServiceAccount", account, False
-    for one in spec.get("imagePullSecrets") or []:
-        yield "Secret", str(one.get("name") or ""), True  # the kubelet continues without it
+    for secret in spec.get("imagePullSecrets") or []:
+        yield "Secret", str(secret.get("name") or ""), True  # the kubelet continues without it
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
-            yield from _of_environment(container)
+            yield from _environment_references(container)
     for volume in spec.get("volumes") or []:
-        yield from _of_volume(volume)
+        yield from _volume_references(volume)
 
 
-def _of_environment(container: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def _environment_references(container: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     sources: Iterable[Any] = [
         *(container.get("envFrom") or []),
-        *((one.get("valueFrom") or {}) for one in container.get("env") or []),
+        *((variable.get("valueFrom") or {}) for variable in container.get("env") or []),
     ]
     for source in sources:
         for field, kind in (
@@ -97,21 +101,21 @@ def _of_environment(container: Mapping[str, Any]) -> Iterator[tuple[str, str, bo
             ("secretRef", "Secret"),
             ("secretKeyRef", "Secret"),
         ):
-            one = source.get(field)
-            if one:
-                yield kind, str(one.get("name") or ""), bool(one.get("optional"))
+            reference = source.get(field)
+            if reference:
+                yield kind, str(reference.get("name") or ""), bool(reference.get("optional"))
 
 
-def _of_volume(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def _volume_references(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     projected = (volume.get("projected") or {}).get("sources") or []
     for source in (volume, *projected):
         for field, kind, name in (
             ("configMap", "ConfigMap", "name"),
             ("secret", "Secret", "secretName" if source is volume else "name"),
         ):
-            one = source.get(field)
-            if one:
-                yield kind, str(one.get(name) or ""), bool(one.get("optional"))
+            reference = source.get(field)
+            if reference:
+                yield kind, str(reference.get(name) or ""), bool(reference.get("optional"))
     claim = volume.get("persistentVolumeClaim")
     if claim:
         yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False

@@ -55,10 +55,10 @@ def owner_of(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) 
                 is_rollout_tool=True,
             )
     owner = _argo_cd(metadata) or _flux(metadata) or _helm(metadata)
-    return _trace(metadata, owner or _manager(metadata, fields))
+    return _rollout_tool(metadata, owner or _manager(metadata, fields))
 
 
-def _trace(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
+def _rollout_tool(metadata: Mapping[str, Any], behind: Owner | None) -> Owner | None:
     """Find a rollout tool that set the replicas last, in front of another owner."""
     for manager in managers_of(metadata, *REPLICAS_FIELD):
         if manager not in _DRIVERS:
@@ -86,7 +86,7 @@ def _argo_cd(metadata: Mapping[str, Any]) -> Owner | None:
         if text:
             # namespace_name where Applications are allowed beside Argo CD's own namespace.
             namespace, _, name = str(text).partition(":")[0].rpartition("_")
-            known = _object(OwnerKind.APPLICATION, namespace, name)
+            known = _owner_object(OwnerKind.APPLICATION, namespace, name)
             return Owner(_ARGO_CD, f"{place} {key}={text}", remedy, object=known)
     return None
 
@@ -99,15 +99,15 @@ def _flux(metadata: Mapping[str, Any]) -> Owner | None:
             remedy = f"roll back in Git, or `flux suspend {kind.lower()}`"
             namespace = str(labels.get(f"{group}/namespace") or "")
             # Without its namespace it could be any object of that name.
-            known = _object(kind, namespace, str(name)) if namespace else None
+            known = _owner_object(kind, namespace, str(name)) if namespace else None
             return Owner(tool, f"label {group}/name={name}", remedy, object=known)
     return None
 
 
-def _object(kind: OwnerKind, namespace: str, name: str) -> OwnerObject | None:
+def _owner_object(kind: OwnerKind, namespace: str, name: str) -> OwnerObject | None:
     """Name an object by a label or an annotation; None: the text is no valid name."""
-    is_one = is_object_name(name) and (not namespace or is_object_name(namespace))
-    return OwnerObject(kind, namespace, name) if is_one else None
+    is_valid = is_object_name(name) and (not namespace or is_object_name(namespace))
+    return OwnerObject(kind, namespace, name) if is_valid else None
 
 
 def _helm(metadata: Mapping[str, Any]) -> Owner | None:
@@ -130,5 +130,5 @@ def _manager(metadata: Mapping[str, Any], fields: Sequence[str]) -> Owner | None
 def changed_by(metadata: Mapping[str, Any], fields: Sequence[str] = POD_TEMPLATE) -> str:
     """Return the field manager that wrote these fields last; empty: unknown."""
     entries = entries_of(metadata, *fields)
-    newest = max(entries, key=lambda one: str(one.get("time") or ""), default={})
+    newest = max(entries, key=lambda entry: str(entry.get("time") or ""), default={})
     return str(newest.get("manager") or "")

@@ -29,14 +29,14 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         *(status.get("containerStatuses") or []),
     ]
     running = status.get("containerStatuses") or []
-    conditions = {one.get("type"): one for one in status.get("conditions") or []}
+    conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
     ready = conditions.get("Ready") or {}
     is_ready = ready.get("status") == "True"
     starts = [
-        seconds_of(((one.get("state") or {}).get("running") or {}).get("startedAt"))
-        for one in running
+        seconds_of(((container.get("state") or {}).get("running") or {}).get("startedAt"))
+        for container in running
     ]
-    known = [one for one in starts if one is not None]
+    known = [time for time in starts if time is not None]
     changed = seconds_of(ready.get("lastTransitionTime") or metadata.get("creationTimestamp"))
     return Pod(
         name=metadata["name"],
@@ -47,14 +47,14 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         ready=is_ready,
         ready_since=seconds_of(ready.get("lastTransitionTime")) if is_ready else None,
         unready_since=None if is_ready else changed,
-        restarts=sum(int(one.get("restartCount") or 0) for one in containers),
+        restarts=sum(int(container.get("restartCount") or 0) for container in containers),
         terminating=bool(metadata.get("deletionTimestamp"))
         or status.get("phase") in ("Succeeded", "Failed"),
         own_failure=_own_failure(containers, conditions),
         is_out_of_memory=any(map(_is_out_of_memory, containers)),
-        environment=_environment(containers, conditions, status),
-        address=_address(metadata, spec, status),
-        page=_page(metadata, spec),
+        environment=_environment_fault(containers, conditions, status),
+        address=_own_address(metadata, spec, status),
+        page=_metrics_page(metadata, spec),
         image_digests=tuple(islice(_digests(containers), MOST_DIGESTS)),
         endpoints=tuple(_fitting(dict.fromkeys(_endpoints(spec)))),
     )
@@ -62,26 +62,28 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
 
 def _digests(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield the image digest of each container."""
-    for one in containers:
-        digest = str(one.get("imageID") or "").rpartition("@")[2]
+    for container in containers:
+        digest = str(container.get("imageID") or "").rpartition("@")[2]
         if digest.startswith("sha256:") and len(digest) <= LONGEST_DIGEST:
-            yield str(one.get("name")), digest
+            yield str(container.get("name")), digest
 
 
 def _fitting(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
     """Yield the endpoints that fit in the memory limit."""
     left = MOST_PROBE_BYTES
-    for one in endpoints:
-        size = endpoint_size(one)
+    for endpoint in endpoints:
+        size = endpoint_size(endpoint)
         if size <= left:
             left -= size
-            yield one
+            yield endpoint
 
 
 def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
     """List the httpGet probes of a pod's containers, without those that name another host."""
     for container in spec.get("containers") or []:
-        ports = {one.get("name"): one.get("containerPort") for one in container.get("ports") or []}
+        ports = {
+            port.get("name"): port.get("containerPort") for port in container.get("ports") or []
+        }
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = (container.get(kind) or {}).get("httpGet") or {}
             named = probe.get("port")
@@ -95,8 +97,8 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
                 port=number,
                 scheme="https" if probe.get("scheme") == "HTTPS" else "http",
                 headers=tuple(
-                    (str(one.get("name")), str(one.get("value") or ""))
-                    for one in probe.get("httpHeaders") or []
+                    (str(header.get("name")), str(header.get("value") or ""))
+                    for header in probe.get("httpHeaders") or []
                 ),
             )
 
@@ -104,26 +106,26 @@ def _endpoints(spec: Mapping[str, Any]) -> Iterator[Endpoint]:
 def _own_failure(
     containers: Iterable[Mapping[str, Any]], conditions: Mapping[Any, Mapping[str, Any]]
 ) -> str:
-    for one in containers:
-        name, state = one.get("name"), one.get("state") or {}
+    for container in containers:
+        name, state = container.get("name"), container.get("state") or {}
         waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
         reason = str(waiting.get("reason") or "")
-        if waiting and reason not in _STARTING_REASONS and not _is_registry(waiting):
+        if waiting and reason not in _STARTING_REASONS and not _is_registry_fault(waiting):
             return f"container {name}: {reason} {waiting.get('message', '')}".strip()[:400]
         if terminated and terminated.get("exitCode"):
             return f"container {name}: {terminated.get('reason')} ({terminated['exitCode']})"
     is_ready = (conditions.get("Ready") or {}).get("status") == "True"
     unready = [
-        str(one.get("name"))
-        for one in containers
-        if (one.get("state") or {}).get("running") and not one.get("ready")
+        str(container.get("name"))
+        for container in containers
+        if (container.get("state") or {}).get("running") and not container.get("ready")
     ]
     if unready and not is_ready:
         return f"container {', '.join(unready)}"[:LONGEST_NAMES] + ": running but not ready"
     return ""
 
 
-def _environment(
+def _environment_fault(
     containers: Iterable[Mapping[str, Any]],
     conditions: Mapping[Any, Mapping[str, Any]],
     status: Mapping[str, Any],
@@ -133,14 +135,14 @@ def _environment(
         return f"a pod cannot be scheduled: {scheduled.get('message', '')}"[:400]
     if status.get("reason") == "NodeLost":
         return "a pod's node does not answer"
-    for one in containers:
-        waiting = (one.get("state") or {}).get("waiting") or {}
-        if _is_registry(waiting):
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if _is_registry_fault(waiting):
             return f"an image cannot be pulled: {waiting.get('message', '')}"[:400]
     return ""
 
 
-def _is_registry(waiting: Mapping[str, Any]) -> bool:
+def _is_registry_fault(waiting: Mapping[str, Any]) -> bool:
     """Report whether the registry is at fault; an absent image is the release's fault."""
     if waiting.get("reason") not in _REGISTRY_REASONS:
         return False
@@ -148,7 +150,7 @@ def _is_registry(waiting: Mapping[str, Any]) -> bool:
     return not any(word in message for word in ("not found", "manifest unknown"))
 
 
-def _address(
+def _own_address(
     metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
     """Return the address that only this pod has; a node's or a dead pod's is shared."""
@@ -159,7 +161,7 @@ def _address(
     return str(status.get("podIP") or "")
 
 
-def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> MetricsPage:
+def _metrics_page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> MetricsPage:
     annotations = metadata.get("annotations") or {}
     named = {
         str(port.get("name")): port.get("containerPort")
@@ -179,4 +181,4 @@ def _page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> MetricsPage:
 
 def _is_out_of_memory(container: Mapping[str, Any]) -> bool:
     states = (container.get("state") or {}, container.get("lastState") or {})
-    return any((one.get("terminated") or {}).get("reason") == "OOMKilled" for one in states)
+    return any((state.get("terminated") or {}).get("reason") == "OOMKilled" for state in states)

@@ -25,12 +25,12 @@ class ApiAutoscalers:
         return raw if isinstance(raw, Failure) else autoscaler_of(raw)
 
     async def set_bounds(
-        self, namespace: str, found: Autoscaler, bounds: Bounds
+        self, namespace: str, autoscaler: Autoscaler, bounds: Bounds
     ) -> Autoscaler | Failure:
         """Set the bounds that differ."""
-        known = found.bounds
+        known = autoscaler.bounds
         operations: list[dict[str, object]] = [
-            {"op": "test", "path": "/metadata/uid", "value": found.uid},
+            {"op": "test", "path": "/metadata/uid", "value": autoscaler.uid},
             {"op": "test", "path": _LEAST, "value": known.least},
             {"op": "test", "path": _MOST, "value": known.most},
         ]
@@ -40,7 +40,7 @@ class ApiAutoscalers:
         ):
             if before != after:
                 operations.append({"op": "replace", "path": path, "value": after})
-        written = await self._api.patch(_path(namespace, found.name), operations)
+        written = await self._api.patch(_path(namespace, autoscaler.name), operations)
         if isinstance(written, Failure):
             if written.kind is FailureKind.REJECTED:
                 # A missing right, or a refusal by admission: the server's message says which.
@@ -55,4 +55,4 @@ class ApiAutoscalers:
 
 
 def _path(namespace: str, name: str) -> paths.ApiPath:
-    return paths.one_in(paths.AUTOSCALERS, namespace, name)
+    return paths.object_in(paths.AUTOSCALERS, namespace, name)

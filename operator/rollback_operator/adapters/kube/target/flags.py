@@ -23,7 +23,7 @@ class ApiFlags:
     async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
         """Read the flag."""
         raw = await self._api.get(_path(namespace, flag))
-        return _unread(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+        return _read_failure(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
         """Ask for the right to set the flag."""
@@ -38,14 +38,14 @@ class ApiFlags:
             {"op": "replace", "path": place, "value": flag.value},
         ]
         raw = await self._api.patch(_path(namespace, flag), operations)
-        return _unwritten(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
+        return _write_failure(raw, flag) if isinstance(raw, Failure) else flag_of(raw, flag.name)
 
 
 def _path(namespace: str, flag: Flag) -> paths.ApiPath:
-    return paths.one_in(paths.CONFIG_MAPS, namespace, flag.config_map_ref.name)
+    return paths.object_in(paths.CONFIG_MAPS, namespace, flag.config_map_ref.name)
 
 
-def _unread(failure: Failure, flag: Flag) -> Failure:
+def _read_failure(failure: Failure, flag: Flag) -> Failure:
     match failure.kind:
         case FailureKind.GONE:
             return Failure(failure.kind, f"there is no ConfigMap {flag.config_map_ref.name}")
@@ -55,8 +55,8 @@ def _unread(failure: Failure, flag: Flag) -> Failure:
             return failure
 
 
-def _unwritten(failure: Failure, flag: Flag) -> Failure:
+def _write_failure(failure: Failure, flag: Flag) -> Failure:
     """Add the remedy to the server's message."""
     if failure.kind is FailureKind.REJECTED:
         return Failure(failure.kind, f"{flags.no_right(flag)} ({failure.message})")
-    return _unread(failure, flag)
+    return _read_failure(failure, flag)

@@ -21,15 +21,15 @@ class ApiLogs:
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Read a part of a log and count the matching lines."""
         text = await self._api.get_text(
-            paths.one_in(paths.PODS, query.namespace, query.pod, "log"),
+            paths.object_in(paths.PODS, query.namespace, query.pod, "log"),
             container=query.container,
             sinceTime=query.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             limitBytes=str(MOST_LOG_BYTES),
         )
         if isinstance(text, Failure):
             return _silence(text)
-        wanted = tuple(one.encode() for one in query.texts)
-        lines = sum(any(one in line for one in wanted) for line in text.splitlines())
+        wanted = tuple(pattern.encode() for pattern in query.texts)
+        lines = sum(any(pattern in line for pattern in wanted) for line in text.splitlines())
         return LineCount(lines, len(text) < MOST_LOG_BYTES)
 
 

@@ -78,9 +78,9 @@ class ApiOwners:
             if isinstance(raw, Failure) or isinstance(seen, Failure):
                 return seen
             if _without_status(seen) != _without_status(state):
-                message = f"{_named(steered)} has changed since it was read"
+                message = f"{_kind_and_name(steered)} has changed since it was read"
                 return Failure(FailureKind.CONFLICT, message)
-            changes = projected(_named(steered), partial(changes_of, raw))
+            changes = projected(_kind_and_name(steered), partial(changes_of, raw))
             if isinstance(changes, Failure):
                 return changes
             written = await self._patch(steered, seen, changes)
@@ -104,7 +104,7 @@ class ApiOwners:
         if isinstance(version, Failure):
             return version
         kind = paths.ResourceKind(group, version, plural)
-        return paths.one_in(kind, self._namespace(steered), steered.object.name)
+        return paths.object_in(kind, self._namespace(steered), steered.object.name)
 
     def _namespace(self, steered: OwnedDeployment) -> str:
         return steered.object.namespace or self._argo_cd
@@ -121,17 +121,17 @@ class ApiOwners:
 
     async def _state(self, raw: dict[str, Any], steered: OwnedDeployment) -> OwnerState | Failure:
         if steered.object.kind is not OwnerKind.APPLICATION:
-            return projected(_named(steered), lambda: flux_of(raw, steered))
-        name, generator = projected(_named(steered), lambda: generator_of(raw)), None
+            return projected(_kind_and_name(steered), lambda: flux_of(raw, steered))
+        name, generator = projected(_kind_and_name(steered), lambda: generator_of(raw)), None
         if isinstance(name, Failure):
             return name
         if name:
             kind = paths.kind_of(raw["apiVersion"], "applicationsets")
-            answer = await self._api.get(paths.one_in(kind, raw["metadata"]["namespace"], name))
+            answer = await self._api.get(paths.object_in(kind, raw["metadata"]["namespace"], name))
             if isinstance(answer, Failure) and answer.kind is not FailureKind.GONE:
                 return answer
             generator = None if isinstance(answer, Failure) else answer
-        return projected(_named(steered), lambda: application_of(raw, generator, steered))
+        return projected(_kind_and_name(steered), lambda: application_of(raw, generator, steered))
 
 
 def _without_status(state: OwnerState) -> OwnerState:
@@ -139,7 +139,7 @@ def _without_status(state: OwnerState) -> OwnerState:
     return replace(state, version="", in_sync_at=None)
 
 
-def _named(steered: OwnedDeployment) -> str:
+def _kind_and_name(steered: OwnedDeployment) -> str:
     return f"{steered.object.kind} {steered.object.name}"
 
 

@@ -48,14 +48,17 @@ class ApiServices:
             return services
         if isinstance(slices, Failure):
             return slices
-        ready = [one for one in slices if one.has_ready_endpoint]
+        ready = [endpoints for endpoints in slices if endpoints.has_ready_endpoint]
         # A slice without ports has no endpoint of a Service with ports.
-        ported = frozenset(one.service for one in ready if one.has_ports)
-        addressed = frozenset(one.service for one in ready)
+        ported = frozenset(endpoints.service for endpoints in ready if endpoints.has_ports)
+        addressed = frozenset(endpoints.service for endpoints in ready)
         return tuple(
-            replace(one, has_ready_endpoint=one.name in (ported if one.target_ports else addressed))
-            for one in services
-            if one is not None
+            replace(
+                service,
+                has_ready_endpoint=service.name in (ported if service.target_ports else addressed),
+            )
+            for service in services
+            if service is not None
         )
 
 
@@ -90,49 +93,53 @@ class ServiceBackends:
             return Failure(FailureKind.REJECTED, f"{service!r} is not the name of a Service")
         path = paths.in_namespace(paths.ENDPOINT_SLICES, namespace)
         services, slices = await asyncio.gather(
-            self._api.get(paths.in_namespace(paths.SERVICES, namespace), **paths.only_one(service)),
-            self._api.list_of(Listing(path, lambda one: one, {"labelSelector": chosen}, free=0)),
+            self._api.get(
+                paths.in_namespace(paths.SERVICES, namespace), **paths.name_query(service)
+            ),
+            self._api.list_of(Listing(path, lambda raw: raw, {"labelSelector": chosen}, free=0)),
         )
         for kind, listed in (("services", services), ("endpointslices", slices)):
             if isinstance(listed, Failure):
-                return _unread(listed, kind, namespace)
+                return _read_failure(listed, kind, namespace)
         assert not isinstance(services, Failure)
         assert not isinstance(slices, Failure)
         raw = next(iter(services.get("items") or ()), None)
         if raw is None:
             absent = f"there is no Service {service} in namespace {namespace}"
             return Failure(FailureKind.UNAVAILABLE, absent)
-        wanted = _wanted(raw.get("spec") or {}, service, port)
+        wanted = _port_of_slices(raw.get("spec") or {}, service, port)
         if isinstance(wanted, Failure):
             return wanted
         ends = list(_endpoints(slices, wanted))
-        candidates = sorted(_candidates(ends), key=lambda one: (one.port, one.pod))
+        candidates = sorted(
+            _candidates(ends), key=lambda candidate: (candidate.port, candidate.pod)
+        )
         if ends and not candidates:
-            return _elsewhere(service, namespace)
-        return await self._confirmed(candidates[:MOST_CANDIDATES], namespace, service)
+            return _foreign_backends(service, namespace)
+        return await self._confirm_pods(candidates[:MOST_CANDIDATES], namespace, service)
 
-    async def _confirmed(
+    async def _confirm_pods(
         self, candidates: list["_Candidate"], namespace: str, service: str
     ) -> Backends | Failure:
         path = paths.in_namespace(paths.PODS, namespace)
         listed = await asyncio.gather(
-            *(self._api.get(path, **paths.only_one(one.pod)) for one in candidates)
+            *(self._api.get(path, **paths.name_query(candidate.pod)) for candidate in candidates)
         )
         confirmed: list[_Candidate] = []
         is_host = False
-        for one, answer in zip(candidates, listed, strict=True):
+        for candidate, answer in zip(candidates, listed, strict=True):
             if isinstance(answer, Failure):
-                return _unread(answer, "pods", namespace)
+                return _read_failure(answer, "pods", namespace)
             for pod in answer.get("items") or ():
                 is_host = is_host or bool((pod.get("spec") or {}).get("hostNetwork"))
-                if _is_its_own(one.ip, pod):
-                    confirmed.append(one)
+                if _has_own_address(candidate.ip, pod):
+                    confirmed.append(candidate)
         # All calls go to one port, as to one server.
-        same = [one.ip for one in confirmed if one.port == confirmed[0].port]
+        same = [candidate.ip for candidate in confirmed if candidate.port == confirmed[0].port]
         if same:
             return Backends(confirmed[0].port, tuple(same[:MOST_CALLED]))
         if is_host:
-            return _elsewhere(service, namespace)
+            return _foreign_backends(service, namespace)
         message = f"Service {service} has no ready pod in namespace {namespace}"
         return Failure(FailureKind.UNAVAILABLE, message)
 
@@ -156,7 +163,7 @@ class _Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _SlicePort:
     """A port of a Service, as its slices have it."""
 
     name: str
@@ -184,40 +191,42 @@ def _service(raw: Mapping[str, Any]) -> Service | None:
         name=raw["metadata"]["name"],
         selector=tuple(sorted((str(k), str(v)) for k, v in spec["selector"].items())),
         target_ports=tuple(
-            str(one.get("targetPort") or one.get("port")) for one in spec.get("ports") or []
+            str(port.get("targetPort") or port.get("port")) for port in spec.get("ports") or []
         ),
         has_ready_endpoint=False,  # known from its slices alone
     )
 
 
-def _wanted(spec: Mapping[str, Any], service: str, port: int) -> _Wanted | Failure:
+def _port_of_slices(spec: Mapping[str, Any], service: str, port: int) -> _SlicePort | Failure:
     if spec.get("type") == "ExternalName":
         message = f"Service {service} is an ExternalName, which may lead to any host: {_REMEDY}"
         return Failure(FailureKind.REJECTED, message)
     if spec.get("clusterIP") == "None":
-        return _Wanted("", port)
-    ports = [one for one in spec.get("ports") or () if one.get("protocol", "TCP") == "TCP"]
-    for one in ports:
-        if one.get("port") == port:
-            return _Wanted(str(one.get("name") or ""), None)
-    has = ", ".join(str(one.get("port")) for one in ports) or "none"
+        return _SlicePort("", port)
+    ports = [
+        exposed for exposed in spec.get("ports") or () if exposed.get("protocol", "TCP") == "TCP"
+    ]
+    for exposed in ports:
+        if exposed.get("port") == port:
+            return _SlicePort(str(exposed.get("name") or ""), None)
+    has = ", ".join(str(exposed.get("port")) for exposed in ports) or "none"
     message = f"Service {service} has no TCP port {port} (it has {has}): correct the port"
     return Failure(FailureKind.REJECTED, message)
 
 
 def _endpoints(
-    slices: Iterable[Mapping[str, Any]], wanted: _Wanted
+    slices: Iterable[Mapping[str, Any]], wanted: _SlicePort
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
     """List the ready endpoints, each with its port."""
-    for one in slices:
-        port = wanted.number or _port(one, wanted.name)
-        for end in one.get("endpoints") or ():
+    for raw_slice in slices:
+        port = wanted.number or _port_number(raw_slice, wanted.name)
+        for end in raw_slice.get("endpoints") or ():
             if port and _is_ready(end):
                 yield end, port
 
 
-def _port(one: Mapping[str, Any], name: str) -> int:
-    for port in one.get("ports") or ():
+def _port_number(raw_slice: Mapping[str, Any], name: str) -> int:
+    for port in raw_slice.get("ports") or ():
         if (port.get("name") or "") == name and port.get("protocol", "TCP") == "TCP":
             return int(port.get("port") or 0)
     return 0
@@ -232,23 +241,25 @@ def _candidates(ends: Iterable[tuple[Mapping[str, Any], int]]) -> Iterator[_Cand
                 yield _Candidate(str(target["name"]), str(ip), port)
 
 
-def _is_its_own(ip: str, pod: Mapping[str, Any]) -> bool:
+def _has_own_address(ip: str, pod: Mapping[str, Any]) -> bool:
     """Report whether only this pod has an address; a node's or a dead pod's may be shared."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     if spec.get("hostNetwork") or status.get("phase") in _ENDED:
         return False
-    own = {str(one.get("ip")) for one in status.get("podIPs") or ()} | {str(status.get("podIP"))}
-    return _plain(ip) in {_plain(one) for one in own}
+    own = {str(address.get("ip")) for address in status.get("podIPs") or ()} | {
+        str(status.get("podIP"))
+    }
+    return _canonical(ip) in {_canonical(address) for address in own}
 
 
-def _plain(ip: str) -> str:
+def _canonical(ip: str) -> str:
     try:
         return str(ipaddress.ip_address(ip))
     except ValueError:
         return ""
 
 
-def _elsewhere(service: str, namespace: str) -> Failure:
+def _foreign_backends(service: str, namespace: str) -> Failure:
     message = (
         f"Service {service} leads to an address that belongs to no pod of namespace {namespace} "
         f"alone: {_REMEDY}"
@@ -256,7 +267,7 @@ def _elsewhere(service: str, namespace: str) -> Failure:
     return Failure(FailureKind.REJECTED, message)
 
 
-def _unread(failure: Failure, kind: str, namespace: str) -> Failure:
+def _read_failure(failure: Failure, kind: str, namespace: str) -> Failure:
     if failure.kind is FailureKind.REJECTED:
         message = f"the operator may not list {kind} of namespace {namespace}: see the chart's rbac"
         return Failure(FailureKind.REJECTED, message)

@@ -43,7 +43,7 @@ class ApiSurroundings:
 
     async def is_there(self, namespace: str, reference: Reference) -> bool | Failure:
         """Report whether an object exists."""
-        path = paths.one_in(REFERENCE_KINDS[reference.kind], namespace, reference.name)
+        path = paths.object_in(REFERENCE_KINDS[reference.kind], namespace, reference.name)
         if path.fault:
             # A template may name anything, and no object can have this name.
             return False
@@ -74,7 +74,9 @@ class ApiSurroundings:
         counted = pods if is_counted and not isinstance(pods, Failure) else None
         return ClusterCapacity(
             nodes=tuple(nodes[:MOST_CLUSTER_NODES]),
-            usage=None if counted is None else tuple(one for one in counted if one is not None),
+            usage=None
+            if counted is None
+            else tuple(usage for usage in counted if usage is not None),
             is_whole=len(nodes) <= MOST_CLUSTER_NODES,
         )
 
@@ -85,13 +87,13 @@ class ApiSurroundings:
         )
         if isinstance(quotas, Failure):
             return quotas
-        return tuple(one for one in quotas if one is not None)
+        return tuple(quota for quota in quotas if quota is not None)
 
     async def approvals_unprotected(self) -> str | Failure:
         """Report why the chart's admission policy does not protect approvals; empty: it does."""
         policy, binding = await asyncio.gather(
-            self._api.get(paths.one_of_cluster(paths.ADMISSION_POLICIES, POLICY_NAME)),
-            self._api.get(paths.one_of_cluster(paths.ADMISSION_BINDINGS, POLICY_NAME)),
+            self._api.get(paths.cluster_object(paths.ADMISSION_POLICIES, POLICY_NAME)),
+            self._api.get(paths.cluster_object(paths.ADMISSION_BINDINGS, POLICY_NAME)),
         )
         for kind, raw in (("policy", policy), ("its binding", binding)):
             if isinstance(raw, Failure) and raw.kind is FailureKind.GONE:
@@ -128,7 +130,10 @@ def _denies(policy: Any, binding: Any) -> bool:
 
 def _node(raw: Mapping[str, Any]) -> Node:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or []}
+    conditions = {
+        condition.get("type"): condition.get("status")
+        for condition in status.get("conditions") or []
+    }
     allocatable = status.get("allocatable") or {}
     return Node(
         name=raw["metadata"]["name"],
@@ -139,7 +144,7 @@ def _node(raw: Mapping[str, Any]) -> Node:
             quantity(allocatable.get("pods")),
         ),
         images=frozenset(
-            name for one in status.get("images") or [] for name in one.get("names") or []
+            name for image in status.get("images") or [] for name in image.get("names") or []
         ),
     )
 

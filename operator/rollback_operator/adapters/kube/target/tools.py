@@ -93,7 +93,7 @@ class ApiTools:
             plurals = projected(version, partial(_plurals, kinds))
             if isinstance(plurals, Failure):
                 return plurals
-            served |= {(group, one): paths.kind_of(version, one) for one in plurals}
+            served |= {(group, plural): paths.kind_of(version, plural) for plural in plurals}
         self.known = now + SERVED_SECONDS, served
         return served
 
@@ -102,25 +102,25 @@ class ApiTools:
             return Claims(denied=frozenset({FLAGGER}))
         listed = await self._list(served, CANARIES, deployment.namespace)
         if not isinstance(listed, Failure):
-            return _seen("Canaries", lambda: canary_on(listed, deployment.name))
+            return _evaluated("Canaries", lambda: canary_on(listed, deployment.name))
         if listed.kind is not FailureKind.REJECTED:
-            return _unseen("Canaries", listed)
+            return _unseen_claims("Canaries", listed)
         # The copy that Flagger makes of its target is a Deployment, which the operator may read.
         namespace, name = deployment.namespace, f"{deployment.name}-primary"
-        primary = await self.api.get(paths.one_in(paths.DEPLOYMENTS, namespace, name))
+        primary = await self.api.get(paths.object_in(paths.DEPLOYMENTS, namespace, name))
         if not isinstance(primary, Failure):
-            return _seen("Canaries", lambda: primary_of(primary, deployment.name))
+            return _evaluated("Canaries", lambda: primary_of(primary, deployment.name))
         if primary.kind is FailureKind.GONE:
             return Claims(denied=frozenset({FLAGGER}))
-        return _unseen("Canaries", listed)
+        return _unseen_claims("Canaries", listed)
 
     async def _rollout(self, served: Served, deployment: Deployment) -> Claims:
         if ROLLOUT_KIND not in served:
             return Claims(denied=frozenset({ROLLOUTS}))
         listed = await self._list(served, ROLLOUT_KIND, deployment.namespace)
         if isinstance(listed, Failure):
-            return _unseen("Rollouts", listed)
-        return _seen("Rollouts", lambda: rollout_on(listed, deployment.name))
+            return _unseen_claims("Rollouts", listed)
+        return _evaluated("Rollouts", lambda: rollout_on(listed, deployment.name))
 
     async def _flux(self, served: Served, deployment: Deployment) -> Claims:
         """Read the namespaces of the Deployment and of its owner."""
@@ -130,7 +130,7 @@ class ApiTools:
         steering = deployment.owner.object if deployment.owner is not None else None
         if steering is not None and steering.kind in _FLUX:
             places.add(steering.namespace)
-        claims = [await self._flux_in(served, one, deployment) for one in sorted(places)]
+        claims = [await self._flux_in(served, place, deployment) for place in sorted(places)]
         return joined(claims)
 
     async def _flux_in(self, served: Served, namespace: str, deployment: Deployment) -> Claims:
@@ -139,11 +139,11 @@ class ApiTools:
             self._list(served, AUTOMATIONS, namespace),
         )
         if isinstance(policies, Failure):
-            return _unseen("Flux image policies", policies)
+            return _unseen_claims("Flux image policies", policies)
         if isinstance(automations, Failure):
-            return _unseen("Flux image automations", automations)
+            return _unseen_claims("Flux image automations", automations)
         images = deployment.template.all_images
-        return _seen(
+        return _evaluated(
             "Flux image policies",
             lambda: Claims(updaters=tuple(flux_updaters(policies, automations, images))),
         )
@@ -155,13 +155,13 @@ class ApiTools:
         if APPLICATIONS not in served:
             return Claims()
         namespace, kind = steering.namespace or self.argo_cd, served[APPLICATIONS]
-        raw = await self.api.get(paths.one_in(kind, namespace, steering.name))
+        raw = await self.api.get(paths.object_in(kind, namespace, steering.name))
         if isinstance(raw, Failure):
             is_gone = raw.kind is FailureKind.GONE
-            return Claims() if is_gone else _unseen("its Application's image updater", raw)
+            return Claims() if is_gone else _unseen_claims("its Application's image updater", raw)
         application = projected(f"Application {steering.name}", lambda: application_of(raw))
         if isinstance(application, Failure):
-            return _unseen("its Application's image updater", application)
+            return _unseen_claims("its Application's image updater", application)
         return await self._argo_cd_updater(served, application, deployment)
 
     async def _argo_cd_updater(
@@ -172,34 +172,34 @@ class ApiTools:
             listed = await self._list(served, IMAGE_UPDATERS, application.namespace)
         if isinstance(listed, Failure):
             by_annotation = tuple(argo_cd_updater(application, None, images))
-            return joined((Claims(updaters=by_annotation), _unseen("ImageUpdaters", listed)))
-        return _seen(
+            return joined((Claims(updaters=by_annotation), _unseen_claims("ImageUpdaters", listed)))
+        return _evaluated(
             "ImageUpdaters",
             lambda: Claims(updaters=tuple(argo_cd_updater(application, listed, images))),
         )
 
     async def _list(self, served: Served, kind: ToolKind, namespace: str) -> Items | Failure:
         path = paths.in_namespace(served[kind], namespace)
-        return await self.api.list_of(Listing(path, lambda one: one, free=0))
+        return await self.api.list_of(Listing(path, lambda raw: raw, free=0))
 
 
 def _versions(groups: dict[str, Any]) -> dict[str, str]:
     return {
-        str(one["name"]): str(one["preferredVersion"]["groupVersion"])
-        for one in groups.get("groups") or ()
-        if one.get("name") in _GROUPS
+        str(group["name"]): str(group["preferredVersion"]["groupVersion"])
+        for group in groups.get("groups") or ()
+        if group.get("name") in _GROUPS
     }
 
 
 def _plurals(kinds: dict[str, Any]) -> list[str]:
-    return [str(one["name"]) for one in kinds.get("resources") or ()]
+    return [str(kind["name"]) for kind in kinds.get("resources") or ()]
 
 
-def _seen(what: str, look: Callable[[], Claims]) -> Claims:
+def _evaluated(what: str, look: Callable[[], Claims]) -> Claims:
     """Evaluate objects of another project; an unknown form is reported as unseen."""
     claims = projected(what, look)
-    return _unseen(what, claims) if isinstance(claims, Failure) else claims
+    return _unseen_claims(what, claims) if isinstance(claims, Failure) else claims
 
 
-def _unseen(what: str, failure: Failure) -> Claims:
+def _unseen_claims(what: str, failure: Failure) -> Claims:
     return Claims(unseen=(f"{what} ({failure.message})",))

@@ -38,7 +38,8 @@ REPLICAS_PATH = "/spec/replicas"
 MAX_SURGE = "/spec/strategy/rollingUpdate/maxSurge"
 ANNOTATIONS = "/metadata/annotations"
 REVISION, CAUSE = (
-    f"{ANNOTATIONS}/{one.replace('/', '~1')}" for one in (REVISION_ANNOTATION, CHANGE_CAUSE)
+    f"{ANNOTATIONS}/{annotation.replace('/', '~1')}"
+    for annotation in (REVISION_ANNOTATION, CHANGE_CAUSE)
 )
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 """The annotation of `kubectl rollout restart`, which GitOps tools leave alone."""
@@ -61,12 +62,16 @@ class ApiWorkloads:
         at, uid, chosen = paths.in_namespace, raw["metadata"]["uid"], {"labelSelector": selector}
         sets, pods, scalers = await asyncio.gather(
             self._api.list_of(
-                Listing(at(paths.REPLICA_SETS, namespace), lambda one: _owned(one, uid), chosen)
+                Listing(
+                    at(paths.REPLICA_SETS, namespace),
+                    lambda raw: _owned_replica_set(raw, uid),
+                    chosen,
+                )
             ),
             self._api.list_of(Listing(at(paths.PODS, namespace), pod_of, chosen, free=inf)),
             self._api.list_of(
                 Listing(
-                    at(paths.AUTOSCALERS, namespace), lambda one: one if scales(one, name) else None
+                    at(paths.AUTOSCALERS, namespace), lambda raw: raw if scales(raw, name) else None
                 )
             ),
         )
@@ -76,25 +81,25 @@ class ApiWorkloads:
             return pods
         if isinstance(scalers, Failure):
             return scalers
-        owned = [one for one in sets if one is not None]
-        hashes = {one.pod_hash for one in owned}
+        owned = [owned_set for owned_set in sets if owned_set is not None]
+        hashes = {owned_set.pod_hash for owned_set in owned}
         return Workload(
             deployment_of(raw),
             replica_sets=tuple(owned),
             pods=tuple(pod for pod in pods if pod.pod_hash in hashes),
-            autoscaler=autoscaler_on((one for one in scalers if one is not None), name),
+            autoscaler=autoscaler_on((scaler for scaler in scalers if scaler is not None), name),
         )
 
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
         """Put the recorded ReplicaSet's template into the Deployment."""
-        raw = await self._judged(rollback)
+        raw = await self._read_as_judged(rollback)
         if isinstance(raw, Failure):
             return raw
         target = rollback.spec.to_revision
         if target is None:
             return Failure(FailureKind.REJECTED, "the Rollback names no target revision")
         source = await self._api.get(
-            paths.one_in(paths.REPLICA_SETS, rollback.metadata.namespace, target.replica_set)
+            paths.object_in(paths.REPLICA_SETS, rollback.metadata.namespace, target.replica_set)
         )
         if isinstance(source, Failure):
             return source
@@ -105,10 +110,10 @@ class ApiWorkloads:
             )
         template = without_pod_hash(source["spec"]["template"])
         change = {"op": "replace", "path": "/spec/template", "value": template}
-        plain = [*_guard(raw), *_lifted(raw), change]
-        cause = _traced(raw, written(rollback, change_cause_of(source["metadata"])))
+        plain = [*_test_as_judged(raw), *_lift_own_pause(raw), change]
+        cause = _record_cause(raw, written(rollback, change_cause_of(source["metadata"])))
         if surge is not None:
-            raised = _raised(rollback.status.strategy, surge)
+            raised = _raise_surge(rollback.status.strategy, surge)
             express = await self._write(rollback, [*plain, *raised, *cause])
             # The API server answers an inapplicable patch like a failed test; the plain patch, with
             # the same guard, distinguishes them.
@@ -119,33 +124,37 @@ class ApiWorkloads:
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
         """Pin an image, or set the replicas."""
-        raw = await self._judged(rollback)
+        raw = await self._read_as_judged(rollback)
         if isinstance(raw, Failure):
             return raw
         if remedy.replicas is not None:
             known = {"op": "test", "path": REPLICAS_PATH, "value": raw["spec"].get("replicas")}
             change = {"op": "replace", "path": REPLICAS_PATH, "value": remedy.replicas}
-            return await self._write(rollback, [*_guard(raw), *_lifted(raw), known, change])
+            return await self._write(
+                rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), known, change]
+            )
         containers = raw["spec"]["template"]["spec"]["containers"]
-        names = [one["name"] for one in containers]
+        names = [container["name"] for container in containers]
         if remedy.container not in names:
             return Failure(
                 FailureKind.REJECTED, f"the pod template has no container {remedy.container!r}"
             )
         path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
         change = {"op": "replace", "path": path, "value": remedy.image}
-        cause = _traced(raw, written(rollback, ""))
-        return await self._change(rollback, [*_guard(raw), *_lifted(raw), change], cause)
+        cause = _record_cause(raw, written(rollback, ""))
+        return await self._change(
+            rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), change], cause
+        )
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         """Annotate the pod template, so that pods of the same release replace all pods."""
-        raw = await self._judged(rollback)
+        raw = await self._read_as_judged(rollback)
         if isinstance(raw, Failure):
             return raw
         known = raw["spec"]["template"]["metadata"].get("annotations") or {}
         marked = {**known, RESTARTED: time.isoformat()}
         change = {"op": "add", "path": "/spec/template/metadata/annotations", "value": marked}
-        return await self._write(rollback, [*_guard(raw), *_lifted(raw), change])
+        return await self._write(rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), change])
 
     async def set_strategy(
         self, rollback: Rollback, strategy: StoredStrategy
@@ -156,7 +165,7 @@ class ApiWorkloads:
         """
         ours = {"op": "test", "path": MAX_SURGE, "value": EXPRESS_SURGE}
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
-        return await self._write(rollback, [uid, ours, *_surge(strategy)])
+        return await self._write(rollback, [uid, ours, *_set_surge(strategy)])
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Remove our change-cause, only while it and the revision are unchanged."""
@@ -165,7 +174,7 @@ class ApiWorkloads:
             REVISION: str(deployment.revision),
             CAUSE: deployment.change_cause,
         }
-        operations = [{"op": "test", "path": path, "value": one} for path, one in known.items()]
+        operations = [{"op": "test", "path": path, "value": value} for path, value in known.items()]
         if overdue.is_inherited:
             operations.append({"op": "replace", "path": CAUSE, "value": ""})
         else:
@@ -185,7 +194,7 @@ class ApiWorkloads:
             message = "somebody else has paused the Deployment"
             return deployment_of(raw) if is_ours else Failure(FailureKind.CONFLICT, message)
         operations = [
-            *_guard(raw),
+            *_test_as_judged(raw),
             {"op": "test", "path": PAUSED, "value": None},
             {"op": "add", "path": PAUSED, "value": True},
         ]
@@ -198,9 +207,9 @@ class ApiWorkloads:
             return raw
         if not is_held(raw):
             return deployment_of(raw)
-        return await self._patch(namespace, name, [*_guard(raw), *_lifted(raw)])
+        return await self._patch(namespace, name, [*_test_as_judged(raw), *_lift_own_pause(raw)])
 
-    async def _judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
+    async def _read_as_judged(self, rollback: Rollback) -> dict[str, Any] | Failure:
         """Read the Deployment, and check that it is as judged and that nobody has paused it."""
         raw = await self._api.get(
             _deployment(rollback.metadata.namespace, rollback.spec.target_ref.name)
@@ -240,10 +249,10 @@ class ApiWorkloads:
 
 
 def _deployment(namespace: str, name: str) -> paths.ApiPath:
-    return paths.one_in(paths.DEPLOYMENTS, namespace, name)
+    return paths.object_in(paths.DEPLOYMENTS, namespace, name)
 
 
-def _guard(raw: dict[str, Any]) -> Operations:
+def _test_as_judged(raw: dict[str, Any]) -> Operations:
     """Test the judged template, and its revision: it may have come back before a late patch."""
     revision = (raw["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
     known = {"/metadata/uid": raw["metadata"]["uid"], "/spec/template": raw["spec"]["template"]}
@@ -252,7 +261,7 @@ def _guard(raw: dict[str, Any]) -> Operations:
     return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
 
 
-def _traced(raw: dict[str, Any], cause: str) -> Operations:
+def _record_cause(raw: dict[str, Any], cause: str) -> Operations:
     """Record on the Deployment why it is changed, in the same patch."""
     if raw["metadata"].get("annotations") is None:
         none = {"op": "test", "path": ANNOTATIONS, "value": None}
@@ -260,7 +269,7 @@ def _traced(raw: dict[str, Any], cause: str) -> Operations:
     return [{"op": "add", "path": CAUSE, "value": cause}]
 
 
-def _lifted(raw: dict[str, Any]) -> Operations:
+def _lift_own_pause(raw: dict[str, Any]) -> Operations:
     """Lift our own pause in the same patch: a paused Deployment would not roll the change out.
 
     Without a pause, test that there is none, to respect a person's pause in the meantime.
@@ -270,15 +279,15 @@ def _lifted(raw: dict[str, Any]) -> Operations:
     return [{"op": "test", "path": PAUSED, "value": True}, {"op": "remove", "path": PAUSED}]
 
 
-def _raised(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
+def _raise_surge(stored: StoredStrategy | None, surge: StoredStrategy) -> Operations:
     """Raise maxSurge, only while it has the recorded value: another value is a person's."""
     if stored is None:
-        return _surge(surge)
+        return _set_surge(surge)
     known = {"op": "test", "path": MAX_SURGE, "value": _number_or_share(stored.max_surge)}
-    return [known, *_surge(surge)]
+    return [known, *_set_surge(surge)]
 
 
-def _surge(bounds: StoredStrategy) -> Operations:
+def _set_surge(bounds: StoredStrategy) -> Operations:
     """Set maxSurge alone: a change of maxUnavailable in the meantime stays."""
     return [{"op": "add", "path": MAX_SURGE, "value": _number_or_share(bounds.max_surge)}]
 
@@ -288,7 +297,7 @@ def _number_or_share(bound: str) -> int | str:
     return bound if number is None else number
 
 
-def _owned(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
+def _owned_replica_set(raw: dict[str, Any], uid: str) -> ReplicaSet | None:
     owners = raw["metadata"].get("ownerReferences") or []
     is_owned = any(ref.get("controller") and ref.get("uid") == uid for ref in owners)
     return replica_set_of(raw) if is_owned else None
@@ -301,5 +310,5 @@ def _is_recorded(source: dict[str, Any], raw: dict[str, Any], rollback: Rollback
         target is not None
         and source["metadata"]["uid"] == target.replica_set_uid
         and template_of(source["spec"]["template"]).digest == target.digest
-        and _owned(source, raw["metadata"]["uid"]) is not None
+        and _owned_replica_set(source, raw["metadata"]["uid"]) is not None
     )

@@ -9,87 +9,92 @@ import tracemalloc
 import pytest
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
-from rollback_operator.adapters.kube import room
-from rollback_operator.adapters.kube.room import ANSWER_BYTES, MIB, Room, weight_of
+from rollback_operator.adapters.kube import response_budget
+from rollback_operator.adapters.kube.response_budget import (
+    ANSWER_BYTES,
+    MIB,
+    ResponseBudget,
+    weight_of,
+)
 
 
 async def test_small_answers_wait_for_nobody() -> None:
-    found = Room(8 * MIB)
-    with found.part("shop") as part:
-        await found.take("bank", 4 * MIB)
-        await found.take("shop", 4 * MIB)
-        await part.grow(room.SHARE_STEPS[0])
-        assert found.held == 8 * MIB
+    budget = ResponseBudget(8 * MIB)
+    with budget.part("shop") as part:
+        await budget.take("bank", 4 * MIB)
+        await budget.take("shop", 4 * MIB)
+        await part.grow(response_budget.SHARE_STEPS[0])
+        assert budget.held == 8 * MIB
 
 
 async def test_one_namespace_has_no_more_than_half() -> None:
-    found = Room(8 * MIB)
-    await found.take("shop", 4 * MIB)
-    second = asyncio.create_task(found.take("shop", 4 * MIB))
+    budget = ResponseBudget(8 * MIB)
+    await budget.take("shop", 4 * MIB)
+    second = asyncio.create_task(budget.take("shop", 4 * MIB))
     await asyncio.sleep(0)
 
-    await found.take("bank", 4 * MIB)
+    await budget.take("bank", 4 * MIB)
 
     assert not second.done()
-    found.give_back("shop", 4 * MIB)
+    budget.give_back("shop", 4 * MIB)
     await second
-    assert found.held == 8 * MIB
+    assert budget.held == 8 * MIB
 
 
 async def test_who_waits_is_served_in_the_order_of_coming() -> None:
-    found = Room(4 * MIB)
-    await found.take("a", 2 * MIB)
-    await found.take("b", 2 * MIB)
+    budget = ResponseBudget(4 * MIB)
+    await budget.take("a", 2 * MIB)
+    await budget.take("b", 2 * MIB)
     served: list[str] = []
 
     async def take(owner: str, amount: int) -> None:
-        await found.take(owner, amount)
+        await budget.take(owner, amount)
         served.append(owner)
 
     waiting = [asyncio.create_task(take("c", 2 * MIB)), asyncio.create_task(take("d", MIB))]
     await asyncio.sleep(0)
-    found.give_back("a", MIB)
+    budget.give_back("a", MIB)
     await asyncio.sleep(0)
     assert served == []  # a smaller one does not pass a larger one by
-    found.give_back("a", MIB)
-    found.give_back("b", 2 * MIB)
+    budget.give_back("a", MIB)
+    budget.give_back("b", 2 * MIB)
     await asyncio.gather(*waiting)
     assert served == ["c", "d"]
 
 
 async def test_who_leaves_the_line_holds_nothing_and_keeps_nobody_waiting() -> None:
-    found = Room(4 * MIB)
-    await found.take("a", 2 * MIB)
-    await found.take("b", 2 * MIB)
-    first, second = (asyncio.create_task(found.take(one, 2 * MIB)) for one in "cd")
+    budget = ResponseBudget(4 * MIB)
+    await budget.take("a", 2 * MIB)
+    await budget.take("b", 2 * MIB)
+    first, second = (asyncio.create_task(budget.take(one, 2 * MIB)) for one in "cd")
     await asyncio.sleep(0)
-    found.give_back("a", 2 * MIB)
+    budget.give_back("a", 2 * MIB)
     first.cancel()  # in the moment in which its turn came
     await asyncio.gather(first, return_exceptions=True)
     await second
-    assert found.held == 4 * MIB
+    assert budget.held == 4 * MIB
 
 
 async def test_waiting_ends() -> None:
-    found = Room(2 * ANSWER_BYTES, wait=0.05)
-    await found.take("shop", ANSWER_BYTES)
-    with pytest.raises(BudgetExhaustedError), found.part("shop") as part:
+    budget = ResponseBudget(2 * ANSWER_BYTES, wait=0.05)
+    await budget.take("shop", ANSWER_BYTES)
+    with pytest.raises(BudgetExhaustedError), budget.part("shop") as part:
         await part.grow(5 * MIB)
-    found.give_back("shop", ANSWER_BYTES)
-    assert found.held == 0
+    budget.give_back("shop", ANSWER_BYTES)
+    assert budget.held == 0
 
 
 async def test_an_answer_that_grows_holds_nothing_while_it_waits() -> None:
-    found = Room(2 * ANSWER_BYTES)
-    with found.part("shop") as first, found.part("shop") as second:
+    budget = ResponseBudget(2 * ANSWER_BYTES)
+    with budget.part("shop") as first, budget.part("shop") as second:
         await first.grow(MIB)
         await second.grow(MIB)
         both = [asyncio.create_task(one.grow(ANSWER_BYTES)) for one in (first, second)]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        assert found.held == ANSWER_BYTES
+        assert budget.held == ANSWER_BYTES
         (first if both[0].done() else second).give_back()
         await asyncio.gather(*both)
-    assert found.held == 0
+    assert budget.held == 0
 
 
 TEXTS = {
@@ -124,7 +129,7 @@ def test_nothing_takes_more_than_it_weighs(text: str) -> None:
 
 @pytest.mark.parametrize("size", [300 * 1024, 2 * MIB, 4 * MIB + 1, 9 * MIB, 17 * MIB])
 async def test_a_part_is_no_many_times_what_it_is_for(size: int) -> None:
-    found = Room()
-    with found.part("") as part:
+    budget = ResponseBudget()
+    with budget.part("") as part:
         await part.grow(size)
-        assert size <= found.held < 4 * size
+        assert size <= budget.held < 4 * size

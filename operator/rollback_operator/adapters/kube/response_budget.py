@@ -48,7 +48,7 @@ class _ResponseWaiter:
 
 
 @dataclass
-class Room:
+class ResponseBudget:
     """The budget."""
 
     most: int = MOST_RESPONSES_BYTES
@@ -106,22 +106,22 @@ class Room:
         self._serve()
 
     def _serve(self) -> None:
-        for one in tuple(self._line):
-            held = self._held.get(one.owner, 0)
-            if one.turn.done() or held + one.amount > self.most // 2:
+        for waiter in tuple(self._line):
+            held = self._held.get(waiter.owner, 0)
+            if waiter.turn.done() or held + waiter.amount > self.most // 2:
                 continue  # it leaves, or waits for its own namespace alone
-            if self.held + one.amount > self.most:
+            if self.held + waiter.amount > self.most:
                 return
-            self._held[one.owner] = held + one.amount
-            self._line.remove(one)
-            one.turn.set_result(None)
+            self._held[waiter.owner] = held + waiter.amount
+            self._line.remove(waiter)
+            waiter.turn.set_result(None)
 
 
 @dataclass
 class ResponseShare:
     """The share of one answer."""
 
-    room: Room
+    budget: ResponseBudget
     owner: str
     size: int = 0
     """The size last asked for."""
@@ -138,14 +138,14 @@ class ResponseShare:
             return
         self.give_back()
         wanted = next((step for step in SHARE_STEPS if size <= step), SHARE_STEPS[-1])
-        await self.room.take(self.owner, wanted)
+        await self.budget.take(self.owner, wanted)
         self._held = wanted
 
     def give_back(self) -> None:
         """Hold nothing."""
         if self._held:
             held, self._held = self._held, 0
-            self.room.give_back(self.owner, held)
+            self.budget.give_back(self.owner, held)
 
 
 async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytearray | None:
@@ -173,10 +173,10 @@ async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytear
 
 def weight_of(text: bytes | bytearray) -> int:
     """Count the bytes that a text, its decoded characters and its values take at most."""
-    return len(text) * (1 + 2 * _width(text)) + values_in(text) * VALUE_MEMORY_BYTES
+    return len(text) * (1 + 2 * _character_bytes(text)) + values_in(text) * VALUE_MEMORY_BYTES
 
 
-def _width(text: bytes | bytearray) -> int:
+def _character_bytes(text: bytes | bytearray) -> int:
     """Return the bytes of a character in memory, in the widest string of the text."""
     if text.count(b"\\u") > text.count(b"\\u00"):  # an escape of more than U+00FF
         return _WIDE_BYTES

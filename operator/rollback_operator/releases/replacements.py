@@ -1,0 +1,56 @@
+"""Replacements of releases, as the numbers and creation times of ReplicaSets show them. Pure."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rollback_operator.model.workload import ReplicaSet, Workload
+
+ROLLOUT_SETTLED_SECONDS = 600.0
+"""A release older than this at its first evaluation is no rollout, whatever its pods do."""
+
+
+def replaced_by_older(workload: Workload) -> frozenset[str]:
+    """Return the releases that an older release has replaced: the rollback had a reason.
+
+    A ReplicaSet gets a new number whenever its template returns: a ReplicaSet older than its
+    predecessor has returned. A release that has run again since has a newer number, and may earn
+    Good.
+    """
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
+    return frozenset(
+        before.template.release
+        for before, after in pairwise(in_order)
+        if after.created < before.created and after.template.release != before.template.release
+    )
+
+
+def restored_by_people(older: Sequence[ReplicaSet], workload: Workload) -> frozenset[str]:
+    """Return serving releases that people restored: they trusted them more than the successors."""
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
+    returned = {
+        after.pod_hash for before, after in pairwise(in_order) if after.created < before.created
+    }
+    return frozenset(
+        replica_set.template.release
+        for replica_set in older
+        if replica_set.pod_hash in returned and replica_set.ready > 0
+    )
+
+
+def replaced_young(workload: Workload) -> frozenset[str]:
+    """Return the releases that another release replaced during their rollout.
+
+    The successors' times show it, also after an outage. A restart in between is no successor.
+    """
+    began: dict[str, float] = {}
+    for replica_set in workload.replica_sets:
+        release = replica_set.template.release
+        began[release] = min(replica_set.created, began.get(release, math.inf))
+    in_order = sorted(workload.replica_sets, key=lambda replica_set: replica_set.revision)
+    return frozenset(
+        before.template.release
+        for before, after in pairwise(in_order)
+        if after.template.release != before.template.release
+        and after.created - began[before.template.release] < ROLLOUT_SETTLED_SECONDS
+    )
