@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -218,7 +218,8 @@ class _Shop:
             "verdicts": dict(seen.verdicts),
             "verdict": seen.status.get("verdict"),
             "message": seen.message,
-            "rollbacks": [one["spec"]["trigger"]["message"] for one in made],
+            "rollbacks": _messages(one for one in made if not _is_question(one)),
+            "asked": _messages(one for one in made if _is_question(one)),
             "load": round(os.getloadavg()[0], 1),
         }
 
@@ -229,6 +230,16 @@ class _Shop:
                 seen.look(self.tickets)
             except LabError as error:
                 print(f"{self.tickets.namespace}: {error}", flush=True)
+
+
+def _is_question(rollback: Document) -> bool:
+    """Tell whether people were only asked: nothing but the wait for an answer has begun."""
+    steps = {step["name"] for step in rollback.get("status", {}).get("steps", [])}
+    return bool(rollback["spec"].get("requiresApproval")) and steps <= {"AwaitingApproval"}
+
+
+def _messages(rollbacks: Iterable[Document]) -> list[str]:
+    return [str(each["spec"]["trigger"]["message"]) for each in rollbacks]
 
 
 @dataclass
@@ -274,6 +285,7 @@ def _told(name: str, began: str, runs: list[Document]) -> Document:
         "summary": {
             "runs": len(runs),
             "rolledBack": sum(bool(one["rollbacks"]) for one in runs),
+            "asked": sum(bool(one.get("asked")) for one in runs),
             "held": sum(one["heldSeconds"] > 0 for one in runs),
             "failedShare": round(sum(one["failedRequests"] for one in runs) / requests, 4),
             "lastVerdicts": dict(Counter(one["verdict"] for one in runs)),

@@ -69,6 +69,7 @@ class Carried:
             self.owners,
             self.tools,
             seconds=0.2,
+            database_seconds=0.2,
         )
         recorder = Recorder(self.store, remember)
         verifier = Verifier(self.probes, self.logs, self.trends, self.now)

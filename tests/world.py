@@ -199,7 +199,14 @@ class World:
     def checker(self, cache: Cache) -> Checker:
         records = OwnResources(cache.policy_of, cache.rollbacks_of)
         return Checker(
-            self.surroundings, self.schemas, records, self.now, self.owners, self.tools, 0.2
+            self.surroundings,
+            self.schemas,
+            records,
+            self.now,
+            self.owners,
+            self.tools,
+            seconds=0.2,
+            database_seconds=0.2,
         )
 
     def tell(self, operator: Reconciler) -> None:

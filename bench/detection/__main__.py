@@ -6,6 +6,7 @@
     python -m bench.detection throughput
     python -m bench.detection whole-path [--count 40]
     python -m bench.detection ablate [--part 300] [--rule NAME ...] [--output DIRECTORY]
+    python -m bench.detection late [--count 60] [--development]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
@@ -13,6 +14,8 @@ scenario look by look. `wrong` lists the decisions that were wrong, the most har
 `throughput` measures the CPU time of a look. `whole-path` puts a sample through a real Prometheus
 and the command line, which must decide the same. `ablate` judges development scenarios with each
 rule of the judge taken away in turn, and writes what it buys to ablation.json and ablation.md.
+`late` sweeps the odds of blame from which a late fault is undone without an answer, and writes
+late.json.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.detection import ablate, families, figures, records, report
+from bench.detection import ablate, families, figures, late, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
 from bench.detection.throughput import throughput
@@ -52,6 +55,10 @@ def main(argv: Sequence[str]) -> int:
     ablated.add_argument("--part", type=int, default=300, help="only so many, mixed as all are")
     ablated.add_argument("--rule", action="append", default=[], help="only this one; repeatable")
     ablated.add_argument("--output", type=Path, default=RESULTS)
+    late_faults = commands.add_parser("late")
+    late_faults.add_argument("--count", type=int, default=60, help="pairs of faults")
+    late_faults.add_argument("--development", action="store_true", help="seeds for development")
+    late_faults.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
@@ -65,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
             return _whole_path(arguments.count, arguments.output)
         case "ablate":
             _ablate(arguments, " ".join(argv))
+        case "late":
+            _late(arguments, " ".join(argv))
         case "throughput":
             _throughput(arguments.output)
         case "wrong":
@@ -134,6 +143,23 @@ def _ablate(arguments: argparse.Namespace, words: str) -> None:
     text = ablate.markdown(rows, command, DEVELOPMENT)
     (output / "ablation.md").write_text(text)
     print(text)
+
+
+def _late(arguments: argparse.Namespace, given: str) -> None:
+    first = DEVELOPMENT if arguments.development else families.REPORTED
+    judged = []
+    for pair in late.run(arguments.count, first):
+        judged.append(pair)
+        print(f"{len(judged)} pairs", flush=True)
+    rows, decided = late.table(judged), late.asked(judged)
+    made = {
+        "command": f"python -m bench.detection {given}",
+        "firstSeed": first,
+        "bounds": rows,
+        "decided": decided,
+    }
+    (arguments.output / "late.json").write_text(json.dumps(made, indent=1) + "\n")
+    print(late.markdown(rows, decided))
 
 
 def _throughput(output: Path) -> None:

@@ -259,7 +259,7 @@ def further(records: Sequence[Record]) -> dict[str, Any]:
 
 def _decided(records: Sequence[Record]) -> dict[str, int]:
     counts = Counter(decision(one) for one in records)
-    names = ("Rollback", "Told", "NoVerdict", "Nothing")
+    names = ("Rollback", "Asked", "Told", "NoVerdict", "Nothing")
     return {"of": len(records), **{name: counts[name] for name in names}}
 
 
@@ -267,6 +267,8 @@ def decision(one: Record) -> str:
     """Name what came out in the end."""
     if one.is_rolled_back:
         return "Rollback"
+    if one.outcome.asked is not None:
+        return "Asked"
     if one.outcome.told is not None or one.outcome.refusal:
         return "Told"
     return "NoVerdict" if one.outcome.final == "NoVerdict" else "Nothing"

@@ -1,7 +1,7 @@
 """Families beside the rows of confounders: what a bench of usual releases does not draw.
 
-Each makes a scenario from a plain one. Even numbers are good releases in the family's situation,
-odd ones are bad releases in it; families of late faults and of ramps have bad releases only, since
+Each turns a plain scenario into another. Even numbers are good releases in the situation of the
+family, odd numbers are bad releases in it; families of late faults and of ramps have bad releases only, since
 the row Coincidence holds their good side.
 """
 

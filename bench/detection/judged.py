@@ -13,10 +13,11 @@ from typing import Any
 from bench.detection.direct import Pages
 from bench.detection.past import INGESTED, Past
 from bench.detection.scenario import Scenario, worse
-from bench.detection.target import PROMETHEUS, Target, case, when
+from bench.detection.target import NAMESPACE, PROMETHEUS, Target, case, when
 from bench.detection.trends import SlowSignals
 from bench.detection.world import T0, World, build
 from rollback_operator.api.v1alpha1 import Hold, Severity, VerdictValue
+from rollback_operator.cli.backtest.questions import VirtualRollbacks
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import EvaluationResult, evaluate_release, watch_of
 from rollback_operator.evidence.watch import Watch
@@ -49,6 +50,10 @@ class Outcome:
     """At the decision, or of what was told."""
     severity_later: str = "None"
     """The worst that the same evidence showed while the undo took effect."""
+    asked: float | None = None
+    """When people were asked first whether the release is to blame."""
+    blame: float = 0.0
+    """Odds of the release's blame when they were asked, and then when an undo needed no answer."""
     told: float | None = None
     """When people were told first: suspicion, report, refusal."""
     let_go: float | None = None
@@ -105,6 +110,7 @@ class Follower:
             pods=self.pages if self.scenario.pages else None,
         )
         self.hold: Hold | None = None
+        self.rollbacks = VirtualRollbacks(NAMESPACE)
         self.watch: Watch | None = None
         self.last: EvaluationResult | None = None
         self.judged = self.suspicious = -math.inf
@@ -142,6 +148,8 @@ class Follower:
         self.judged = now
         workload = self.target.at(now)
         made = self._case(workload)
+        self.rollbacks.expire(when(now))
+        made = replace(made, rollbacks=[*made.rollbacks, *self.rollbacks.stored])
         watch = watch_of(self.watch, made, PROMETHEUS, when(now))
         source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
@@ -185,11 +193,15 @@ class Follower:
             outcome.refusal = decision.refusal.reason
         if decision.severity is not Severity.NONE:
             outcome.severity_later = worse(outcome.severity_later, decision.severity.value)
-        if decision.plan is not None and outcome.rolled_back is None:
+        if decision.plan is not None and decision.is_asked and outcome.asked is None:
+            outcome.asked, outcome.blame = now, _blame(verdict)
+        plan = self.rollbacks.follow(found, when(now))
+        if plan is not None and outcome.rolled_back is None:
             outcome.rolled_back = now
+            outcome.blame = _blame(verdict)
             outcome.severity = decision.severity.value
             outcome.reason = verdict.reason
-            outcome.message = decision.plan.trigger.message
+            outcome.message = plan.trigger.message
 
     def _end(self) -> None:
         outcome = self.outcome
@@ -248,3 +260,8 @@ class Follower:
         limit = math.inf if due is None or due - T0 <= now else due - T0 + REACTION
         arrival = self.past.next_arrival(now)
         return min(max(planned, min(arrival, now + HEARTBEAT)), change, limit)
+
+
+def _blame(verdict: Verdict) -> float:
+    """Give the odds of blame where they are computed: no old pod is left."""
+    return max((one.blame.odds for one in verdict.scopes if one.blame is not None), default=0.0)

@@ -149,6 +149,8 @@ def outcome_of(scenario: Scenario, entries: list[Entry]) -> Outcome:
         is_told = one.action is not Action.NONE or one.verdict is VerdictValue.SUSPECT
         if is_told and outcome.told is None:
             outcome.told, outcome.message, outcome.reason = now, one.message, one.reason
+        if one.action is Action.ASK and outcome.asked is None:
+            outcome.asked = now
         outcome.severity_later = worse(outcome.severity_later, one.severity.value)
         if one.action is Action.ROLLBACK and outcome.rolled_back is None:
             outcome.rolled_back = now

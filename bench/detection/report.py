@@ -170,7 +170,7 @@ def _further(families: Mapping[str, Any]) -> list[str]:
 
 
 def _decided(one: Mapping[str, int]) -> str:
-    words = {"Rollback": "rolled back", "Told": "told", "NoVerdict": "no verdict"}
+    words = {"Rollback": "rolled back", "Asked": "asked", "Told": "told", "NoVerdict": "no verdict"}
     said = [f"{one[name]} {word}" for name, word in words.items() if one[name]]
     said += [f"{one['Nothing']} nothing"] if one["Nothing"] else []
     return f"{one['of']}: " + ", ".join(said) if one["of"] else "-"

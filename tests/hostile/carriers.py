@@ -126,7 +126,11 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "gitOps": "Proceed",
         },
         "checklist": [{"name": "DatabaseSchema", "onWarned": "Proceed"}],
-        "approval": {"timeoutSeconds": 10, "onTimeout": "Abandon"},
+        "approval": {
+            "timeoutSeconds": 10,
+            "onTimeout": "Abandon",
+            "onTimeoutWhenDown": "Abandon",
+        },
         "stage": {"maxSeconds": 10},
         "podMetrics": {"everyMilliseconds": 500, "port": 8080, "path": "/metrics"},
         "notify": [
@@ -214,7 +218,11 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         "fromRevision": REVISION,
         "toRevision": {**REVISION, "number": 6, "health": "Good"},
         "verification": VERIFICATION,
-        "approvalPolicy": {"timeoutSeconds": 60, "onTimeout": "Abandon"},
+        "approvalPolicy": {
+            "timeoutSeconds": 60,
+            "onTimeout": "Abandon",
+            "onTimeoutWhenDown": "Proceed",
+        },
         "requiresApproval": True,
         "owner": {
             "tool": "Argo CD",

@@ -182,6 +182,7 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
     plan_digest="c" * 64,
     approval_deadline_time=NOW,
     escalated_time=NOW,
+    escalated_message="all requests still fail",
     message="it is over",
     notifications=[TOLD],
     severity=MatrixSeverity.P1,

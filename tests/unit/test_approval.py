@@ -721,3 +721,79 @@ async def test_the_question_on_the_deployment_names_the_error_rate_and_what_to_t
     assert f"({trigger.errors} of {trigger.requests})" in asked.message
     assert f"{100 * trigger.errors / trigger.requests:.0f} % of requests fail" in asked.message
     assert f"kubectl rollback approve {world.stored.metadata.name} -n " in asked.message
+
+
+# -- whether the release is to blame ---------------------------------------------------------------
+
+
+def unclear() -> World:
+    """A rollback that is planned although it is not clear whether the release is to blame."""
+    made = make_rollback()
+    trigger = made.spec.trigger.model_copy(update={"reason": Reason.ENVIRONMENT_SUSPECTED})
+    terms = ApprovalSpec(timeout_seconds=600)
+    verification = VerificationSpec(timeout_seconds=10)
+    changes = {"trigger": trigger, "approval_policy": terms, "verification": verification}
+    return World(make_rollback(requires_approval=True, severity="P2", **changes))
+
+
+async def test_the_question_names_the_blame_and_what_follows_without_an_answer() -> None:
+    world = unclear()
+    await world.carry_on()
+
+    told = world.store.notices[0].message
+    assert "P2 if the release is to blame: all purchases fail" in told
+    assert "it proceeds without a decision after 120 s if over 90 % of all requests" in told
+
+
+async def test_a_question_that_proceeds_says_why_and_undoes_once() -> None:
+    world = unclear()
+    await world.carry_on()
+    assert "undo" not in world.journal
+
+    await world.executor.escalate(world.stored, MatrixSeverity.P1, "100 % still fail")
+    await world.carry_on()
+    await world.carry_on()
+
+    assert world.journal.count("undo") == 1
+    assert world.stored.status.steps[0].message == "100 % still fail"
+    assert world.stored.status.severity == "P1"
+
+
+async def test_a_question_that_was_rejected_stays_rejected_though_it_would_proceed() -> None:
+    world = unclear()
+    await world.carry_on()
+    world.store.decide(world.stored, decision(world, decision=ApprovalDecision.REJECT))
+
+    await world.executor.escalate(world.stored, MatrixSeverity.P1, "100 % still fail")
+    await world.carry_on()
+
+    assert world.stored.status.outcome is Outcome.REJECTED
+    assert "undo" not in world.journal
+
+
+async def test_an_unanswered_question_is_abandoned_at_its_deadline() -> None:
+    world = unclear()
+    await world.carry_on()
+    world.seconds += 3601
+    await world.carry_on()
+
+    assert world.stored.status.outcome is Outcome.ABANDONED
+    assert "undo" not in world.journal
+
+
+async def test_a_crash_at_any_call_of_a_question_that_proceeds_costs_nothing() -> None:
+    for number in range(60):
+        world = unclear()
+        world.journal.crash_at = number
+        for _ in range(100):
+            try:
+                done = await world.carry_on()
+                if isinstance(done, Rollback):
+                    break
+                if world.stored.status.escalated_time is None:
+                    await world.executor.escalate(world.stored, MatrixSeverity.P1, "all fail")
+                world.seconds += done.seconds
+            except Crash:
+                world.executor = world.operator()
+
+        assert world.journal.count("undo") == 1

@@ -242,6 +242,7 @@ def filled_rollback() -> Rollback:
         plan_digest="0123456789abcdef",
         approval_deadline_time=at(3600),
         escalated_time=at(70),
+        escalated_message="all requests still fail",
         verification=[VerificationCheck(name="ErrorRate", result="Passed", message="0 of 300")],
         outcome=Outcome.VERIFIED,
         finished_time=at(60),

@@ -117,7 +117,14 @@ class ApprovalSpec(Model):
     """Seconds to wait for a decision after approval is requested. Default: 3600."""
     on_timeout: ApprovalTimeout = ApprovalTimeout.ABANDON
     """Action when nobody approves or rejects before the deadline. Abandon (default): the rollback
-    ends as Abandoned and nothing is changed. Proceed: the rollback continues as if approved."""
+    ends as Abandoned and nothing is changed. Proceed: the rollback continues as if approved. A
+    question whether the release is to blame is always abandoned at its deadline."""
+    on_timeout_when_down: ApprovalTimeout = ApprovalTimeout.PROCEED
+    """Action when nobody answers within 120 seconds whether the release is to blame for a fault
+    that began after all old pods had gone. Proceed (default): the rollback continues if more than
+    90 % of all requests still fail, the Deployment's strategy keeps pods serving, and the odds that
+    the release is to blame are at least 3 : 1. Abandon: it waits for a decision until its
+    deadline."""
 
 
 MOST_RECORDED_MIGRATIONS = 30

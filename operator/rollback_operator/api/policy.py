@@ -66,7 +66,9 @@ class RollbackPolicySpec(RuledModel):
     safety.freeze. Limit repetition: safety.cooldownSeconds and safety.maxRollbacksPerDay. Require a
     person's approval: matrix[].propose, checklist[].onWarned or safety.requireVerified; if nobody
     approves before approval.timeoutSeconds, approval.onTimeout applies (default: the rollback is
-    abandoned). Use your own counters: signals.requests and signals.errors; your own PromQL:
+    abandoned). It is also required where the release may be to blame for a late fault, and the odds
+    of that are below 100 : 1; if the service is down and nobody answers, approval.onTimeoutWhenDown
+    applies. Use your own counters: signals.requests and signals.errors; your own PromQL:
     matrix[].when[].query. Notify people: notify. A release is Good, and so a rollback target, after
     safety.goodAfterSeconds with enough traffic and without evidence against it.
     """

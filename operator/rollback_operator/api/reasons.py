@@ -223,6 +223,7 @@ class Reason(StrEnum):
     APPROVED_BY_PERSON = "ApprovedByPerson"
     REJECTED_BY_PERSON = "RejectedByPerson"
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
+    TRAFFIC_RECOVERED = "TrafficRecovered"
     NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
 
 

@@ -184,6 +184,8 @@ class RollbackStatus(Model):
     """Deadline for the approval. If nobody decides, `approvalPolicy.onTimeout` applies."""
     escalated_time: AwareDatetime | None = None
     """Time when a proposed rollback became severe enough to start without approval."""
+    escalated_message: Annotated[str, Field(max_length=1024)] = ""
+    """Reason why it starts without approval, if it is not its severity."""
     strategy: StoredStrategy | None = None
     """Original rolling-update bounds of the Deployment."""
     owner: OwnerRecord | None = None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from rollback_operator.api.checklist import ApprovalSpec
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import AutoscalerPlan, FlagPlan, OwnerPlan, Remedy, Updaters
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
@@ -204,7 +205,8 @@ class RollbackPlan(Model):
     """Number of the attempt, at most 5. A rollback that was blocked by the checklist, or abandoned
     before any change, is retried as a new Rollback after the cause is resolved."""
     requires_approval: bool = False
-    """Requires approval regardless of the checklist, because the matrix rule sets `propose`."""
+    """Requires approval regardless of the checklist, because the matrix rule sets `propose`, or
+    because it is not clear whether the release is to blame."""
     owner: OwnerPlan | None = None
     """GitOps owner of the Deployment and its handling. Absent: no owner detected."""
     updaters: Updaters = []
@@ -214,3 +216,8 @@ class RollbackPlan(Model):
     Deployment is set."""
     trigger: Trigger
     """Reason for the rollback."""
+
+    @property
+    def is_blame_open(self) -> bool:
+        """Return whether people are asked if the release, not its environment, is to blame."""
+        return self.requires_approval and self.trigger.reason == Reason.ENVIRONMENT_SUSPECTED

@@ -12,7 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.decide import matrix
+from rollback_operator.decide import asking, matrix
 from rollback_operator.decide.matrix import Match
 from rollback_operator.decide.plan import make_plan, make_trigger, tried
 from rollback_operator.evidence.limits import WARM_UP_SECONDS
@@ -35,6 +35,12 @@ class Decision:
     """From this time on, weaker evidence is sufficient if the suspicion persists."""
     doubted: Severity = Severity.NONE
     """Severity if the release is to blame; people are notified. None: no doubt, or not yet."""
+    is_asked: bool = False
+    """People are asked, or are to be asked, whether the release is to blame."""
+    proceeds: str = ""
+    """Why an open question needs no answer any more; empty: it waits."""
+    recovered: str = ""
+    """Why an open question is obsolete: the traffic has recovered; empty: it has not."""
 
 
 def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
@@ -45,6 +51,31 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     """
     safety = case.policy.spec.safety
     odds = Thresholds(safety.suspect_odds, safety.bad_odds)
+    asked = asking.in_question(case.policy.spec.matrix, verdict, odds)
+    question = asking.question_of(case)
+    if question is not None and question.spec.approval is None:
+        over = asking.recovered(verdict, odds.suspect)
+        if over:
+            return Decision(verdict, recovered=over)
+    decision = _by_verdict(case, verdict, odds, now)
+    if asked is not None and not _is_as_severe(decision, asked):
+        return _ask(case, verdict, asked, now)
+    if question is None or decision.severity is not Severity.NONE:
+        return decision
+    # Its evidence is paused, not withdrawn: people are still asked.
+    severity = Severity(question.status.severity or question.spec.severity)
+    return replace(decision, severity=severity, doubted=Severity.NONE, is_asked=True)
+
+
+def _is_as_severe(decision: Decision, asked: Match) -> bool:
+    """Return whether proved evidence leads to an act, or to a severity at least as bad."""
+    if decision.response is Response.ROLLBACK:
+        return True
+    is_known = decision.severity is not Severity.NONE
+    return is_known and decision.severity <= Severity(asked.rule.severity)
+
+
+def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision:
     if verdict.value is VerdictValue.BAD:
         match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
         if match is not None:
@@ -107,6 +138,32 @@ def _propose(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decis
     if isinstance(proposed, Refusal):
         return replace(decision, refusal=proposed)
     return replace(decision, plan=proposed)
+
+
+def _ask(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
+    """Plan a rollback that waits for a person: the release may be to blame, and need not be."""
+    severity, question = Severity(match.rule.severity), asking.question_of(case)
+    if question is not None:
+        time = asking.due(question, case.policy)
+        due = time.timestamp() if time is not None else None
+        decision = Decision(verdict, severity, deadline=due, is_asked=True)
+        because = asking.unanswered(case, question, verdict, now)
+        if isinstance(because, Refusal):
+            return replace(decision, refusal=because)
+        if not because:
+            return decision
+        return replace(
+            decision, response=Response.ROLLBACK, deadline=None, is_asked=False, proceeds=because
+        )
+    planned = make_plan(case, match.rule, make_trigger(verdict, match, None, now), now)
+    if isinstance(planned, Refusal):
+        return Decision(verdict, severity, refusal=planned)
+    terms = asking.terms(case, match)
+    asks = planned.model_copy(update={"requires_approval": True, "approval_policy": terms})
+    proposed = tried(case, asks, now)
+    if isinstance(proposed, Refusal):
+        return Decision(verdict, severity, refusal=proposed)
+    return Decision(verdict, severity, plan=proposed, is_asked=True)
 
 
 def _respond(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:

@@ -168,6 +168,8 @@ def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEnt
     """
     release = case.workload.deployment.template.release
     entry = ledger.entry_of(case.ledger, release)
+    if decision.is_asked:
+        return case.ledger  # the release is not shown to be the cause
     is_found = decision.severity in ledger.BLAMED or decision.plan is not None
     first = decision.verdict.first_bad
     trusted = entry.trusted_time if entry is not None else None

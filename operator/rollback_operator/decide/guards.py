@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
@@ -25,6 +26,24 @@ def refusal(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
         or _budget(case, now)
         or _cluster(case)
         or _rejected(case, severity, now)
+        or _frozen(case, severity, now)
+    )
+
+
+def refusal_to_proceed(case: Case, question: Rollback, now: datetime) -> Refusal | None:
+    """Return the reason against an open question that proceeds without an answer.
+
+    All guards applied when it was planned. These are checked again: the policy or the cluster's
+    load may have changed since. The question's own record is no earlier rollback.
+    """
+    severity = question.status.severity or question.spec.severity
+    others = [each for each in case.rollbacks if each is not question]
+    beside = replace(case, rollbacks=others)
+    return (
+        _owner(case)
+        or _cooldown(beside, now)
+        or _budget(beside, now)
+        or _cluster(case)
         or _frozen(case, severity, now)
     )
 

@@ -13,8 +13,10 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
+from rollback_operator.evidence.limits import ASKED_BLAME
 from rollback_operator.model.verdict import (
     BAD_ODDS,
+    BLAME_ODDS,
     ENDED,
     Cause,
     ScopeVerdict,
@@ -92,6 +94,33 @@ def is_rolled_back_on_timeout(match: Match) -> bool:
         and symptom.signal in _TIMED
         and symptom.odds >= BAD_ODDS
     )
+
+
+def in_question(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) -> Match | None:
+    """Return the rule of a proved fault that may be the release's and need not be.
+
+    Args:
+        rules: the policy's matrix.
+        verdict: the judge's verdict.
+        needed_odds: minimum odds for evidence on a rate to count.
+    """
+    if verdict.cause is not Cause.COUNTS:
+        return None
+    known = {
+        each.route: each
+        for each in verdict.scopes
+        if each.blame is not None and ASKED_BLAME <= each.blame.odds < BLAME_ODDS
+    }
+    supposed = tuple(replace(each, blame=None) for each in known.values())
+    match = classify(rules, replace(verdict, scopes=supposed, symptoms=()), needed_odds)
+    scope = match.scope if match is not None else None
+    return replace(match, scope=known[scope.route]) if match is not None and scope else None
+
+
+def is_asked(rule: MatrixRule) -> bool:
+    """Return whether people are asked where a fault of this rule is in question."""
+    is_severe = rule.severity in (MatrixSeverity.P1, MatrixSeverity.P2)
+    return is_severe and rule.response is Response.ROLLBACK
 
 
 def acts(rule: MatrixRule) -> bool:

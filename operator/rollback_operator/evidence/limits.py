@@ -31,6 +31,14 @@ FROM_FIRST_REQUEST = 0.9
 """Share of the faults of releases that show from the first request on."""
 LATENT = 0.1
 """Share of the faults of releases that begin later, spread over the logarithm of the time."""
+ASKED_BLAME = 2.0
+"""Odds of blame from which people are asked whether to roll back: ADR 29."""
+DOWN_BLAME = 3.0
+"""Odds of blame from which a question is answered for them while the service is down: ADR 29."""
+DOWN_SHARE = 0.9
+"""With more of all requests failing the service is down: a wrong undo can hardly make it worse."""
+DOWN_SECONDS = 120.0
+"""Time that people have to answer while the service is down."""
 REACH_SECONDS = 10.0
 """Time in which an outage reaches all pods: open connections serve a while longer."""
 

@@ -54,7 +54,7 @@ def pod_fault(
 def pod_failing(watch: Watch, workload: Workload, question: Question) -> str:
     """Describe a new pod that cannot start, before the rollout counts as stuck; empty: none.
 
-    A container that runs and is not ready yet is as a rule one that starts.
+    A container that runs and is not ready yet is starting as a rule.
     """
     deployment = workload.deployment
     if deployment.is_rolled_out or deployment.paused or _has_completed(watch, workload):

@@ -188,6 +188,7 @@ def _verdict(
             blamed = blame(failing, arms.watch_seconds)
         if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
+    late = _late(counted)
     return ScopeVerdict(
         route=route,
         method=compared.method,
@@ -204,16 +205,18 @@ def _verdict(
         veto=veto,
         pods_failing=len(pods.few or pods.bad),
         pods=len(arms.living_new),
-        late_lower_bound=_late(counted),
+        late_lower_bound=wilson_lower(*late, RECENT_ERRORS_Z) if late[0] else 0.0,
+        late_share=late[1] / late[0] if late[0] else None,
     )
 
 
-def _late(counted: Counts) -> float:
+def _late(counted: Counts) -> tuple[float, float]:
+    """Give the newest requests and errors, of the shortest window that has enough; else none."""
     for seconds in RECENT_WINDOWS:
         requests, errors = counted.since(counted.newest_start - seconds)
         if requests >= LEAST_REQUESTS:
-            return wilson_lower(requests, errors, RECENT_ERRORS_Z)
-    return 0.0
+            return requests, errors
+    return 0.0, 0.0
 
 
 def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping[str, float]:

@@ -85,6 +85,8 @@ class ScopeVerdict:
     pods: int = 0
     late_lower_bound: float = 0.0
     """From the newest requests alone: a late fault is a small part of a long watch."""
+    late_share: float | None = None
+    """Share of the newest requests that failed; None: there are too few."""
 
     @property
     def is_proved(self) -> bool:

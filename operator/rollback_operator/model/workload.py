@@ -4,9 +4,13 @@ Values only: projections/ makes them from the API server's dictionaries, and ava
 the causes that keep pods from serving.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
+from rollback_operator.api.remedy import MOST_REPLICAS
+from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.model.controllers import Owner, Updater
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.surroundings import Amounts, Reference
@@ -172,6 +176,24 @@ class Deployment:
             and self.total <= self.updated
             and self.available >= self.updated
         )
+
+
+def floor_of(deployment: Deployment) -> int:
+    """Return the number of pods that a rolling update keeps available."""
+    surge = math.ceil(share_of(deployment.max_surge, deployment.replicas))
+    unavailable = math.floor(share_of(deployment.max_unavailable, deployment.replicas))
+    if not surge and not unavailable:
+        unavailable = 1  # as the Deployment controller does, to avoid a deadlock
+    return max(0, deployment.replicas - unavailable)
+
+
+def share_of(bound: str, replicas: int) -> Fraction:
+    """Return the replicas of a rolling-update bound: a number, or a share of all."""
+    percent = bound.removesuffix("%")
+    share = whole(percent, MOST_REPLICAS)
+    if share is None:
+        return Fraction(0)
+    return Fraction(share * replicas, 100 if bound.endswith("%") else replicas or 1)
 
 
 @dataclass(frozen=True, slots=True)

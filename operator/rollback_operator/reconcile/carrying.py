@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import Consequence
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     ObjectMeta,
@@ -18,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     Severity,
 )
+from rollback_operator.decide import asking
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, is_active
@@ -30,7 +32,7 @@ from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
-from rollback_operator.rollback import approval
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.rollback.course import needs_no_metrics
 
 _log = logging.getLogger(__name__)
@@ -102,14 +104,29 @@ class Carrier:
             if known is not None:
                 await self._raise_severity(known, decision)
             return None
-        if decision.response is Response.ROLLBACK and approval.is_waiting(active):
-            active = await self.executor.escalate(active, MatrixSeverity(decision.severity))
+        if asking.is_waiting(active):
+            answered = await self._answered(active, decision)
+            if isinstance(answered, Again) or not is_active(answered):
+                return answered.seconds if isinstance(answered, Again) else SOON
+            active = answered
         elif known is not None and known.metadata.uid == active.metadata.uid:
             active = await self._raise_severity(active, decision)
         if needs_no_metrics(active) and decision.plan is None:
             return None  # carried on before metrics were read
         done = await self._carry_on(active, case, watch)
         return done.seconds if isinstance(done, Again) else SOON
+
+    async def _answered(self, asked: Rollback, decision: Decision) -> Rollback | Again:
+        """Answer a proposal that needs no person any more: it proceeds, or is obsolete."""
+        if decision.response is Response.ROLLBACK:
+            severity = MatrixSeverity(decision.severity)
+            return await self.executor.escalate(asked, severity, decision.proceeds)
+        if not asked.spec.is_blame_open:
+            return asked
+        if decision.recovered:
+            end = RollbackEnd(Outcome.ABANDONED, Reason.TRAFFIC_RECOVERED, decision.recovered)
+            return await self.executor.end(asked, end)
+        return await self._raise_severity(asked, decision)
 
     async def _is_blocked_still(self, case: Case, spec: RollbackSpec, watch: Watch) -> bool:
         """Check whether the last try of this plan was blocked, and still would be."""

@@ -21,7 +21,13 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.model.conditions import find
-from rollback_operator.remedies.progress import LONG_AGO, decided_time, ended_time, is_believed
+from rollback_operator.remedies.progress import (
+    LONG_AGO,
+    decided_time,
+    ended_time,
+    has_acted,
+    is_believed,
+)
 
 SKEW = timedelta(seconds=60)
 """A trust dated further ahead does not count yet: clocks differ by seconds."""
@@ -137,7 +143,8 @@ def restored(rollbacks: Iterable[Rollback]) -> frozenset[str]:
 def condemns(rollback: Rollback) -> bool:
     """Return whether a Rollback condemns the release that it replaces.
 
-    An automatic Rollback follows a verdict. A manual Rollback condemns once its step has begun,
+    An automatic Rollback follows a verdict, but the question whether the release is to blame
+    follows none: it condemns once it begins. A manual Rollback condemns once its step has begun,
     whatever its outcome: a fix shipped meanwhile does not withdraw it. More replicas are no
     verdict.
     """
@@ -146,7 +153,7 @@ def condemns(rollback: Rollback) -> bool:
     if reason == Reason.NOT_OF_THIS_POLICY:
         return False
     if not rollback.is_by_hand:
-        return True
+        return not rollback.spec.is_blame_open or has_acted(rollback)
     if rollback.spec.remedy.type not in (RemedyType.UNDO, RemedyType.PIN_IMAGE):
         return False
     steps = {step.name for step in rollback.status.steps}

@@ -41,6 +41,7 @@ def name_of(spec: RollbackSpec) -> str:
     revision = spec.from_revision.digest, spec.from_revision.number
     # A proposal without an approval must not block a later decision.
     kind = f"{spec.mode}/proposed" if spec.requires_approval else f"{spec.mode}"
+    kind = f"{spec.mode}/asked" if spec.is_blame_open else kind
     if spec.remedy.flag is not None:
         # If the flag does not help, another remedy follows for the same revision.
         kind += "/".join(("", *spec.remedy.flag.key, spec.remedy.flag.value))
@@ -72,6 +73,7 @@ _TEMPORARY = IDLE | {
     Reason.ROLLBACK_STALE,
     Reason.READ_FAILED,
     Reason.FREEZE_ACTIVE,
+    Reason.TRAFFIC_RECOVERED,
 }
 """Reasons for an abandoned rollback that are no evidence on the release or on people's intent.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from rollback_operator.api.checklist import CheckResult
+from rollback_operator.api.checklist import ApprovalTimeout, CheckResult
 from rollback_operator.api.notify import CommunicationSpec, Notification
 from rollback_operator.api.reasons import ConditionType
 from rollback_operator.api.v1alpha1 import (
@@ -39,6 +39,7 @@ from rollback_operator.report.wording import (
     words_asked,
     words_of,
 )
+from rollback_operator.rollback import approval
 
 _NO_IMPACT = "not described (spec.communication.impact)"
 
@@ -86,8 +87,12 @@ def _status(rollback: Rollback, transition: Transition, words: Words) -> str:
         return f"{words.status} - {ended.message}"
     deadline = rollback.status.approval_deadline_time
     if transition.kind is TransitionKind.APPROVAL_NEEDED and deadline is not None:
-        then = rollback.spec.approval_policy.on_timeout
-        return f"{words.status}, until {deadline:%Y-%m-%d %H:%M} UTC at the latest (then {then})"
+        terms = rollback.spec.approval_policy
+        status = f"{words.status}, until {deadline:%Y-%m-%d %H:%M} UTC at the latest"
+        is_short = terms.on_timeout_when_down is ApprovalTimeout.PROCEED
+        if rollback.spec.is_blame_open and is_short:
+            status += f"; it proceeds without a decision after {approval.WITHOUT_ANSWER}"
+        return f"{status} (then {terms.on_timeout})"
     return words.status
 
 

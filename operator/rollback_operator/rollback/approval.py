@@ -23,6 +23,8 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     StepName,
 )
+from rollback_operator.decide import asking
+from rollback_operator.evidence.limits import DOWN_SECONDS, DOWN_SHARE
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.message import Notice
 from rollback_operator.model.workload import Deployment
@@ -35,6 +37,11 @@ POLICY_NAME = "rollback-operator-approvals"
 
 APPROVAL_POLL_SECONDS = 10.0
 """Interval of the checklist while a person is asked."""
+WITHOUT_ANSWER = (
+    f"{DOWN_SECONDS:.0f} s if over {100 * DOWN_SHARE:.0f} % of all requests still fail "
+    "(approval.onTimeoutWhenDown)"
+)
+"""When a question whether the release is to blame needs no answer."""
 LATE_APPROVAL = timedelta(seconds=30)
 """An approval still counts this long after the deadline: the operator may read it late."""
 
@@ -85,9 +92,11 @@ def terms(rollback: Rollback, policy: RollbackPolicy | None) -> ApprovalSpec:
         return planned
     current = policy.spec.approval
     is_to_proceed = planned.on_timeout is current.on_timeout is ApprovalTimeout.PROCEED
+    when_down = asking.is_to_proceed(rollback, policy)
     return ApprovalSpec(
         timeout_seconds=max(planned.timeout_seconds, current.timeout_seconds),
         on_timeout=ApprovalTimeout.PROCEED if is_to_proceed else ApprovalTimeout.ABANDON,
+        on_timeout_when_down=ApprovalTimeout.PROCEED if when_down else ApprovalTimeout.ABANDON,
     )
 
 
@@ -133,11 +142,20 @@ def evaluate_approval(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResul
     if not is_asked(rollback, facts.checklist):
         message = "the checks that required approval now pass"
         if rollback.spec.requires_approval:
-            message = f"the severity is now {rollback.status.severity}: approval is not required"
+            message = _escalated(rollback)
         return _result(Done(message), True, Reason.NOT_NEEDED_ANY_MORE, message)
     if _is_over(rollback, facts.now):
         return _timed_out(rollback, facts.terms)
     return ApprovalResult(Wait(), refused or _question(rollback, facts))
+
+
+def _escalated(rollback: Rollback) -> str:
+    """Explain why a proposed rollback starts without approval."""
+    if rollback.status.escalated_message:
+        return rollback.status.escalated_message
+    if rollback.spec.is_blame_open:
+        return "the release is now proved to be the cause: approval is not required"
+    return f"the severity is now {rollback.status.severity}: approval is not required"
 
 
 def _question(rollback: Rollback, facts: ApprovalFacts) -> Condition:
@@ -158,12 +176,6 @@ def is_asked(rollback: Rollback, checklist: Checklist) -> bool:
     """Return whether a person is asked before any act."""
     is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
     return is_proposed or checklist.consequence is Consequence.REQUIRE_APPROVAL
-
-
-def is_waiting(rollback: Rollback) -> bool:
-    """Return whether a rollback that was only proposed has not begun yet."""
-    is_proposed = rollback.spec.requires_approval and rollback.status.escalated_time is None
-    return is_proposed and not progress.has_acted(rollback)
 
 
 def _obsolete(rollback: Rollback, facts: ApprovalFacts) -> RollbackEnd | None:
@@ -267,8 +279,20 @@ def needed(rollback: Rollback, checklist: Checklist) -> Condition:
     message = summarized(checklist.of(Consequence.REQUIRE_APPROVAL))
     if rollback.spec.requires_approval:
         proposed = f"{rollback.spec.severity} proposes it: {rollback.spec.trigger.message}"
+        if rollback.spec.is_blame_open:
+            proposed = _in_question(rollback)
         message = f"{proposed}; {message}" if message else proposed
     return conditions.condition(ConditionType.APPROVED, None, Reason.APPROVAL_NEEDED, message)
+
+
+def _in_question(rollback: Rollback) -> str:
+    """Describe the question whether the release is to blame, and what follows without an answer."""
+    message = (
+        f"{rollback.spec.severity} if the release is to blame: {rollback.spec.trigger.message}"
+    )
+    if rollback.spec.approval_policy.on_timeout_when_down is ApprovalTimeout.PROCEED:
+        message += f"; it proceeds without a decision after {WITHOUT_ANSWER}"
+    return message
 
 
 def _result(

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import assert_never
 
 from rollback_operator.api.checklist import (
@@ -18,9 +17,8 @@ from rollback_operator.api.checklist import (
     CheckResult,
     Consequence,
 )
-from rollback_operator.api.remedy import MOST_REPLICAS, FlagTaking
+from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.shape import clipped, is_among
-from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -33,7 +31,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
-from rollback_operator.model.workload import Deployment, ReplicaSet, Workload
+from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
 from rollback_operator.remedies import autoscaling, gitops, schema
 from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
@@ -43,7 +41,6 @@ from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 FRESH_SECONDS = 60.0
 """An older sample does not show the current state of a service."""
 MOST_OBJECTS_NAMED = 5
-_PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +224,7 @@ def _additional_pods(facts: ChecklistFacts) -> int:
         return 0
     if spec.pace is Pace.EXPRESS:
         return deployment.replicas
-    return math.ceil(_share(deployment.max_surge, deployment.replicas))
+    return math.ceil(share_of(deployment.max_surge, deployment.replicas))
 
 
 def _keeps_pods(facts: ChecklistFacts) -> bool:
@@ -250,23 +247,6 @@ def capacity(facts: ChecklistFacts) -> CheckItem:
     message = f"at least {least} of {deployment.replicas} replicas are kept, {deployment.available}"
     result = CheckResult.PASSED if least or not deployment.replicas else CheckResult.WARNED
     return _item(name, result, f"{message} are available now")
-
-
-def floor_of(deployment: Deployment) -> int:
-    """Return the number of pods that a rolling update keeps available."""
-    surge = math.ceil(_share(deployment.max_surge, deployment.replicas))
-    unavailable = math.floor(_share(deployment.max_unavailable, deployment.replicas))
-    if not surge and not unavailable:
-        unavailable = 1  # as the Deployment controller does, to avoid a deadlock
-    return max(0, deployment.replicas - unavailable)
-
-
-def _share(bound: str, replicas: int) -> Fraction:
-    percent = bound.removesuffix("%")
-    share = whole(percent, MOST_REPLICAS)
-    if share is None:
-        return Fraction(0)
-    return Fraction(share * replicas, _PERCENT if bound.endswith("%") else replicas or 1)
 
 
 def nobody_else(facts: ChecklistFacts) -> CheckItem:

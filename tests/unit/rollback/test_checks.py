@@ -43,7 +43,7 @@ from rollback_operator.model.surroundings import (
     Reference,
     Usage,
 )
-from rollback_operator.model.workload import Workload
+from rollback_operator.model.workload import Workload, floor_of
 from rollback_operator.rollback import checklist, checks
 from rollback_operator.rollback.checks import ChecklistFacts
 from tests.builders import (
@@ -453,7 +453,7 @@ def test_the_floor_is_that_of_the_deployment_controller(
         replicas=replicas, max_surge=surge, max_unavailable=unavailable, available=replicas
     )
 
-    floor = checks.floor_of(deployment)
+    floor = floor_of(deployment)
 
     assert 0 <= floor <= replicas
     if surge in ("0", "0%") and unavailable in ("0", "0%"):

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Response, Severity, VerdictValue
+from rollback_operator.decide import asking
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.limits import LEAST_CEILING
@@ -26,6 +27,8 @@ class Action(StrEnum):
     NONE = "None"
     PAUSE = "Pause"
     ROLLBACK = "Rollback"
+    ASK = "Ask"
+    """People are asked whether the release is to blame, and a rollback waits for their answer."""
     INVESTIGATE = "Investigate"
     REPORT = "Report"
     NOTIFY = "Notify"
@@ -74,14 +77,17 @@ def action_of(evaluation: EvaluationResult, verdict: VerdictValue) -> Action:
     """Return the action that follows from an evaluation."""
     decision = evaluation.decision
     refusal = decision.refusal
-    if decision.plan is not None and not decision.plan.requires_approval:
-        return Action.ROLLBACK
+    decided = _decided(evaluation)
+    if decided is not None:
+        return decided
     if refusal is not None and refusal.reason not in QUIET:
         return Action.NOTIFY
     if evaluation.hold is not None and evaluation.hold.is_open:
         return Action.PAUSE
     if refusal is not None:
-        return Action.NONE
+        # Without a response the release is not shown to be the cause, and nobody has answered.
+        is_unanswered = decision.response is None and decision.severity is not Severity.NONE
+        return Action.NOTIFY if is_unanswered else Action.NONE
     responses = {Response.INVESTIGATE: Action.INVESTIGATE, Response.REPORT: Action.REPORT}
     if decision.response in responses:
         return responses[decision.response]
@@ -91,9 +97,20 @@ def action_of(evaluation: EvaluationResult, verdict: VerdictValue) -> Action:
     return Action.NOTIFY if is_notified else Action.NONE
 
 
+def _decided(evaluation: EvaluationResult) -> Action | None:
+    """Return the action of a plan or of a question; None: there is none."""
+    decision, question = evaluation.decision, asking.question_of(evaluation.case)
+    is_planned = decision.plan is not None and not decision.plan.requires_approval
+    if is_planned or (question is not None and decision.response is Response.ROLLBACK):
+        return Action.ROLLBACK
+    return Action.ASK if decision.is_asked else None
+
+
 def reason_of(decision: Decision) -> tuple[Reason, str]:
     """Return the reason and the message: those of the refusal, if any."""
     verdict, refusal = decision.verdict, decision.refusal
+    if decision.proceeds:
+        return verdict.reason, f"{verdict.message}. Rolled back: {decision.proceeds}"
     if refusal is None or refusal.reason in QUIET:
         return verdict.reason, verdict.message
     return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"

@@ -6,24 +6,20 @@ stays in memory, and a Rollback that it would execute counts as done.
 
 import asyncio
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
-    ObjectMeta,
-    Outcome,
     RemedyType,
-    Rollback,
     RollbackPolicy,
-    RollbackSpec,
-    RollbackStatus,
     Severity,
     VerdictValue,
 )
 from rollback_operator.cli.backtest.entry import Action, Entry, action_of, blame_of, reason_of
 from rollback_operator.cli.backtest.history import History, PastMetrics
+from rollback_operator.cli.backtest.questions import VirtualRollbacks
 from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
 from rollback_operator.cli.backtest.tracks import tracks_of
@@ -39,7 +35,6 @@ from rollback_operator.evidence.limits import SETTLING_SECONDS, STALE_INTERVALS,
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.ports.metrics import Prometheus, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Observer, Source
-from rollback_operator.remedies.attempts import rollback_name
 from rollback_operator.report import status
 from rollback_operator.report.readiness import Around, readiness
 
@@ -102,12 +97,12 @@ class Replay:
     _now: float = 0.0
     _watch: Watch | None = None
     _rolled_back: _RolledBack | None = None
-    _rollbacks: list[Rollback] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Build the virtual target and its ports."""
         hashes = {rollout.template_hash for rollout in self.rollouts.rollouts}
         tracks = tracks_of(self.history.counters, self.rollouts.deployment, hashes)
+        self._rollbacks = VirtualRollbacks(self.rollouts.namespace)
         has_pods = bool(self.policy.spec.signals.labels.pod)
         unknown = Unknown() if has_pods else WITHOUT_POD_LABEL
         self._target = VirtualTarget(self.rollouts, tracks, unknown)
@@ -162,10 +157,13 @@ class Replay:
         if workload is None or ready.reason in IDLE:
             self._keep(status.StatusInputs(ready), now)
             return self._idle(Reason(ready.reason), ready.message)
-        if not is_due(self.policy, workload.deployment, now):
-            self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks), now)
+        self._rollbacks.leave(workload.deployment.template.digest, now)
+        self._rollbacks.expire(now)
+        is_over = not is_due(self.policy, workload.deployment, now)
+        if is_over and self._rollbacks.open is None:
+            self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks.stored), now)
             return self._idle(Reason.NO_RELEASE_WATCHED, "the watch of the release is over")
-        case = case_of(self.policy, workload, self._rollbacks, now)
+        case = case_of(self.policy, workload, self._rollbacks.stored, now)
         watch = watch_of(self._watch, case, self.url, now)
         watch = await self._observer.observe(watch, workload, self._source(self.policy))
         evaluation = evaluate_release(case, watch, now)
@@ -176,20 +174,20 @@ class Replay:
             ledger=evaluation.case.ledger,
             decision=evaluation.decision,
             missing=watch.missing,
-            rollbacks=self._rollbacks,
+            rollbacks=self._rollbacks.stored,
             opened=datetime.fromtimestamp(watch.opened, UTC),
         )
         self._keep(inputs, now)
         entry = self._entry(evaluation, watch, self.policy.status.verdict)
-        plan = evaluation.decision.plan
-        # A proposal waits for a person, of whom the past shows nothing.
-        if plan is None or plan.requires_approval:
+        plan = self._rollbacks.follow(evaluation, now)
+        if plan is None:
             return entry, self._next_evaluation(evaluation, watch)
         if plan.mode is Mode.ENFORCE:
             target = VirtualTarget(self.rollouts, self._target.tracks, self._target.unknown)
             digest, severity = workload.deployment.template.digest, evaluation.decision.severity
             self._rolled_back = _RolledBack(self.policy, target, watch, digest, self._now, severity)
-        self._execute(plan, rollback_name(evaluation.case), now)
+            if plan.remedy.type is RemedyType.UNDO and plan.to_revision is not None:
+                self._target.undo(self._now, plan.to_revision.template_hash)
         return entry, self._now
 
     async def _risen(self) -> Entry | None:
@@ -206,7 +204,7 @@ class Replay:
             self._rolled_back = None
             return None
         now = datetime.fromtimestamp(self._now, UTC)
-        case = case_of(behind.policy, workload, self._rollbacks, now)
+        case = case_of(behind.policy, workload, self._rollbacks.stored, now)
         source = self._source(behind.policy)
         behind.watch = await self._observer.observe(behind.watch, workload, source)
         evaluation = evaluate_release(case, behind.watch, now)
@@ -251,20 +249,6 @@ class Replay:
             blame=blame_of(evaluation, watch, lambda each: self.rollouts.label_of(each, self._now)),
         )
 
-    def _execute(self, spec: RollbackSpec, name: str, now: datetime) -> None:
-        """Count a Rollback as done: at the next evaluation the Deployment is at its target."""
-        is_real = spec.mode is Mode.ENFORCE
-        outcome = Outcome.VERIFIED if is_real else Outcome.OBSERVED
-        self._rollbacks.append(
-            Rollback(
-                metadata=ObjectMeta(name=name, namespace=self.rollouts.namespace, uid=name),
-                spec=spec,
-                status=RollbackStatus(outcome=outcome, finished_time=now),
-            )
-        )
-        if is_real and spec.remedy.type is RemedyType.UNDO and spec.to_revision is not None:
-            self._target.undo(self._now, spec.to_revision.template_hash)
-
     # -- when the result may differ ----------------------------------------------------------------
 
     def _next_event(self) -> float:
@@ -290,6 +274,7 @@ class Replay:
                 for since in (now - 0.2, now)
             ),
             *_limits(evaluation, watch),
+            *self._rollbacks.deadlines(),
         ]
         return min(limit for limit in limits if limit is not None and limit >= now)
 

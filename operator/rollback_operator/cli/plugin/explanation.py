@@ -18,7 +18,8 @@ ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
         "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
-        "message", "plan", "pace", "escalatedTime", "autoscaler", "owner",
+        "message", "plan", "pace", "escalatedTime", "escalatedMessage",
+        "autoscaler", "owner",
     }
 )  # fmt: skip
 POLICY_KNOWN = frozenset(

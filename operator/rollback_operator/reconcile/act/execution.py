@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from rollback_operator.api.checklist import Consequence
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.rollback import stored_strategy
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     MatrixSeverity,
     Mode,
@@ -94,9 +95,19 @@ class Executor:
         """Store a severity; a write that fails is repeated by the next pass."""
         return await self._store(rollback, {"severity": severity})
 
-    async def escalate(self, rollback: Rollback, severity: MatrixSeverity) -> Rollback:
-        """Store that a proposed rollback proceeds without approval; a failed write is repeated."""
-        return await self._store(rollback, {"severity": severity, "escalated_time": self.clock()})
+    async def escalate(
+        self, rollback: Rollback, severity: MatrixSeverity, message: str = ""
+    ) -> Rollback:
+        """Store that a proposed rollback proceeds without approval; a failed write is repeated.
+
+        Args:
+            rollback: the proposal.
+            severity: its severity now.
+            message: why it proceeds; empty: because of its severity.
+        """
+        because = clipped(message, 1024)
+        changes = {"escalated_time": self.clock(), "escalated_message": because}
+        return await self._store(rollback, {"severity": severity, **changes})
 
     async def _store(self, rollback: Rollback, changes: dict[str, object]) -> Rollback:
         written = await self.recorder.write(rollback, rollback.status.model_copy(update=changes))
