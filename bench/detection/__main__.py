@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     whole.add_argument("--output", type=Path, default=RESULTS)
     ablated = commands.add_parser("ablate")
     ablated.add_argument("--part", type=int, default=300, help="only so many, mixed as all are")
-    ablated.add_argument("--rule", action="append", default=[], help="only this one; repeatable")
+    ablated.add_argument("--rule", action="append", default=[], help="only this rule; repeatable")
     ablated.add_argument("--output", type=Path, default=RESULTS)
     late_faults = commands.add_parser("late")
     late_faults.add_argument("--count", type=int, default=60, help="pairs of faults")

@@ -191,7 +191,7 @@ BASELINES: Mapping[str, Baseline] = {
     "burn rate 14.4 (1 h and 5 m)": burn_rate,
     "Kayenta (Mann-Whitney 98 %)": kayenta,
     "SPRT, known base": sprt,
-    "reference (one page)": lambda sight, until: reference.decide(sight.world, until),
+    "reference (one page)": lambda view, until: reference.decide(view.world, until),
 }
 
 

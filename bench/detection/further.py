@@ -1,7 +1,7 @@
 """Families beside the rows of confounders: what a bench of usual releases does not draw.
 
-Each turns a plain scenario into another. Even numbers are good releases in the situation of the
-family, odd numbers are bad releases in it; families of late faults and of ramps have bad releases only, since
+Each makes a scenario from a plain scenario. Even numbers are good releases in the family's
+situation, odd numbers are bad releases in it. Late faults and ramps have bad releases only, since
 the row Coincidence holds their good side.
 """
 
@@ -39,7 +39,7 @@ def _calm(release: Scenario, dice: random.Random) -> Scenario:
 
 
 def single_pod(release: Scenario, number: int) -> Scenario:
-    """One new pod, on a node where the old pods fail too; or one that is bad itself."""
+    """A single new pod, on a node where the old pods fail too, or of a bad release."""
     dice = _dice(release)
     release = replace(
         _calm(release, dice), pods=dice.randint(4, 9), rollout=Rollout.SINGLE, horizon=600.0
@@ -69,7 +69,7 @@ def idle(release: Scenario, number: int) -> Scenario:
 
 
 def late(release: Scenario, number: int) -> Scenario:
-    """A fault that begins 6 s to 15 minutes after the release; every other one is total."""
+    """A fault that begins 6 s to 15 minutes after the release, half of them total."""
     dice = _dice(release)
     onset = _spread(dice, 6, 900)
     release = replace(_calm(release, dice), onset=onset, horizon=round(onset) + 600.0)
@@ -80,7 +80,7 @@ def late(release: Scenario, number: int) -> Scenario:
 
 
 def ramp(release: Scenario, number: int) -> Scenario:
-    """A fault that takes 120 to 400 s to grow; every other one with old pods beside it."""
+    """A fault that takes 120 to 400 s to grow, half of them with old pods beside it."""
     dice = _dice(release)
     slow = (Rollout.SURGE, Rollout.ONE_OF_N, Rollout.CANARY)
     length = round(dice.uniform(120, 400), 1)

@@ -47,7 +47,7 @@ class Outcome:
     seed: int
     rolled_back: float | None = None
     severity: str = "None"
-    """At the decision, or of what was told."""
+    """At the decision, or of the report."""
     severity_later: str = "None"
     """The worst that the same evidence showed while the undo took effect."""
     asked: float | None = None

@@ -36,7 +36,7 @@ class Rollout(StrEnum):
     CANARY = "Canary"
     """The new pods get a share by weight that moves from 1/10 to 9/10."""
     SINGLE = "Single"
-    """One new pod beside all old ones, where a person has paused the rollout."""
+    """One new pod beside all old pods, where a person has paused the rollout."""
 
 
 class Fault(StrEnum):
