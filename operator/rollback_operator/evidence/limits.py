@@ -54,15 +54,19 @@ LEAST_TIMED_REQUESTS = 100
 TIMED_POD_REQUESTS = 20
 """Requests from which a high quantile of a single pod is an estimate."""
 BASELINE_SECONDS = 60
-"""A history stands for the old revision from a full minute on: its worst minute is then known."""
+"""A history stands for the old revision from a full minute on: its worst minute is then known. With
+less, ceilings are higher by what is missing: ADR 31."""
 BASELINE_REQUESTS = 100
-"""Requests that any history needs, however short, to bound an error rate: ADR 12."""
+"""Requests from which a history bounds an error rate as well as any: ADR 31."""
 LEAST_SPAN_REQUESTS = 200
 """Requests of a span from which its error rate may be the worst of the history."""
 LEAST_FAILURES = 3
 """Failed matrix probes in a row before they count: a single failure may be that of the network."""
 RESTARTS = 3
 """Restarts of every new pod that show a crash loop."""
+SPANS_Z = 3.5
+"""The worst of a few hundred overlapping spans with few requests is so by chance: the lower bound
+of each is taken at 1 in 4,000."""
 
 # Ceilings and shares.
 LEAST_CEILING = 0.01
@@ -76,8 +80,7 @@ MOST_CEILING = 0.9
 CERTAIN = 0.99
 """A ceiling above which no rate is worse."""
 BRIEF_CEILING = 0.5
-"""How much a past of less than a minute varies is unknown: it shows only a release that fails most
-of its requests."""
+"""However short a past of 100 requests is, a release that fails most of its requests is worse."""
 SHARE_TIMES = 2.0
 """The new revision's share of the requests may be so many times its share of the ready pods, or
 that part of it: endpoints follow readiness, and connections stay where they are."""

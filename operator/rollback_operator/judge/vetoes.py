@@ -20,6 +20,7 @@ from rollback_operator.evidence.limits import (
     LEAST_REQUESTS,
     LEAST_SAMPLES,
     NEARLY_ALL,
+    LEAST_SPAN_REQUESTS,
     POD_SETTLED_SECONDS,
     POD_START_SECONDS,
     POD_START_SHARE,
@@ -131,6 +132,9 @@ def veto_by_history(
         # All the time in which they served beside the new pods, whenever the fault shows best.
         last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
         if route is None:
+        if total(last)[0] < LEAST_SPAN_REQUESTS:
+            # Few requests: what is known of the minutes before says more.
+            last = list(side)
             # Any single route is enough: the worst may be chance.
             each = sorted({increment.route for increment in last})
             every = frozenset({increment.route for increment in (*since, *last)})
