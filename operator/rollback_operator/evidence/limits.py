@@ -51,6 +51,8 @@ LEAST_EXPECTED = 100.0
 """Expected requests from which their absence is no chance, at the pace of the quietest minute."""
 LEAST_TIMED_REQUESTS = 100
 """Requests from which a high quantile of durations is an estimate."""
+START_REQUESTS = 100
+"""Requests to pods in their first seconds that show whether a service has a warm-up."""
 TIMED_POD_REQUESTS = 20
 """Requests from which a high quantile of a single pod is an estimate."""
 BASELINE_SECONDS = 60
@@ -62,11 +64,11 @@ LEAST_SPAN_REQUESTS = 200
 """Requests of a span from which its error rate may be the worst of the history."""
 LEAST_FAILURES = 3
 """Failed matrix probes in a row before they count: a single failure may be that of the network."""
-RESTARTS = 3
-"""Restarts of every new pod that show a crash loop."""
 SPANS_Z = 3.5
 """The worst of a few hundred overlapping spans with few requests is so by chance: the lower bound
 of each is taken at 1 in 4,000."""
+RESTARTS = 3
+"""Restarts of every new pod that show a crash loop."""
 
 # Ceilings and shares.
 LEAST_CEILING = 0.01
@@ -132,7 +134,8 @@ POD_START_SECONDS = 0.5
 POD_SETTLED_SECONDS = 10.0
 """Age of the oldest pod from which pages that are read need no further proof that errors last."""
 WARM_UP_SECONDS = 20.0
-"""A pod's first seconds, from its first request on, count only if nearly all fails: ADR 20."""
+"""A pod's first seconds, from its first request on, count only if nearly all fails, or if the
+service is known to have no warm-up: ADR 20, ADR 30."""
 FADING_SECONDS = 60.0
 """A warm-up that is seen to fade may take so long."""
 FADING_ERRORS = 5

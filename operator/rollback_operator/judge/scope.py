@@ -26,7 +26,7 @@ from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
 from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
 from rollback_operator.judge.blame import blame
-from rollback_operator.judge.warm_up import warm_up
+from rollback_operator.judge.warm_up import counts_that_matter
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower, z_of
@@ -42,7 +42,7 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
         route: None for all routes together.
         scopes: how many scopes are judged: the odds are shared out among them.
     """
-    new = warm_up(arms.counted_on(route), arms.starts)[0]
+    new = counts_that_matter(arms, route)[0]
     old = (
         [increment for increment in on(arms.old, route) if increment.end > new.begin] if new else []
     )
@@ -232,7 +232,7 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
 
 def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route: str) -> Failing:
     # Since its first request, not only since the count began that shows it best.
-    first = warm_up(arms.counted_on(route), arms.starts)[1]
+    first = counts_that_matter(arms, route)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
         level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
     else:

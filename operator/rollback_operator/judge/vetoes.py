@@ -19,9 +19,9 @@ from rollback_operator.evidence.limits import (
     LEAST_ERRORS,
     LEAST_REQUESTS,
     LEAST_SAMPLES,
-    NEARLY_ALL,
     LEAST_SPAN_REQUESTS,
     POD_SETTLED_SECONDS,
+    NEARLY_ALL,
     POD_START_SECONDS,
     POD_START_SHARE,
     SPIKE_TIMES,
@@ -100,7 +100,7 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
         for increment in served
     ]
     oldest = max((age for age, _ in ages), default=0.0)
-    if not arms.read or oldest >= POD_SETTLED_SECONDS:
+    if not arms.read or not arms.has_warm_up or oldest >= POD_SETTLED_SECONDS:
         return True
     late = min(oldest / 2, POD_START_SECONDS)
     requests, errors = total(increment for age, increment in ages if age >= late)
@@ -131,11 +131,11 @@ def veto_by_history(
     for side in (arms.old, arms.replaced):
         # All the time in which they served beside the new pods, whenever the fault shows best.
         last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
-        if route is None:
         if total(last)[0] < LEAST_SPAN_REQUESTS:
             # Few requests: what is known of the minutes before says more.
             last = list(side)
             # Any single route is enough: the worst may be chance.
+        if route is None:
             each = sorted({increment.route for increment in last})
             every = frozenset({increment.route for increment in (*since, *last)})
             scopes = [every, *(frozenset({name}) for name in each)]

@@ -890,3 +890,25 @@ def test_of_many_pods_those_that_are_read_are_compared_at_once() -> None:
     assert judged(watch).value is not BAD
     assert judged(often).value is BAD
     assert judged(often).scopes[0].method is Method.CONTROL
+
+
+@pytest.mark.parametrize(
+    ("has_warm_up", "value", "expected"), [(True, NONE, None), (False, BAD, "P2")]
+)
+def test_first_errors_count_at_once_where_earlier_starts_had_none(
+    has_warm_up, value, expected
+) -> None:
+    verdict = judged(watch_of(served(NEW, *[(60, 12)] * 2)), has_warm_up=has_warm_up)
+    assert (verdict.value, severity(verdict)) == (value, expected)
+
+
+def test_a_page_read_in_the_first_second_counts_where_earlier_starts_had_none() -> None:
+    first = [
+        make_increment(pod=pod, start=2 + 0.5 * step, end=2.5 + 0.5 * step, requests=20, errors=8)
+        for pod in NEW
+        for step in range(3)
+    ]
+    watch = watch_of(first)
+    read = replace(watch, evidence=replace(watch.evidence, read=dict.fromkeys(NEW, T0 + 3.5)))
+    assert judged(read, has_warm_up=False).value is BAD
+    assert judged(read).value is not BAD
