@@ -5,12 +5,14 @@
     python -m bench.detection wrong
     python -m bench.detection throughput
     python -m bench.detection whole-path [--count 40]
+    python -m bench.detection floors [--each 40]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
 scenario look by look. `wrong` lists the decisions that were wrong, the most harmful first.
 `throughput` measures the CPU time of a look. `whole-path` puts a sample through a real Prometheus
-and the command line, which must decide the same.
+and the command line, which must decide the same. `floors` judges development releases without each
+floor.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.detection import families, figures, records, report
+from bench.detection import families, figures, floors, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
 from bench.detection.throughput import throughput
@@ -47,6 +49,9 @@ def main(argv: Sequence[str]) -> int:
     whole.add_argument("--count", type=int, default=40)
     whole.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
+    swept = commands.add_parser("floors")
+    swept.add_argument("--each", type=int, default=40)
+    swept.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
         "runs", type=Path, nargs="?", default=RESULTS / "detection.runs.jsonl"
@@ -59,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
             return _whole_path(arguments.count, arguments.output)
         case "throughput":
             _throughput(arguments.output)
+        case "floors":
+            _floors(arguments.each, arguments.output)
         case "wrong":
             _wrong(arguments.runs)
         case _:
@@ -116,6 +123,15 @@ def _throughput(output: Path) -> None:
     found = {"command": "python -m bench.detection throughput", **throughput()}
     (output / "throughput.json").write_text(json.dumps(found, indent=1) + "\n")
     print(report.sizes(found))
+
+
+def _floors(each: int, output: Path) -> None:
+    made = {
+        "command": f"python -m bench.detection floors --each {each}",
+        **floors.sweep(floors.drawn(each)),
+    }
+    (output / "floors.json").write_text(json.dumps(made, indent=1) + "\n")
+    print(floors.table(made))
 
 
 def _wrong(runs: Path) -> None:

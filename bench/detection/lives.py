@@ -16,6 +16,7 @@ NEW, OLD = "6d5f9c8b7", "58c7f94db"
 BACKOFF = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Seconds that the kubelet waits before each restart, then 300 for ever."""
 LONGEST_BACKOFF = 300.0
+STARTUP_SECONDS = 3.0
 CRASH_SECONDS = 3.0
 CANARY_STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
 DISCOVERY_SECONDS = 5.0
@@ -90,6 +91,8 @@ def cast(scenario: Scenario) -> Cast:
         Rollout.ONE_OF_N: _one_by_one,
         Rollout.CANARY: _canary,
     }[scenario.rollout](scenario, dice)
+    if scenario.past:
+        made = replace(made, lives=tuple(_young(life, scenario.past) for life in made.lives))
     if scenario.fault is Fault.LEAK:
         return replace(made, lives=tuple(_leaking(one, scenario, dice) for one in made.lives))
     if scenario.confounder is Confounder.RESET:
@@ -187,6 +190,11 @@ def _crashes(started: float, until: float) -> tuple[float, ...]:
         now += CRASH_SECONDS + wait
         times.append(now)
     return tuple(times)
+
+
+def _young(life: Life, past: float) -> Life:
+    """Let an old pod have served for so many seconds only."""
+    return life if life.is_new else replace(life, started=-past - STARTUP_SECONDS, ready=-past)
 
 
 def _leaking(one: Life, scenario: Scenario, dice: random.Random) -> Life:

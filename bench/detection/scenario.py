@@ -146,6 +146,10 @@ class Scenario:
     """How long it does; 0 is for ever."""
     horizon: float = 300.0
     """For how long the release is watched here."""
+    past: float = 0.0
+    """For how long the old revision had served before the release; 0: for hours."""
+    starts: str = ""
+    """What the ledger knows of earlier starts: Clean, Failing, or nothing."""
 
     @property
     def is_bad(self) -> bool:

@@ -43,16 +43,18 @@ LEAST_ERRORS = 10
 """Fewer errors are no fault, unless all requests fail."""
 LEAST_SAMPLES = 2
 """Samples of different times: one scrape alone proves nothing, nor does its absence."""
+LEAST_PODS = 2
+"""Pods that show a fault, where there are as many: a single pod is not the release."""
 LATE_REQUESTS = 10
 """Requests after the pods' start that show by reads of their pages whether they go on failing."""
 EXPECTED_ERRORS = 3.0
 """Expected errors whose absence is a surprise: 20 : 1 (Poisson)."""
 LEAST_EXPECTED = 100.0
 """Expected requests from which their absence is no chance, at the pace of the quietest minute."""
-LEAST_TIMED_REQUESTS = 100
-"""Requests from which a high quantile of durations is an estimate."""
 START_REQUESTS = 100
 """Requests to pods in their first seconds that show whether a service has a warm-up."""
+LEAST_TIMED_REQUESTS = 100
+"""Requests from which a high quantile of durations is an estimate."""
 TIMED_POD_REQUESTS = 20
 """Requests from which a high quantile of a single pod is an estimate."""
 BASELINE_SECONDS = 60
@@ -62,11 +64,11 @@ BASELINE_REQUESTS = 100
 """Requests from which a history bounds an error rate as well as any: ADR 31."""
 LEAST_SPAN_REQUESTS = 200
 """Requests of a span from which its error rate may be the worst of the history."""
-LEAST_FAILURES = 3
-"""Failed matrix probes in a row before they count: a single failure may be that of the network."""
 SPANS_Z = 3.5
 """The worst of a few hundred overlapping spans with few requests is so by chance: the lower bound
 of each is taken at 1 in 4,000."""
+LEAST_FAILURES = 3
+"""Failed matrix probes in a row before they count: a single failure may be that of the network."""
 RESTARTS = 3
 """Restarts of every new pod that show a crash loop."""
 

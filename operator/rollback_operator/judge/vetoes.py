@@ -17,11 +17,12 @@ from rollback_operator.evidence.limits import (
     LATE_REQUESTS,
     LATE_SCRAPE_SECONDS,
     LEAST_ERRORS,
+    LEAST_PODS,
     LEAST_REQUESTS,
     LEAST_SAMPLES,
     LEAST_SPAN_REQUESTS,
-    POD_SETTLED_SECONDS,
     NEARLY_ALL,
+    POD_SETTLED_SECONDS,
     POD_START_SECONDS,
     POD_START_SHARE,
     SPIKE_TIMES,
@@ -42,7 +43,7 @@ def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str
     served = [increment for increment in new if increment.requests > 0]
     if len({increment.end for increment in served}) < LEAST_SAMPLES:
         return "only one sample"
-    wanted = min(2, len(arms.living_new))
+    wanted = min(LEAST_PODS, len(arms.living_new))
     if wanted > 1 and not pods.is_shared and not pods.few:
         return "too few errors on pods other than the worst, or on other nodes"
     # Pods that never had the fault are read at other times: they do not show its end.
@@ -134,8 +135,8 @@ def veto_by_history(
         if total(last)[0] < LEAST_SPAN_REQUESTS:
             # Few requests: what is known of the minutes before says more.
             last = list(side)
-            # Any single route is enough: the worst may be chance.
         if route is None:
+            # Any single route is enough: the worst may be chance.
             each = sorted({increment.route for increment in last})
             every = frozenset({increment.route for increment in (*since, *last)})
             scopes = [every, *(frozenset({name}) for name in each)]
