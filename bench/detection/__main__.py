@@ -7,6 +7,7 @@
     python -m bench.detection whole-path [--count 40]
     python -m bench.detection ablate [--part 300] [--rule NAME ...] [--output DIRECTORY]
     python -m bench.detection late [--count 60] [--development]
+    python -m bench.detection floors [--each 40]
 
 `run` judges all scenarios (those that `bench/results/detection.runs.jsonl` holds are not run again)
 and writes detection.json, detection.md and detection.svg beside it. `explain` goes through one
@@ -15,7 +16,7 @@ scenario look by look. `wrong` lists the decisions that were wrong, the most har
 and the command line, which must decide the same. `ablate` judges development scenarios with each
 rule of the judge taken away in turn, and writes what it buys to ablation.json and ablation.md.
 `late` sweeps the odds of blame from which a late fault is undone without an answer, and writes
-late.json.
+late.json. `floors` judges development releases without each floor.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.detection import ablate, families, figures, late, records, report
+from bench.detection import ablate, families, figures, floors, late, records, report
 from bench.detection.explain import explain
 from bench.detection.scenario import parse
 from bench.detection.throughput import throughput
@@ -60,6 +61,9 @@ def main(argv: Sequence[str]) -> int:
     late_faults.add_argument("--development", action="store_true", help="seeds for development")
     late_faults.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("throughput").add_argument("--output", type=Path, default=RESULTS)
+    swept = commands.add_parser("floors")
+    swept.add_argument("--each", type=int, default=40)
+    swept.add_argument("--output", type=Path, default=RESULTS)
     commands.add_parser("explain").add_argument("line")
     commands.add_parser("wrong").add_argument(
         "runs", type=Path, nargs="?", default=RESULTS / "detection.runs.jsonl"
@@ -76,6 +80,8 @@ def main(argv: Sequence[str]) -> int:
             _late(arguments, " ".join(argv))
         case "throughput":
             _throughput(arguments.output)
+        case "floors":
+            _floors(arguments.each, arguments.output)
         case "wrong":
             _wrong(arguments.runs)
         case _:
@@ -166,6 +172,15 @@ def _throughput(output: Path) -> None:
     found = {"command": "python -m bench.detection throughput", **throughput()}
     (output / "throughput.json").write_text(json.dumps(found, indent=1) + "\n")
     print(report.sizes(found))
+
+
+def _floors(each: int, output: Path) -> None:
+    made = {
+        "command": f"python -m bench.detection floors --each {each}",
+        **floors.sweep(floors.drawn(each)),
+    }
+    (output / "floors.json").write_text(json.dumps(made, indent=1) + "\n")
+    print(floors.table(made))
 
 
 def _wrong(runs: Path) -> None:

@@ -22,6 +22,7 @@ from bench.detection.limits import Limit, is_to_be_undone, limit, truth
 from bench.detection.records import fingerprint
 from bench.detection.scenario import Scenario, Truth, parse
 from bench.detection.world import build
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.warm_up import Fading
 from rollback_operator.model.verdict import Blame
@@ -99,7 +100,11 @@ def _with_limit(module: str, name: str, value: float) -> Callable[[Function], Fu
 
 
 def _counts_first_seconds(kept: Function) -> Function:
-    return lambda new, starts: (new, new.increments) if new else kept(new, starts)
+    def all_of(arms: Arms, route: str | None) -> object:
+        new = arms.counted_on(route)
+        return (new, new.increments) if new else kept(arms, route)
+
+    return all_of
 
 
 def _all_pods(kept: Function) -> Function:
@@ -132,7 +137,7 @@ RULES = (
         "judge.vetoes:veto_by_history",
         _with_limit("judge.vetoes", "SPIKE_TIMES", SURE),
     ),
-    Rule("warm-up", "judge.scope:warm_up", _counts_first_seconds),
+    Rule("warm-up", "judge.scope:counts_that_matter", _counts_first_seconds),
     Rule("warm-up: fading", "judge.warm_up:fading", _always(Fading())),
     Rule("ending: fault has ended", "judge.scope:has_ended", _always(False)),
     Rule("ending: newest samples", "judge.vetoes:_has_ceased", _always(False)),

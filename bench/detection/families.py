@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -38,9 +38,28 @@ class Counts:
     """P3 and P4: nothing to roll back, something to tell."""
     each: int
     """Of each further family, see `further.py`: half of them good, half of them bad."""
+    short: int = 0
+    """Releases that follow another within seconds or minutes."""
+    idle: int = 0
+    """Few requests, and an old revision that failed some minutes before."""
+    starting: int = 0
+    """The ledger knows whether the service has a warm-up."""
+    ramps: int = 0
+    """Faults that grow over minutes, of the release or of both revisions."""
 
 
-FULL = Counts(plain=5200, confounded=5250, bad=1100, bad_confounded=840, mild=300, each=120)
+FULL = Counts(
+    plain=5200,
+    confounded=5250,
+    bad=1100,
+    bad_confounded=840,
+    mild=300,
+    each=120,
+    short=300,
+    idle=200,
+    starting=300,
+    ramps=100,
+)
 ABLATED = Counts(plain=200, confounded=420, bad=220, bad_confounded=160, mild=20, each=18)
 """Where rules of the judge are taken away: fewer releases on which no rule is asked."""
 SMALL = Counts(plain=80, confounded=60, bad=34, bad_confounded=20, mild=6, each=0)
@@ -55,21 +74,29 @@ def scenarios(counts: Counts, first: int) -> list[Scenario]:
 
 def _each(counts: Counts, first: int) -> Iterator[Scenario]:
     """Each family has seeds of its own from `first` on."""
-    for number in range(counts.plain):
-        yield plain(first + number)
-    for number in range(counts.confounded):
-        yield confounded(first + 100_000 + number, ROWS[number % len(ROWS)])
-    for number in range(counts.bad):
-        yield bad(first + 200_000 + number)
-    for number in range(counts.bad_confounded):
-        yield beside(first + 300_000 + number, ROWS[number % len(ROWS)])
-    for number in range(counts.mild):
-        yield mild(first + 400_000 + number)
+    usual: tuple[tuple[int, int, Callable[[int, int], Scenario]], ...] = (
+        (0, counts.plain, lambda seed, _: plain(seed)),
+        (100_000, counts.confounded, lambda seed, number: confounded(seed, _row(number))),
+        (200_000, counts.bad, lambda seed, _: bad(seed)),
+        (300_000, counts.bad_confounded, lambda seed, number: beside(seed, _row(number))),
+        (400_000, counts.mild, lambda seed, _: mild(seed)),
+        (450_000, counts.short, lambda seed, _: short(seed)),
+        (460_000, counts.idle, lambda seed, _: idle(seed)),
+        (470_000, counts.ramps, lambda seed, _: ramp(seed)),
+        (480_000, counts.starting, lambda seed, _: starting(seed)),
+    )
+    for begin, amount, drawn in usual:
+        for number in range(amount):
+            yield drawn(first + begin + number, number)
     for begin, made in zip(
         count(first + FURTHER, FURTHER_STEP), further.FAMILIES.values(), strict=False
     ):
         for number in range(counts.each):
             yield made(plain(begin + number), number)
+
+
+def _row(number: int) -> Confounder:
+    return ROWS[number % len(ROWS)]
 
 
 def family_of(scenario: Scenario) -> str:
@@ -286,3 +313,83 @@ def _confound(one: Scenario, row: Confounder, dice: random.Random) -> Scenario:
 
 def _uniform(dice: random.Random, least: float, most: float) -> float:
     return round(dice.uniform(least, most), 1)
+
+
+def short(seed: int) -> Scenario:
+    """A release soon after the revision before it: healthy, bad, or with an outage of both.
+
+    No old pod is left, so that the short past is all the control.
+    """
+    dice = random.Random(seed ^ 0x5407)
+    made = replace(plain(seed), rollout=Rollout.FAST, diurnal=0.0, horizon=300.0)
+    made = replace(made, rps=round(_enough(made.rps, dice), 4))
+    made = replace(made, past=round(math.exp(dice.uniform(math.log(5), math.log(200))), 1))
+    match seed % 5:
+        case 0 | 1:
+            size = round(math.exp(dice.uniform(math.log(0.06), 0.0)), 3)
+            fault = dice.choice((Fault.TOTAL, Fault.ERRORS, Fault.ERRORS))
+            size = 1.0 if fault is Fault.TOTAL else size
+            return replace(made, fault=fault, size=size, horizon=1000.0)
+        case 2:
+            row = dice.choice((Confounder.DEPENDENCY, Confounder.NEIGHBOUR, Confounder.WARM_UP))
+            return _confound(replace(made, bursts=0.0), row, dice)
+        case _:
+            return made
+
+
+def idle(seed: int) -> Scenario:
+    """Few requests, and a fault of the old revision that began minutes before, with it or without.
+
+    Half of them have a fault of their own beside it, or instead of it.
+    """
+    dice = random.Random(seed ^ 0x1D7E)
+    made = replace(plain(seed), rollout=Rollout.FAST, diurnal=0.0, bursts=0.0, horizon=900.0)
+    made = replace(made, rps=round(math.exp(dice.uniform(math.log(0.1), math.log(2))), 4))
+    if seed % 2:
+        size = round(math.exp(dice.uniform(math.log(0.2), 0.0)), 3)
+        return replace(made, fault=Fault.ERRORS, size=size, horizon=1000.0)
+    rate = round(math.exp(dice.uniform(math.log(0.08), math.log(0.6))), 3)
+    since = -60 * round(dice.uniform(2, 30), 1)
+    return replace(made, confounder=Confounder.OLDER, extent=rate, since=since)
+
+
+def ramp(seed: int) -> Scenario:
+    """A fault of the release that grows over minutes, or an outage of both that begins later."""
+    dice = random.Random(seed ^ 0x6A3B)
+    made = replace(plain(seed), rollout=Rollout.FAST, diurnal=0.0, bursts=0.0, horizon=1000.0)
+    made = replace(made, rps=round(_enough(made.rps, dice), 4))
+    if seed % 4 == 3:
+        return _confound(made, dice.choice((Confounder.COINCIDENCE, Confounder.NEIGHBOUR)), dice)
+    size = round(math.exp(dice.uniform(math.log(0.1), 0.0)), 3)
+    seconds = round(math.exp(dice.uniform(math.log(60), math.log(400))), 1)
+    return replace(made, fault=Fault.RAMP, size=size, ramp=seconds, horizon=1400.0)
+
+
+def starting(seed: int) -> Scenario:
+    """A service whose earlier starts are known: with a warm-up or without.
+
+    With a warm-up, the release is healthy or has a fault beside it. Without, it is healthy, bad
+    from the first request on, or both revisions fail.
+    """
+    dice = random.Random(seed ^ 0x57A7)
+    made = replace(plain(seed), rollout=Rollout.FAST, diurnal=0.0)
+    made = replace(made, rps=round(_enough(made.rps, dice), 4))
+    size = round(math.exp(dice.uniform(math.log(0.06), 0.0)), 3)
+    match seed % 6:
+        case 0:
+            made = _confound(replace(made, bursts=0.0), Confounder.WARM_UP, dice)
+            return replace(made, starts="Failing")
+        case 1:
+            made = _confound(replace(made, bursts=0.0), Confounder.WARM_UP, dice)
+            size = max(0.3, size)
+            return replace(made, fault=Fault.ERRORS, size=size, horizon=1000.0, starts="Failing")
+        case 2:
+            rows = (Confounder.DEPENDENCY, Confounder.NEIGHBOUR, Confounder.OLDER, Confounder.SPIKE)
+            made = _confound(replace(made, bursts=0.0), dice.choice(rows), dice)
+            return replace(made, starts="Clean")
+        case 3:
+            return replace(made, starts="Clean")
+        case _:
+            fault = dice.choice((Fault.TOTAL, Fault.ERRORS, Fault.ERRORS))
+            size = 1.0 if fault is Fault.TOTAL else size
+            return replace(made, fault=fault, size=size, horizon=1000.0, starts="Clean")

@@ -16,6 +16,7 @@ NEW, OLD = "6d5f9c8b7", "58c7f94db"
 BACKOFF = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Seconds that the kubelet waits before each restart, then 300 for ever."""
 LONGEST_BACKOFF = 300.0
+STARTUP_SECONDS = 3.0
 CRASH_SECONDS = 3.0
 CANARY_STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
 DISCOVERY_SECONDS = 5.0
@@ -94,17 +95,12 @@ def cast(scenario: Scenario) -> Cast:
     if scenario.stage:
         made = _held(made, scenario)
     if scenario.past:
-        made = replace(made, lives=tuple(_begun(life, scenario.past) for life in made.lives))
+        made = replace(made, lives=tuple(_young(life, scenario.past) for life in made.lives))
     if scenario.fault is Fault.LEAK:
         return replace(made, lives=tuple(_leaking(one, scenario, dice) for one in made.lives))
     if scenario.confounder is Confounder.RESET:
         return replace(made, lives=tuple(_resetting(one, scenario, dice) for one in made.lives))
     return made
-
-
-def _begun(life: Life, past: float) -> Life:
-    """Let an old pod begin so many seconds before the release."""
-    return life if life.is_new else replace(life, started=-past - 2.0, ready=-past)
 
 
 def _held(made: Cast, scenario: Scenario) -> Cast:
@@ -214,6 +210,11 @@ def _crashes(started: float, until: float) -> tuple[float, ...]:
         now += CRASH_SECONDS + wait
         times.append(now)
     return tuple(times)
+
+
+def _young(life: Life, past: float) -> Life:
+    """Let an old pod have served for so many seconds only."""
+    return life if life.is_new else replace(life, started=-past - STARTUP_SECONDS, ready=-past)
 
 
 def _leaking(one: Life, scenario: Scenario, dice: random.Random) -> Life:

@@ -158,6 +158,8 @@ class Scenario:
     """Seconds that a staged rollout is held at its first new pods; 0: it is not staged."""
     trends: bool = False
     """Durations and memory are read."""
+    starts: str = ""
+    """What the ledger knows of earlier starts: Clean, Failing, or nothing."""
 
     @property
     def is_bad(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 
-from bench.detection.lives import BIRTH, DEPLOYMENT, EVER, NEW, OLD, Life
+from bench.detection.lives import BIRTH, DEPLOYMENT, EVER, NEW, OLD, STARTUP_SECONDS, Life
 from bench.detection.scenario import PURCHASE, RESERVE, Confounder, Fault, Rollout, Scenario
 from bench.detection.trends import MEMORY_LIMIT
 from bench.detection.world import T0, World
@@ -30,6 +30,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     RollbackTarget,
     StageSpec,
+    Starts,
     TargetRef,
     Trigger,
     UndoTo,
@@ -172,8 +173,8 @@ def _has_way_back(scenario: Scenario) -> bool:
 
 
 def _replica_sets(scenario: Scenario, new: int, old: int) -> tuple[ReplicaSet, ...]:
-    since = T0 - (scenario.past or 86400)
-    found = [_replica_set(NEW, 2, T0, new), _replica_set(OLD, 1, since, old)]
+    age = scenario.past + STARTUP_SECONDS if scenario.past else 86400
+    found = [_replica_set(NEW, 2, T0, new), _replica_set(OLD, 1, T0 - age, old)]
     if scenario.confounder is Confounder.NO_WAY_BACK and _has_way_back(scenario):
         found.append(_replica_set(OLDER_HASH, 0, T0 - 2 * 86400, 0))
     return tuple(found)
@@ -216,6 +217,8 @@ def case(scenario: Scenario, workload: Workload) -> Case:
     an older one is bad and the one before is good (2).
     """
     entries = [_entry(OLD, 1, Health.GOOD, scenario.past)]
+    if scenario.starts:
+        entries = [entries[0].model_copy(update={"starts": Starts(scenario.starts)})]
     if scenario.confounder is Confounder.NO_WAY_BACK:
         before, older = {
             0.0: (Health.BAD, None),

@@ -286,7 +286,7 @@ def _scraped(
 def _scrapes(scenario: Scenario, life: Life, dice: np.random.Generator) -> Floats:
     """Draw when a pod is scraped with success."""
     begin = max(life.started, -PAST)
-    if life.is_new:
+    if life.is_new or scenario.past:
         begin += dice.uniform(0, DISCOVERY_SECONDS)
     first = begin + dice.uniform(0, scenario.scrape)
     is_scraped = life.ready < EVER or scenario.fault is Fault.SILENT

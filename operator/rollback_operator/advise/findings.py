@@ -168,9 +168,9 @@ def _control(survey: Survey) -> Iterator[PolicyFinding]:
     if control.is_brief:
         yield warning(
             "spec.prometheus",
-            "less than a minute of the running revision is known from the last hour: a release "
-            "that replaces all pods before it is judged is found worse only if it fails by far the "
-            "most of its requests",
+            "less than a minute of the running revision is known from the last hour: the less, the "
+            "more must a release that replaces all pods before it is judged fail to be found "
+            "worse, up to more than half of its requests",
             "wait until it has run for some minutes with traffic",
         )
         return
@@ -178,9 +178,13 @@ def _control(survey: Survey) -> Iterator[PolicyFinding]:
         yield warning(
             "spec.prometheus",
             f"only {control.seconds / 60:.0f} minutes with {control.pooled.requests:.0f} requests "
-            "of "
-            "the running revision are known from the last hour: below 60 s and 100 requests a "
-            "release that replaces all pods before it is judged has no control",
+            "of the running revision are known from the last hour: a release that replaces all "
+            "pods before it is judged "
+            + (
+                f"is found worse only above {ceilings(control, None)[0].rate:.0%} failed requests"
+                if control.bounds_rates
+                else "has no control"
+            ),
             "wait until it has run for some minutes with traffic",
         )
         return

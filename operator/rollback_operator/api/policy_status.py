@@ -28,6 +28,7 @@ from rollback_operator.api.terms import (
     Mode,
     Outcome,
     Severity,
+    Starts,
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
@@ -207,6 +208,10 @@ class LedgerEntry(Revision):
     quarantined_by: NameOrNone = ""
     """Name of the Rollback that quarantined one of its images. The revision is not a rollback
     target during the quarantine."""
+    starts: Starts | None = None
+    """Whether its pods failed requests in their first 20 s, as recorded when it became Good. Where
+    the revisions on record did not, errors in the first seconds of a release count at once. Absent:
+    not known."""
     migrations: AppliedMigrations | None = None
     """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
 

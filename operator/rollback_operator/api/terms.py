@@ -121,6 +121,16 @@ class Health(StrEnum):
     BAD = "Bad"
 
 
+class Starts(StrEnum):
+    """Requests to the pods of a revision in their first 20 s.
+
+    Clean: at most 1 % failed. Failing: more did, a warm-up.
+    """
+
+    CLEAN = "Clean"
+    FAILING = "Failing"
+
+
 class Outcome(StrEnum):
     """Final result of a rollback.
 

@@ -25,11 +25,12 @@ from rollback_operator.evidence.arms import Question, arms_of, excluded_routes
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge import non_inferiority
 from rollback_operator.judge.judge import judge
+from rollback_operator.judge.warm_up import starts_of
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.releases import ledger, ownership, quarantine, records, watch_time
+from rollback_operator.releases import ledger, ownership, quarantine, records, starts, watch_time
 from rollback_operator.releases.baseline_choice import (
     bad_hashes,
     control_hashes,
@@ -131,14 +132,17 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
         now: the current time.
     """
     policy, workload = case.policy, case.workload
-    question = _question(policy, workload.deployment)
+    release = workload.deployment.template.release
+    question = replace(
+        _question(policy, workload.deployment),
+        has_warm_up=starts.has_warm_up(case.ledger, release),
+    )
     verdict = judge(watch, workload, question, now.timestamp())
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
     watch = goodness.with_clean_since(watch, decision, now.timestamp())
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
-    release = workload.deployment.template.release
     is_ripe = goodness.is_ripe(watch, workload, question.conditions, since)
     is_earned = (
         is_ripe
@@ -147,6 +151,10 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
     )
     if is_earned:
         reason = f"fully rolled out for at least {good_after} s without evidence against it"
+        if ledger.health_of(case.ledger, release) is not Health.GOOD:
+            arms = arms_of(watch, workload, question, now.timestamp())
+            shown = starts_of(arms, watch.opened)
+            case = replace(case, ledger=starts.with_starts(case.ledger, release, shown))
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
     elif is_ripe and ledger.useless(verdict):
         message = ledger.useless(verdict)

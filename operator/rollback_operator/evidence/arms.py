@@ -35,6 +35,8 @@ class Arms:
     read: frozenset[str] = frozenset()
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
+    has_warm_up: bool = True
+    """Whether errors in a pod's first seconds may be those of a warm-up."""
     replaced: tuple[Increment, ...] = ()
     """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
 
@@ -69,6 +71,8 @@ class Question:
     quantile: float = 0.99
     has_pods: bool = True
     """False: the series carry no pod label."""
+    has_warm_up: bool = True
+    """Whether pods of this service may fail in their first seconds; earlier starts show that."""
     resumed: float | None = None
     """Since when a rollout that had been held goes on."""
 
@@ -109,6 +113,7 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         nodes={name: pod.node for name, pod in new.items()},
         read=frozenset(watch.evidence.read),
         odds=question.odds,
+        has_warm_up=question.has_warm_up,
     )
 
 

@@ -7,7 +7,7 @@ made of them is the same.
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rollback_operator.evidence.limits import (
@@ -20,15 +20,21 @@ from rollback_operator.evidence.limits import (
     LEAST_REQUESTS,
     LEAST_SPAN_REQUESTS,
     MOST_CEILING,
+    SPANS_Z,
     STEADY_TIMES,
 )
 from rollback_operator.evidence.retention import MOST_ROUTES, shortened
 from rollback_operator.model.samples import Counters, CounterSeries
+from rollback_operator.stats.sequential import wilson_lower
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
 SPANS = (1, 2, 5, 15)
 """Minutes: a burst is known by its worst minute, what lasts by its worst quarter of an hour."""
+LONGEST_SPAN_SECONDS = SPANS[-1] * MINUTE_SECONDS
+STRETCHED_SPANS = (30, 60)
+"""Minutes, where a quarter of an hour has too few requests."""
+_SHORTEST = 1.0
 Minutes = Mapping[str, Mapping[float, float]]
 """Route -> end of a minute -> what was counted in it."""
 
@@ -68,6 +74,20 @@ class Control:
     def is_brief(self) -> bool:
         """Return whether it has enough requests in too little time to show its variation."""
         return self.seconds < BASELINE_SECONDS and self.pooled.requests >= BASELINE_REQUESTS
+
+    @property
+    def bounds_rates(self) -> bool:
+        """Return whether it bounds an error rate at all; the shorter it is, the less (ADR 31)."""
+        return self.pooled.requests >= 1
+
+    def since(self, begin: float, until: float) -> "Control":
+        """Give a past that is known to have begun then: its minutes show whole minutes only."""
+        seconds = max(self.seconds, min(BASELINE_SECONDS, until - begin))
+        # Its first minute holds the requests of a part of a minute.
+        pace = self.pooled.requests / max(seconds, _SHORTEST)
+        is_part = seconds < BASELINE_SECONDS
+        busiest = max(self.busiest_minute, pace) if is_part else self.busiest_minute
+        return replace(self, seconds=seconds, busiest_minute=busiest)
 
 
 def control_of(requests: Minutes, errors: Minutes) -> Control:
@@ -190,7 +210,9 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
     spans = ((length, _worst(minutes, errors, length)) for length in SPANS)
-    worst = tuple((length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None)
+    worst = tuple(
+        (length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None
+    ) or _stretched(minutes, errors)
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
@@ -205,6 +227,38 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
     )
 
 
+def _stretched(
+    minutes: Mapping[float, float], errors: Mapping[float, float]
+) -> tuple[tuple[float, float], ...]:
+    """Find the worst rate of a past with few requests; it holds for shorter counts, too.
+
+    A longer span is diluted by what did not fail. The rate of some minutes, however few requests
+    they hold, is at least its lower bound, with allowance for the number of spans.
+    """
+    rates = ((length, _worst(minutes, errors, length)) for length in STRETCHED_SPANS)
+    length, rate = next(
+        ((length, rate) for length, rate in rates if rate is not None), (STRETCHED_SPANS[-1], 0.0)
+    )
+    for each in (*SPANS, *STRETCHED_SPANS):
+        for requests, failed in _sums(minutes, errors, each):
+            if requests < LEAST_REQUESTS:
+                continue
+            rate = max(rate, wilson_lower(requests, min(requests, failed), SPANS_Z))
+    return ((length * MINUTE_SECONDS, rate),) if rate > 0 else ()
+
+
+def _sums(
+    minutes: Mapping[float, float], errors: Mapping[float, float], length: int
+) -> Iterator[tuple[float, float]]:
+    """Add up requests and errors of so many minutes in a row, for each that ends with traffic."""
+    for end in minutes:
+        span = [end - MINUTE_SECONDS * back for back in range(length)]
+        yield (
+            sum(minutes.get(at, 0.0) for at in span),
+            sum(errors.get(at, 0.0) for at in span),
+        )
+
+
 def _worst(
     minutes: Mapping[float, float], errors: Mapping[float, float], length: int
 ) -> float | None:
@@ -214,11 +268,8 @@ def _worst(
     requests that a single error is less than 1 %.
     """
     worst: float | None = None
-    for end in minutes:
-        span = [end - MINUTE_SECONDS * back for back in range(length)]
-        requests = sum(minutes.get(at, 0.0) for at in span)
+    for requests, failed in _sums(minutes, errors, length):
         if requests >= LEAST_SPAN_REQUESTS:
-            failed = sum(errors.get(at, 0.0) for at in span)
             worst = max(worst or 0.0, min(1.0, failed / requests))
     return worst
 
@@ -248,8 +299,9 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
     A burst of some seconds makes a bad minute plausible and a bad quarter of an hour not.
     """
     known, usual = history_on(control, route), mean_rate(control, route)
-    if control.is_brief:
-        return (Ceiling(0.0, max(BRIEF_CEILING, _beyond(usual, usual))),)
+    if not control.is_sufficient:
+        worst = max(usual, known.worst_minute)
+        return (Ceiling(0.0, _by_short_past(control, _beyond(usual, worst))),)
     spans = known.worst or ((0.0, known.worst_minute),)
     limits: list[Ceiling] = []
     highest = 0.0
@@ -261,6 +313,10 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
         limits.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
     limits[-1] = Ceiling(0.0, limits[-1].rate)
+    if known is not control.pooled and spans[0][0] > LONGEST_SPAN_SECONDS:
+        # A few requests on a route dilute what all routes together show of the same minutes.
+        least = ceilings(control, None)[-1].rate
+        return tuple(Ceiling(limit.seconds, max(limit.rate, least)) for limit in reversed(limits))
     return tuple(reversed(limits))
 
 
@@ -280,6 +336,23 @@ def _beyond(usual: float, worst: float) -> float:
         return CERTAIN
     far = usual + CEILING_TIMES * (worst - usual)
     return min(MOST_CEILING, max(LEAST_CEILING, STEADY_TIMES * usual, far))
+
+
+def _by_short_past(control: Control, rate: float) -> float:
+    """Raise a ceiling, in odds, by what a past lacks of 60 s and of 100 requests (ADR 31).
+
+    What varies within a minute is unknown in proportion to the time that is missing, but a release
+    that fails most of its requests is beyond any plausible control. A rate from n requests is
+    uncertain by 3/n (the rule of three), which the square of the missing share covers.
+    """
+    if rate >= CERTAIN:
+        return rate
+    odds, most = rate / (1 - rate), BRIEF_CEILING / (1 - BRIEF_CEILING)
+    if control.seconds < BASELINE_SECONDS:
+        longer = BASELINE_SECONDS / max(control.seconds, _SHORTEST)
+        odds = max(odds, min(most, odds * longer))
+    odds *= max(1.0, BASELINE_REQUESTS / max(1.0, control.pooled.requests)) ** 2
+    return min(MOST_CEILING, odds / (1 + odds))
 
 
 def _steady(rate: float) -> float:

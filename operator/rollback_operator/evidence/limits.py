@@ -51,22 +51,30 @@ LEAST_ERRORS = 10
 """Fewer errors are no fault, unless all requests fail."""
 LEAST_SAMPLES = 2
 """Samples of different times: one scrape alone proves nothing, nor does its absence."""
+LEAST_PODS = 2
+"""Pods that show a fault, where there are as many: a single pod is not the release."""
 LATE_REQUESTS = 10
 """Requests after the pods' start that show by reads of their pages whether they go on failing."""
 EXPECTED_ERRORS = 3.0
 """Expected errors whose absence is a surprise: 20 : 1 (Poisson)."""
 LEAST_EXPECTED = 100.0
 """Expected requests from which their absence is no chance, at the pace of the quietest minute."""
+START_REQUESTS = 100
+"""Requests to pods in their first seconds that show whether a service has a warm-up."""
 LEAST_TIMED_REQUESTS = 100
 """Requests from which a high quantile of durations is an estimate."""
 TIMED_POD_REQUESTS = 20
 """Requests from which a high quantile of a single pod is an estimate."""
 BASELINE_SECONDS = 60
-"""A history stands for the old revision from a full minute on: its worst minute is then known."""
+"""A history stands for the old revision from a full minute on: its worst minute is then known. With
+less, ceilings are higher by what is missing: ADR 31."""
 BASELINE_REQUESTS = 100
-"""Requests that any history needs, however short, to bound an error rate: ADR 12."""
+"""Requests from which a history bounds an error rate as well as any: ADR 31."""
 LEAST_SPAN_REQUESTS = 200
 """Requests of a span from which its error rate may be the worst of the history."""
+SPANS_Z = 3.5
+"""The worst of a few hundred overlapping spans with few requests is so by chance: the lower bound
+of each is taken at 1 in 4,000."""
 LEAST_FAILURES = 3
 """Failed matrix probes in a row before they count: a single failure may be that of the network."""
 RESTARTS = 3
@@ -84,8 +92,7 @@ MOST_CEILING = 0.9
 CERTAIN = 0.99
 """A ceiling above which no rate is worse."""
 BRIEF_CEILING = 0.5
-"""How much a past of less than a minute varies is unknown: it shows only a release that fails most
-of its requests."""
+"""However short a past of 100 requests is, a release that fails most of its requests is worse."""
 SHARE_TIMES = 2.0
 """The new revision's share of the requests may be so many times its share of the ready pods, or
 that part of it: endpoints follow readiness, and connections stay where they are."""
@@ -137,7 +144,8 @@ POD_START_SECONDS = 0.5
 POD_SETTLED_SECONDS = 10.0
 """Age of the oldest pod from which pages that are read need no further proof that errors last."""
 WARM_UP_SECONDS = 20.0
-"""A pod's first seconds, from its first request on, count only if nearly all fails: ADR 20."""
+"""A pod's first seconds, from its first request on, count only if nearly all fails, or if the
+service is known to have no warm-up: ADR 20, ADR 30."""
 FADING_SECONDS = 60.0
 """A warm-up that is seen to fade may take so long."""
 FADING_ERRORS = 5

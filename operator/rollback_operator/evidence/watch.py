@@ -14,6 +14,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.evidence import aggregate, scrape_state
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence, fold, fold_read
+from rollback_operator.evidence.limits import BASELINE_SECONDS
 from rollback_operator.evidence.retention import OTHER, pod_size
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends, with_kills
@@ -181,7 +182,19 @@ def with_reading(watch: Watch, reading: Reading) -> Watch:
             if evidence.book.excess:
                 message = f"{evidence.book.excess}: expose fewer labels"
                 return replace(watch, missing=Missing(Reason.ANSWER_TOO_LARGE, message))
-            return replace(watch, evidence=evidence, missing=None)
+            return _with_begin_of_past(replace(watch, evidence=evidence, missing=None))
+
+
+def _with_begin_of_past(watch: Watch) -> Watch:
+    """Add to a short past when it began, which whole minutes do not show and raw samples do."""
+    control, opened = watch.control, watch.opened + watch.skew
+    if control is None or control.seconds >= BASELINE_SECONDS:
+        return watch
+    old = {pod.name for pod in watch.pods if pod.pod_hash in watch.control_hashes}
+    old.add(aggregate.POD)
+    begins = [increment.start for increment in watch.evidence.increments if increment.pod in old]
+    begin = min(begins, default=opened)
+    return replace(watch, control=control.since(begin, opened)) if begin < opened else watch
 
 
 def with_pages(watch: Watch, reading: Reading, now: float) -> Watch:

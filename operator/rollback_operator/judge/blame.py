@@ -68,7 +68,7 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     likely = likelihoods(of_routes, begin)
     most = max(likely.values())
     if likely[begin] < most - _DECISIVE_NATS:
-        growing = likelihoods_of_growth(of_routes, begin)
+        growing = likelihoods_of_growth(of_routes, begin, most + _DECISIVE_NATS)
         highest = max(growing.values())
         # Only growth from the first request on counts: later growth is as good as sudden.
         if growing[begin] > max(most, highest - 2 * _DECISIVE_NATS) + _DECISIVE_NATS:

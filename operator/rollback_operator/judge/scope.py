@@ -26,10 +26,10 @@ from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
 from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
 from rollback_operator.judge.blame import blame
-from rollback_operator.judge.warm_up import warm_up
+from rollback_operator.judge.warm_up import counts_that_matter
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
-from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
+from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower, z_of
 from rollback_operator.stats.windows import Counts, Increment, on, total
 from rollback_operator.stats.windows import by_route as counts_by_route
 
@@ -42,7 +42,7 @@ def judge_scope(arms: Arms, route: str | None, scopes: int) -> ScopeVerdict:
         route: None for all routes together.
         scopes: how many scopes are judged: the odds are shared out among them.
     """
-    new = warm_up(arms.counted_on(route), arms.starts)[0]
+    new = counts_that_matter(arms, route)[0]
     old = (
         [increment for increment in on(arms.old, route) if increment.end > new.begin] if new else []
     )
@@ -88,8 +88,8 @@ def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enou
         [increment for increment in side if increment.pod in arms.read] for side in (new, old)
     )
     part = _flipped(some, new_read, old_read, enough)
-    since = max(part, whole, key=lambda odds: odds.value).since
-    return Odds((part.value + whole.value) / 2, since)
+    best = max(part, whole, key=lambda odds: odds.value)
+    return replace(best, value=(part.value + whole.value) / 2)
 
 
 def _flipped(arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float) -> Odds:
@@ -122,9 +122,7 @@ def _moment(arms: Arms, new: Sequence[Increment]) -> float:
 
 
 def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) -> Odds | None:
-    if arms.control is None or not new:
-        return None
-    if not arms.control.is_sufficient and not arms.control.is_brief:
+    if arms.control is None or not arms.control.bounds_rates or not new:
         return None
     # All routes: a fault on one of them is not diluted by the others. A weighted average of the
     # odds on each and on all, against each span's ceiling, keeps the property that makes them odds.
@@ -140,11 +138,10 @@ def _against_history(arms: Arms, new: Counts, route: str | None, enough: float) 
             for limit, odds in zip(limits, all_odds, strict=True)
         ]
     least = min(enough, max(part.value for _, part in parts))
-    proving = dict.fromkeys(part.since for _, part in parts if part.value >= least)
-    worst = next(iter(proving))
-    if len(proving) > 1:
-        worst = max(proving, key=lambda since: wilson_lower(*new.since(since)))
-    return Odds(sum(weight * part.value for weight, part in parts), worst)
+    proving = {part.since: part.number for _, part in parts if part.value >= least}
+    worst = max(proving, key=lambda since: wilson_lower(*new.since(since), z_of(proving[since])))
+    value = sum(weight * part.value for weight, part in parts)
+    return Odds(value, worst, proving[worst])
 
 
 def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
@@ -161,7 +158,8 @@ def _weight(limit: Ceiling, limits: Sequence[Ceiling]) -> float:
 def _verdict(
     arms: Arms, route: str | None, counted: Counts, compared: _Compared, scopes: int
 ) -> ScopeVerdict:
-    since = compared.odds.since if compared.odds.value >= 1 else -math.inf
+    shows = compared.odds.value >= 1
+    since, number = (compared.odds.since, compared.odds.number) if shows else (-math.inf, 1)
     requests, errors = counted.since(since)
     new: list[Increment] = []
     odds = compared.odds.value / scopes
@@ -197,7 +195,7 @@ def _verdict(
         control_requests=compared.control[0],
         control_errors=compared.control[1],
         odds=odds,
-        rate_lower_bound=wilson_lower(requests, errors),
+        rate_lower_bound=wilson_lower(requests, errors, z_of(number)),
         has_all_failed=requests >= LEAST_REQUESTS and errors >= requests,
         first_bad=counted.first_error_since(since),
         blame=blamed,
@@ -237,7 +235,7 @@ def _usual(arms: Arms, compared: _Compared, new: Sequence[Increment]) -> Mapping
 
 def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route: str) -> Failing:
     # Since its first request, not only since the count began that shows it best.
-    first = warm_up(arms.counted_on(route), arms.starts)[1]
+    first = counts_that_matter(arms, route)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
         level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
     else:

@@ -17,8 +17,10 @@ from rollback_operator.evidence.limits import (
     LATE_REQUESTS,
     LATE_SCRAPE_SECONDS,
     LEAST_ERRORS,
+    LEAST_PODS,
     LEAST_REQUESTS,
     LEAST_SAMPLES,
+    LEAST_SPAN_REQUESTS,
     NEARLY_ALL,
     POD_SETTLED_SECONDS,
     POD_START_SECONDS,
@@ -41,7 +43,7 @@ def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str
     served = [increment for increment in new if increment.requests > 0]
     if len({increment.end for increment in served}) < LEAST_SAMPLES:
         return "only one sample"
-    wanted = min(2, len(arms.living_new))
+    wanted = min(LEAST_PODS, len(arms.living_new))
     if wanted > 1 and not pods.is_shared and not pods.few:
         return "too few errors on pods other than the worst, or on other nodes"
     # Pods that never had the fault are read at other times: they do not show its end.
@@ -99,7 +101,7 @@ def _fails_on(arms: Arms, served: Sequence[Increment]) -> bool:
         for increment in served
     ]
     oldest = max((age for age, _ in ages), default=0.0)
-    if not arms.read or oldest >= POD_SETTLED_SECONDS:
+    if not arms.read or not arms.has_warm_up or oldest >= POD_SETTLED_SECONDS:
         return True
     late = min(oldest / 2, POD_START_SECONDS)
     requests, errors = total(increment for age, increment in ages if age >= late)
@@ -130,6 +132,9 @@ def veto_by_history(
     for side in (arms.old, arms.replaced):
         # All the time in which they served beside the new pods, whenever the fault shows best.
         last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
+        if total(last)[0] < LEAST_SPAN_REQUESTS:
+            # Few requests: what is known of the minutes before says more.
+            last = list(side)
         if route is None:
             # Any single route is enough: the worst may be chance.
             each = sorted({increment.route for increment in last})

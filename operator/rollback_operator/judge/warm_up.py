@@ -13,15 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from rollback_operator.api.v1alpha1 import Starts
+from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.limits import (
     FADING_ERRORS,
     FADING_ODDS,
     FADING_SECONDS,
     LEAST_CEILING,
     NEARLY_ALL,
+    START_REQUESTS,
     WARM_UP_ODDS,
     WARM_UP_SECONDS,
 )
+from rollback_operator.evidence.series_identity import CLOCK_GRAIN
 from rollback_operator.stats.change_point import pooled
 from rollback_operator.stats.sequential import log_likelihood, persistence_odds
 from rollback_operator.stats.windows import Counts, Increment, counts_of, total
@@ -118,6 +122,41 @@ def is_lower(first: tuple[float, float], later: tuple[float, float]) -> bool:
 
 def _nats(count: Increment, rate: float) -> float:
     return log_likelihood(count.requests, count.errors, rate, _RATES)
+
+
+def starts_of(arms: Arms, opened: float) -> Starts | None:
+    """Return how the new pods served in their first seconds; None: too few requests to know.
+
+    Args:
+        arms: the counts of the new pods.
+        opened: since when they are counted. The first counts of older pods are not those of a
+            start.
+    """
+    since = opened - CLOCK_GRAIN
+    starts = {
+        pod: (*known, begin)
+        for pod, begin in arms.counted.first_starts.items()
+        if min(known := arms.starts.get(pod, (-math.inf,))) >= since
+    }
+    if not starts:
+        return None
+    requests, errors = total(
+        increment
+        for increment in _young(arms.counted, starts, WARM_UP_SECONDS)
+        if _age((increment.start + increment.end) / 2, increment.pod, starts) < WARM_UP_SECONDS
+    )
+    if requests < START_REQUESTS:
+        return None
+    return Starts.CLEAN if errors <= LEAST_CEILING * requests else Starts.FAILING
+
+
+def counts_that_matter(arms: Arms, route: str | None) -> tuple[Counts, Sequence[Increment]]:
+    """Give the counts on a route that are evidence, and the increments for the onset of a fault.
+
+    All of them count at once where the service's pods never failed in their first seconds.
+    """
+    new = arms.counted_on(route)
+    return warm_up(new, arms.starts) if arms.has_warm_up else (new, new.increments)
 
 
 def without_warm_up(

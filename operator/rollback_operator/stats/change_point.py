@@ -19,9 +19,11 @@ MOST_TIMES = 60
 FINE_STEPS = 16
 LEAST_CHANGE = 3.0
 """How many times the rate before it a rate must be for its beginning to be called an onset."""
-GROWTHS = (8.0, 12.0, 18.0, 27.0, 40.0, 60.0)
+GROWTHS = (8.0, 12.0, 18.0, 27.0, 40.0, 60.0, 90.0, 135.0, 200.0, 300.0, 450.0)
 """Over how many seconds a fault may have grown."""
 GROWTH_STEPS = 8
+SHORT_GROWTH = 18.0
+"""A later fault that grows in less time is as good as sudden."""
 RATES = 1e-4, 1 - 1e-4
 """Between which the rate of a fault, or of what is none, is taken to lie."""
 
@@ -92,19 +94,31 @@ def likelihoods(parts: Sequence[RouteSeries], begin: float) -> dict[float, float
     return scores
 
 
-def likelihoods_of_growth(parts: Sequence[RouteSeries], begin: float) -> dict[float, float]:
+def likelihoods_of_growth(
+    parts: Sequence[RouteSeries], begin: float, least: float
+) -> dict[float, float]:
     """Give the log-likelihood of faults that grow, by when they began to.
 
-    A later fault grows for as long, or reaches its full rate at the same time, whichever fits
-    better.
+    A later fault grows for as long, for less, or reaches its full rate at the same time, whichever
+    fits better.
+
+    Args:
+        parts: the counts of each route.
+        begin: the first request.
+        least: the log-likelihood from which growth from there on matters; below it no later time is
+            tried, which is most of the cost.
     """
     at_once = {growth: _likelihood(parts, begin, growth) for growth in GROWTHS}
     length = max(at_once, key=lambda growth: at_once[growth])
+    shorter = [growth for growth in GROWTHS if SHORT_GROWTH <= growth <= length]
     scores = {begin: at_once[length]}
+    if at_once[length] <= least:
+        return scores
     for step in range(1, GROWTH_STEPS):
         later = length * step / GROWTH_STEPS
         scores[begin + later] = max(
-            _likelihood(parts, begin + later, growth) for growth in (length, length - later)
+            _likelihood(parts, begin + later, growth)
+            for growth in (*shorter, length, length - later)
         )
     return scores
 

@@ -11,6 +11,8 @@ and spending over several starts keep the property.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 from typing import NamedTuple
 
 EFFECTS = (3.0, 10.0, 100.0)
@@ -43,6 +45,8 @@ class Odds:
     value: float
     since: float
     """Start of the count that shows the fault undiluted, of those that prove it."""
+    number: int = 1
+    """Which count of the watch that is: the more counts are compared, the surer each must be."""
 
 
 def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
@@ -128,7 +132,7 @@ def _best_by_minute(
     """Give the best of the counts that begin each minute, `last_start` at the latest."""
     if not minutes or minutes[0].start > last_start:
         return Odds(0.0, minutes[0].start if minutes else 0.0)
-    counts: list[tuple[float, float, float, float]] = []
+    counts: list[_Count] = []
     requests = errors = passed = 0.0
     (first, first_passed), (second, second_passed), (third, third_passed) = weights
     least = -math.inf
@@ -149,7 +153,7 @@ def _best_by_minute(
             continue
         raw = sum([math.exp(each if each < _MAX_EXPONENT else _MAX_EXPONENT) for each in nats])
         value = _spent(raw / len(nats), number)
-        counts.append((value, requests, errors, start))
+        counts.append(_Count(value, requests, errors, start, number))
         known = min(value, enough)
         if known > 0:
             least = max(least, math.log(known))
@@ -161,15 +165,28 @@ def _spent(odds: float, number: int) -> float:
     return odds * 6 / (math.pi * number) ** 2
 
 
-def _best(counts: Sequence[tuple[float, float, float, float]], enough: float) -> Odds:
-    best = max(count[0] for count in counts)
+class _Count(NamedTuple):
+    """What is counted from a minute on."""
+
+    value: float
+    """Odds, after spending."""
+    requests: float
+    errors: float
+    start: float
+    number: int
+
+
+def _best(counts: Sequence[_Count], enough: float) -> Odds:
+    best = max(count.value for count in counts)
     # Of the counts that prove it, the count with the highest rate shows the fault undiluted.
     proof = min(best, enough)
-    proving = [count for count in counts if count[0] >= proof]
+    proving = [count for count in counts if count.value >= proof]
     if len(proving) == 1:
-        return Odds(best, proving[0][3])
-    worst = max(proving, key=lambda count: wilson_lower(count[1], count[2]))
-    return Odds(best, worst[3])
+        return Odds(best, proving[0].start, proving[0].number)
+    worst = max(
+        proving, key=lambda count: wilson_lower(count.requests, count.errors, z_of(count.number))
+    )
+    return Odds(best, worst.start, worst.number)
 
 
 def _counted_by_minute(counts: Sequence[tuple[float, float, float]]) -> list[Minute]:
@@ -239,7 +256,7 @@ def _best_count(parts: Sequence[_Segment], phi: float, enough: float) -> Odds:
     """Give the best of the counts that begin each minute."""
     if not parts:
         return Odds(0.0, 0.0)
-    counts: list[tuple[float, float, float, float]] = []
+    counts: list[_Count] = []
     minutes = _by_minute(parts)
     requests = errors = 0.0
     scores = [0.0] * len(EFFECTS)
@@ -251,7 +268,8 @@ def _best_count(parts: Sequence[_Segment], phi: float, enough: float) -> Odds:
         for index, (score, border) in enumerate(zip(minute.scores, minute.border, strict=True)):
             scores[index] += score
             raw += math.exp(min(_MAX_EXPONENT, (scores[index] + border) / phi))
-        counts.append((_spent(raw / len(scores), number), requests, errors, minute.start))
+        spent = _spent(raw / len(scores), number)
+        counts.append(_Count(spent, requests, errors, minute.start, number))
     return _best(counts, enough)
 
 
@@ -295,6 +313,16 @@ def wilson_lower(requests: float, errors: float, z: float = 1.96) -> float:
     centre = rate + z * z / (2 * requests)
     spread = z * math.sqrt(rate * (1 - rate) / requests + z * z / (4 * requests * requests))
     return max(0.0, (centre - spread) / (1 + z * z / requests))
+
+
+@cache
+def z_of(number: int) -> float:
+    """Give the quantile of Wilson's bound of the j-th count: its chance is 2.5 % / j^2.
+
+    The worst of many counts is worse than its rate by chance. The first is the whole watch, and the
+    chances of all others add up to less than its own.
+    """
+    return NormalDist().inv_cdf(1 - 0.025 / number**2)
 
 
 def persistence_odds(before: tuple[float, float], after: tuple[float, float]) -> float:

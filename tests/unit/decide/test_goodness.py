@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     Severity,
     SignalName,
+    Starts,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -191,6 +192,33 @@ def test_a_look_records_it(trends: Trends, expected: Health) -> None:
     )
     found = evaluate_release(case, served(trends), at(702))
     assert health_of(found.case.ledger, "release-v2") is expected, found.verdict
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [(0, Starts.CLEAN), (30, Starts.FAILING)],
+    ids=["its pods failed nothing at first", "its pods failed some requests at first"],
+)
+def test_how_its_pods_started_is_recorded_with_good(failed: float, expected: Starts) -> None:
+    ledger = (make_entry("v2", Health.UNKNOWN), make_entry("v1"))
+    errors = [(float(one), failed) for one in range(5, 701, 5)]
+    failing = make_counters(
+        [
+            make_series([(float(one), 10.0 * one) for one in range(5, 701, 5)], pod=one)
+            for one in PODS
+        ],
+        [make_series(errors, pod=PODS[0])],
+    )
+    watch = with_workload(watched(remembering(900), clean=-900), limited(), T0 + 700)
+    case = make_case(workload=limited(), ledger=ledger)
+    found = evaluate_release(case, with_reading(watch, failing), at(702))
+    assert [one.starts for one in found.case.ledger] == [expected, None]
+    assert found.case.ledger[0].health is Health.GOOD
+    # It is recorded once: nothing is written at rest.
+    again = evaluate_release(
+        replace(case, ledger=found.case.ledger), with_reading(watch, failing), at(800)
+    )
+    assert again.case.ledger == found.case.ledger
 
 
 def test_a_release_found_bad_at_p3_is_recorded_so_and_does_not_become_good() -> None:

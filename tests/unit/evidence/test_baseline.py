@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback_operator.evidence.baseline import HOUR_SECONDS, Control, RouteControl, control_from
+from rollback_operator.evidence.baseline import (
+    HOUR_SECONDS,
+    Control,
+    RouteControl,
+    ceilings,
+    control_from,
+    control_of,
+)
 from tests.builders import LIST, PURCHASE, T0, make_counters, make_series
 
 Samples = list[tuple[float, float]]
@@ -124,3 +131,82 @@ def test_how_much_of_a_past_stands_for_a_revision(
 ) -> None:
     found = Control(seconds=seconds, routes={}, pooled=RouteControl(requests, 0, 0.0))
     assert (found.is_sufficient, found.is_brief) == (is_sufficient, is_brief)
+
+
+def minutes_of(rate: float, errors: Sequence[float] = ()) -> dict[float, float]:
+    """An hour, by the minute; the newest first."""
+    shares = errors or [1.0] * 60
+    return {T0 - 60 * back: rate * share for back, share in enumerate(shares)}
+
+
+def test_few_requests_stretch_the_window_until_it_says_something() -> None:
+    """0.12 requests a second on a route, an eighth failed in the last ten minutes."""
+    found = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: minutes_of(7.2, [1 / 8] * 10)})
+    seconds, rate = found.routes[PURCHASE].worst[0]
+    assert seconds == 1800
+    assert rate == pytest.approx(0.0417, abs=0.001)
+    assert [one.seconds for one in ceilings(found, PURCHASE)] == [0.0]
+    # The worst minute of so few requests is chance.
+    single = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: {T0 - 600: 2.0}})
+    assert single.routes[PURCHASE].worst == ((1800, pytest.approx(2 / 216)),)
+
+
+def test_minutes_in_which_few_requests_failed_are_known_by_their_lower_bound() -> None:
+    found = control_of({PURCHASE: minutes_of(4.2)}, {PURCHASE: minutes_of(4.2, [1.0] * 5)})
+    assert found.routes[PURCHASE].worst_minute == pytest.approx(0.632, abs=0.01)
+
+
+def test_a_route_with_few_requests_is_bounded_by_all_routes_too() -> None:
+    requests = {PURCHASE: minutes_of(7.2), LIST: minutes_of(16.8)}
+    errors = {route: minutes_of(minute[T0], [1 / 8] * 10) for route, minute in requests.items()}
+    found = control_of(requests, errors)
+    assert ceilings(found, PURCHASE)[0].rate == ceilings(found, None)[-1].rate > 0.125
+    clean = control_of(requests, {})
+    assert ceilings(clean, PURCHASE)[0].rate == 0.01
+
+
+def past_of(seconds: float, requests: float = 3000, errors: float = 0) -> Control:
+    return Control(seconds=seconds, routes={}, pooled=RouteControl(requests, errors, 0.0))
+
+
+def ceiling_of(control: Control) -> float:
+    return ceilings(control, None)[0].rate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "requests", "expected"),
+    [
+        (3600, 3000, 0.01),
+        (60, 100, 0.01),
+        (55, 2988, 0.011),
+        (30, 3000, 0.02),
+        (5, 3000, 0.108),
+        (0, 3000, 0.377),
+        (3600, 50, 0.039),
+        (3600, 10, 0.503),
+        (3600, 1, 0.9),
+        (5, 50, 0.327),
+    ],
+)
+def test_the_ceiling_grows_as_the_past_shrinks(
+    seconds: float, requests: float, expected: float
+) -> None:
+    assert ceiling_of(past_of(seconds, requests)) == pytest.approx(expected, abs=0.001)
+
+
+@pytest.mark.parametrize("errors", [0, 3, 30])
+def test_the_ceiling_has_no_step(errors: float) -> None:
+    before, after = past_of(59.99, 3000, errors), past_of(60, 3000, errors)
+    assert ceiling_of(before) == pytest.approx(ceiling_of(after), rel=0.001)
+    before, after = past_of(600, 99.9, errors), past_of(600, 100, errors)
+    assert ceiling_of(before) == pytest.approx(ceiling_of(after), rel=0.005)
+
+
+def test_a_past_that_failed_nearly_everything_makes_every_rate_plausible() -> None:
+    assert ceiling_of(past_of(10, 100, 99)) == pytest.approx(0.99)
+
+
+def test_the_begin_of_a_past_only_adds_to_its_minutes() -> None:
+    assert past_of(0).since(T0 - 55, T0).seconds == 55
+    assert past_of(0).since(T0 - 170, T0).seconds == 60
+    assert past_of(3000).since(T0 - 55, T0).seconds == 3000

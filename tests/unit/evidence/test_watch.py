@@ -11,6 +11,7 @@ from tests.builders import (
     T0,
     at,
     make_case,
+    make_control,
     make_counters,
     make_deployment,
     make_pod,
@@ -157,3 +158,19 @@ def test_the_next_watch_knows_the_pods_of_the_revision_before_and_no_others() ->
 
     watch = with_workload(watch, make_workload(), T0 + 61)
     assert [one.ready for one in watch.pods if one.pod_hash == "hashv1"] == [False, False]
+
+
+def test_the_samples_of_the_old_pods_show_when_a_short_past_began() -> None:
+    old = make_pods(1, version="v1")
+    pods = (*old, *make_pods(1))
+    short = make_control(requests=2750, errors=0, seconds=0.0, busiest_minute=45.8)
+    watch = replace(with_workload(WATCH, make_workload(pods=pods), T0 + 3), control=short)
+    series = make_series([(-55, 10), (-30, 1250), (-5, 2500)], pod=old[0].name)
+    read = with_reading(watch, make_counters([series]))
+    assert read.control is not None
+    assert read.control.seconds == 55
+    assert read.control.busiest_minute == 50
+    new = make_series([(-55, 10), (-5, 2500)], pod=pods[1].name)
+    assert with_reading(watch, make_counters([new])).control == short
+    known = replace(watch, control=make_control())
+    assert with_reading(known, make_counters([series])).control == make_control()

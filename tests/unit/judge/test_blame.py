@@ -97,6 +97,35 @@ def test_a_fault_that_begins_later_is_not_taken_for_one_that_grows(counts) -> No
     assert found.odds < 150
 
 
+def ramp(seconds: float, until: float, begin: float = 0.0) -> list[tuple[float, float]]:
+    """250 requests in five seconds; 0.1 % fail, and from `begin` on the rate grows to 30 %."""
+    middles = [5.0 * index + 2.5 for index in range(int(until / 5))]
+    grown = [min(1.0, max(0.0, (at - begin) / seconds)) for at in middles]
+    return [(250, round(250 * (0.001 + 0.3 * share))) for share in grown]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "until"), [(120, 90), (120, 300), (250, 120), (250, 400), (400, 150), (400, 600)]
+)
+def test_a_fault_that_grows_over_minutes_is_the_releases(seconds, until) -> None:
+    found = blame([Failing(series(*ramp(seconds, until)), BaselineRate(0.001, 0.01))], HOUR)
+    assert found.is_from_first_request
+    assert found.odds > 1000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "begin"), [(120, 60), (60, 120), (30, 200), (1, 100), (250, 90)]
+)
+@pytest.mark.parametrize("later", [50, 150])
+def test_a_fault_that_grows_later_is_not_taken_for_one_that_grows_over_minutes(
+    seconds, begin, later
+) -> None:
+    counts = ramp(seconds, begin + later, begin)
+    found = blame([Failing(series(*counts), BaselineRate(0.001, 0.01))], HOUR)
+    assert not found.is_from_first_request
+    assert found.odds < 150
+
+
 @pytest.mark.parametrize(
     ("clean", "least", "most"), [(0, 5000, 10_000), (4, 10, 100)], ids=["at once", "after 20 s"]
 )

@@ -7,6 +7,7 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.decide.matrix import classify
+from rollback_operator.evidence.baseline import Control, control_of
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge.judge import judge
@@ -103,6 +104,24 @@ CLEAN = [(20, 0)] * 4
 ALL = [(20, 20)] * 3
 FIFTH = [(60, 12)] * 4
 BRIEF = make_control(requests=1500, errors=1, worst_minute=0.001, seconds=0.0, busiest_minute=25.0)
+"""Of unknown length: only whole minutes are known."""
+SPARSE = make_control(requests=50, errors=0, worst_minute=0.0, busiest_minute=25.0)
+
+
+def few_requests(failing_minutes: int) -> Control:
+    """An hour of 0.4 requests a second; an eighth failed in the last minutes."""
+    requests: dict[str, dict[float, float]] = {}
+    errors: dict[str, dict[float, float]] = {}
+    for route, share in ((LIST, 0.4), (RESERVE, 0.3), (PURCHASE, 0.3)):
+        requests[route] = {T0 - 60 * back: 24 * share for back in range(60)}
+        errors[route] = {T0 - 60 * back: 24 * share / 8 for back in range(failing_minutes)}
+    return control_of(requests, errors)
+
+
+FEW = [
+    served(NEW, *[(share / 2, share / 16)] * 60, route=route, apart=1.0)
+    for route, share in ((LIST, 0.4), (RESERVE, 0.3), (PURCHASE, 0.3))
+]
 
 ROWS = {
     # -- old pods are gone: history and onset
@@ -344,8 +363,20 @@ ROWS = {
         None,
     ),
     "no control": (watch_of(served(NEW, *FIFTH), control=None), NONE, Reason.NO_CONTROL, None),
-    "a control of a minute's traffic that is too small": (
-        watch_of(served(NEW, *FIFTH), control=make_control(requests=50, errors=0)),
+    "a control of an hour with few requests": (
+        watch_of(served(NEW, *FIFTH), control=SPARSE),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "a control of an hour with few requests, a rate that they do not exclude": (
+        watch_of(served(NEW, *[(60, 3)] * 4), control=SPARSE),
+        NONE,
+        Reason.NO_CONTROL,
+        None,
+    ),
+    "a control without a request": (
+        watch_of(served(NEW, *FIFTH), control=make_control(requests=0, errors=0, worst_minute=0.0)),
         NONE,
         Reason.NO_CONTROL,
         None,
@@ -374,6 +405,18 @@ ROWS = {
         Reason.ERROR_RATE_ABOVE_CONTROL,
         "P2",
     ),
+    "a control of 55 s, a fifth fails": (
+        watch_of(served(NEW, *FIFTH), control=replace(BRIEF, seconds=55.0)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "a control of 10 s, a fifteenth fails": (
+        watch_of(served(NEW, *[(60, 4)] * 4), control=replace(BRIEF, seconds=10.0)),
+        NONE,
+        Reason.NO_CONTROL,
+        None,
+    ),
     "a control of half a minute, half fails": (
         watch_of(served(NEW, *[(60, 28)] * 4), control=BRIEF),
         NONE,
@@ -393,6 +436,30 @@ ROWS = {
         SUSPECT,
         Reason.ENVIRONMENT_SUSPECTED,
         None,
+    ),
+    "a thirtieth fails for 20 minutes, a fifteenth in the newest": (
+        watch_of(served(NEW, *[(30, 1)] * 240, *[(30, 2)] * 12)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P4",
+    ),
+    "a thirtieth fails for 20 minutes, a seventh in the newest": (
+        watch_of(served(NEW, *[(30, 1)] * 240, *[(30, 4)] * 12)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
+    ),
+    "few requests, an eighth fails as for ten minutes before": (
+        watch_of(*FEW, control=few_requests(failing_minutes=10)),
+        WATCHING,
+        Reason.NO_EVIDENCE_AGAINST,
+        None,
+    ),
+    "few requests, an eighth fails, and nothing did before": (
+        watch_of(*FEW, control=few_requests(failing_minutes=0)),
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+        "P2",
     ),
     "probes fail": (
         watch_of(served(NEW, *ALL, route="/health/live"), served(NEW, *CLEAN)),
@@ -823,3 +890,25 @@ def test_of_many_pods_those_that_are_read_are_compared_at_once() -> None:
     assert judged(watch).value is not BAD
     assert judged(often).value is BAD
     assert judged(often).scopes[0].method is Method.CONTROL
+
+
+@pytest.mark.parametrize(
+    ("has_warm_up", "value", "expected"), [(True, NONE, None), (False, BAD, "P2")]
+)
+def test_first_errors_count_at_once_where_earlier_starts_had_none(
+    has_warm_up, value, expected
+) -> None:
+    verdict = judged(watch_of(served(NEW, *[(60, 12)] * 2)), has_warm_up=has_warm_up)
+    assert (verdict.value, severity(verdict)) == (value, expected)
+
+
+def test_a_page_read_in_the_first_second_counts_where_earlier_starts_had_none() -> None:
+    first = [
+        make_increment(pod=pod, start=2 + 0.5 * step, end=2.5 + 0.5 * step, requests=20, errors=8)
+        for pod in NEW
+        for step in range(3)
+    ]
+    watch = watch_of(first)
+    read = replace(watch, evidence=replace(watch.evidence, read=dict.fromkeys(NEW, T0 + 3.5)))
+    assert judged(read, has_warm_up=False).value is BAD
+    assert judged(read).value is not BAD

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.judge.warm_up import without_warm_up
-from rollback_operator.stats.windows import Increment
+from rollback_operator.api.v1alpha1 import Starts
+from rollback_operator.evidence.arms import Arms
+from rollback_operator.judge.warm_up import counts_that_matter, starts_of, without_warm_up
+from rollback_operator.stats.windows import Increment, total
 from tests.builders import T0, make_increment
 
 STARTS = {"pod-0": (T0,), "pod-1": (T0,)}
@@ -130,3 +132,54 @@ def test_chance_seldom_makes_errors_that_stay_look_as_if_they_fade() -> None:
         ]
         held += len(without_warm_up(served, STARTS)) <= 4
     assert held < 60
+
+
+def arms_with(new: list[Increment], **changes) -> Arms:
+    arms = Arms(
+        new=tuple(new),
+        old=(),
+        control=None,
+        living_new=frozenset(STARTS),
+        living_old=frozenset(),
+        seen={},
+        starts=STARTS,
+        interval=5.0,
+        watch_seconds=3600.0,
+    )
+    return replace(arms, **changes)
+
+
+@pytest.mark.parametrize(
+    ("rate", "rps", "expected"),
+    [
+        (lambda _: 0.001, 20, Starts.CLEAN),
+        (fading, 20, Starts.FAILING),
+        (lambda age: 0.5 if age > 25 else 0.0, 20, Starts.CLEAN),
+        (lambda _: 0.0, 2, None),
+    ],
+    ids=["hardly an error", "a warm-up", "a fault that comes later", "too few requests"],
+)
+def test_how_pods_started(rate, rps: float, expected: Starts | None) -> None:
+    assert starts_of(arms_with(served_by_age(rate, 600, rps)), T0) is expected
+
+
+def test_no_requests_show_no_start() -> None:
+    assert starts_of(arms_with([]), T0) is None
+
+
+def test_pods_that_ran_before_they_were_counted_show_no_start() -> None:
+    served = served_by_age(lambda _: 0.0, 600)
+    assert starts_of(arms_with(served), T0 + 1.5) is None
+    one_new = arms_with(served, starts={"pod-0": (T0,), "pod-1": (T0 - 3600, T0 - 3590)})
+    assert starts_of(one_new, T0) is Starts.CLEAN
+    failing = [replace(each, errors=9.0) if each.pod == "pod-1" else each for each in served]
+    assert starts_of(replace(one_new, new=tuple(failing)), T0) is Starts.CLEAN
+
+
+def test_first_errors_count_at_once_where_the_service_has_no_warm_up() -> None:
+    served = served_by_age(lambda _: 0.2, 10)
+    known = arms_with(served, has_warm_up=False)
+    counted, onset = counts_that_matter(known, None)
+    assert total(counted.increments) == total(served)
+    assert total(onset) == total(served)
+    assert not counts_that_matter(arms_with(served), None)[0]

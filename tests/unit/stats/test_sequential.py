@@ -13,6 +13,7 @@ from rollback_operator.stats.sequential import (
     dispersion,
     persistence_odds,
     wilson_lower,
+    z_of,
 )
 
 FIRST = 6 / math.pi**2
@@ -243,3 +244,23 @@ def test_lasting(before, after, least, most) -> None:
 )
 def test_dispersion(groups, expected) -> None:
     assert dispersion(groups) == pytest.approx(expected, abs=0.1)
+
+
+def test_each_later_count_needs_a_surer_bound() -> None:
+    assert z_of(1) == pytest.approx(1.96, abs=0.001)
+    assert z_of(2) == pytest.approx(2.498, abs=0.001)
+    assert z_of(30) == pytest.approx(4.032, abs=0.01)
+
+
+def test_the_worst_bound_of_many_minutes_holds() -> None:
+    """Of 300 watches of 30 minutes at a constant 3 %, 5 % at most show more."""
+    dice = random.Random(5)
+    exceeded = 0
+    for _ in range(300):
+        errors = [sum(dice.random() < 0.03 for _ in range(200)) for _ in range(30)]
+        bounds = [
+            wilson_lower(200.0 * (30 - index), sum(errors[index:]), z_of(index + 1))
+            for index in range(30)
+        ]
+        exceeded += max(bounds) > 0.03
+    assert exceeded <= 15
