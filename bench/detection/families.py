@@ -30,9 +30,11 @@ class Counts:
     bad_confounded: int
     mild: int
     """P3 and P4: nothing to roll back, something to tell."""
+    single: int = 0
+    """One new pod beside all the old pods, on a bad node or with a fault of its own."""
 
 
-FULL = Counts(plain=5200, confounded=5250, bad=1100, bad_confounded=840, mild=300)
+FULL = Counts(plain=5200, confounded=5250, bad=1100, bad_confounded=840, mild=300, single=300)
 SMALL = Counts(plain=80, confounded=60, bad=34, bad_confounded=20, mild=6)
 
 
@@ -55,6 +57,8 @@ def _each(counts: Counts, first: int) -> Iterator[Scenario]:
         yield beside(first + 300_000 + number, ROWS[number % len(ROWS)])
     for number in range(counts.mild):
         yield mild(first + 400_000 + number)
+    for number in range(counts.single):
+        yield single(first + 410_000 + number)
 
 
 def fixed() -> list[Scenario]:
@@ -257,3 +261,23 @@ def _confound(one: Scenario, row: Confounder, dice: random.Random) -> Scenario:
 
 def _uniform(dice: random.Random, least: float, most: float) -> float:
     return round(dice.uniform(least, most), 1)
+
+
+def single(seed: int) -> Scenario:
+    """One new pod beside all the old pods: half of them on a bad node, the others bad themselves.
+
+    Of the bad releases a third is on a node that fails a little.
+    """
+    dice = random.Random(seed ^ 0x51)
+    made = replace(plain(seed), bursts=0.0, rollout=Rollout.SINGLE, pods=dice.randint(3, 9))
+    made = replace(made, rps=round(_enough(made.rps, dice), 4), horizon=900.0)
+    since = dice.choice((-600.0, 0.0, 30.0, _uniform(dice, 2, 60)))
+    if seed % 2:
+        extent = round(math.exp(dice.uniform(math.log(0.1), 0.0)), 3)
+        return replace(made, confounder=Confounder.NODE, extent=extent, since=since)
+    fault = dice.choice((Fault.TOTAL, Fault.ERRORS))
+    size = 1.0 if fault is Fault.TOTAL else round(dice.uniform(0.3, 1.0), 3)
+    made = replace(made, fault=fault, size=size)
+    if seed % 6 == 0:
+        return replace(made, confounder=Confounder.NODE, extent=0.05, since=since)
+    return made

@@ -17,6 +17,8 @@ BACKOFF = (10.0, 20.0, 40.0, 80.0, 160.0)
 """Seconds that the kubelet waits before each restart, then 300 for ever."""
 LONGEST_BACKOFF = 300.0
 CRASH_SECONDS = 3.0
+SINGLE_NODES = 3
+"""Nodes of a rollout that holds with its first new pod: old pods share them."""
 CANARY_STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
 DISCOVERY_SECONDS = 5.0
 """Prometheus sends what its discovery finds on every five seconds at most."""
@@ -89,6 +91,7 @@ def cast(scenario: Scenario) -> Cast:
         Rollout.SURGE: _by_quarters,
         Rollout.ONE_OF_N: _one_by_one,
         Rollout.CANARY: _canary,
+        Rollout.SINGLE: _single,
     }[scenario.rollout](scenario, dice)
     if scenario.fault is Fault.LEAK:
         return replace(made, lives=tuple(_leaking(one, scenario, dice) for one in made.lives))
@@ -160,6 +163,14 @@ def _canary(scenario: Scenario, dice: random.Random) -> Cast:
     lives = [_pod(NEW, number, (1.0, max(ready), EVER), dice) for number in range(count)]
     lives += [_pod(OLD, number, (BIRTH, BIRTH + 5, end), dice) for number in range(count)]
     return Cast(tuple(lives), tuple(weights))
+
+
+def _single(scenario: Scenario, dice: random.Random) -> Cast:
+    """One new pod on node-1, where an old pod serves too, beside all old pods until the end."""
+    new = _pod(NEW, 1, (1.0, 1.0 + dice.uniform(1.0, 4.0), EVER), dice)
+    old = [_pod(OLD, number, (BIRTH, BIRTH + 5, EVER), dice) for number in range(scenario.pods)]
+    spread = (replace(pod, node=f"node-{i % SINGLE_NODES}") for i, pod in enumerate(old))
+    return Cast((new, *spread))
 
 
 def _that_never_serve(scenario: Scenario, dice: random.Random) -> Cast:

@@ -35,6 +35,8 @@ class Rollout(StrEnum):
     """One pod after another."""
     CANARY = "Canary"
     """The new pods get a share by weight that moves from 1/10 to 9/10."""
+    SINGLE = "Single"
+    """One new pod beside all the old pods, on three nodes, until the end."""
 
 
 class Fault(StrEnum):

@@ -32,6 +32,7 @@ class Arms:
     interval: float
     watch_seconds: float
     nodes: Mapping[str, str] = field(default_factory=dict)
+    """The node of each pod of both revisions; "": not known."""
     read: frozenset[str] = frozenset()
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
@@ -106,7 +107,7 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         },
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
-        nodes={name: pod.node for name, pod in new.items()},
+        nodes={name: pod.node for name, pod in {**old, **new}.items()},
         read=frozenset(watch.evidence.read),
         odds=question.odds,
     )

@@ -57,6 +57,11 @@ def describe_scope(evidence: ScopeVerdict, reason: Reason) -> str:
         message += (
             f"; only {evidence.pods_failing} of {evidence.pods} new pods fail, check their nodes"
         )
+    if evidence.nodes:
+        message += (
+            f"; the old pods on {' and '.join(evidence.nodes)} fail alike, those on other nodes do "
+            "not: check the node" + ("s" if len(evidence.nodes) > 1 else "")
+        )
     if evidence.unmet and evidence.odds >= 1:
         message += f"; not enough yet: {evidence.unmet}"
     if reason is Reason.NO_EVIDENCE_AGAINST and not evidence.odds and evidence.errors > 0:

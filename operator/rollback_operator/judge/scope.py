@@ -24,7 +24,12 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
+from rollback_operator.judge.affected import (
+    AffectedPods,
+    affected,
+    fail_more,
+    pod_counts_by_route,
+)
 from rollback_operator.judge.blame import blame
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
@@ -174,6 +179,7 @@ def _verdict(
         pods = affected(arms, pod_counts_by_route(new), route, usual)
         unmet = vetoes.unmet_floor(arms, new, pods)
     blamed, veto = None, None
+    nodes: tuple[str, ...] = ()
     if odds >= arms.odds.suspect:
         # One fault began on all routes that fail: their joint evidence holds for each of them, and
         # other routes dilute it.
@@ -183,7 +189,11 @@ def _verdict(
         failing = [_failing(arms, compared, usual, name) for name in together]
         # This veto holds for either control.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
-        if compared.method is Method.HISTORY and arms.control is not None:
+        if compared.method is Method.CONTROL:
+            old = [increment for increment in on(arms.old, route) if increment.end > since]
+            nodes = _failing_nodes(arms, new, old, pods.bad)
+            veto = veto or (Reason.ENVIRONMENT_SUSPECTED if nodes else None)
+        elif arms.control is not None:
             veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
             blamed = blame(failing, arms.watch_seconds)
         if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
@@ -205,7 +215,38 @@ def _verdict(
         pods_failing=len(pods.few or pods.bad),
         pods=len(arms.living_new),
         late_lower_bound=_late(counted),
+        nodes=nodes,
     )
+
+
+def _failing_nodes(
+    arms: Arms, new: Sequence[Increment], old: Sequence[Increment], bad: frozenset[str]
+) -> tuple[str, ...]:
+    """Name the nodes of the failing pods if the nodes explain the fault, not the release.
+
+    On each of these nodes old pods have the fault, old pods on other nodes do not, and against the
+    old pods of the same node nothing speaks against the release.
+
+    Args:
+        arms: the counts of both revisions.
+        new: the release's counts in the scope, since the fault shows.
+        old: the old revision's.
+        bad: the pods that have the fault.
+    """
+    nodes = {arms.nodes.get(pod, "") for pod in bad}
+    if not nodes or "" in nodes:
+        return ()
+    elsewhere = [increment for increment in old if arms.nodes.get(increment.pod) not in nodes]
+    for node in nodes:
+        fresh, stale = (
+            [increment for increment in side if arms.nodes.get(increment.pod) == node]
+            for side in (new, old)
+        )
+        if not fail_more(stale, elsewhere):
+            return ()
+        if _flipped(arms, fresh, stale, arms.odds.suspect).value >= arms.odds.suspect:
+            return ()
+    return tuple(sorted(nodes))
 
 
 def _late(counted: Counts) -> float:

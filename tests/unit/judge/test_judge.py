@@ -823,3 +823,75 @@ def test_of_many_pods_those_that_are_read_are_compared_at_once() -> None:
     assert judged(watch).value is not BAD
     assert judged(often).value is BAD
     assert judged(often).scopes[0].method is Method.CONTROL
+
+
+def placed(watch: Watch, **nodes: str) -> Watch:
+    """Put pods on nodes by their names, with _ for -."""
+    of = {name.replace("_", "-"): node for name, node in nodes.items()}
+    return replace(watch, pods=tuple(replace(p, node=of.get(p.name, p.node)) for p in watch.pods))
+
+
+LONG = 24
+"""Samples: old pods that differ among themselves weaken the evidence, it takes two minutes."""
+SINGLE = served(NEW[:1], *[(60, 30)] * LONG)
+CLEAN_OLD = [(60, 0)] * LONG
+NODES = {
+    "the old pod beside it fails alike, those on other nodes do not": (
+        [(60, 30)] * LONG,
+        [(60, 0)] * LONG,
+        SUSPECT,
+        Reason.ENVIRONMENT_SUSPECTED,
+    ),
+    "the old pod beside it fails a little, those on other nodes do not": (
+        [(60, 3)] * LONG,
+        [(60, 0)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+    "the old pod beside it does not fail": (
+        [(60, 0)] * LONG,
+        [(60, 0)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+    "an old pod on another node fails": (
+        [(60, 0)] * LONG,
+        [(60, 6)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+}
+
+
+@pytest.mark.parametrize(("beside", "elsewhere", "value", "reason"), NODES.values(), ids=NODES)
+def test_a_single_new_pod_is_compared_with_the_old_pods_of_its_node(
+    beside, elsewhere, value, reason
+) -> None:
+    watch = placed(
+        watch_of(
+            SINGLE,
+            served(OLD[:1], *beside),
+            served(OLD[1:2], *elsewhere),
+            served(OLD[2:], *CLEAN_OLD),
+        ),
+        new_0="node-a",
+        old_0="node-a",
+    )
+    found = judged(watch)
+    assert (found.value, found.reason) == (value, reason)
+    if value is SUSPECT:
+        assert "the old pods on node-a fail alike, those on other nodes do not: check the node" in (
+            found.message
+        )
+
+
+def test_new_pods_that_fail_on_two_nodes_are_explained_only_by_both() -> None:
+    old = tuple(f"old-{number}" for number in range(12))
+    fails, clean = [(60, 30)] * LONG, served(old[2:], *CLEAN_OLD)
+    on = {"new_0": "node-a", "old_0": "node-a", "new_1": "node-b", "old_1": "node-b"}
+    both = placed(watch_of(served((*NEW[:2], *old[:2]), *fails), clean), **on)
+    only = served((*NEW[:2], old[0]), *fails), served(old[1:2], *CLEAN_OLD)
+    found, other = judged(both), judged(placed(watch_of(*only, clean), **on))
+    assert (found.value, found.reason) == (SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
+    assert "the old pods on node-a and node-b fail alike" in found.message
+    assert other.value is BAD
