@@ -16,7 +16,9 @@ from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Rollout, Scen
 REPORTED = 1_000_000
 FIXED = 500_000
 """Where the seeds of the subset that runs with the unit tests begin."""
-ROWS = tuple(one for one in Confounder if one is not Confounder.NONE)
+OWN_FAMILY = (Confounder.IDLE,)
+"""Rows that are drawn by a family of their own only."""
+ROWS = tuple(one for one in Confounder if one not in (Confounder.NONE, *OWN_FAMILY))
 SLOW = (Rollout.SURGE, Rollout.ONE_OF_N)
 
 
@@ -32,9 +34,13 @@ class Counts:
     """P3 and P4: nothing to roll back, something to tell."""
     single: int = 0
     """One new pod beside all the old pods, on a bad node or with a fault of its own."""
+    idle: int = 0
+    """Services without requests at the time of the release."""
 
 
-FULL = Counts(plain=5200, confounded=5250, bad=1100, bad_confounded=840, mild=300, single=300)
+FULL = Counts(
+    plain=5200, confounded=5250, bad=1100, bad_confounded=840, mild=300, single=300, idle=300
+)
 SMALL = Counts(plain=80, confounded=60, bad=34, bad_confounded=20, mild=6)
 
 
@@ -59,6 +65,8 @@ def _each(counts: Counts, first: int) -> Iterator[Scenario]:
         yield mild(first + 400_000 + number)
     for number in range(counts.single):
         yield single(first + 410_000 + number)
+    for number in range(counts.idle):
+        yield idle(first + 420_000 + number)
 
 
 def fixed() -> list[Scenario]:
@@ -281,3 +289,14 @@ def single(seed: int) -> Scenario:
     if seed % 6 == 0:
         return replace(made, confounder=Confounder.NODE, extent=0.05, since=since)
     return made
+
+
+def idle(seed: int) -> Scenario:
+    """A release of a service whose requests ceased before it: long before, or just before."""
+    dice = random.Random(seed ^ 0x1D7E)
+    made = replace(plain(seed), bursts=0.0, loss=0.0, horizon=300.0, confounder=Confounder.IDLE)
+    made = replace(made, rps=round(_enough(made.rps, dice), 4))
+    made = replace(made, scrape=dice.choice((5.0, 15.0, 30.0, 60.0)))
+    if seed % 2:
+        return replace(made, since=-60.0 * dice.randint(2, 57), lasts=dice.choice((0.0, 7200.0)))
+    return replace(made, since=-made.scrape * 3 - _uniform(dice, 0, 60))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.detection.baselines import BASELINES
-from bench.detection.families import ROWS
+from bench.detection.families import OWN_FAMILY, ROWS
 from bench.detection.records import Record
 from bench.detection.scenario import BOTH_FAIL, UNREADABLE, Fault, Truth, worse
 
@@ -197,7 +197,7 @@ def _bare(one: Record) -> float:
 def rows(records: Sequence[Record]) -> dict[str, Any]:
     """For each confounder: what was decided on it alone, and with a real fault beside it."""
     found = {}
-    for row in ROWS:
+    for row in (*ROWS, *OWN_FAMILY):
         mine = [one for one in records if one.scenario.confounder is row]
         alone = [one for one in mine if not _is_beside(one)]
         found[row.value] = {
@@ -213,7 +213,9 @@ def rows(records: Sequence[Record]) -> dict[str, Any]:
 
 def _is_beside(one: Record) -> bool:
     """Tell whether there is a real fault beside the confounder, by the seed's family."""
-    return one.scenario.seed % 1_000_000 % 500_000 >= 300_000
+    family = one.scenario.seed % 1_000_000 % 500_000
+    # Later families draw both.
+    return family >= 300_000 if family < 400_000 else one.scenario.fault is not Fault.NONE
 
 
 def _decided(records: Sequence[Record]) -> dict[str, int]:

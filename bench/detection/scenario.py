@@ -85,6 +85,8 @@ class Confounder(StrEnum):
     FLAPPING = "Flapping"
     NO_WAY_BACK = "NoWayBack"
     NEVER_SERVES = "NeverServes"
+    IDLE = "Idle"
+    """Nobody requests anything from a time on, before or beside the release."""
 
 
 BOTH_FAIL = (

@@ -118,6 +118,9 @@ class _Traffic:
         total = scenario.rps * (1 + scenario.diurnal * np.sin(2 * np.pi * times / DAY))
         if scenario.confounder is Confounder.SPIKE:
             total = np.where(times >= scenario.since, total * SPIKE_TIMES, total)
+        if scenario.confounder is Confounder.IDLE:
+            until = scenario.since + scenario.lasts if scenario.lasts else EVER
+            total = np.where((times >= scenario.since) & (times < until), 0.0, total)
         shares = np.stack([self._shares(route) for route in ROUTES], axis=1)
         mix = np.array([MIX[route] for route in ROUTES])
         found: Floats = shares * mix[None, :, None] * total[None, None, :]

@@ -48,6 +48,21 @@ def test_the_minute_before_the_release_is_not_among_the_earlier_ones() -> None:
     assert found.worst_earlier == 0.0
 
 
+@pytest.mark.parametrize(
+    ("samples", "quietest"),
+    [
+        (rising(-3595, 5, 20, 720), 4.0),
+        ([*rising(-3595, 5, 20, 48), *((at, 1940.0) for at in range(-3355, 1, 5))], 0.0),
+        (rising(-3595, 5, 20, 48), 0.0),
+        (rising(-3595, 5, 20, 708), 4.0),
+    ],
+    ids=["requests to the end", "56 idle minutes", "56 minutes unread", "the last minute unread"],
+)
+def test_the_quietest_minute_is_one_of_all_minutes_up_to_the_release(samples, quietest) -> None:
+    found = control_from(make_counters([make_series(samples)]), T0)
+    assert found.quietest_minute == pytest.approx(quietest)
+
+
 def test_what_comes_after_the_release_is_not_counted() -> None:
     series = make_series(rising(-600, 5, 10, 400))
     cut = make_series(rising(-600, 5, 10, 121))

@@ -143,7 +143,8 @@ class PrometheusMetrics:
             *(
                 {route: counts for route, counts in table.items() if route not in query.left_out}
                 for table in tables
-            )
+            ),
+            until,
         )
 
     async def read_clock(self, prometheus: Prometheus) -> float | Missing:
