@@ -36,6 +36,8 @@ class Counts:
     """One new pod beside all the old pods, on a bad node or with a fault of its own."""
     idle: int = 0
     """Services without requests at the time of the release."""
+    skewed: int = 0
+    """Services with few purchases among many requests."""
 
 
 FULL = Counts(
@@ -67,6 +69,8 @@ def _each(counts: Counts, first: int) -> Iterator[Scenario]:
         yield single(first + 410_000 + number)
     for number in range(counts.idle):
         yield idle(first + 420_000 + number)
+    for number in range(counts.skewed):
+        yield skewed(first + 430_000 + number)
 
 
 def fixed() -> list[Scenario]:
@@ -300,3 +304,16 @@ def idle(seed: int) -> Scenario:
     if seed % 2:
         return replace(made, since=-60.0 * dice.randint(2, 57), lasts=dice.choice((0.0, 7200.0)))
     return replace(made, since=-made.scrape * 3 - _uniform(dice, 0, 60))
+
+
+def skewed(seed: int) -> Scenario:
+    """A service with few purchases: an outage soon after the release, or a release that is bad."""
+    dice = random.Random(seed ^ 0x5E)
+    made = replace(plain(seed), bursts=0.0, rps=round(math.exp(dice.uniform(2.5, 5.5)), 4))
+    made = replace(made, purchases=round(math.exp(dice.uniform(-4.5, -2.0)), 4), horizon=600.0)
+    rate = round(math.exp(dice.uniform(math.log(0.1), 0.0)), 3)
+    if seed % 2:
+        since = _uniform(dice, 12, 60)
+        return replace(made, confounder=Confounder.DEPENDENCY, extent=rate, since=since)
+    fault = dice.choice((Fault.TOTAL, Fault.ERRORS))
+    return replace(made, fault=fault, size=1.0 if fault is Fault.TOTAL else rate)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from bench.detection.lives import DISCOVERY_SECONDS, EVER, Cast, Life, cast
 from bench.detection.scenario import (
     BOTH_FAIL,
-    MIX,
     PURCHASE,
     ROUTES,
     Confounder,
@@ -122,7 +121,7 @@ class _Traffic:
             until = scenario.since + scenario.lasts if scenario.lasts else EVER
             total = np.where((times >= scenario.since) & (times < until), 0.0, total)
         shares = np.stack([self._shares(route) for route in ROUTES], axis=1)
-        mix = np.array([MIX[route] for route in ROUTES])
+        mix = np.array([scenario.mix[route] for route in ROUTES])
         found: Floats = shares * mix[None, :, None] * total[None, None, :]
         return found
 

@@ -10,7 +10,7 @@ from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.verdict import Thresholds
+from rollback_operator.model.verdict import Blame, Thresholds
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.stats.windows import Counts, Increment, counts_of
 
@@ -38,6 +38,10 @@ class Arms:
     odds: Thresholds = field(default_factory=Thresholds)
     replaced: tuple[Increment, ...] = ()
     """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
+    blames: dict[tuple[str, ...], Blame] = field(default_factory=dict)
+    """Blame by the routes that share a fault, computed once for all scopes of an evaluation."""
+    sharing: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    """The routes with most errors, and all routes that share their fault."""
 
     @cached_property
     def counted(self) -> Counts:

@@ -175,7 +175,7 @@ def _amounts(
 
 
 def _quietest(pooled: Mapping[float, float], until: float) -> float:
-    """Give the requests of the quietest minute up to the release; a minute without samples had none.
+    """Give the requests of the quietest minute; a minute without samples had none.
 
     The first may have begun with its last second. The newest may have too few samples yet.
     """

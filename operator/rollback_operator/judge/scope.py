@@ -8,6 +8,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.baseline import (
     Ceiling,
+    Control,
     ceilings,
     highest_ceiling,
     history_on,
@@ -16,10 +17,12 @@ from rollback_operator.evidence.baseline import (
 )
 from rollback_operator.evidence.limits import (
     FIRST_REQUESTS_WEIGHT,
+    LEAST_ERRORS,
     LEAST_REQUESTS,
     MOST_SHARE,
     RECENT_ERRORS_Z,
     RECENT_WINDOWS,
+    SHARING_ROUTES,
     TIME_TOLERANCE_SECONDS,
 )
 from rollback_operator.evidence.overlap import cells
@@ -30,7 +33,7 @@ from rollback_operator.judge.affected import (
     fail_more,
     pod_counts_by_route,
 )
-from rollback_operator.judge.blame import blame
+from rollback_operator.judge.blame import blame, is_one_fault
 from rollback_operator.judge.warm_up import warm_up
 from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
@@ -181,12 +184,15 @@ def _verdict(
     blamed, veto = None, None
     nodes: tuple[str, ...] = ()
     if odds >= arms.odds.suspect:
-        # One fault began on all routes that fail: their joint evidence holds for each of them, and
-        # other routes dilute it.
+        # One fault began on all routes that share it: their joint evidence holds for each of them,
+        # and other routes dilute it.
         together = _failing_routes(arms)
+        if compared.method is Method.HISTORY and arms.control is not None:
+            together = _sharing(arms, arms.control, together)
         if route is not None and route not in together:
             together = [route]
         failing = [_failing(arms, compared, usual, name) for name in together]
+        shared = tuple(together)
         # This veto holds for either control.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
         if compared.method is Method.CONTROL:
@@ -195,7 +201,9 @@ def _verdict(
             veto = veto or (Reason.ENVIRONMENT_SUSPECTED if nodes else None)
         elif arms.control is not None:
             veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
-            blamed = blame(failing, arms.watch_seconds)
+            if shared not in arms.blames:
+                arms.blames[shared] = blame(failing, arms.watch_seconds)
+            blamed = arms.blames[shared]
         if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
     return ScopeVerdict(
@@ -277,11 +285,13 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = warm_up(arms.counted_on(route), arms.starts)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
-    else:
-        rate = usual.get(route, usual[""])
-        level = BaselineRate(rate, plausible(rate))
-    return Failing(first, level)
+        return Failing(first, _level(arms.control, route))
+    rate = usual.get(route, usual[""])
+    return Failing(first, BaselineRate(rate, plausible(rate)))
+
+
+def _level(control: Control, route: str) -> BaselineRate:
+    return BaselineRate(mean_rate(control, route), highest_ceiling(control, route))
 
 
 def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
@@ -291,6 +301,42 @@ def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
         for each in failing
     ]
     return [each for each in kept if each.increments] or list(failing)
+
+
+def _sharing(arms: Arms, control: Control, worst: Sequence[str]) -> list[str]:
+    """Add to the routes with most errors those that share their fault.
+
+    One fault has one cause: the scopes that share it share the figure of its blame. A route with
+    fewer requests has a vaguer onset of its own, which could blame the release for an outage that
+    other routes date.
+    """
+    key = tuple(worst)
+    if key not in arms.sharing:
+        of_worst = [_since_first(arms, control, name) for name in worst]
+        errors = {name: counts.errors for name, counts in arms.counted.routes.items()}
+        beside = sorted(errors.keys() - set(worst), key=lambda name: (-errors[name], name))
+        joined = [
+            name
+            for name in beside[:SHARING_ROUTES]
+            if _fails(arms, control, name)
+            and is_one_fault(of_worst, _since_first(arms, control, name))
+        ]
+        arms.sharing[key] = tuple(sorted([*worst, *joined]))
+    return list(arms.sharing[key])
+
+
+def _since_first(arms: Arms, control: Control, route: str) -> Failing:
+    return Failing(warm_up(arms.counted_on(route), arms.starts)[1], _level(control, route))
+
+
+def _fails(arms: Arms, control: Control, route: str) -> bool:
+    """Return whether a route fails by its own counts."""
+    counts = arms.counted.routes[route]
+    if counts.errors < LEAST_ERRORS:
+        return False
+    ceiling = highest_ceiling(control, route)
+    (odds,) = counts.against([(ceiling, counts.starts[-1])], arms.odds.bad)
+    return odds.value >= arms.odds.suspect
 
 
 def _failing_routes(arms: Arms) -> list[str]:

@@ -895,3 +895,36 @@ def test_new_pods_that_fail_on_two_nodes_are_explained_only_by_both() -> None:
     assert (found.value, found.reason) == (SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
     assert "the old pods on node-a and node-b fail alike" in found.message
     assert other.value is BAD
+
+
+LATE = [(60, 0)] * 4, [(60, 12)] * 26
+
+
+def test_scopes_that_share_a_fault_share_its_blame() -> None:
+    """A fifth fails from 20 s on; of purchases there are so few that they fit any onset."""
+    purchases = [(0.5, 0)] * 4 + [(0.5, 0.1)] * 26
+    found = judged(
+        watch_of(
+            served(NEW, *LATE[0], *LATE[1], route=LIST), served(NEW, *purchases, route=PURCHASE)
+        )
+    )
+    pooled, purchase, *_ = found.scopes
+    assert (found.value, found.reason) == (SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
+    assert min(pooled.odds, purchase.odds) > BAD_ODDS
+    assert pooled.blame == purchase.blame
+    assert pooled.blame is not None
+    assert pooled.blame.odds < 100
+
+
+def test_a_second_fault_from_the_first_purchase_on_has_a_blame_of_its_own() -> None:
+    purchases = [(4, 3)] * 30
+    found = judged(
+        watch_of(
+            served(NEW, *LATE[0], *LATE[1], route=LIST), served(NEW, *purchases, route=PURCHASE)
+        )
+    )
+    pooled, purchase, *_ = found.scopes
+    assert (found.value, found.leading) == (BAD, purchase)
+    assert pooled.blame is not None
+    assert purchase.blame is not None
+    assert pooled.blame.odds < 100 < purchase.blame.odds
