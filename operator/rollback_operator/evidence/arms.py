@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec, VerdictValue
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
+from rollback_operator.evidence.limits import HYSTERESIS_TIMES, PROBE_TIMES, STALE_INTERVALS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Blame, Thresholds
 from rollback_operator.model.workload import Deployment, Workload
@@ -38,6 +38,8 @@ class Arms:
     odds: Thresholds = field(default_factory=Thresholds)
     replaced: tuple[Increment, ...] = ()
     """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
+    against: VerdictValue | None = None
+    """The verdict against the release so far: it takes less to keep it than to give it."""
     blames: dict[tuple[str, ...], Blame] = field(default_factory=dict)
     """Blame by the routes that share a fault, computed once for all scopes of an evaluation."""
     sharing: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
@@ -53,6 +55,11 @@ class Arms:
         if route is None:
             return self.counted
         return Counts({route: self.counted.routes[route]} if route in self.counted.routes else {})
+
+    @property
+    def least_odds(self) -> float:
+        """Give the odds from which the release is suspect, or remains so."""
+        return self.odds.suspect / (1.0 if self.against is None else HYSTERESIS_TIMES)
 
     @property
     def has_control(self) -> bool:
@@ -114,6 +121,7 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         nodes={name: pod.node for name, pod in {**old, **new}.items()},
         read=frozenset(watch.evidence.read),
         odds=question.odds,
+        against=watch.against,
     )
 
 
@@ -140,6 +148,7 @@ def _podless(
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
         odds=question.odds,
+        against=watch.against,
     )
 
 

@@ -9,6 +9,8 @@ CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 SURELY_BAD_ODDS = 10_000.0
 """Odds from which a pod is known to have the fault by its own counts."""
+HYSTERESIS_TIMES = 10.0
+"""A release stays suspect until its odds are so many times lower than those that made it suspect."""
 SHARED_ODDS = 100.0
 """Odds against the usual rate from which pods are known to have the fault by their own counts."""
 ALIGNED_ODDS = 100.0

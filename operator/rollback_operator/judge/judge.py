@@ -26,6 +26,7 @@ from rollback_operator.judge.availability import pod_fault
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
+    ENDED,
     Cause,
     EvidentFault,
     ScopeVerdict,
@@ -218,7 +219,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda scope: (scope.is_proved, scope.odds, scope.rate_lower_bound))
-    value, reason = _value(leading, scopes[0], arms.odds)
+    value, reason = _value(leading, scopes[0], arms)
     cause = Cause.COUNTS
     if value is VerdictValue.WATCHING and not arms.has_control:
         # Without a control only a clean release does well. A release that fails entirely is
@@ -244,14 +245,19 @@ def _fails_entirely(scope: ScopeVerdict) -> bool:
     return scope.requests >= VERDICT_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
 
 
-def _value(
-    leading: ScopeVerdict, pooled: ScopeVerdict, odds: Thresholds
-) -> tuple[VerdictValue, Reason]:
-    if leading.odds >= odds.suspect and not leading.unmet:
-        return _suspicion(leading, odds)
+def _value(leading: ScopeVerdict, pooled: ScopeVerdict, arms: Arms) -> tuple[VerdictValue, Reason]:
+    """Give value and reason by the leading scope.
+
+    A verdict against a release does not go back to Watching while its errors go on: until its odds
+    are a tenth of those that made it suspect, or the newest counts show the fault's end (100 : 1).
+    """
+    if leading.odds >= arms.least_odds and not leading.unmet:
+        return _suspicion(leading, arms.odds)
+    if arms.against is not None and leading.odds >= arms.least_odds and leading.unmet != ENDED:
+        return VerdictValue.SUSPECT, Reason.EVIDENCE_GATHERING
     if max(pooled.requests, leading.requests) < VERDICT_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
-    if leading.odds >= odds.suspect:
+    if leading.odds >= arms.odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING
     return VerdictValue.WATCHING, Reason.NO_EVIDENCE_AGAINST
 

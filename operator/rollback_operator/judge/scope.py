@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.baseline import (
     Ceiling,
@@ -35,7 +36,7 @@ from rollback_operator.judge.affected import (
 )
 from rollback_operator.judge.blame import blame, is_one_fault
 from rollback_operator.judge.warm_up import warm_up
-from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
+from rollback_operator.model.verdict import CEASED, ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower
 from rollback_operator.stats.windows import Counts, Increment, on, total
@@ -181,9 +182,11 @@ def _verdict(
         usual = _usual(arms, compared, new)
         pods = affected(arms, pod_counts_by_route(new), route, usual)
         unmet = vetoes.unmet_floor(arms, new, pods)
+        if unmet == CEASED and arms.against is VerdictValue.BAD:
+            unmet = ""  # One sample without an error is chance now and then: ENDED takes 100 : 1.
     blamed, veto = None, None
     nodes: tuple[str, ...] = ()
-    if odds >= arms.odds.suspect:
+    if odds >= arms.least_odds:
         # One fault began on all routes that share it: their joint evidence holds for each of them,
         # and other routes dilute it.
         together = _failing_routes(arms)
@@ -204,7 +207,8 @@ def _verdict(
             if shared not in arms.blames:
                 arms.blames[shared] = blame(failing, arms.watch_seconds)
             blamed = arms.blames[shared]
-        if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
+        is_open = not unmet or (unmet == CEASED and arms.against is not None)
+        if is_open and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
     return ScopeVerdict(
         route=route,

@@ -928,3 +928,42 @@ def test_a_second_fault_from_the_first_purchase_on_has_a_blame_of_its_own() -> N
     assert pooled.blame is not None
     assert purchase.blame is not None
     assert pooled.blame.odds < 100 < purchase.blame.odds
+
+
+MILD = [(60, 2)] * 12
+PAUSED, OVER = [*MILD, (30, 0)], [*MILD, *[(60, 0)] * 8]
+
+
+@pytest.mark.parametrize(
+    ("counts", "against", "value", "expected"),
+    [
+        (MILD, None, BAD, "P4"),
+        (PAUSED, None, WATCHING, None),
+        (PAUSED, BAD, BAD, "P4"),
+        (PAUSED, SUSPECT, SUSPECT, None),
+        (OVER, BAD, WATCHING, None),
+        (OVER, SUSPECT, WATCHING, None),
+    ],
+    ids=[
+        "errors",
+        "a sample without errors",
+        "was bad, a sample without errors",
+        "was suspect, a sample without errors",
+        "was bad, errors have ended",
+        "was suspect, errors have ended",
+    ],
+)
+def test_a_verdict_against_a_release_stays_while_its_errors_go_on(
+    counts, against, value, expected
+) -> None:
+    found = judged(watch_of(served(NEW, *counts), against=against))
+    assert (found.value, severity(found)) == (value, expected)
+
+
+@pytest.mark.parametrize(
+    ("against", "value"), [(None, WATCHING), (SUSPECT, SUSPECT)], ids=["new", "was suspect"]
+)
+def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, value) -> None:
+    found = judged(watch_of(served(NEW[:1], *[(60, 2)] * 8), against=against))
+    assert 10 < max(one.odds for one in found.scopes) < 100
+    assert found.value is value
