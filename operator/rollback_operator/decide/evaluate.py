@@ -164,7 +164,7 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
 
 
 def _with_against(watch: Watch, verdict: Verdict) -> Watch:
-    """Store the verdict against the release by its counts; data that is missing does not lift it."""
+    """Store the verdict against the release by its counts; missing data does not lift it."""
     if verdict.value is VerdictValue.NO_VERDICT:
         return watch
     is_by_counts = verdict.cause is Cause.COUNTS and verdict.value in ledger.AGAINST

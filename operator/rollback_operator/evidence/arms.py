@@ -38,6 +38,8 @@ class Arms:
     odds: Thresholds = field(default_factory=Thresholds)
     replaced: tuple[Increment, ...] = ()
     """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
+    is_adopted: bool = False
+    """Whether the revision was already running when the watch began."""
     against: VerdictValue | None = None
     """The verdict against the release so far: it takes less to keep it than to give it."""
     blames: dict[tuple[str, ...], Blame] = field(default_factory=dict)
@@ -122,7 +124,13 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         read=frozenset(watch.evidence.read),
         odds=question.odds,
         against=watch.against,
+        is_adopted=is_adopted(watch, workload),
     )
+
+
+def is_adopted(watch: Watch, workload: Workload) -> bool:
+    """Return whether the current revision was already running when the watch began."""
+    return any(pod.created < watch.opened for pod in workload.current_of(watch.pods))
 
 
 def _replaced(watch: Watch) -> list[str]:

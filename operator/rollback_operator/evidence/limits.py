@@ -10,7 +10,7 @@ CLEAN_ODDS = 100.0
 SURELY_BAD_ODDS = 10_000.0
 """Odds from which a pod is known to have the fault by its own counts."""
 HYSTERESIS_TIMES = 10.0
-"""A release stays suspect until its odds are so many times lower than those that made it suspect."""
+"""A release stays suspect until its odds are so many times lower than those that made it so."""
 SHARED_ODDS = 100.0
 """Odds against the usual rate from which pods are known to have the fault by their own counts."""
 ALIGNED_ODDS = 100.0

@@ -69,7 +69,7 @@ class Watch:
     clean_since: float | None = None
     """Since when nothing has been seen that speaks against the release; None: something does."""
     against: VerdictValue | None = None
-    """The verdict against the release at the last evaluation, Suspect or Bad; None: there is none."""
+    """The verdict against the release at the last evaluation, Suspect or Bad; None: none."""
     scrape_due: float = 0.0
     """When Prometheus has something new, as far as its rhythm is known."""
     read_at: float = 0.0

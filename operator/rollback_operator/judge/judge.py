@@ -11,7 +11,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import Arms, Question, arms_of, probe_excess
+from rollback_operator.evidence.arms import Arms, Question, arms_of, is_adopted, probe_excess
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
@@ -184,6 +184,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
     if watch.missing is not None:
         return Verdict(VerdictValue.NO_VERDICT, watch.missing.reason, watch.missing.message)
     interval = watch.evidence.interval
+    revision = "running revision" if is_adopted(watch, workload) else "new revision"
     if abs(watch.skew) > interval:
         return Verdict(
             VerdictValue.NO_VERDICT,
@@ -202,7 +203,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
         return Verdict(
             value,
             Reason.NO_SERIES if settled else Reason.EVIDENCE_GATHERING,
-            "no request counter of a pod of the new revision has been scraped"
+            f"no request counter of a pod of the {revision} has been scraped"
             + (": check signals.requests and that the pods are scraped" if settled else " yet"),
         )
     age = now + watch.skew - newest
@@ -210,7 +211,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
         return Verdict(
             VerdictValue.NO_VERDICT,
             Reason.SAMPLES_STALE,
-            f"the newest sample of the new revision is {age:.0f} s old, "
+            f"the newest sample of the {revision} is {age:.0f} s old, "
             f"more than {STALE_INTERVALS} scrape intervals",
             newest_sample=newest,
         )

@@ -228,6 +228,7 @@ def _verdict(
         pods=len(arms.living_new),
         late_lower_bound=_late(counted),
         nodes=nodes,
+        is_adopted=arms.is_adopted and not arms.has_control,
     )
 
 

@@ -83,6 +83,8 @@ class ScopeVerdict:
     pods: int = 0
     late_lower_bound: float = 0.0
     """From the newest requests alone: a late fault is a small part of a long watch."""
+    is_adopted: bool = False
+    """The revision was already running when the watch began, and has no control."""
     nodes: tuple[str, ...] = ()
     """The nodes that explain the fault: their old pods have it too, those of other nodes do not."""
 

@@ -967,3 +967,23 @@ def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, valu
     found = judged(watch_of(served(NEW[:1], *[(60, 2)] * 8), against=against))
     assert 10 < max(one.odds for one in found.scopes) < 100
     assert found.value is value
+
+
+@pytest.mark.parametrize(
+    ("created", "said", "ends"),
+    [
+        (-900, "the running pods served", "the next release is compared with it"),
+        (0, "the new pods served", "its history is too short"),
+    ],
+    ids=["adopted", "a first release"],
+)
+def test_a_revision_that_ran_before_the_watch_is_not_called_new(created, said, ends) -> None:
+    pods = tuple(pod_of(name, created=T0 + created) for name in NEW)
+    watch = watch_of(served(NEW, *CLEAN), pods=pods, control=None)
+    found = judged(replace(watch, control_hashes=frozenset()))
+    assert found.reason is Reason.NO_CONTROL
+    assert found.message.startswith(said)
+    assert found.message.endswith(ends)
+    stale = judged(watch, now=100)
+    assert ("of the running revision" in stale.message) is (created < 0)
+    assert ("of the new revision" in stale.message) is (created == 0)
