@@ -128,6 +128,7 @@ class Follower:
         source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
         self.last = evaluate_release(made, self.watch, when(now))
+        self.watch = self.last.watch
         self.outcome.judged += 1
         self._note(self.last, now)
         self.tell(now, self.last)
