@@ -22,13 +22,12 @@ from rollback_operator.decide import goodness, holds
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.decide.hold_end import HoldFacts, old_pods
 from rollback_operator.evidence.arms import Question, arms_of, excluded_routes
-from rollback_operator.evidence.limits import HYSTERESIS_TIMES
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge import non_inferiority
 from rollback_operator.judge.judge import judge
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
-from rollback_operator.model.verdict import SUSPECT_ODDS, Cause, Thresholds, Verdict
+from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.releases import ledger, ownership, quarantine, records, watch_time
 from rollback_operator.releases.baseline_choice import (
@@ -137,7 +136,7 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
     watch = goodness.with_clean_since(watch, decision, now.timestamp())
-    watch = _with_against(watch, verdict)
+    watch = goodness.with_against(watch, verdict)
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     release = workload.deployment.template.release
@@ -161,15 +160,6 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
         odds = _proof(case, watch, question, now)
     facts = HoldFacts(case, watch.control_hashes, decision, odds)
     return EvaluationResult(case, question, verdict, decision, holds.wanted_hold(facts, now), watch)
-
-
-def _with_against(watch: Watch, verdict: Verdict) -> Watch:
-    """Store the verdict against the release by its counts; missing data does not lift it."""
-    if verdict.value is VerdictValue.NO_VERDICT:
-        return watch
-    is_by_counts = verdict.cause is Cause.COUNTS and verdict.value in ledger.AGAINST
-    by_symptoms = verdict.leading is None or verdict.leading.odds < SUSPECT_ODDS / HYSTERESIS_TIMES
-    return replace(watch, against=verdict.value if is_by_counts and not by_symptoms else None)
 
 
 def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEntry]:
