@@ -50,7 +50,7 @@ def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[
 
 
 def workers(jobs: int) -> ProcessPoolExecutor:
-    """Make processes that end with this one, however it ends: a signal runs no cleanup."""
+    """Make processes that end with their parent, however it ends: a signal runs no cleanup."""
     return ProcessPoolExecutor(
         jobs, mp_context=get_context("forkserver"), initializer=_end_with_parent
     )

@@ -177,7 +177,7 @@ def warn_of_contradictions(rollouts: Rollouts, tracks: Tracks, warn: Callable[[s
 
     The replay follows the file, so that the release would have no pods, and no verdict.
     """
-    found = [
+    denied = [
         (observation.time, rollout.template_hash, count)
         for observation in rollouts.observations
         for rollout in [_current(rollouts, observation.time)]
@@ -185,10 +185,10 @@ def warn_of_contradictions(rollouts: Rollouts, tracks: Tracks, warn: Callable[[s
         and rollout is not None
         and (count := _read_pods(tracks, rollout, observation.time))
     ]
-    if not found:
+    if not denied:
         return
-    time, template_hash, count = found[0]
-    more = f", and {len(found) - 1} more observations like this" if len(found) > 1 else ""
+    time, template_hash, count = denied[0]
+    more = f", and {len(denied) - 1} more observations like this" if len(denied) > 1 else ""
     warn(
         f"observations[].updatedReplicas: 0 at {datetime.fromtimestamp(time, UTC):%FT%TZ}, "
         f"although {count} pods of the running template {template_hash} have samples then{more}: "
