@@ -59,7 +59,7 @@ def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) 
 
 
 def _raised(rule: MatrixRule, match: Match, verdict: Verdict, needed_odds: float) -> Match | None:
-    """Return the match of a worse rule on purchases of which every single one failed.
+    """Return the match of a worse rule on purchases that all failed.
 
     The fault is proved, and has one cause: only its extent is open. The floor of 20 requests of the
     route would name the severity of a rollback that begins before it is met too low.
