@@ -46,6 +46,8 @@ class Counts:
     """The ledger knows whether the service has a warm-up."""
     ramps: int = 0
     """Faults that grow over minutes, of the release or of both revisions."""
+    skewed: int = 0
+    """Services with few purchases among many requests."""
 
 
 FULL = Counts(
@@ -59,6 +61,7 @@ FULL = Counts(
     idle=200,
     starting=300,
     ramps=100,
+    skewed=200,
 )
 ABLATED = Counts(plain=200, confounded=420, bad=220, bad_confounded=160, mild=20, each=18)
 """Where rules of the judge are taken away: fewer releases on which no rule is asked."""
@@ -80,6 +83,7 @@ def _each(counts: Counts, first: int) -> Iterator[Scenario]:
         (200_000, counts.bad, lambda seed, _: bad(seed)),
         (300_000, counts.bad_confounded, lambda seed, number: beside(seed, _row(number))),
         (400_000, counts.mild, lambda seed, _: mild(seed)),
+        (430_000, counts.skewed, lambda seed, _: skewed(seed)),
         (450_000, counts.short, lambda seed, _: short(seed)),
         (460_000, counts.idle, lambda seed, _: idle(seed)),
         (470_000, counts.ramps, lambda seed, _: ramp(seed)),
@@ -393,3 +397,16 @@ def starting(seed: int) -> Scenario:
             fault = dice.choice((Fault.TOTAL, Fault.ERRORS, Fault.ERRORS))
             size = 1.0 if fault is Fault.TOTAL else size
             return replace(made, fault=fault, size=size, horizon=1000.0, starts="Clean")
+
+
+def skewed(seed: int) -> Scenario:
+    """A service with few purchases: an outage soon after the release, or a release that is bad."""
+    dice = random.Random(seed ^ 0x5E)
+    made = replace(plain(seed), bursts=0.0, rps=round(math.exp(dice.uniform(2.5, 5.5)), 4))
+    made = replace(made, purchases=round(math.exp(dice.uniform(-4.5, -2.0)), 4), horizon=600.0)
+    rate = round(math.exp(dice.uniform(math.log(0.1), 0.0)), 3)
+    if seed % 2:
+        since = _uniform(dice, 12, 60)
+        return replace(made, confounder=Confounder.DEPENDENCY, extent=rate, since=since)
+    fault = dice.choice((Fault.TOTAL, Fault.ERRORS))
+    return replace(made, fault=fault, size=1.0 if fault is Fault.TOTAL else rate)

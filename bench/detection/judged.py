@@ -154,6 +154,7 @@ class Follower:
         source = Source(made.policy, Prometheus(PROMETHEUS))
         self.watch = self.loop.run_until_complete(self.observer.observe(watch, workload, source))
         self.last = evaluate_release(made, self.watch, when(now))
+        self.watch = self.last.watch
         self._plan_reads(made, workload, now)
         self.outcome.judged += 1
         self._note(self.last, now)

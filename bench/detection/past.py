@@ -189,7 +189,7 @@ def is_replayable(scenario: Scenario) -> bool:
 
 def control(requests: Sequence[Series], errors: Sequence[Series], ends: Floats) -> Control:
     """Compute the old revision's hour from what increase() gives for each minute."""
-    return control_of(_minutes(requests, ends), _minutes(errors, ends))
+    return control_of(_minutes(requests, ends), _minutes(errors, ends), float(ends[-1]))
 
 
 def _minutes(series: Sequence[Series], ends: Floats) -> dict[str, dict[float, float]]:

@@ -160,6 +160,8 @@ class Scenario:
     """Durations and memory are read."""
     starts: str = ""
     """What the ledger knows of earlier starts: Clean, Failing, or nothing."""
+    purchases: float = MIX[PURCHASE]
+    """Share of the requests that are purchases."""
 
     @property
     def is_bad(self) -> bool:
@@ -181,12 +183,19 @@ class Scenario:
 
     def _by_rate(self) -> str:
         rates = self.rates()
-        pooled = sum(MIX[route] * rate for route, rate in rates.items())
+        pooled = sum(self.mix[route] * rate for route, rate in rates.items())
         if max(rates[PURCHASE], rates[RESERVE]) >= P1_RATE:
             return "P1"
         if pooled > P2_RATE:
             return "P2"
         return "P4" if pooled > P4_RATE else "None"
+
+    @property
+    def mix(self) -> Mapping[str, float]:
+        """Give the share of the requests that each route has."""
+        others = (1 - self.purchases) / (1 - MIX[PURCHASE])
+        shares = {route: others * share for route, share in MIX.items()}
+        return shares | {PURCHASE: self.purchases}
 
     def rates(self) -> dict[str, float]:
         """Give the new revision's own error rate at full size, by route."""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from bench.detection.lives import DISCOVERY_SECONDS, EVER, Cast, Life, cast
 from bench.detection.scenario import (
     BOTH_FAIL,
-    MIX,
     PURCHASE,
     ROUTES,
     Confounder,
@@ -128,7 +127,7 @@ class _Traffic:
         if scenario.confounder is Confounder.IDLE:
             total = np.where(self._during(), 0.0, total)
         shares = np.stack([self._shares(route) for route in ROUTES], axis=1)
-        mix = np.array([MIX[route] for route in ROUTES])
+        mix = np.array([scenario.mix[route] for route in ROUTES])
         found: Floats = shares * mix[None, :, None] * total[None, None, :]
         return found
 

@@ -10,18 +10,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName
+from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.limits import (
     GROWTH_ALONE_SECONDS,
     GROWTH_SECONDS,
     GROWTH_WARM_UP_SECONDS,
+    HYSTERESIS_TIMES,
     SUSTAINED_TREND_SECONDS,
 )
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import Pod
-from rollback_operator.model.verdict import AGAINST_RELEASE
+from rollback_operator.model.verdict import AGAINST_RELEASE, SUSPECT_ODDS, Cause, Verdict
 from rollback_operator.model.workload import Workload
 
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
@@ -37,6 +38,19 @@ def with_clean_since(watch: Watch, decision: Decision, now: float) -> Watch:
     if not _is_clean(decision):
         return replace(watch, clean_since=None)
     return watch if watch.clean_since is not None else replace(watch, clean_since=now)
+
+
+def with_against(watch: Watch, verdict: Verdict) -> Watch:
+    """Store the verdict against the release by its counts, which then takes less to keep.
+
+    Missing data does not lift it.
+    """
+    if verdict.value is VerdictValue.NO_VERDICT:
+        return watch
+    odds = max((scope.odds for scope in verdict.scopes), default=0.0)
+    is_by_counts = verdict.cause is Cause.COUNTS and odds >= SUSPECT_ODDS / HYSTERESIS_TIMES
+    is_against = verdict.value in AGAINST_RELEASE and is_by_counts
+    return replace(watch, against=verdict.value if is_against else None)
 
 
 def _is_clean(decision: Decision) -> bool:

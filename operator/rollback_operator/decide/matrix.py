@@ -13,10 +13,11 @@ from rollback_operator.api.v1alpha1 import (
     SignalName,
     TimeoutResponse,
 )
-from rollback_operator.evidence.limits import ASKED_BLAME
+from rollback_operator.evidence.limits import ASKED_BLAME, LEAST_ERRORS
 from rollback_operator.model.verdict import (
     BAD_ODDS,
     BLAME_ODDS,
+    CEASED,
     ENDED,
     Cause,
     ScopeVerdict,
@@ -49,6 +50,37 @@ def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) 
         verdict: the judge's verdict.
         needed_odds: minimum odds for evidence on a rate to count.
     """
+    match = _first_match(rules, verdict, needed_odds)
+    if match is None or match.scope is None:
+        return match
+    above = rules[: rules.index(match.rule)]
+    return next(
+        (raised for rule in above if (raised := _raised(rule, match, verdict, needed_odds))), match
+    )
+
+
+def _raised(rule: MatrixRule, match: Match, verdict: Verdict, needed_odds: float) -> Match | None:
+    """Return the match of a worse rule on purchases that all failed.
+
+    The fault is proved, and has one cause: only its extent is open. The floor of 20 requests of the
+    route would name the severity of a rollback that begins before it is met too low.
+    """
+    proved = match.scope
+    if proved is None:
+        return None
+    for condition in rule.when:
+        if condition.signal is not SignalName.ERROR_RATE or condition.at_least is None:
+            continue
+        for scope in _scopes(condition, verdict):
+            is_total = proved.has_all_failed and proved.route is None and scope.errors > 0
+            is_enough = scope.errors >= LEAST_ERRORS and scope.odds >= needed_odds
+            has_all_failed = scope.errors >= scope.requests and (is_total or is_enough)
+            if has_all_failed and scope.veto is None and scope.unmet not in (CEASED, ENDED):
+                return Match(rule, scope)
+    return None
+
+
+def _first_match(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) -> Match | None:
     for rule in rules:
         if rule.severity is MatrixSeverity.P2 and _dies_of_memory(verdict):
             return Match(rule, symptom=_dies_of_memory(verdict))

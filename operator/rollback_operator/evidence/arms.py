@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
-from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec
+from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec, VerdictValue
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.limits import PROBE_TIMES, STALE_INTERVALS
+from rollback_operator.evidence.limits import HYSTERESIS_TIMES, PROBE_TIMES, STALE_INTERVALS
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.model.verdict import Thresholds
+from rollback_operator.model.verdict import Blame, Thresholds
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.stats.windows import Counts, Increment, counts_of
 
@@ -32,6 +32,7 @@ class Arms:
     interval: float
     watch_seconds: float
     nodes: Mapping[str, str] = field(default_factory=dict)
+    """The node of each pod of both revisions; "": not known."""
     read: frozenset[str] = frozenset()
     """Pods whose own pages are read, between scrapes."""
     odds: Thresholds = field(default_factory=Thresholds)
@@ -39,6 +40,14 @@ class Arms:
     """Whether errors in a pod's first seconds may be those of a warm-up."""
     replaced: tuple[Increment, ...] = ()
     """Of the revision that ran before, where it is not the control: evidence of a prior failure."""
+    is_adopted: bool = False
+    """Whether the revision was already running when the watch began."""
+    against: VerdictValue | None = None
+    """The verdict against the release so far: it takes less to keep it than to give it."""
+    blames: dict[tuple[str, ...], Blame] = field(default_factory=dict)
+    """Blame by the routes that share a fault, computed once for all scopes of an evaluation."""
+    sharing: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    """The routes with most errors, and all routes that share their fault."""
 
     @cached_property
     def counted(self) -> Counts:
@@ -50,6 +59,11 @@ class Arms:
         if route is None:
             return self.counted
         return Counts({route: self.counted.routes[route]} if route in self.counted.routes else {})
+
+    @property
+    def least_odds(self) -> float:
+        """Give the odds from which the release is suspect, or remains so."""
+        return self.odds.suspect / (1.0 if self.against is None else HYSTERESIS_TIMES)
 
     @property
     def has_control(self) -> bool:
@@ -110,11 +124,18 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
         },
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
-        nodes={name: pod.node for name, pod in new.items()},
+        nodes={name: pod.node for name, pod in {**old, **new}.items()},
         read=frozenset(watch.evidence.read),
         odds=question.odds,
         has_warm_up=question.has_warm_up,
+        against=watch.against,
+        is_adopted=is_adopted(watch, workload),
     )
+
+
+def is_adopted(watch: Watch, workload: Workload) -> bool:
+    """Return whether the current revision was already running when the watch began."""
+    return any(pod.created < watch.opened for pod in workload.current_of(watch.pods))
 
 
 def _replaced(watch: Watch) -> list[str]:
@@ -140,6 +161,7 @@ def _podless(
         interval=watch.evidence.interval,
         watch_seconds=question.watch_seconds,
         odds=question.odds,
+        against=watch.against,
     )
 
 

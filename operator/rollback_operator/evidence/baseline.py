@@ -90,8 +90,14 @@ class Control:
         return replace(self, seconds=seconds, busiest_minute=busiest)
 
 
-def control_of(requests: Minutes, errors: Minutes) -> Control:
-    """Sum an hour's minutes up."""
+def control_of(requests: Minutes, errors: Minutes, until: float) -> Control:
+    """Sum an hour's minutes up.
+
+    Args:
+        requests: by route and the end of each minute.
+        errors: the same.
+        until: the end of the hour.
+    """
     routes = {
         shortened(route): _route(requests[route], errors.get(route, {}))
         for route in _busiest(requests)
@@ -103,7 +109,7 @@ def control_of(requests: Minutes, errors: Minutes) -> Control:
         seconds=max(0, len(served) - 1) * MINUTE_SECONDS,
         routes=routes,
         busiest_minute=max(served, default=0.0) / MINUTE_SECONDS,
-        quietest_minute=_quietest(pooled) / MINUTE_SECONDS,
+        quietest_minute=_quietest(pooled, until) / MINUTE_SECONDS,
         pooled=_route(pooled, failed),
     )
 
@@ -139,7 +145,7 @@ def control_from(counters: Counters, until: float) -> Control:
         )
         for side in (counters.requests, counters.errors)
     )
-    return control_of(requests, errors)
+    return control_of(requests, errors, until)
 
 
 def _instances(series: Iterable[CounterSeries], until: float) -> dict[str, str]:
@@ -188,15 +194,16 @@ def _amounts(
             yield time, value if value < base else value - base
 
 
-def _quietest(pooled: Mapping[float, float]) -> float:
+def _quietest(pooled: Mapping[float, float], until: float) -> float:
     """Give the requests of the quietest minute; a minute without samples had none.
 
-    The first may have begun with its last second.
+    The first may have begun with its last second. The newest may have too few samples yet.
     """
     times = sorted(at for at, amount in pooled.items() if amount > 0)[1:]
     if not times:
         return 0.0
-    count = round((times[-1] - times[0]) / MINUTE_SECONDS) + 1
+    last = max(until - MINUTE_SECONDS, *pooled)
+    count = round((last - times[0]) / MINUTE_SECONDS) + 1
     return 0.0 if len(times) < count else min(pooled[at] for at in times)
 
 

@@ -9,6 +9,8 @@ CLEAN_ODDS = 100.0
 """Odds against the failing pods' rate from which a pod is known to be well."""
 SURELY_BAD_ODDS = 10_000.0
 """Odds from which a pod is known to have the fault by its own counts."""
+HYSTERESIS_TIMES = 10.0
+"""A release stays suspect until its odds are so many times lower than those that made it so."""
 SHARED_ODDS = 100.0
 """Odds against the usual rate from which pods are known to have the fault by their own counts."""
 ALIGNED_ODDS = 100.0
@@ -118,6 +120,8 @@ FIRST_REQUESTS_WEIGHT = 0.8
 """Weight of the ceiling that bounds the first seconds; those of later windows share the rest."""
 MOST_SHARE = 0.5
 """Routes with this share of the errors of the worst route are named as failing."""
+SHARING_ROUTES = 8
+"""Other routes that may share the fault of the worst; of more, those with most errors."""
 RECENT_ERRORS_Z = 3.5
 """Every evaluation of a long watch tests recent errors: a chance run of them is not enough."""
 DEFAULT_MARGIN = 0.05

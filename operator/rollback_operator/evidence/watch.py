@@ -11,6 +11,7 @@ from statistics import median_low
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
+from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.evidence import aggregate, scrape_state
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence, fold, fold_read
@@ -68,6 +69,8 @@ class Watch:
     """Whether Services lead to the release."""
     clean_since: float | None = None
     """Since when nothing has been seen that speaks against the release; None: something does."""
+    against: VerdictValue | None = None
+    """The verdict against the release at the last evaluation, Suspect or Bad; None: none."""
     scrape_due: float = 0.0
     """When Prometheus has something new, as far as its rhythm is known."""
     read_at: float = 0.0

@@ -12,10 +12,11 @@ from rollback_operator.evidence.limits import (
     CEILING_TIMES,
     CLEAN_ODDS,
     LEAST_CEILING,
+    LEAST_REQUESTS,
     SHARED_ODDS,
     SURELY_BAD_ODDS,
 )
-from rollback_operator.stats.windows import Increment
+from rollback_operator.stats.windows import Increment, by_route, total
 
 Pods = Mapping[str, tuple[float, float]]
 Routes = Mapping[str, Pods]
@@ -178,6 +179,29 @@ class _FaultCounts:
         if failed <= self._usual * served:
             return False
         return -_nats(counts, self._usual, failed / served) >= math.log(odds)
+
+
+def fail_more(counted: Sequence[Increment], others: Sequence[Increment]) -> bool:
+    """Return whether pods have a fault that other pods do not have, on a route or on all together.
+
+    Args:
+        counted: the counts of the pods.
+        others: those of the other pods at the same time.
+    """
+    beside = by_route(others)
+    parts = [(counted, others)]
+    parts += [(each, beside.get(route, ())) for route, each in by_route(counted).items()]
+    return any(_exceed(total(each), total(rest)) for each, rest in parts)
+
+
+def _exceed(counts: tuple[float, float], others: tuple[float, float]) -> bool:
+    served, failed = counts
+    if others[0] < LEAST_REQUESTS:
+        return False
+    usual = plausible(others[1] / others[0])
+    if failed <= usual * served:
+        return False
+    return -_nats(counts, usual, failed / served) >= math.log(SHARED_ODDS)
 
 
 def _sum(counts: Iterable[tuple[float, float]]) -> tuple[float, float]:

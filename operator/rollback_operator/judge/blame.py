@@ -95,6 +95,32 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     return Blame(odds, False, max(1.0, since))
 
 
+def is_one_fault(routes: Sequence[Failing], other: Failing) -> bool:
+    """Return whether a route shares the fault of other routes.
+
+    Two faults at once are as much less likely as a release is seldom bad (BAD_RELEASES), so that
+    separate onsets must fit 50 times better than the best common onset. A route with so few
+    requests that they fit any onset is no second fault.
+
+    Args:
+        routes: at least one failing route.
+        other: another failing route.
+    """
+    both = [*routes, other]
+    counted = [lasting(each, route.level) for each, route in zip(served(both), both, strict=True)]
+    levels = [route.level for route in both]
+    of_all = [parts([kept.pooled], [level]) for kept, level in zip(counted, levels, strict=True)]
+    first, last = [part for each in of_all[:-1] for part in each], of_all[-1]
+    if not first or not last:
+        return True
+    begin = min(part.counts.starts[0] for part in (*first, *last))
+    together, apart = (
+        sum(max(likelihoods(each, begin).values()) for each in split)
+        for split in ([[*first, *last]], [first, last])
+    )
+    return apart - together < -math.log(BAD_RELEASES)
+
+
 def _by_age(
     counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]
 ) -> dict[float, float]:

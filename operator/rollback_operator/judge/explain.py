@@ -15,6 +15,9 @@ _WORDS = {
 }
 
 
+_ADOPTED = (
+    "this revision was already running when the watch began: the next release is compared with it"
+)
 _MOST = 1e9
 """Higher odds carry no further information for a reader."""
 
@@ -31,12 +34,13 @@ def ratio(odds: float) -> str:
 def describe_scope(evidence: ScopeVerdict, reason: Reason) -> str:
     """Describe the evidence in a scope and its consequence."""
     where = "all routes" if evidence.route is None else evidence.route
+    pods = "running pods" if evidence.is_adopted else "new pods"
     message = (
-        f"the new pods served {evidence.requests:.0f} requests on {where} and failed "
+        f"the {pods} served {evidence.requests:.0f} requests on {where} and failed "
         f"{evidence.errors:.0f} ({_percent(evidence.requests, evidence.errors)})"
     )
     if evidence.requests == 0:
-        message = f"the new pods have served no request on {where} yet"
+        message = f"the {pods} have served no request on {where} yet"
     if evidence.control_requests > 0:
         message += (
             f"; the old revision failed {evidence.control_errors:.0f} of "
@@ -55,13 +59,20 @@ def describe_scope(evidence: ScopeVerdict, reason: Reason) -> str:
         message += f"; {onset}, {ratio(evidence.blame.odds)} that the release is to blame"
     if reason is Reason.FEW_PODS_AFFECTED:
         message += (
-            f"; only {evidence.pods_failing} of {evidence.pods} new pods fail, check their nodes"
+            f"; only {evidence.pods_failing} of {evidence.pods} {pods} fail, check their nodes"
+        )
+    if evidence.nodes:
+        message += (
+            f"; the old pods on {' and '.join(evidence.nodes)} fail alike, those on other nodes do "
+            "not: check the node" + ("s" if len(evidence.nodes) > 1 else "")
         )
     if evidence.unmet and evidence.odds >= 1:
         message += f"; not enough yet: {evidence.unmet}"
     if reason is Reason.NO_EVIDENCE_AGAINST and not evidence.odds and evidence.errors > 0:
         # Counts of different seconds are not compared: they do not clear the release yet.
         return f"{message}; not compared yet: the old pods have no newer sample"
+    if reason is Reason.NO_CONTROL and evidence.is_adopted:
+        return f"{message}; {_ADOPTED}"
     return f"{message}; {_WORDS[reason]}" if reason in _WORDS else message
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import SignalName, VerdictValue
 from rollback_operator.evidence import aggregate
-from rollback_operator.evidence.arms import Arms, Question, arms_of, probe_excess
+from rollback_operator.evidence.arms import Arms, Question, arms_of, is_adopted, probe_excess
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
@@ -27,6 +27,7 @@ from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
     AGAINST_RELEASE,
+    ENDED,
     Cause,
     EvidentFault,
     ScopeVerdict,
@@ -196,6 +197,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
     if watch.missing is not None:
         return Verdict(VerdictValue.NO_VERDICT, watch.missing.reason, watch.missing.message)
     interval = watch.evidence.interval
+    revision = "running revision" if is_adopted(watch, workload) else "new revision"
     if abs(watch.skew) > interval:
         return Verdict(
             VerdictValue.NO_VERDICT,
@@ -214,7 +216,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
         return Verdict(
             value,
             Reason.NO_SERIES if settled else Reason.EVIDENCE_GATHERING,
-            "no request counter of a pod of the new revision has been scraped"
+            f"no request counter of a pod of the {revision} has been scraped"
             + (": check signals.requests and that the pods are scraped" if settled else " yet"),
         )
     age = now + watch.skew - newest
@@ -222,7 +224,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
         return Verdict(
             VerdictValue.NO_VERDICT,
             Reason.SAMPLES_STALE,
-            f"the newest sample of the new revision is {age:.0f} s old, "
+            f"the newest sample of the {revision} is {age:.0f} s old, "
             f"more than {STALE_INTERVALS} scrape intervals",
             newest_sample=newest,
         )
@@ -231,7 +233,7 @@ def _missing(watch: Watch, workload: Workload, question: Question, now: float) -
 
 def _worst(scopes: Sequence[ScopeVerdict], arms: Arms, watch: Watch) -> Verdict:
     leading = max(scopes, key=lambda scope: (scope.is_proved, scope.odds, scope.rate_lower_bound))
-    value, reason = _value(leading, scopes[0], arms.odds)
+    value, reason = _value(leading, scopes[0], arms)
     cause = Cause.COUNTS
     if value is VerdictValue.WATCHING and not arms.has_control:
         # Without a control only a clean release does well. A release that fails entirely is
@@ -257,14 +259,19 @@ def _fails_entirely(scope: ScopeVerdict) -> bool:
     return scope.requests >= VERDICT_REQUESTS and scope.errors >= NEARLY_ALL * scope.requests
 
 
-def _value(
-    leading: ScopeVerdict, pooled: ScopeVerdict, odds: Thresholds
-) -> tuple[VerdictValue, Reason]:
-    if leading.odds >= odds.suspect and not leading.unmet:
-        return _suspicion(leading, odds)
+def _value(leading: ScopeVerdict, pooled: ScopeVerdict, arms: Arms) -> tuple[VerdictValue, Reason]:
+    """Give value and reason by the leading scope.
+
+    A verdict against a release does not go back to Watching while its errors go on: until its odds
+    are a tenth of those that made it suspect, or the newest counts show the fault's end (100 : 1).
+    """
+    if leading.odds >= arms.least_odds and not leading.unmet:
+        return _suspicion(leading, arms.odds)
+    if arms.against is not None and leading.odds >= arms.least_odds and leading.unmet != ENDED:
+        return VerdictValue.SUSPECT, Reason.EVIDENCE_GATHERING
     if max(pooled.requests, leading.requests) < VERDICT_REQUESTS:
         return VerdictValue.NO_VERDICT, Reason.TOO_FEW_REQUESTS
-    if leading.odds >= odds.suspect:
+    if leading.odds >= arms.odds.suspect:
         return VerdictValue.WATCHING, Reason.EVIDENCE_GATHERING
     return VerdictValue.WATCHING, Reason.NO_EVIDENCE_AGAINST
 

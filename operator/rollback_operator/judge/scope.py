@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.v1alpha1 import VerdictValue
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.baseline import (
     Ceiling,
+    Control,
     ceilings,
     highest_ceiling,
     history_on,
@@ -16,18 +18,25 @@ from rollback_operator.evidence.baseline import (
 )
 from rollback_operator.evidence.limits import (
     FIRST_REQUESTS_WEIGHT,
+    LEAST_ERRORS,
     LEAST_REQUESTS,
     MOST_SHARE,
     RECENT_ERRORS_Z,
     RECENT_WINDOWS,
+    SHARING_ROUTES,
     TIME_TOLERANCE_SECONDS,
 )
 from rollback_operator.evidence.overlap import cells
 from rollback_operator.judge import vetoes
-from rollback_operator.judge.affected import AffectedPods, affected, pod_counts_by_route
-from rollback_operator.judge.blame import blame
+from rollback_operator.judge.affected import (
+    AffectedPods,
+    affected,
+    fail_more,
+    pod_counts_by_route,
+)
+from rollback_operator.judge.blame import blame, is_one_fault
 from rollback_operator.judge.warm_up import counts_that_matter
-from rollback_operator.model.verdict import ENDED, Method, ScopeVerdict
+from rollback_operator.model.verdict import CEASED, ENDED, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower, z_of
 from rollback_operator.stats.windows import Counts, Increment, on, total
@@ -171,20 +180,34 @@ def _verdict(
         usual = _usual(arms, compared, new)
         pods = affected(arms, pod_counts_by_route(new), route, usual)
         unmet = vetoes.unmet_floor(arms, new, pods)
+        if unmet == CEASED and arms.against is VerdictValue.BAD:
+            unmet = ""  # One sample without an error is chance now and then: ENDED takes 100 : 1.
     blamed, veto = None, None
-    if odds >= arms.odds.suspect:
-        # One fault began on all routes that fail: their joint evidence holds for each of them, and
-        # other routes dilute it.
-        together = _failing_routes(arms)
-        if route is not None and route not in together:
-            together = [route]
+    nodes: tuple[str, ...] = ()
+    if odds >= arms.least_odds:
+        # One fault began on all routes that share it: their joint evidence holds for each of them,
+        # and other routes dilute it.
+        worst = together = _failing_routes(arms)
+        if compared.method is Method.HISTORY and arms.control is not None:
+            together = _sharing(arms, arms.control, worst)
+        if route is not None:
+            worst, together = (known if route in known else [route] for known in (worst, together))
         failing = [_failing(arms, compared, usual, name) for name in together]
+        shared = tuple(together)
         # This veto holds for either control.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
-        if compared.method is Method.HISTORY and arms.control is not None:
-            veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
-            blamed = blame(failing, arms.watch_seconds)
-        if not unmet and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
+        if compared.method is Method.CONTROL:
+            old = [increment for increment in on(arms.old, route) if increment.end > since]
+            nodes = _failing_nodes(arms, new, old, pods.bad)
+            veto = veto or (Reason.ENVIRONMENT_SUSPECTED if nodes else None)
+        elif arms.control is not None:
+            # A milder fault that began before on other routes is not the fault of the worst.
+            veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, worst)
+            if shared not in arms.blames:
+                arms.blames[shared] = blame(failing, arms.watch_seconds)
+            blamed = arms.blames[shared]
+        is_open = not unmet or (unmet == CEASED and arms.against is not None)
+        if is_open and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
     late = _late(counted)
     return ScopeVerdict(
@@ -205,7 +228,39 @@ def _verdict(
         pods=len(arms.living_new),
         late_lower_bound=wilson_lower(*late, RECENT_ERRORS_Z) if late[0] else 0.0,
         late_share=late[1] / late[0] if late[0] else None,
+        nodes=nodes,
+        is_adopted=arms.is_adopted and not arms.has_control,
     )
+
+
+def _failing_nodes(
+    arms: Arms, new: Sequence[Increment], old: Sequence[Increment], bad: frozenset[str]
+) -> tuple[str, ...]:
+    """Name the nodes of the failing pods if the nodes explain the fault, not the release.
+
+    On each of these nodes old pods have the fault, old pods on other nodes do not, and against the
+    old pods of the same node nothing speaks against the release.
+
+    Args:
+        arms: the counts of both revisions.
+        new: the release's counts in the scope, since the fault shows.
+        old: the old revision's.
+        bad: the pods that have the fault.
+    """
+    nodes = {arms.nodes.get(pod, "") for pod in bad}
+    if not nodes or "" in nodes:
+        return ()
+    elsewhere = [increment for increment in old if arms.nodes.get(increment.pod) not in nodes]
+    for node in nodes:
+        fresh, stale = (
+            [increment for increment in side if arms.nodes.get(increment.pod) == node]
+            for side in (new, old)
+        )
+        if not fail_more(stale, elsewhere):
+            return ()
+        if _flipped(arms, fresh, stale, arms.odds.suspect).value >= arms.odds.suspect:
+            return ()
+    return tuple(sorted(nodes))
 
 
 def _late(counted: Counts) -> tuple[float, float]:
@@ -237,11 +292,13 @@ def _failing(arms: Arms, compared: _Compared, usual: Mapping[str, float], route:
     # Since its first request, not only since the count began that shows it best.
     first = counts_that_matter(arms, route)[1]
     if compared.method is Method.HISTORY and arms.control is not None:
-        level = BaselineRate(mean_rate(arms.control, route), highest_ceiling(arms.control, route))
-    else:
-        rate = usual.get(route, usual[""])
-        level = BaselineRate(rate, plausible(rate))
-    return Failing(first, level)
+        return Failing(first, _level(arms.control, route))
+    rate = usual.get(route, usual[""])
+    return Failing(first, BaselineRate(rate, plausible(rate)))
+
+
+def _level(control: Control, route: str) -> BaselineRate:
+    return BaselineRate(mean_rate(control, route), highest_ceiling(control, route))
 
 
 def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
@@ -251,6 +308,42 @@ def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
         for each in failing
     ]
     return [each for each in kept if each.increments] or list(failing)
+
+
+def _sharing(arms: Arms, control: Control, worst: Sequence[str]) -> list[str]:
+    """Add to the routes with most errors those that share their fault.
+
+    One fault has one cause: the scopes that share it share the figure of its blame. A route with
+    fewer requests has a vaguer onset of its own, which could blame the release for an outage that
+    other routes date.
+    """
+    key = tuple(worst)
+    if key not in arms.sharing:
+        of_worst = [_since_first(arms, control, name) for name in worst]
+        errors = {name: counts.errors for name, counts in arms.counted.routes.items()}
+        beside = sorted(errors.keys() - set(worst), key=lambda name: (-errors[name], name))
+        joined = [
+            name
+            for name in beside[:SHARING_ROUTES]
+            if _fails(arms, control, name)
+            and is_one_fault(of_worst, _since_first(arms, control, name))
+        ]
+        arms.sharing[key] = tuple(sorted([*worst, *joined]))
+    return list(arms.sharing[key])
+
+
+def _since_first(arms: Arms, control: Control, route: str) -> Failing:
+    return Failing(counts_that_matter(arms, route)[1], _level(control, route))
+
+
+def _fails(arms: Arms, control: Control, route: str) -> bool:
+    """Return whether a route fails by its own counts."""
+    counts = arms.counted.routes[route]
+    if counts.errors < LEAST_ERRORS:
+        return False
+    ceiling = highest_ceiling(control, route)
+    (odds,) = counts.against([(ceiling, counts.starts[-1])], arms.odds.bad)
+    return odds.value >= arms.odds.suspect
 
 
 def _failing_routes(arms: Arms) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.limits import (
+    LATE_SCRAPE_SECONDS,
     LEAST_EXPECTED,
     LEAST_SAMPLES,
     LOST_SHARE,
@@ -83,12 +84,15 @@ def _span(workload: Workload, arms: Arms) -> tuple[float, float] | None:
 def _had_ceased(arms: Arms, pace: float) -> bool:
     """Return whether requests to the old pods, too, had ceased before they stopped.
 
-    Then the release is not the cause: the requests ceased at their source.
+    Then the release is not the cause: the requests ceased at their source. A pod that stops has no
+    requests in its last seconds, so that a single sample shows nothing, whatever its length.
     """
+    wanted = LEAST_SAMPLES * arms.interval
     end = max((increment.end for increment in arms.old), default=0.0)
-    last = [increment for increment in arms.old if increment.end > end - TRAFFIC_SECONDS]
+    since = end - max(TRAFFIC_SECONDS, wanted)
+    last = [increment for increment in arms.old if increment.end > since]
     seconds = end - min((increment.start for increment in last), default=end)
-    if seconds < LEAST_SAMPLES * arms.interval:
+    if seconds < wanted - LATE_SCRAPE_SECONDS:
         return False
     return total(last)[0] < LOST_SHARE * pace * seconds
 

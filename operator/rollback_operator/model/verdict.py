@@ -87,6 +87,10 @@ class ScopeVerdict:
     """From the newest requests alone: a late fault is a small part of a long watch."""
     late_share: float | None = None
     """Share of the newest requests that failed; None: there are too few."""
+    is_adopted: bool = False
+    """The revision was already running when the watch began, and has no control."""
+    nodes: tuple[str, ...] = ()
+    """The nodes that explain the fault: their old pods have it too, those of other nodes do not."""
 
     @property
     def is_proved(self) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,12 @@ from rollback_operator.cli.backtest.batch import run_batch
 from rollback_operator.cli.backtest.case import parse_options, run_case
 from rollback_operator.cli.backtest.files import BadFileError, read_file
 from rollback_operator.cli.backtest.policy import parse_policy
-from rollback_operator.cli.backtest.rollouts import Rollouts, parse_rollouts
+from rollback_operator.cli.backtest.rollouts import (
+    Rollouts,
+    parse_rollouts,
+    warn_of_contradictions,
+)
+from rollback_operator.cli.backtest.tracks import Track, Tracks
 from tests.builders import NAME, NAMESPACE, T0
 from tests.unit.backtest.past import NEW, OLD, make_file, rfc3339
 
@@ -73,6 +81,26 @@ def test_a_pod_that_fits_no_rollout_is_told(pod: dict[str, str], told: str) -> N
     found: list[str] = []
     parse_rollouts(make_file(pods=[pod]), found.append)
     assert [one.startswith(told) for one in found] == ([True] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("updated", "at", "is_told"),
+    [(0, 100, True), (0, 20, False), (0, 400, False), (2, 100, False), (None, 100, False)],
+    ids=["contradiction", "no sample yet", "no sample any more", "as counted", "not observed"],
+)
+def test_an_observation_without_pods_that_have_samples_is_told(
+    updated: int | None, at: float, is_told: bool
+) -> None:
+    observed = {"time": rfc3339(at)} | ({} if updated is None else {"updatedReplicas": updated})
+    found = parse_rollouts(make_file(rollouts=[ROLLOUT], observations=[observed, observed]))
+    times = tuple(T0 + second for second in range(30, 200, 5))
+    pods = {f"{NAME}-{NEW}-{n}": Track(f"{NAME}-{NEW}-{n}", NEW, times) for n in "ab"}
+    old = {f"{NAME}-{OLD}-c": Track(f"{NAME}-{OLD}-c", OLD, times)}
+    told: list[str] = []
+    warn_of_contradictions(found, Tracks(pods | old), told.append)
+    assert len(told) == is_told
+    assert all("updatedReplicas: 0 at" in each and "2 pods of" in each for each in told)
+    assert all("1 more observations" in each for each in told)
 
 
 def test_times_are_read_and_put_in_order() -> None:
@@ -160,6 +188,28 @@ def test_a_line_that_cannot_be_read_says_why(line: str, told: str, tmp_path: Pat
     path.write_text(line)
     (found,) = run_batch(path, {}, 1)
     assert told in found["error"]["message"]
+
+
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(ends: signal.Signals) -> None:
+    program = (
+        "import os, time\n"
+        "from rollback_operator.cli.backtest.batch import workers\n"
+        "if __name__ == '__main__':\n"
+        "    pool = workers(1)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 600)\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.send_signal(ends)
+        assert parent.wait(60) == -ends
+    end = time.monotonic() + 60
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_a_batch_without_a_case_is_told(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import evaluate_release
-from rollback_operator.decide.goodness import is_ripe, with_clean_since
+from rollback_operator.decide.goodness import is_ripe, with_against, with_clean_since
 from rollback_operator.evidence.trends import LatencySample, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.verdict import Symptom, Verdict
+from rollback_operator.model.verdict import Cause, Symptom, Verdict
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import health_of
 from rollback_operator.stats.histogram import Histogram
@@ -36,6 +36,7 @@ from tests.builders import (
     make_entry,
     make_pods,
     make_policy,
+    make_scope,
     make_series,
     make_template,
     make_verdict,
@@ -169,6 +170,25 @@ def test_what_speaks_against_it_makes_it_wait_anew(
     # Missing data speaks neither for it nor against it.
     blind = make_watching(value=VerdictValue.NO_VERDICT, reason=Reason.SAMPLES_STALE)
     assert with_clean_since(clean, Decision(blind), T0 + 400) == clean
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (make_verdict(), VerdictValue.BAD),
+        (make_verdict(value=VerdictValue.SUSPECT), VerdictValue.SUSPECT),
+        (make_watching(), None),
+        (make_watching(value=VerdictValue.NO_VERDICT), VerdictValue.BAD),
+        (make_verdict(make_scope(odds=9.0)), None),
+        (make_verdict(cause=Cause.STUCK_ROLLOUT), None),
+    ],
+    ids=["bad", "suspect", "watching", "no data", "by a symptom", "by Kubernetes"],
+)
+def test_a_verdict_against_it_by_counts_is_kept_for_the_next_one(
+    verdict: Verdict, expected: VerdictValue | None
+) -> None:
+    before = replace(watched(), against=VerdictValue.BAD)
+    assert with_against(before, verdict).against is expected
 
 
 def served(trends: Trends) -> Watch:

@@ -19,7 +19,7 @@ from rollback_operator.decide.matrix import (
     faults,
     is_rolled_back_on_timeout,
 )
-from rollback_operator.model.verdict import BAD_ODDS, DEADLINE_ODDS, Blame, Cause, Symptom
+from rollback_operator.model.verdict import BAD_ODDS, DEADLINE_ODDS, ENDED, Blame, Cause, Symptom
 from tests.builders import PURCHASE, RESERVE, T0, make_scope, make_verdict
 
 POOLED, ROUTE = make_scope(), make_scope(PURCHASE)
@@ -32,7 +32,7 @@ def rate(lower: float, route: str | None = None, **changes):
 ROWS = {
     "all purchases fail": ([rate(0.28), rate(0.96, PURCHASE)], "P1"),
     "90 % of purchases surely fail": ([rate(0.28), rate(0.90, PURCHASE)], "P1"),
-    "just under": ([rate(0.28), rate(0.8999, PURCHASE)], "P2"),
+    "just under": ([rate(0.28), rate(0.8999, PURCHASE, errors=95.0)], "P2"),
     "few, but all of them": (
         [rate(0.25), replace(rate(0.84, PURCHASE), has_all_failed=True)],
         "P1",
@@ -53,6 +53,43 @@ ROWS = {
     "odds too low": ([rate(0.5, odds=9_999.0)], None),
     "pooled is proved, the route is not": (
         [rate(0.28), rate(0.96, PURCHASE, odds=9_000.0)],
+        "P2",
+    ),
+    "pooled is proved, each of eleven purchases failed": (
+        [rate(0.18), rate(0.74, PURCHASE, requests=11, errors=11, unmet="11 of 20 requests")],
+        "P1",
+    ),
+    "pooled is proved, one of twelve purchases passed": (
+        [rate(0.18), rate(0.65, PURCHASE, requests=12, errors=11, unmet="12 of 20 requests")],
+        "P2",
+    ),
+    "pooled is proved, each of nine purchases failed": (
+        [rate(0.18), rate(0.7, PURCHASE, requests=9, errors=9, unmet="9 of 20 requests")],
+        "P2",
+    ),
+    "everything failed, among it few purchases": (
+        [
+            replace(rate(0.84), has_all_failed=True),
+            rate(0.6, PURCHASE, requests=6, errors=6, odds=50.0, unmet="6 of 20 requests"),
+        ],
+        "P1",
+    ),
+    "each of eleven purchases failed, nothing is proved": (
+        [
+            rate(0.18, unmet="only one sample"),
+            rate(0.74, PURCHASE, requests=11, errors=11, unmet="11 of 20 requests"),
+        ],
+        None,
+    ),
+    "each of eleven purchases failed, with a veto": (
+        [
+            rate(0.18),
+            rate(0.74, PURCHASE, requests=11, errors=11, veto=Reason.FEW_PODS_AFFECTED),
+        ],
+        "P2",
+    ),
+    "each of eleven purchases failed, and no more": (
+        [rate(0.18), rate(0.74, PURCHASE, requests=11, errors=11, unmet=ENDED)],
         "P2",
     ),
     "the route is proved, pooled is not": (

@@ -55,6 +55,21 @@ def test_the_minute_before_the_release_is_not_among_the_earlier_ones() -> None:
     assert found.worst_earlier == 0.0
 
 
+@pytest.mark.parametrize(
+    ("samples", "quietest"),
+    [
+        (rising(-3595, 5, 20, 720), 4.0),
+        ([*rising(-3595, 5, 20, 48), *((at, 1940.0) for at in range(-3355, 1, 5))], 0.0),
+        (rising(-3595, 5, 20, 48), 0.0),
+        (rising(-3595, 5, 20, 708), 4.0),
+    ],
+    ids=["requests to the end", "56 idle minutes", "56 minutes unread", "the last minute unread"],
+)
+def test_the_quietest_minute_is_one_of_all_minutes_up_to_the_release(samples, quietest) -> None:
+    found = control_from(make_counters([make_series(samples)]), T0)
+    assert found.quietest_minute == pytest.approx(quietest)
+
+
 def test_what_comes_after_the_release_is_not_counted() -> None:
     series = make_series(rising(-600, 5, 10, 400))
     cut = make_series(rising(-600, 5, 10, 121))
@@ -141,27 +156,27 @@ def minutes_of(rate: float, errors: Sequence[float] = ()) -> dict[float, float]:
 
 def test_few_requests_stretch_the_window_until_it_says_something() -> None:
     """0.12 requests a second on a route, an eighth failed in the last ten minutes."""
-    found = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: minutes_of(7.2, [1 / 8] * 10)})
+    found = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: minutes_of(7.2, [1 / 8] * 10)}, T0)
     seconds, rate = found.routes[PURCHASE].worst[0]
     assert seconds == 1800
     assert rate == pytest.approx(0.0417, abs=0.001)
     assert [one.seconds for one in ceilings(found, PURCHASE)] == [0.0]
     # The worst minute of so few requests is chance.
-    single = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: {T0 - 600: 2.0}})
+    single = control_of({PURCHASE: minutes_of(7.2)}, {PURCHASE: {T0 - 600: 2.0}}, T0)
     assert single.routes[PURCHASE].worst == ((1800, pytest.approx(2 / 216)),)
 
 
 def test_minutes_in_which_few_requests_failed_are_known_by_their_lower_bound() -> None:
-    found = control_of({PURCHASE: minutes_of(4.2)}, {PURCHASE: minutes_of(4.2, [1.0] * 5)})
+    found = control_of({PURCHASE: minutes_of(4.2)}, {PURCHASE: minutes_of(4.2, [1.0] * 5)}, T0)
     assert found.routes[PURCHASE].worst_minute == pytest.approx(0.632, abs=0.01)
 
 
 def test_a_route_with_few_requests_is_bounded_by_all_routes_too() -> None:
     requests = {PURCHASE: minutes_of(7.2), LIST: minutes_of(16.8)}
     errors = {route: minutes_of(minute[T0], [1 / 8] * 10) for route, minute in requests.items()}
-    found = control_of(requests, errors)
+    found = control_of(requests, errors, T0)
     assert ceilings(found, PURCHASE)[0].rate == ceilings(found, None)[-1].rate > 0.125
-    clean = control_of(requests, {})
+    clean = control_of(requests, {}, T0)
     assert ceilings(clean, PURCHASE)[0].rate == 0.01
 
 

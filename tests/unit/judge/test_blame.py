@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollback_operator.judge.blame import blame
+from rollback_operator.judge.blame import blame, is_one_fault
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
@@ -187,6 +187,22 @@ def test_routes_with_few_requests_tell_the_onset_together() -> None:
     assert not together.is_from_first_request
     assert together.odds < alone.odds
     assert together.odds < 100
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([(2, 0)] * 4 + [(2, 0.5)] * 20, True),
+        ([(100, 0)] * 4 + [(100, 25)] * 20, True),
+        ([(100, 25)] * 24, False),
+        ([(100, 0)] * 14 + [(100, 25)] * 10, False),
+    ],
+    ids=["few requests", "the same onset", "from the first request on", "later"],
+)
+def test_routes_share_a_fault_unless_separate_onsets_fit_far_better(counts, expected) -> None:
+    level = BaselineRate(0.001, 0.01)
+    worst = [Failing(series(*[(1000, 0)] * 4, *[(1000, 200)] * 20), level)]
+    assert is_one_fault(worst, Failing(series(*counts), level)) is expected
 
 
 def test_an_early_onset_that_is_less_likely_counts_for_less() -> None:

@@ -115,7 +115,7 @@ def few_requests(failing_minutes: int) -> Control:
     for route, share in ((LIST, 0.4), (RESERVE, 0.3), (PURCHASE, 0.3)):
         requests[route] = {T0 - 60 * back: 24 * share for back in range(60)}
         errors[route] = {T0 - 60 * back: 24 * share / 8 for back in range(failing_minutes)}
-    return control_of(requests, errors)
+    return control_of(requests, errors, T0)
 
 
 FEW = [
@@ -912,3 +912,167 @@ def test_a_page_read_in_the_first_second_counts_where_earlier_starts_had_none() 
     read = replace(watch, evidence=replace(watch.evidence, read=dict.fromkeys(NEW, T0 + 3.5)))
     assert judged(read, has_warm_up=False).value is BAD
     assert judged(read).value is not BAD
+
+
+def placed(watch: Watch, **nodes: str) -> Watch:
+    """Put pods on nodes by their names, with _ for -."""
+    of = {name.replace("_", "-"): node for name, node in nodes.items()}
+    return replace(watch, pods=tuple(replace(p, node=of.get(p.name, p.node)) for p in watch.pods))
+
+
+LONG = 24
+"""Samples: old pods that differ among themselves weaken the evidence, it takes two minutes."""
+SINGLE = served(NEW[:1], *[(60, 30)] * LONG)
+CLEAN_OLD = [(60, 0)] * LONG
+NODES = {
+    "the old pod beside it fails alike, those on other nodes do not": (
+        [(60, 30)] * LONG,
+        [(60, 0)] * LONG,
+        SUSPECT,
+        Reason.ENVIRONMENT_SUSPECTED,
+    ),
+    "the old pod beside it fails a little, those on other nodes do not": (
+        [(60, 3)] * LONG,
+        [(60, 0)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+    "the old pod beside it does not fail": (
+        [(60, 0)] * LONG,
+        [(60, 0)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+    "an old pod on another node fails": (
+        [(60, 0)] * LONG,
+        [(60, 6)] * LONG,
+        BAD,
+        Reason.ERROR_RATE_ABOVE_CONTROL,
+    ),
+}
+
+
+@pytest.mark.parametrize(("beside", "elsewhere", "value", "reason"), NODES.values(), ids=NODES)
+def test_a_single_new_pod_is_compared_with_the_old_pods_of_its_node(
+    beside, elsewhere, value, reason
+) -> None:
+    watch = placed(
+        watch_of(
+            SINGLE,
+            served(OLD[:1], *beside),
+            served(OLD[1:2], *elsewhere),
+            served(OLD[2:], *CLEAN_OLD),
+        ),
+        new_0="node-a",
+        old_0="node-a",
+    )
+    found = judged(watch)
+    assert (found.value, found.reason) == (value, reason)
+    if value is SUSPECT:
+        assert "the old pods on node-a fail alike, those on other nodes do not: check the node" in (
+            found.message
+        )
+
+
+def test_new_pods_that_fail_on_two_nodes_are_explained_only_by_both() -> None:
+    old = tuple(f"old-{number}" for number in range(12))
+    fails, clean = [(60, 30)] * LONG, served(old[2:], *CLEAN_OLD)
+    on = {"new_0": "node-a", "old_0": "node-a", "new_1": "node-b", "old_1": "node-b"}
+    both = placed(watch_of(served((*NEW[:2], *old[:2]), *fails), clean), **on)
+    only = served((*NEW[:2], old[0]), *fails), served(old[1:2], *CLEAN_OLD)
+    found, other = judged(both), judged(placed(watch_of(*only, clean), **on))
+    assert (found.value, found.reason) == (SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
+    assert "the old pods on node-a and node-b fail alike" in found.message
+    assert other.value is BAD
+
+
+LATE = [(60, 0)] * 4, [(60, 12)] * 26
+
+
+def test_scopes_that_share_a_fault_share_its_blame() -> None:
+    """A fifth fails from 20 s on; of purchases there are so few that they fit any onset."""
+    purchases = [(0.5, 0)] * 4 + [(0.5, 0.1)] * 26
+    found = judged(
+        watch_of(
+            served(NEW, *LATE[0], *LATE[1], route=LIST), served(NEW, *purchases, route=PURCHASE)
+        )
+    )
+    pooled, purchase, *_ = found.scopes
+    assert (found.value, found.reason) == (SUSPECT, Reason.ENVIRONMENT_SUSPECTED)
+    assert min(pooled.odds, purchase.odds) > BAD_ODDS
+    assert pooled.blame == purchase.blame
+    assert pooled.blame is not None
+    assert pooled.blame.odds < 100
+
+
+def test_a_second_fault_from_the_first_purchase_on_has_a_blame_of_its_own() -> None:
+    purchases = [(4, 3)] * 30
+    found = judged(
+        watch_of(
+            served(NEW, *LATE[0], *LATE[1], route=LIST), served(NEW, *purchases, route=PURCHASE)
+        )
+    )
+    pooled, purchase, *_ = found.scopes
+    assert (found.value, found.leading) == (BAD, purchase)
+    assert pooled.blame is not None
+    assert purchase.blame is not None
+    assert pooled.blame.odds < 100 < purchase.blame.odds
+
+
+MILD = [(60, 2)] * 12
+PAUSED, OVER = [*MILD, (30, 0)], [*MILD, *[(60, 0)] * 8]
+
+
+@pytest.mark.parametrize(
+    ("counts", "against", "value", "expected"),
+    [
+        (MILD, None, BAD, "P4"),
+        (PAUSED, None, WATCHING, None),
+        (PAUSED, BAD, BAD, "P4"),
+        (PAUSED, SUSPECT, SUSPECT, None),
+        (OVER, BAD, WATCHING, None),
+        (OVER, SUSPECT, WATCHING, None),
+    ],
+    ids=[
+        "errors",
+        "a sample without errors",
+        "was bad, a sample without errors",
+        "was suspect, a sample without errors",
+        "was bad, errors have ended",
+        "was suspect, errors have ended",
+    ],
+)
+def test_a_verdict_against_a_release_stays_while_its_errors_go_on(
+    counts, against, value, expected
+) -> None:
+    found = judged(watch_of(served(NEW, *counts), against=against))
+    assert (found.value, severity(found)) == (value, expected)
+
+
+@pytest.mark.parametrize(
+    ("against", "value"), [(None, WATCHING), (SUSPECT, SUSPECT)], ids=["new", "was suspect"]
+)
+def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, value) -> None:
+    found = judged(watch_of(served(NEW[:1], *[(60, 2)] * 8), against=against))
+    assert 10 < max(one.odds for one in found.scopes) < 100
+    assert found.value is value
+
+
+@pytest.mark.parametrize(
+    ("created", "said", "ends"),
+    [
+        (-900, "the running pods served", "the next release is compared with it"),
+        (0, "the new pods served", "its history is too short"),
+    ],
+    ids=["adopted", "a first release"],
+)
+def test_a_revision_that_ran_before_the_watch_is_not_called_new(created, said, ends) -> None:
+    pods = tuple(pod_of(name, created=T0 + created) for name in NEW)
+    watch = watch_of(served(NEW, *CLEAN), pods=pods, control=None)
+    found = judged(replace(watch, control_hashes=frozenset()))
+    assert found.reason is Reason.NO_CONTROL
+    assert found.message.startswith(said)
+    assert found.message.endswith(ends)
+    stale = judged(watch, now=100)
+    assert ("of the running revision" in stale.message) is (created < 0)
+    assert ("of the new revision" in stale.message) is (created == 0)

@@ -29,9 +29,10 @@ def verdict(rate=0.0, seconds=30, pods=NEW, conditions=CONDITIONS, **past):
 
     Args:
         past: `old`, series of old pods that are gone; `quietest`, the control's quietest minute;
-            `ends`, the second from which on no request comes any more.
+            `ends`, the second from which on no request comes any more; `every`, the seconds
+            between two samples.
     """
-    old, ends = past.get("old", []), past.get("ends", seconds)
+    old, ends, every = past.get("old", []), past.get("ends", seconds), past.get("every", 5)
     workload = make_workload(pods=pods)
     control = make_control(quietest_minute=past.get("quietest", 40.0))
     watch = replace(open_watch("digest-v2", T0, frozenset({"hashv1"})), control=control)
@@ -40,7 +41,7 @@ def verdict(rate=0.0, seconds=30, pods=NEW, conditions=CONDITIONS, **past):
     watch = with_workload(watch, workload, T0 + seconds)
     series = [
         make_series(
-            [(at, rate * max(0, min(at, ends) - 2)) for at in range(2, seconds + 1, 5)],
+            [(at, rate * max(0, min(at, ends) - 2)) for at in range(2, seconds + 1, every)],
             pod=pod.name,
             route=LIST,
         )
@@ -108,6 +109,20 @@ def test_one_request_in_a_thousand_is_still_lost_traffic() -> None:
 def test_requests_that_had_ceased_before_are_not_the_releases_doing(counts, expected) -> None:
     old = [make_series(counts, pod=OLD.name, route=LIST)]
     assert (verdict(seconds=65, old=old).cause is Cause.TRAFFIC_LOST) is expected
+
+
+@pytest.mark.parametrize("every", [15, 30, 60])
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(0.0, False), (40.0, True)], ids=["had ceased", "had not"]
+)
+def test_traffic_that_had_ceased_before_is_known_at_any_scrape_interval(
+    every, rate, expected
+) -> None:
+    # The first answer reaches back before the release: two counts of an old pod that then stops.
+    samples = [(at - 3 * every, rate * at) for at in range(0, 3 * every + 1, every)]
+    old = [make_series(samples, pod=OLD.name, route=LIST)]
+    found = verdict(seconds=4 * every + 2, old=old, every=every)
+    assert (found.cause is Cause.TRAFFIC_LOST) is expected
 
 
 def test_traffic_that_ceases_later_is_told_and_proves_nothing() -> None:

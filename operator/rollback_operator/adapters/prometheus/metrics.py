@@ -139,12 +139,11 @@ class PrometheusMetrics:
         )
         if isinstance(tables, Missing):
             return tables
-        return control_of(
-            *(
-                {route: counts for route, counts in table.items() if route not in query.left_out}
-                for table in tables
-            )
+        requests, errors = (
+            {route: counts for route, counts in table.items() if route not in query.left_out}
+            for table in tables
         )
+        return control_of(requests, errors, until)
 
     async def read_clock(self, prometheus: Prometheus) -> float | Missing:
         """Read the provider's time."""

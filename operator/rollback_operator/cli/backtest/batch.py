@@ -1,12 +1,15 @@
 """Runs many cases, each a line of a file, in several processes; results keep the order."""
 
 import asyncio
+import os
 import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rollback_operator.api.user_text.documents import UnparsableError, load_json
@@ -42,8 +45,26 @@ def run_batch(path: Path, given: Mapping[str, Any], jobs: int) -> Iterator[dict[
         yield from map(work, lines)
         return
     # Not forked: a copy of a thread that holds a lock would wait for ever.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
+    with workers(jobs) as pool:
         yield from pool.map(work, lines)
+
+
+def workers(jobs: int) -> ProcessPoolExecutor:
+    """Make processes that end with their parent, however it ends: a signal runs no cleanup."""
+    return ProcessPoolExecutor(
+        jobs, mp_context=get_context("forkserver"), initializer=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_wait_for_end, args=(parent,), daemon=True).start()
+
+
+def _wait_for_end(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)  # The main thread may compute for minutes: it would not see an exception.
 
 
 def run_line(line: Line, given: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -27,7 +27,13 @@ from rollback_operator.cli.backtest.files import BadFileError, parse_model, read
 from rollback_operator.cli.backtest.history import History, PastVectors, read_history
 from rollback_operator.cli.backtest.policy import parse_policy
 from rollback_operator.cli.backtest.replay import Replay, Replayed, ReplaySchedule
-from rollback_operator.cli.backtest.rollouts import Rollouts, Time, not_boolean, parse_rollouts
+from rollback_operator.cli.backtest.rollouts import (
+    Rollouts,
+    Time,
+    not_boolean,
+    parse_rollouts,
+    warn_of_contradictions,
+)
 from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Source, all_pods
@@ -142,6 +148,7 @@ async def run_case(options: CaseOptions, warn: Warn) -> CaseResult:
             trends=PrometheusTrends(vectors),
             url=options.prometheus,
         )
+        warn_of_contradictions(rollouts, replay.tracks, warn)
         replayed = await replay.follow(span)
     finally:
         metrics.close()

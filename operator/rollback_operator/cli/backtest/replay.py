@@ -22,7 +22,7 @@ from rollback_operator.cli.backtest.history import History, PastMetrics
 from rollback_operator.cli.backtest.questions import VirtualRollbacks
 from rollback_operator.cli.backtest.rollouts import Rollouts
 from rollback_operator.cli.backtest.target import WITHOUT_POD_LABEL, Unknown, VirtualTarget
-from rollback_operator.cli.backtest.tracks import tracks_of
+from rollback_operator.cli.backtest.tracks import Tracks, tracks_of
 from rollback_operator.decide import schedule
 from rollback_operator.decide.evaluate import (
     EvaluationResult,
@@ -112,6 +112,11 @@ class Replay:
             self.trends,
             REPLAY_PATIENCE_SECONDS,
         )
+
+    @property
+    def tracks(self) -> Tracks:
+        """The pods as the past shows them."""
+        return self._target.tracks
 
     def run(self, span: ReplaySchedule) -> Replayed:
         """Run the replay in an event loop of its own."""

@@ -1,6 +1,7 @@
 """ROLLOUTS.json: a Deployment as Kubernetes showed it over time."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
@@ -8,7 +9,8 @@ from pydantic.alias_generators import to_camel
 
 from rollback_operator.api.user_text.documents import unknown_keys
 from rollback_operator.cli.backtest.files import BadFileError, parse_model
-from rollback_operator.cli.backtest.tracks import hash_of
+from rollback_operator.cli.backtest.tracks import Tracks, hash_of
+from rollback_operator.evidence.limits import STALE_INTERVALS
 from rollback_operator.model.samples import LATEST
 
 _TIME = TypeAdapter[Any](AwareDatetime)
@@ -168,3 +170,41 @@ def _warn_of_unmatched_pods(parsed: Rollouts, warn: Callable[[str], None]) -> No
                 f"pods[{index}].templateHash: {pod.template_hash} is not the hash in the name "
                 f"{pod.name}"
             )
+
+
+def warn_of_contradictions(rollouts: Rollouts, tracks: Tracks, warn: Callable[[str], None]) -> None:
+    """Warn of observations without a pod of a release whose pods have samples at that time.
+
+    The replay follows the file, so that the release would have no pods, and no verdict.
+    """
+    denied = [
+        (observation.time, rollout.template_hash, count)
+        for observation in rollouts.observations
+        for rollout in [_current(rollouts, observation.time)]
+        if observation.updated_replicas == 0
+        and rollout is not None
+        and (count := _read_pods(tracks, rollout, observation.time))
+    ]
+    if not denied:
+        return
+    time, template_hash, count = denied[0]
+    more = f", and {len(denied) - 1} more observations like this" if len(denied) > 1 else ""
+    warn(
+        f"observations[].updatedReplicas: 0 at {datetime.fromtimestamp(time, UTC):%FT%TZ}, "
+        f"although {count} pods of the running template {template_hash} have samples then{more}: "
+        "the release counts as without pods. Correct the number, or leave it out"
+    )
+
+
+def _current(rollouts: Rollouts, time: float) -> Rollout | None:
+    begun = [rollout for rollout in rollouts.rollouts if rollout.time <= time]
+    return begun[-1] if begun else None
+
+
+def _read_pods(tracks: Tracks, rollout: Rollout, time: float) -> int:
+    """Count the pods of a rollout with a sample shortly before a time, and since the rollout."""
+    since = max(rollout.time, time - STALE_INTERVALS * tracks.interval(time))
+    newest = (
+        track.last(time) for track in tracks.seen(time) if track.pod_hash == rollout.template_hash
+    )
+    return sum(last is not None and last >= since for last in newest)
