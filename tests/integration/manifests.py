@@ -157,6 +157,19 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         ),
         r"spec\.signals\.errors: .*must not select the same series",
     ),
+    "errors with no matchers, written out": (
+        policy(
+            signals={
+                "requests": {"metric": "x_total"},
+                "errors": {"metric": "x_total", "matchers": {}},
+            }
+        ),
+        r"spec\.signals\.errors: .*must not select the same series",
+    ),
+    "errors that are the default's requests": (
+        policy(signals={"errors": {"metric": "http_request_duration_seconds_count"}}),
+        r"spec\.signals\.errors: .*must not select the same series",
+    ),
     "no label name": (
         policy(signals={"requests": {"metric": "x_total", "matchers": {"a b": "c"}}}),
         r"spec\.signals\.requests\.matchers: .*label names must contain only",

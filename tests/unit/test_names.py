@@ -20,6 +20,7 @@ LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])
 FREE = frozenset(
     {
         *("advice", "automated", "blameOdds", "body", "changedBy", "channel", "id"),
+        "escalatedMessage",
         *(
             "broughtImages[]",
             "imageDigests[]",

@@ -168,15 +168,18 @@ class SignalLabels(Model):
     """Label with the route. Series without this label are evaluated together. Default: route."""
 
 
+_REQUESTS, _ERRORS = "http_request_duration_seconds_count", "http_request_errors_total"
+
+
 class SignalsSpec(RuledModel):
     """Metrics that measure a release."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.requests) || !has(self.errors)"
-            " || self.requests.metric != self.errors.metric"
-            " || has(self.errors.matchers) && !(has(self.requests.matchers)"
-            " && self.requests.matchers == self.errors.matchers)",
+            f"(has(self.requests) ? self.requests.metric : '{_REQUESTS}')"
+            f" != (has(self.errors) ? self.errors.metric : '{_ERRORS}')"
+            " || (has(self.requests) && has(self.requests.matchers) ? self.requests.matchers : {})"
+            " != (has(self.errors) && has(self.errors.matchers) ? self.errors.matchers : {})",
             lambda it: it.errors != it.requests,
             "errors must not select the same series as requests: set a counter of errors, or a"
             " matcher for the label of an error, such as code: '=~5..'",
@@ -184,9 +187,9 @@ class SignalsSpec(RuledModel):
         ),
     )
 
-    requests: CounterSignal = CounterSignal(metric="http_request_duration_seconds_count")
+    requests: CounterSignal = CounterSignal(metric=_REQUESTS)
     """Counter of all requests. Default metric: http_request_duration_seconds_count."""
-    errors: CounterSignal = CounterSignal(metric="http_request_errors_total")
+    errors: CounterSignal = CounterSignal(metric=_ERRORS)
     """Counter of failed requests. Name your own counter in `metric`, initialized to 0 for each
     route so that the first error is visible; or use the metric of `requests` with a label matcher,
     such as `code: "=~5.."`. Series without that label do not count as errors. Default metric:
