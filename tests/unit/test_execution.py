@@ -147,7 +147,7 @@ async def test_a_strategy_that_surges_by_itself_is_left_as_it_is() -> None:
 async def test_the_end_is_stored_and_told_and_its_finalizer_waits_for_the_policy() -> None:
     world = World()
 
-    done = await world.last()
+    done = await world.until_end()
 
     assert done.status.outcome is Outcome.UNKNOWN
     assert world.journal[-2:] == ["write_rollback", "post"]
