@@ -9,6 +9,7 @@ from typing import ClassVar
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackPolicy
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.workload import Workload
+from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Again, Executor
@@ -90,7 +91,7 @@ class Carried:
             self.stored, self.workloads.workload, VerificationInputs(watch)
         )
 
-    async def last(self, most: int = 200) -> Rollback:
+    async def until_end(self, most: int = 200) -> Rollback:
         """Carry on until the end, each time after the seconds that were asked for."""
         for _ in range(most):
             done = await self.carry_on()
@@ -98,6 +99,12 @@ class Carried:
                 return done
             self.seconds += done.seconds
         raise AssertionError(f"not over: {self.stored.status}")
+
+    async def last(self, most: int = 200) -> Rollback:
+        """Carry it to its end, and remove its finalizer as the end of a pass does."""
+        done = await self.until_end(most)
+        released = await self.store.release(done, FINALIZER)
+        return done if isinstance(released, Failure) else released
 
     @property
     def stored(self) -> Rollback:

@@ -33,8 +33,10 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.reversible import OWNER_POLL_SECONDS
 from rollback_operator.reconcile.cache import Cache, Unreadable
 from rollback_operator.reconcile.reconciler import Reconciler
-from rollback_operator.remedies import gitops
+from rollback_operator.remedies import gitops, rollback_status
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.report import recent
 from rollback_operator.runtime.intake import Intake
 from tests.builders import (
     NAME,
@@ -48,7 +50,7 @@ from tests.builders import (
     make_workload,
 )
 from tests.fakes.cluster import UNTOUCHED, FakeWorkloads
-from tests.fakes.failures import OUTAGE
+from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL
 from tests.unit.test_suspending import ARGO
 from tests.world import KEY, World, watched
 
@@ -527,6 +529,101 @@ async def test_an_end_is_told_by_who_can_read_the_record_again() -> None:
 
     assert told_of_end(world) == known + 1
     assert world.rollback.metadata.finalizers == []
+
+
+def in_question(world: World, **metadata: Any) -> Rollback:
+    """It waits for an approval, and a person deletes it; the policy knows that it waits."""
+    changes = {"finalizers": [FINALIZER], "deletion_timestamp": at(15)} | metadata
+    status = RollbackStatus(
+        steps=[make_step(StepName.AWAITING_APPROVAL, 14)], approval_deadline_time=at(3600)
+    )
+    made = named(make_rollback(status=status))
+    made = made.model_copy(update={"metadata": made.metadata.model_copy(update=changes)})
+    assert world.policy is not None
+    told = recent.with_ends(world.policy.status, [made], world.policy.spec.safety, at(16))
+    world.store.hold(made, world.policy.model_copy(update={"status": told}))
+    return made
+
+
+def recorded_end(world: World) -> Outcome | None:
+    (known,) = world.store.policies[NAME].status.recent_rollbacks
+    return known.outcome
+
+
+async def test_a_rejection_by_deletion_is_on_record_before_the_object_can_vanish() -> None:
+    world = World()
+    in_question(world)
+
+    await world.operator().reconcile(KEY)
+
+    assert recorded_end(world) is Outcome.REJECTED
+    done = world.journal
+    assert done.index("write_policy") < done.index("release_rollback")
+    assert done.count("write_policy") == 1, "the report of the pass has stored it"
+    assert not world.store.rollbacks, "its object is gone"
+
+
+@pytest.mark.parametrize("failure", [OUTAGE, CONFLICT])
+async def test_an_end_that_is_not_on_record_keeps_its_object(failure: Failure) -> None:
+    world = World()
+    in_question(world)
+    operator = world.operator()
+    world.store.fail_next("write_policy", failure, failure)
+
+    wait = await operator.reconcile(KEY)
+
+    assert wait is not None
+    assert wait <= failure.wait
+    assert ended(world)[0] is Outcome.REJECTED
+    assert world.rollback.metadata.finalizers == [FINALIZER]
+    follower = world.operator()  # the first is killed in between
+    await follower.reconcile(KEY)
+    assert recorded_end(world) is Outcome.REJECTED
+    assert not world.store.rollbacks, "its object is gone"
+
+
+async def test_an_end_is_put_on_record_by_a_pass_that_reports_nothing() -> None:
+    world = World()
+    in_question(world)
+    operator = world.operator()
+    world.workloads.fail_next("inspect", *[OUTAGE] * 9)
+    operator.cache.remember(world.rollback.model_copy(update={"status": _rejected(world)}))
+    world.store.hold(operator.cache.rollbacks[world.rollback.key])
+
+    await operator.reconcile(KEY)
+
+    assert recorded_end(world) is Outcome.REJECTED
+    assert not world.store.rollbacks, "its object is gone"
+
+
+def _rejected(world: World) -> RollbackStatus:
+    end = RollbackEnd(Outcome.REJECTED, Reason.ROLLBACK_DELETED, "deleted")
+    return rollback_status.ended(world.rollback.status, end, at(17))
+
+
+async def test_a_status_that_is_refused_for_good_holds_no_deletion_up() -> None:
+    world = World()
+    in_question(world)
+    world.store.fail_next("write_policy", REFUSAL, REFUSAL)
+
+    await world.operator().reconcile(KEY)
+
+    assert not world.store.rollbacks, "its object is gone"
+
+
+async def test_what_is_on_record_is_not_written_again() -> None:
+    world = World(bad=frozenset())
+    in_question(world)
+    operator = world.operator()
+    for _ in range(3):
+        await operator.reconcile(KEY)
+        world.seconds += 2
+    known = list(world.journal)
+
+    await operator.reconcile(KEY)
+
+    writes = ("write_policy", "write_rollback", "release_rollback", "refresh")
+    assert [one for one in world.journal[len(known) :] if one in writes] == []
 
 
 async def test_a_verification_without_a_policy_says_why_it_sees_nothing() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
+    FINALIZER,
     MatrixSeverity,
     Mode,
     Outcome,
@@ -143,14 +144,14 @@ async def test_a_strategy_that_surges_by_itself_is_left_as_it_is() -> None:
     assert "set_strategy" not in world.journal
 
 
-async def test_the_end_is_stored_told_and_released() -> None:
+async def test_the_end_is_stored_and_told_and_its_finalizer_waits_for_the_policy() -> None:
     world = World()
 
-    done = await world.last()
+    done = await world.until_end()
 
     assert done.status.outcome is Outcome.UNKNOWN
-    assert world.journal[-3:] == ["write_rollback", "post", "release_rollback"]
-    assert world.stored.metadata.finalizers == []
+    assert world.journal[-2:] == ["write_rollback", "post"]
+    assert world.stored.metadata.finalizers == [FINALIZER]
     assert world.store.told() == ["RollbackStarted", "RollbackFinished"]
 
 
@@ -173,7 +174,7 @@ async def test_mode_observe_ends_at_once() -> None:
 
     assert isinstance(done, Rollback)
     assert done.status.outcome is Outcome.OBSERVED
-    assert world.writes == ["write_rollback", "release_rollback"]
+    assert world.writes == ["write_rollback"]
 
 
 # -- replay ----------------------------------------------------------------------------------------
@@ -254,7 +255,6 @@ async def test_what_is_refused_is_given_up_in_the_end() -> None:
     assert why(done) == Reason.STEP_REFUSED
     assert world.journal.count("undo") == MOST_STEP_ATTEMPTS
     assert done.status.steps[0].attempts == MOST_STEP_ATTEMPTS
-    assert done.metadata.finalizers == []
 
 
 async def test_a_refused_act_rests_before_it_is_tried_again_each_time_twice_as_long() -> None:
@@ -334,16 +334,6 @@ async def test_an_end_that_is_not_stored_is_stored_later() -> None:
 
     assert done.status.outcome is Outcome.OBSERVED
     assert world.store.told() == ["RollbackObserved"]
-
-
-async def test_a_finalizer_that_stays_on_does_not_undo_the_end() -> None:
-    world = World(patient(mode=Mode.OBSERVE))
-    world.store.fail_next("release_rollback", OUTAGE)
-
-    done = await world.carry_on()
-
-    assert isinstance(done, Rollback)
-    assert done.status.outcome is Outcome.OBSERVED
 
 
 # -- the target changes ----------------------------------------------------------------------------

@@ -113,13 +113,15 @@ class RecentRollback(Model):
     """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
     flag: Flag | None = None
     """Flag that was set instead of rolling back the release."""
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    """Number of replicas that was set instead of rolling back the release."""
     by_hand: bool = False
     """Indicates that a person requested the rollback. It does not count toward
     `safety.maxRollbacksPerDay`."""
     outcome: Outcome | None = None
     """Final result. Absent while the rollback is in progress."""
     done: bool = False
-    """Indicates that the remedy was applied, regardless of the outcome."""
+    """Indicates that the remedy was applied, or began to be, regardless of the outcome."""
     retryable: bool = False
     """Indicates that the rollback ended for a temporary reason before changing anything and may be
     retried."""

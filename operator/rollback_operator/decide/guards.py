@@ -116,8 +116,14 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
         if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
-            message = f"a person rejected {one.name} for this release"
-            return Refusal(Reason.ALREADY_ROLLED_BACK, message)
+            meta = case.policy.metadata
+            message = (
+                f"a person rejected {one.name} for this release. Before "
+                f"{records.ended(one) + span:%Y-%m-%d %H:%M:%S} UTC only a higher severity leads "
+                f"to another rollback. To roll back anyway: "
+                f"{commands.undo(meta.name, meta.namespace)}"
+            )
+            return Refusal(Reason.REJECTED_BY_PERSON, message)
     return None
 
 
@@ -147,7 +153,8 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
     # Of any policy: a recreated policy must not repeat the rollback.
     for one in records.of_target(case, now):
-        if one.flag is not None or one.mode is not case.policy.spec.mode:
+        is_kept = one.flag is not None or one.replicas is not None
+        if is_kept or one.mode is not case.policy.spec.mode:
             continue  # the release stayed: the next remedy follows
         is_back = one.from_release == release and records.is_done(one)
         if is_back and now - records.ended(one) < span:
@@ -158,6 +165,18 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
                 "UTC: remove it at its source",
             )
     return None
+
+
+def scaled_before(case: Case, replicas: int, now: datetime) -> str:
+    """Name the Scale that set at least as many replicas of this release; empty: there is none."""
+    release, mode = case.workload.deployment.template.release, case.policy.spec.mode
+    span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
+    for record in records.of_target(case, now):
+        is_tried = record.mode is mode and records.is_done(record)
+        is_same = record.from_release == release and (record.replicas or 0) >= replicas
+        if is_tried and is_same and now - records.ended(record) < span:
+            return f"{record.name} tried it on this release ({record.outcome})"
+    return ""
 
 
 def _budget(case: Case, now: datetime) -> Refusal | None:

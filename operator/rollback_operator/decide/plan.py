@@ -67,6 +67,9 @@ def make_plan(
         if remedy.flag is not None and (why := flags.unfit(case, remedy.flag, now)):
             passed.append(f"{flags.named(remedy.flag)}: {why}")
             continue
+        if remedy.replicas and (why := guards.scaled_before(case, remedy.replicas, now)):
+            passed.append(f"Scale to {remedy.replicas} replicas: {why}")
+            continue
         made = _after(passed, case, Order(remedy, rule.severity, case.policy.spec.mode, trigger))
         return made if isinstance(made, Refusal) else tried(case, made, now)
     if passed:

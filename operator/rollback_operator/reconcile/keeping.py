@@ -4,6 +4,7 @@ An open Rollback is carried on, bounds and owners are restored, finalizers of en
 removed, and superfluous records are deleted. Decisions of an active policy are none of it.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,12 +29,17 @@ from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import VerificationInputs
-from rollback_operator.reconcile.cache import Cache, Key
+from rollback_operator.reconcile.cache import Cache, Key, Unreadable
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause
 from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.report import recent
 from rollback_operator.rollback.course import Carry, Retry, context_of, course
+
+_log = logging.getLogger(__name__)
+_NOTHING_TO_STORE_IN = frozenset({FailureKind.GONE, FailureKind.REJECTED})
+"""The policy is gone, or the API server refuses its status: a deletion does not wait for that."""
 
 
 @dataclass
@@ -65,7 +71,6 @@ class RecordKeeper:
         return schedule.soonest(
             carried,
             await self._settle_earlier(policy.key, deployment),
-            await self.release_ended(rollbacks),
             await self.suspender.settle(rollbacks, deployment),
             await self.scaler.settle(rollbacks),
             await self.settle_cause(deployment),
@@ -110,7 +115,7 @@ class RecordKeeper:
         """
         known = self.cache.rollbacks_by(key)
         earlier = [each for each in known if each.spec.target_ref.uid != deployment.uid]
-        return schedule.soonest(await self._restore(earlier), await self.release_ended(earlier))
+        return await self._restore(earlier)
 
     async def let_be_deleted(self, key: Key) -> float | None:
         """Restore the bounds and owners of Rollbacks that are being deleted: a person waits for it.
@@ -133,10 +138,9 @@ class RecordKeeper:
     async def carry_open(self, key: Key, why: Condition) -> float | None:
         """Carry on the Rollbacks that a policy had begun before it was deleted or became idle."""
         own = self.cache.rollbacks_by(key)
-        waits = [await self.release_ended(own)]
         names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
         known = (self.cache.deployments.get(name) for name in sorted(names))
-        waits += [await self.settle_cause(each) for each in known if each is not None]
+        waits = [await self.settle_cause(each) for each in known if each is not None]
         if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
             waits.append(await self._restore(own))
         return schedule.soonest(*waits, await self.carry(own, why))
@@ -173,14 +177,41 @@ class RecordKeeper:
                     done = await self.executor.carry_on(rollback, target, inputs)
         if isinstance(done, Again):
             return done.seconds
-        # Where the policy is gone nothing else leads to another pass.
-        settled = None if deployment is None else await self.settle_cause(deployment)
-        return schedule.soonest(_finalizer_delay(done), settled)
+        return None if deployment is None else await self.settle_cause(deployment)
 
-    async def release_ended(self, rollbacks: Sequence[Rollback]) -> float | None:
-        """Remove the finalizers that a crash or an outage has left on ended Rollbacks."""
-        ended = [each for each in rollbacks if not is_active(each) and _finalizer_delay(each)]
+    async def release_ended(self, key: Key) -> float | None:
+        """Remove the finalizers of ended Rollbacks, once the policy's status records their ends.
+
+        Without a finalizer an object can vanish before the next pass: its end limits later
+        rollbacks, and a rejection is respected, only if it is stored before. Most passes have
+        stored it with their report. A policy that is gone or being deleted has no status to store.
+        """
+        own = self.cache.rollbacks_by(key)
+        ended = [each for each in own if not is_active(each) and _finalizer_delay(each)]
+        failure = await self._store_ends(key, own, ended) if ended else None
+        if failure is not None and failure.kind not in _NOTHING_TO_STORE_IN:
+            return failure.wait
         return schedule.soonest(*[await self._release_ended(rollback) for rollback in ended])
+
+    async def _store_ends(
+        self, key: Key, own: Sequence[Rollback], ended: Sequence[Rollback]
+    ) -> Failure | None:
+        """Store the ends that the policy's status lacks: this pass has not reported, or failed."""
+        known = self.cache.policies.get(key)
+        if known is None or known.metadata.deletion_timestamp is not None:
+            return None
+        policy = known.shell if isinstance(known, Unreadable) else known
+        safety = None if isinstance(known, Unreadable) else known.spec.safety
+        new = recent.with_ends(policy.status, own, safety, self.clock())
+        names = (each.metadata.name for each in ended)
+        if all(recent.is_end_stored(policy.status, new, name) for name in names):
+            return None
+        written = await self.store.write_policy(policy, new)
+        if isinstance(written, Failure):
+            _log.warning("%s: the end of a rollback is not stored: %s", key[1], written.message)
+            return written
+        self.cache.take_in(written)
+        return None
 
     async def _release_ended(self, known: Rollback) -> float | None:
         """Post the end and remove the finalizer, unless an earlier leader has done so."""

@@ -106,7 +106,9 @@ class Reconciler:
         except Exception:
             # A bug must not keep an open Rollback from its end.
             await self.keeper.carry(self.cache.rollbacks_by(key), _PASS_FAILED)
+            await self.keeper.release_ended(key)
             raise
+        wait = schedule.soonest(wait, await self.keeper.release_ended(key))
         # After all acts: notifications follow the record, and no act waits for them.
         notified = await self.teller.settle(key)
         refused = await self.keeper.release_refused(self.cache.requests_by(key))

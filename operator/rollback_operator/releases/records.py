@@ -1,10 +1,9 @@
 """Retention of ended Rollbacks: the newest records, and the facts that guards still need.
 
-Pure. Of each kind the newest records are kept, and all records still in use. Turned-down records
-are a separate kind: people may create any number of them, and they must not evict the record of a
-real rollback. Records are deleted, pruned or not restored from a backup, and a recreated Deployment
-has another uid. Records take precedence; `status.recentRollbacks` replaces a lost record, and is
-rebuilt from the records after a loss of the status.
+Pure. Of each kind the newest records are kept, and all records in use. Turned-down records are a
+separate kind: people may create any number of them, and they must not evict that of a rollback.
+Records are deleted, pruned or not restored, and a recreated Deployment has another uid. Records
+take precedence; `status.recentRollbacks` replaces a lost record, and is rebuilt from the records.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,8 @@ from rollback_operator.model.workload import Template, Workload
 from rollback_operator.releases import statements
 from rollback_operator.releases.statements import condemns
 from rollback_operator.remedies import autoscaling, suspension
-from rollback_operator.remedies.attempts import is_left, is_unbegun
+from rollback_operator.remedies.attempts import is_left, is_unbegun, vanished
+from rollback_operator.remedies.gitops import act_of
 from rollback_operator.remedies.progress import (
     NOTHING_DONE,
     decided_time,
@@ -127,9 +127,10 @@ def of_rollback(rollback: Rollback, workload: Workload | None, now: datetime) ->
         from_release=spec.from_revision.release,
         to_release=to_release,
         flag=spec.remedy.flag,
+        replicas=spec.remedy.replicas,
         by_hand=rollback.is_by_hand,
         outcome=status.outcome,
-        done=was_done(rollback),
+        done=was_done(rollback) or (is_active(rollback) and act_of(rollback) is not None),
         retryable=is_unbegun(rollback),
         decided_time=decided_time(rollback, now),
         finished_time=ended_time(rollback, now) if status.finished_time is not None else None,
@@ -197,13 +198,17 @@ def remembered(
 def _without_record(
     stored: Iterable[RecentRollback], rollbacks: Iterable[Rollback], now: datetime
 ) -> list[RecentRollback]:
-    """Return the stored rollbacks without a record; a future time counts as now."""
+    """Return the stored rollbacks without a record; a future time counts as now.
+
+    No object is left that could still end: an open summary gets the outcome that it shows.
+    """
     names = {rollback.metadata.name for rollback in rollbacks}
     return [
         record.model_copy(
             update={
                 "decided_time": min(record.decided_time, now),
                 "finished_time": min(ended(record), now),
+                "outcome": record.outcome or vanished(record.done),
             }
         )
         for record in stored
@@ -248,7 +253,8 @@ def _newest(records: Iterable[RecentRollback], kind: _Kind) -> set[str]:
 
 
 def _replaced_release(record: RecentRollback) -> tuple[object, ...] | None:
-    key = record.deployment, record.mode, record.from_release, record.flag and record.flag.key
+    remedy = record.flag and record.flag.key, record.replicas
+    key = record.deployment, record.mode, record.from_release, *remedy
     return key if is_done(record) else None
 
 

@@ -147,6 +147,11 @@ def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
     return (outcome in NOTHING_DONE or is_retryable) and not is_done
 
 
+def vanished(is_done: bool) -> Outcome:
+    """Return the outcome of a rollback whose object was deleted before its end was stored."""
+    return Outcome.UNKNOWN if is_done else Outcome.ABANDONED
+
+
 def attempt_message(last: Rollback) -> str:
     """Explain why no further attempt is made now."""
     name, outcome = last.metadata.name, last.status.outcome

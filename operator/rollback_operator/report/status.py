@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rollback_operator.api.policy_status import Evaluation, QuarantineEntry, RecentRollback
+from rollback_operator.api.policy_status import Evaluation, QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -29,7 +29,7 @@ from rollback_operator.judge import explain, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases import quarantine, records, watch_time
+from rollback_operator.releases import quarantine, watch_time
 from rollback_operator.releases.ledger import (
     CLEAN,
     entry_of,
@@ -38,7 +38,7 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     revision_of,
 )
-from rollback_operator.report import recovery, sources
+from rollback_operator.report import recent, recovery, sources
 from rollback_operator.report.summary import HELD, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
@@ -101,7 +101,7 @@ def next_status(
     """Make the new status; equal to the old status if nothing has changed."""
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
-    revision, last = _revision(old, seen), records.last((*seen.rollbacks, *seen.own))
+    revision = _revision(old, seen)
     made += [_healthy(old, seen, verdict, now), _held(old.hold, revision)]
     made.append(_recovered(old, seen, revision))
     kept = _quarantine(old, seen, now)
@@ -123,10 +123,10 @@ def next_status(
         verdict=verdict,
         severity=severity,
         revisions=list(_revisions(old, seen)),
-        recent_rollbacks=_recent(old, seen, now),
+        recent_rollbacks=recent.recent(old, seen.own, seen.safety, seen.workload, now),
         quarantine=kept,
         earlier_targets=old.earlier_targets,
-        last_rollback=last if last is not None else old.last_rollback,
+        last_rollback=recent.last(old, rollbacks, now),
         hold=old.hold,
         investigation=_investigation(old, seen),
         evaluation=seen.evaluation,
@@ -149,14 +149,6 @@ def _quarantine(
         return [entry for entry in old.quarantine if entry.until_time > now]
     ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
     return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
-
-
-def _recent(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> list[RecentRollback]:
-    """Keep the records that guards need, even if the Rollbacks are deleted."""
-    if seen.safety is None:
-        return old.recent_rollbacks
-    known = records.remembered(old.recent_rollbacks, seen.own, seen.workload, now)
-    return records.needed(known, seen.safety, now)
 
 
 def _revisions(old: RollbackPolicyStatus, seen: StatusInputs) -> Sequence[LedgerEntry]:

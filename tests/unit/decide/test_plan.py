@@ -170,6 +170,35 @@ def test_what_people_or_an_act_have_decided_is_not_tried_again(last) -> None:
     assert found.reason is Reason.ALREADY_ROLLED_BACK
 
 
+def more_pods(**changes):
+    """Six or more replicas were set for this release, under the name of a proposal."""
+    return ended("r", remedy=SCALE, to_revision=None, **changes)
+
+
+@pytest.mark.parametrize("by", [{}, {"reason": "the sale begins", "requested_by": "anna"}])
+def test_more_replicas_took_nothing_back_so_that_the_next_remedy_follows(by) -> None:
+    policy = with_remedies(SCALE, UNDO)
+    made = planned(make_case(policy=policy, rollbacks=[more_pods(**by)]))
+    assert isinstance(made, RollbackSpec), made
+    assert made.remedy == UNDO
+    assert "r tried it on this release (Verified)" in made.trigger.message
+
+
+def test_replicas_that_did_not_help_are_not_called_a_release_that_came_back() -> None:
+    policy = with_remedies(SCALE)
+    found = planned(make_case(policy=policy, rollbacks=[more_pods(outcome=Outcome.NOT_RECOVERED)]))
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.NO_REMEDY_LEFT
+    assert "Scale to 8 replicas: r tried it on this release (NotRecovered)" in found.message
+
+
+def test_more_replicas_than_before_may_help() -> None:
+    fewer = more_pods(outcome=Outcome.NOT_RECOVERED)
+    more = SCALE.model_copy(update={"replicas": 9})
+    made = planned(make_case(policy=with_remedies(more), rollbacks=[fewer]))
+    assert isinstance(made, RollbackSpec), made
+
+
 def pinned(version: str = "v3", revision: int = 4, **changes):
     """The Deployment runs what a pin of v1's image into a release has made of it."""
     image = {"images": (PIN.image,), "release": "release-pinned"}
@@ -265,7 +294,7 @@ REFUSALS = {
             workload=restarted("v2"),
             rollbacks=[ended("r", outcome=Outcome.REJECTED)],
         ),
-        Reason.ALREADY_ROLLED_BACK,
+        Reason.REJECTED_BY_PERSON,
     ),
     "this release was rolled back and has come back": (
         make_case(

@@ -129,7 +129,7 @@ GUARDED = {
     "a person has rejected it": (
         ended(Outcome.REJECTED),
         make_workload("v2"),
-        Reason.ALREADY_ROLLED_BACK,
+        Reason.REJECTED_BY_PERSON,
     ),
     "nobody has answered": (
         closed(Outcome.ABANDONED),
@@ -209,7 +209,7 @@ def test_what_was_rejected_is_done_once_it_is_worse() -> None:
     workload = make_workload("v2")
     policy = remembering(POLICY, [ended(Outcome.REJECTED, severity="P2")], workload)
     case = case_of(policy, workload, [], at(LATER))
-    assert asked(case, MatrixSeverity.P2) == Reason.ALREADY_ROLLED_BACK
+    assert asked(case, MatrixSeverity.P2) == Reason.REJECTED_BY_PERSON
     assert asked(case, MatrixSeverity.P1) == ""
 
 
@@ -294,6 +294,75 @@ def test_what_is_remembered_is_bounded_and_the_newest_stays() -> None:
     kept = remembering(policy, made, make_workload(), 200).status.recent_rollbacks
     assert len(kept) == MOST_RECENT
     assert kept[0].name == f"r-{MOST_RECENT + 19}"
+
+
+def open_at(*steps: StepName, **spec: Any) -> Rollback:
+    """A rollback that is at the last of these steps."""
+    return make_rollback(
+        "r-1", RollbackStatus(steps=[make_step(step, 20) for step in steps]), **spec
+    )
+
+
+@pytest.mark.parametrize("steps", [(), (StepName.AWAITING_APPROVAL,), (StepName.SUSPEND_OWNER,)])
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_what_vanished_before_its_act_was_not_done(version: str, steps: Any) -> None:
+    workload = make_workload(version)
+    policy = remembering(POLICY, [open_at(*steps)], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == ""
+    (gone,) = remembering(policy, [], workload, 80).status.recent_rollbacks
+    assert (gone.outcome, gone.done) == (Outcome.ABANDONED, False)
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"), [("v2", Reason.COOLDOWN_ACTIVE), ("v3", Reason.BUDGET_EXHAUSTED)]
+)
+def test_what_vanished_in_its_act_may_have_been_done(version: str, reason: Reason) -> None:
+    workload = make_workload(version)
+    policy = remembering(POLICY, [open_at(StepName.UNDO)], workload)
+    policy = remembering(policy, [], workload, 80)
+    assert asked(case_of(policy, workload, [], at(LATER))) == reason
+    (gone,) = policy.status.recent_rollbacks
+    assert (gone.outcome, gone.done) == (Outcome.UNKNOWN, True)
+
+
+@pytest.mark.parametrize("step", [StepName.AWAITING_APPROVAL, StepName.UNDO])
+def test_what_vanished_is_not_remembered_for_ever(step: StepName) -> None:
+    policy = remembering(POLICY, [open_at(step)], make_workload("v3"))
+    assert policy.status.recent_rollbacks != []
+    assert remembering(policy, [], make_workload("v3"), 90_000).status.recent_rollbacks == []
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome"),
+    [(StepName.AWAITING_APPROVAL, Outcome.ABANDONED), (StepName.UNDO, Outcome.UNKNOWN)],
+)
+def test_the_last_rollback_has_an_outcome_though_it_vanished(
+    step: StepName, outcome: Outcome
+) -> None:
+    policy = remembering(POLICY, [open_at(step)], make_workload("v3"))
+    last = remembering(policy, [], make_workload("v3"), 80).status.last_rollback
+    assert last is not None
+    assert (last.name, last.outcome) == ("r-1", outcome)
+
+
+def test_more_replicas_and_an_undo_of_one_release_are_both_remembered() -> None:
+    more = Remedy(type="Scale", replicas=6)
+    later = make_trigger_record(decided_time=at(40))
+    scaled = make_rollback("more", make_ended(), remedy=more, to_revision=None, trigger=later)
+    workload = make_workload("v2")
+    policy = remembering(make_policy(), [ended(), scaled], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == Reason.COOLDOWN_ACTIVE
+    assert asked(case_of(make_policy(), workload, [scaled], at(LATER))) == ""
+    policy = remembering(make_policy(), [scaled], workload)
+    assert asked(case_of(policy, workload, [], at(LATER))) == ""
+
+
+def test_a_policy_that_cannot_be_read_learns_how_its_rollback_ended() -> None:
+    policy = remembering(POLICY, [open_at(StepName.AWAITING_APPROVAL)], make_workload())
+    given_up = ended(Outcome.REJECTED)
+    seen = status.StatusInputs(READY, own=[given_up])
+    (known,) = status.next_status(policy.status, seen, 1, at(80)).recent_rollbacks
+    assert known.outcome is Outcome.REJECTED
 
 
 def test_a_policy_that_cannot_be_read_forgets_nothing() -> None:

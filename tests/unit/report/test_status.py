@@ -8,13 +8,14 @@ from rollback_operator.api.v1alpha1 import (
     HoldReason,
     Outcome,
     Response,
+    Rollback,
     RollbackPolicyStatus,
     RollbackStatus,
     Severity,
     StepName,
     VerdictValue,
 )
-from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.evidence.scrape_state import Direct, off
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.model.conditions import condition, find, upsert
@@ -25,6 +26,7 @@ from rollback_operator.report.status import StatusInputs, next_status, not_ready
 from tests.builders import (
     T0,
     at,
+    make_case,
     make_ended,
     make_entry,
     make_hold,
@@ -288,6 +290,24 @@ def test_a_refusal_says_both_what_is_wrong_and_why_nothing_is_done() -> None:
     message = find(status_of(replace(SEEN, decision=refused)).conditions, "Healthy").message
     assert "all purchases fail" in message
     assert "Not rolled back: Argo CD steers it" in message
+
+
+def test_a_rejected_release_that_is_back_says_so_and_people_are_notified() -> None:
+    rejected = ended_by(Outcome.REJECTED)
+    case = make_case(workload=make_workload("v2"), rollbacks=[rejected])
+    decision = decide(case, make_verdict(), at(100))
+    status = status_of(replace(SEEN, decision=decision), now=100)
+    assert word(status, ConditionType.HEALTHY) == ("False", Reason.REJECTED_BY_PERSON)
+    healthy = find(status.conditions, ConditionType.HEALTHY)
+    assert healthy is not None
+    assert "Not rolled back: a person rejected r-1 for this release" in healthy.message
+    assert EventReason.ROLLBACK_REFUSED in {
+        notice.reason for notice in policy_notices(BEFORE, status, decision)
+    }
+
+
+def ended_by(outcome: Outcome) -> Rollback:
+    return make_rollback("r-1", make_ended(outcome))
 
 
 def test_revisions() -> None:

@@ -381,7 +381,9 @@ class Executor:
         self.checker.forget(written)
         await self.verifier.forget(written.metadata.uid)
         _log.info("%s: %s: %s", written.metadata.name, end.outcome, end.message)
-        return await self.recorder.release(written)
+        # The finalizer stays until the policy's status records the end (`reconcile/keeping`).
+        await self.recorder.post_end(written)
+        return written
 
 
 def _relevant_evidence(watch: Watch, seen: _ExecutionState) -> Evidence:

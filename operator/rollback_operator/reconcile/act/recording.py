@@ -1,4 +1,4 @@
-"""Stores the progress of a Rollback, and removes its finalizer once the end is posted."""
+"""Stores the progress of a Rollback, posts its end, and removes its finalizer after that."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -66,12 +66,16 @@ class Recorder:
                 self.measured(written)
         return written
 
+    async def post_end(self, rollback: Rollback) -> None:
+        """Post the end of a Rollback."""
+        await self.once.post(rollback, events.finished(rollback))
+
     async def release(self, rollback: Rollback) -> Rollback:
         """Post the end of a Rollback, then remove its finalizer.
 
         In this order: after a crash in between, the next leader finds the finalizer and posts.
         """
-        await self.once.post(rollback, events.finished(rollback))
+        await self.post_end(rollback)
         released = await self.store.release(rollback, FINALIZER)
         if isinstance(released, Rollback):
             self.remember(released)
