@@ -163,7 +163,8 @@ class Replay:
             self._keep(status.StatusInputs(ready), now)
             return self._idle(Reason(ready.reason), ready.message)
         if not is_due(self.policy, workload.deployment, now):
-            self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks), now)
+            own = self._rollbacks
+            self._keep(status.StatusInputs(ready, rollbacks=own, of_target=own), now)
             return self._idle(Reason.NO_RELEASE_WATCHED, "the watch of the release is over")
         case = case_of(self.policy, workload, self._rollbacks, now)
         watch = watch_of(self._watch, case, self.url, now)
@@ -177,6 +178,7 @@ class Replay:
             decision=evaluation.decision,
             missing=watch.missing,
             rollbacks=self._rollbacks,
+            of_target=self._rollbacks,
             opened=datetime.fromtimestamp(watch.opened, UTC),
         )
         self._keep(inputs, now)
