@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     PolicyRef,
     Rollback,
     RollbackPolicyStatus,
+    RollbackStatus,
     RollbackTarget,
     StepName,
     VerdictValue,
@@ -33,7 +34,9 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.reconcile.reconciler import RETRY_SECONDS, Reconciler
 from rollback_operator.releases.records import KEPT
+from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.remedies.progress import RollbackEnd
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -705,7 +708,10 @@ async def test_a_policy_that_was_deleted_unseen_is_forgotten_before_anything_is_
 def decided_by_another_policy(**changes: Any) -> Rollback:
     """Return a Verified undo from v2 to v1 of a policy that is gone."""
     spec = {"policy_ref": PolicyRef(name="before", uid="another-policy"), **changes}
-    status = make_ended().model_copy(update={"steps": [make_step(StepName.UNDO, 0, 30)]})
+    end = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "it helped")
+    status = rollback_status.ended(
+        RollbackStatus(steps=[make_step(StepName.UNDO, 0, 30)]), end, at(60)
+    )
     return make_rollback("before-0123456789", status, **spec)
 
 
