@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.adapters.kube.apiserver import TooLarge
+from rollback_operator.api.policy_status import QuarantineEntry
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord
 from rollback_operator.api.v1alpha1 import (
@@ -19,8 +20,11 @@ from rollback_operator.api.v1alpha1 import (
     ObjectMeta,
     Outcome,
     Pace,
+    PolicyRef,
     Rollback,
     RollbackPolicyStatus,
+    RollbackStatus,
+    RollbackTarget,
     StepName,
     VerdictValue,
 )
@@ -30,7 +34,9 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.reconcile.reconciler import RETRY_SECONDS, Reconciler
 from rollback_operator.releases.records import KEPT
+from rollback_operator.remedies import rollback_status
 from rollback_operator.remedies.attempts import name_of
+from rollback_operator.remedies.progress import RollbackEnd
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -697,3 +703,60 @@ async def test_a_policy_that_was_deleted_unseen_is_forgotten_before_anything_is_
     assert operator.cache.policies == {}
     assert world.store.rollbacks == {}
     assert "undo" not in world.journal
+
+
+def decided_by_another_policy(**changes: Any) -> Rollback:
+    """Return a Verified undo from v2 to v1 of a policy that is gone."""
+    spec = {"policy_ref": PolicyRef(name="before", uid="another-policy"), **changes}
+    end = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "it helped")
+    status = rollback_status.ended(
+        RollbackStatus(steps=[make_step(StepName.UNDO, 0, 30)]), end, at(60)
+    )
+    return make_rollback("before-0123456789", status, **spec)
+
+
+ELSEWHERE = RollbackTarget(name=NAME, uid="another-deployment")
+
+
+@pytest.mark.parametrize(
+    ("made", "kept", "recovered"),
+    [
+        (decided_by_another_policy(), ["release-v2"], "True"),
+        (decided_by_another_policy(target_ref=ELSEWHERE), [], "Unknown"),
+    ],
+    ids=["of this Deployment", "of another Deployment"],
+)
+async def test_a_policy_under_another_name_frees_no_release(
+    made: Rollback, kept: list[str], recovered: str
+) -> None:
+    world = World(bad=frozenset(), seconds=600)
+    world.workloads.workload = make_workload("v1", ("v2",))
+    operator = world.operator()
+    operator.cache.remember(made)
+
+    for _ in range(3):
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    assert [entry.release for entry in world.status.quarantine] == kept
+    assert world.condition(ConditionType.RECOVERED)[0] == recovered
+    written = world.journal.count("write_policy")
+    await operator.reconcile(KEY)
+    assert world.journal.count("write_policy") == written
+
+
+async def test_the_younger_of_two_policies_lists_the_same_quarantine() -> None:
+    world = World(bad=frozenset())
+    operator = world.operator()
+    entry = QuarantineEntry(rollback="gone", release="release-v0", until_time=at(9_000))
+    older = make_policy("older")
+    created = older.metadata.model_copy(update={"creation_timestamp": at(-90_000)})
+    status = RollbackPolicyStatus(revisions=[make_entry("v1")], quarantine=[entry])
+    operator.cache.remember(older.model_copy(update={"metadata": created, "status": status}))
+
+    await operator.reconcile(KEY)
+    written = world.journal.count("write_policy")
+    await operator.reconcile(KEY)
+
+    assert world.status.quarantine == [entry]
+    assert world.journal.count("write_policy") == written

@@ -9,6 +9,7 @@ from rollback_operator.api.crd import GROUP, Condition
 from rollback_operator.api.notify import Notifications
 from rollback_operator.api.remedy import Flag
 from rollback_operator.api.shape import (
+    TOKEN_FORM,
     TOKEN_OR_NONE_FORM,
     Decimal,
     Digest,
@@ -229,6 +230,22 @@ class LastRollback(Model):
     """Time of the end, or of the decision while the rollback is in progress."""
 
 
+MOST_CAUSES = 8
+
+
+class NotRecovered(Model):
+    """Rollback after which the condition Recovered was False."""
+
+    rollback: Name
+    """Name of the Rollback."""
+    reasons: Annotated[
+        list[Annotated[str, Field(max_length=64, pattern=TOKEN_FORM)]],
+        Field(max_length=MOST_CAUSES, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Reasons for which the Event RollbackNotRecovered was posted: once each, also if the
+    condition alternates."""
+
+
 class Hold(Model):
     """Pause of a rollout: the current hold, or the most recent hold if none is active.
 
@@ -364,6 +381,8 @@ class RollbackPolicyStatus(Model):
     ] = []
     """Records for Deployments that `spec.targetRef` named most recently, used if the policy names
     them again."""
+    not_recovered: NotRecovered | None = None
+    """Rollback after which Recovered was False, and the reasons that were reported."""
     hold: Hold | None = None
     """Current or most recent pause of a rollout."""
     investigation: Investigation | None = None

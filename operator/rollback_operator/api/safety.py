@@ -141,8 +141,9 @@ class SafetySpec(Model):
     """Seconds after a rollback during which the same release is not rolled back again
     automatically. Default: 3600."""
     max_rollbacks_per_day: Annotated[int, Field(ge=1, le=100)] = 3
-    """Maximum number of automatic rollbacks of this policy in any 24 hours. Abandoned, blocked and
-    rejected rollbacks do not count. Beyond the limit, people are only notified. Default: 3."""
+    """Maximum number of automatic rollbacks of this policy, and of its Deployment by any policy, in
+    any 24 hours. Abandoned, blocked and rejected rollbacks do not count. Beyond the limit, people
+    are only notified. Default: 3."""
     stuck_after_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
     """Seconds without rollout progress after which a rollout is stuck. A shorter
     progressDeadlineSeconds of the Deployment takes precedence. Default: 300."""

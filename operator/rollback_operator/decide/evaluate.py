@@ -30,7 +30,7 @@ from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.releases import ledger, ownership, quarantine, records, starts, watch_time
+from rollback_operator.releases import ledger, quarantine, records, starts, watch_time
 from rollback_operator.releases.baseline_choice import (
     bad_hashes,
     control_hashes,
@@ -80,9 +80,8 @@ def case_of(
     uid = workload.deployment.uid
     rollbacks = [one for one in rollbacks if one.spec.target_ref.uid == uid]
     entries = ledger.entries(policy, workload, rollbacks, now)
-    own, stored = ownership.own(policy, rollbacks), policy.status.quarantine
-    seconds = policy.spec.safety.quarantine_seconds
-    kept = quarantine.entries(own, entries, stored, seconds, now)
+    stored, seconds = policy.status.quarantine, policy.spec.safety.quarantine_seconds
+    kept = quarantine.entries(rollbacks, entries, stored, seconds, now)
     templates = [one.template for one in workload.replica_sets]
     known = quarantine.barred(entries, kept, templates, now)
     return Case(policy, workload, known, rollbacks, past)

@@ -283,7 +283,7 @@ class Reconciler:
             return schedule.soonest(settled.retry, carried)
         uid = deployment.uid if deployment is not None else ""
         known = self.cache.rollbacks_of(policy.metadata.namespace, uid)
-        seen = status.StatusInputs(why, rollbacks=ownership.own(policy, known))
+        seen = status.StatusInputs(why, rollbacks=ownership.own(policy, known), of_target=known)
         reported = await self.reporter.report(settled.policy, seen)
         return schedule.soonest(settled.retry, carried, reported)
 
@@ -331,6 +331,7 @@ class Reconciler:
             folded=watch.folded,
             direct=watch.pages_state,
             rollbacks=ownership.own(policy, rollbacks),
+            of_target=rollbacks,
             quarantine_seconds=policy.spec.safety.quarantine_seconds,
             opened=datetime.fromtimestamp(watch.opened, UTC),
             investigation=details.investigation,
@@ -357,6 +358,7 @@ class Reconciler:
         seen = status.StatusInputs(
             target.ready,
             rollbacks=ownership.own(policy, rollbacks),
+            of_target=rollbacks,
             quarantine_seconds=safety.quarantine_seconds,
         )
         return schedule.soonest(

@@ -70,9 +70,10 @@ class Reporter:
         spec = policy.spec
         seen = replace(seen, key=policy.key, own=own, notified=delivery)
         seen = replace(seen, trust=spec.trust, safety=spec.safety)
+        others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
+        known = ownership.informed(policy, others)
+        seen = replace(seen, quarantined=known.status.quarantine)
         if seen.workload is None:
-            others = self.cache.policies_on(policy.key[0], spec.target_ref.name)
-            known = ownership.informed(policy, others)
             seen = replace(seen, ledger=ledger.at_rest(known, own, now))
         new = status.next_status(old, seen, policy.metadata.generation, now)
         notices = events.policy_notices(old, new, seen.decision)

@@ -3,22 +3,25 @@
 Pure. A policy owns its decisions, and the operator executes nothing else for it. A policy that
 names another Deployment, by mistake for six seconds or for good, keeps its records of the earlier
 Deployment: its bad releases must not return as good, and its quarantine does not apply to the new
-Deployment. Of two policies on one Deployment the older acts, and the younger copies its ledger: bad
-releases stay bad, whichever policy remains.
+Deployment. Of two policies on one Deployment the older acts, and the younger copies its ledger and
+its quarantine: bad releases stay bad, whichever policy remains.
 """
 
 from collections.abc import Sequence
 
+from rollback_operator.api.policy_status import MOST_ENTRIES, QuarantineEntry
 from rollback_operator.api.v1alpha1 import (
     MOST_REVISIONS,
     MOST_TARGETS,
     EarlierTarget,
+    Health,
     Outcome,
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
 )
 from rollback_operator.model.context import is_active
+from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies.attempts import name_of
 
 
@@ -61,10 +64,10 @@ def of_target(policy: RollbackPolicy) -> RollbackPolicy:
 
 
 def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> RollbackPolicy:
-    """Return the policy with the ledger of another policy on its target.
+    """Return the policy with the ledger and the quarantine of the other policies on its target.
 
     An inactive policy follows the active policy's ledger. An active policy with an empty ledger
-    starts with another policy's ledger.
+    starts with another policy's ledger. The quarantine is common to all.
 
     Args:
         policy: a policy whose status describes the target.
@@ -83,10 +86,33 @@ def informed(policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]) -> Rol
         ledger = own_ledger or next(
             (other.status.revisions for other in others if other.status.revisions), own_ledger
         )
-    if ledger == own_ledger:
+    quarantine = _quarantine(policy, on_target)
+    if ledger == own_ledger and quarantine == policy.status.quarantine:
         return policy
-    status = policy.status.model_copy(update={"revisions": list(ledger)})
+    status = policy.status.model_copy(update={"revisions": list(ledger), "quarantine": quarantine})
     return policy.model_copy(update={"status": status})
+
+
+def _quarantine(
+    policy: RollbackPolicy, on_target: Sequence[RollbackPolicy]
+) -> list[QuarantineEntry]:
+    """Return the stored entries of all policies on a target; the oldest policy's take precedence.
+
+    The oldest policy acts: a release is free if its ledger has that release as Good, and all are
+    free if it wants no quarantine. A policy that takes over a target keeps what the others know,
+    also where the Rollbacks are deleted.
+    """
+    if not on_target:
+        return policy.status.quarantine
+    known = [policy if other.key == policy.key else of_target(other) for other in on_target]
+    active = known[0]
+    if not active.spec.safety.quarantine_seconds:
+        return []
+    by_release: dict[str, QuarantineEntry] = {}
+    for entry in (entry for item in known for entry in item.status.quarantine):
+        if health_of(active.status.revisions, entry.release) is not Health.GOOD:
+            by_release.setdefault(entry.release, entry)
+    return list(by_release.values())[:MOST_ENTRIES]
 
 
 def _with_target(status: RollbackPolicyStatus, name: str) -> RollbackPolicyStatus:

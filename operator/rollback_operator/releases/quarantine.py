@@ -37,7 +37,8 @@ def entries(
     """List the quarantine entries, newest first; only the newest rollback of each release.
 
     Args:
-        rollbacks: all of one policy.
+        rollbacks: all of the Deployment, whichever policy they name: a policy under another name
+            frees no release.
         ledger: the current ledger.
         stored: the earlier entries: the deletion of a record frees no release.
         seconds: the length of a quarantine, from the decision.

@@ -61,17 +61,12 @@ def of_target(case: Case, now: datetime) -> list[RecentRollback]:
 
 
 def of_policy(case: Case, now: datetime) -> list[RecentRollback]:
-    """List the rollbacks of the policy, of any target.
+    """List the rollbacks of the policy, of any target, and all of its target.
 
-    The key is the name: a recreated policy keeps its rollbacks.
+    The key is the name: a recreated policy keeps its rollbacks. A policy under another name on the
+    same Deployment gives no new budget.
     """
-    policy = case.policy.metadata.name
-    by = {
-        rollback.metadata.name
-        for rollback in case.rollbacks
-        if rollback.spec.policy_ref.name == policy
-    }
-    return [*(record for record in _on_record(case, now) if record.name in by), *case.past]
+    return [*_on_record(case, now), *case.past]
 
 
 def restored(case: Case) -> frozenset[str]:

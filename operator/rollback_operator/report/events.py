@@ -67,11 +67,7 @@ def policy_notices(
     is_new = is_same and _health(old) is not Health.GOOD and _health(new) is Health.GOOD
     if after is not None and is_new and is_earned:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
-    kind = ConditionType.RECOVERED
-    recovered = find(new.conditions, kind)
-    if recovered is not None and _is_false(new, kind) and not _is_false(old, kind):
-        notices.append(Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True))
-    notices += _lost(old, new)
+    notices += [*_not_recovered(old, new), *_lost(old, new)]
     healthy, was = (find(item.conditions, ConditionType.HEALTHY) for item in (new, old))
     is_unchanged = was is not None and (was.status, was.reason) == (
         healthy.status if healthy else "",
@@ -89,6 +85,19 @@ _LOSSES = (
     (ConditionType.READY, EventReason.POLICY_NOT_READY),
     (ConditionType.METRICS_AVAILABLE, EventReason.METRICS_UNAVAILABLE),
 )
+
+
+def _not_recovered(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
+    """Report a rollback that did not help, once for each cause: the condition may alternate."""
+    recovered, was = (find(item.conditions, ConditionType.RECOVERED) for item in (new, old))
+    before, after = old.not_recovered, new.not_recovered
+    if recovered is None or recovered.status != "False" or after is None or after == before:
+        return []
+    # A status of an earlier version lists no reported causes.
+    is_reported = was is not None and (was.status, was.reason) == ("False", recovered.reason)
+    if before is None and is_reported:
+        return []
+    return [Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True)]
 
 
 def _lost(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:

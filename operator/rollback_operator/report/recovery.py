@@ -1,24 +1,34 @@
 """The condition Recovered: the result of the rollback that led to the running release.
 
-False requires a person: the rollback did not help, and a rollback is never rolled back.
+False requires a person: the rollback did not help, and a rollback is never rolled back. It follows
+what is known of the restored release: evidence against it makes a recovery False, and missing or
+outdated data withdraws nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
+from rollback_operator.api.policy_status import MOST_CAUSES, NotRecovered
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.shape import is_among, is_whole
 from rollback_operator.api.v1alpha1 import (
     Condition,
+    LedgerEntry,
     Mode,
     Outcome,
     Revision,
     Rollback,
+    RollbackPolicyStatus,
     VerdictValue,
 )
+from rollback_operator.decide.decide import Decision
 from rollback_operator.model import conditions
 from rollback_operator.model.verdict import Verdict
-from rollback_operator.remedies import attempts
+from rollback_operator.releases.ledger import BLAMED, CLEAN, useless
+from rollback_operator.remedies import attempts, progress
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 NEEDED = "a person is needed: a rollback is never rolled back"
 AGAIN = "nothing was changed; the operator retries when the obstacle is removed"
@@ -28,16 +38,34 @@ FOLLOWS = "if the release is still bad, the next remedy of spec.remedies follows
 _STATUS = {Outcome.VERIFIED: True, Outcome.NOT_RECOVERED: False, Outcome.FAILED: False}
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The last report."""
+
+    condition: Condition | None
+    of_rollback: NotRecovered | None
+    """The rollback that it concerns, if its condition was False."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a pass knows of the running release."""
+
+    decision: Decision | None
+    """None: the release is not evaluated."""
+    entry: LedgerEntry | None
+    """Its ledger entry; None: it has none."""
+
+
 def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condition:
     """Report whether a rollback led to the running revision, and whether it helped.
 
     Args:
-        rollbacks: those of the policy.
+        rollbacks: those of the Deployment.
         running: the running revision; None: unknown.
     """
-    newest = max(rollbacks, key=lambda item: item.spec.trigger.decided_time, default=None)
-    kind = ConditionType.RECOVERED
-    if newest is None or newest.spec.mode is Mode.OBSERVE or not _led_to(newest, running):
+    newest, kind = _newest(rollbacks), ConditionType.RECOVERED
+    if newest is None or not _led_to(newest, running):
         message = "no rollback led to the running revision"
         return conditions.condition(kind, None, Reason.NOT_ROLLED_BACK, message)
     name = newest.metadata.name
@@ -58,23 +86,116 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     )
 
 
-def restored(
+def so_far(
+    rollbacks: Sequence[Rollback], running: Revision | None, reported: Reported, seen: Findings
+) -> Condition:
+    """Report the result of the rollback, and what is known of the release since its end.
+
+    Args:
+        rollbacks: those of the Deployment.
+        running: the running revision; None: unknown.
+        reported: the last report.
+        seen: what this pass knows of the running release.
+    """
+    condition = recovered(rollbacks, running)
+    newest = _newest(rollbacks)
+    if newest is None or condition.status == "False" or not _has_ended_after_act(newest):
+        return condition
+    if condition.reason == Reason.NOT_ROLLED_BACK:
+        return condition
+    known = reported.condition if _concerns(reported.of_rollback, newest) else None
+    known = known if known is not None and known.status == "False" else None
+    against = _against(seen, newest, known)
+    if against is None:
+        return known if known is not None else condition
+    if not against:
+        return condition
+    message = f"{condition.message}. Since then it is {against}; {_then(newest)}"
+    return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, message)
+
+
+def _against(seen: Findings, newest: Rollback, known: Condition | None) -> str | None:
+    """Describe what speaks against the release; empty: nothing does. None: nothing is known."""
+    decision, entry = seen.decision, seen.entry
+    ended = newest.status.finished_time or newest.spec.trigger.decided_time
+    if decision is not None and _is_earlier(decision.verdict, newest, ended):
+        decision = None
+    verdict = decision.verdict if decision is not None else None
+    if decision is not None and decision.severity in BLAMED:
+        return f"found bad at {decision.severity}: {decision.verdict.message}"
+    if verdict is not None and useless(verdict):
+        return useless(verdict)
+    condemned = entry.condemned if entry is not None else None
+    if condemned is not None and condemned.time > ended:
+        return f"found bad: {condemned.message}"
+    trusted = entry.trusted_time if entry is not None else None
+    if trusted is not None and known is not None and trusted > known.last_transition_time:
+        return ""
+    # No series, outdated samples and too few requests prove nothing, and are no recovery.
+    is_counted = verdict is not None and bool(verdict.scopes) and verdict.reason in CLEAN
+    is_clean = is_counted and verdict is not None and verdict.value is VerdictValue.WATCHING
+    return "" if is_clean else None
+
+
+def _is_earlier(verdict: Verdict, newest: Rollback, ended: datetime) -> bool:
+    """Report whether a fault is from before the end of a rollback that kept the release."""
+    is_kept = newest.spec.remedy.type in KEEP_THE_RELEASE
+    return is_kept and verdict.first_bad is not None and verdict.first_bad <= ended.timestamp()
+
+
+def reported(
+    old: NotRecovered | None, rollbacks: Sequence[Rollback], condition: Condition
+) -> NotRecovered | None:
+    """Add the reason of a new False to the reported reasons: the Event is posted once for each."""
+    newest = _newest(rollbacks)
+    if newest is None:
+        return old
+    kept = old if _concerns(old, newest) else None
+    reasons = kept.reasons if kept is not None else []
+    if condition.status != "False" or condition.reason in reasons:
+        return kept
+    return NotRecovered(
+        rollback=newest.metadata.name, reasons=[*reasons, condition.reason][-MOST_CAUSES:]
+    )
+
+
+def of_same_rollback(old: RollbackPolicyStatus, failed: NotRecovered | None) -> list[Condition]:
+    """Return the conditions without a Recovered of an earlier rollback: its message would stay."""
+    known = old.not_recovered
+    is_same = known is None or failed is None or known.rollback == failed.rollback
+    return [item for item in old.conditions if is_same or item.type != ConditionType.RECOVERED]
+
+
+def is_the_evidence(
     rollbacks: Sequence[Rollback], running: Revision | None, judged: Verdict | None
-) -> Condition | None:
-    """Report the rollback that led to a revision without a control; None: none did.
+) -> bool:
+    """Report whether a rollback led to a revision without a control.
 
     After a rollback only the bad release could be compared with: its verification is the evidence.
     """
     if judged is None or judged.reason is not Reason.NO_CONTROL:
-        return None
+        return False
     if judged.value not in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT):
-        return None
-    newest = max(rollbacks, key=lambda item: item.spec.trigger.decided_time, default=None)
+        return False
+    newest = _newest(rollbacks)
     target = newest.spec.to_revision if newest is not None else None
-    if running is None or target is None or target.release != running.release:
-        return None
-    known = recovered(rollbacks, running)
-    return None if known.reason == Reason.NOT_ROLLED_BACK else known
+    return running is not None and target is not None and target.release == running.release
+
+
+def _newest(rollbacks: Sequence[Rollback]) -> Rollback | None:
+    """Return the newest rollback; in mode Observe none leads anywhere."""
+    real = (item for item in rollbacks if item.spec.mode is Mode.ENFORCE)
+    return max(real, key=lambda item: item.spec.trigger.decided_time, default=None)
+
+
+def _has_ended_after_act(rollback: Rollback) -> bool:
+    outcome = rollback.status.outcome
+    is_helpful = outcome in (Outcome.VERIFIED, Outcome.UNKNOWN)
+    return is_helpful or (outcome is not None and progress.was_done(rollback))
+
+
+def _concerns(known: NotRecovered | None, rollback: Rollback) -> bool:
+    return known is not None and known.rollback == rollback.metadata.name
 
 
 def _then(rollback: Rollback) -> str:

@@ -38,7 +38,7 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     revision_of,
 )
-from rollback_operator.report import recent, recovery, sources
+from rollback_operator.report import recent, recovery, sources, trusted
 from rollback_operator.report.summary import HELD, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
@@ -67,6 +67,10 @@ class StatusInputs:
     """All of the policy, including those for a deleted or an earlier target."""
     safety: SafetySpec | None = None
     """Of the policy; None: it cannot be read."""
+    of_target: Sequence[Rollback] = ()
+    """All of its present target, whichever policy they name."""
+    quarantined: Sequence[QuarantineEntry] | None = None
+    """The entries that the policies on the target have stored; None: those of the old status."""
     quarantine_seconds: int | None = None
     """Of the policy; None: its rollbacks were not read."""
     opened: datetime | None = None
@@ -103,13 +107,16 @@ def next_status(
     made = [seen.ready, *_sources(seen, now)]
     revision = _revision(old, seen)
     made += [_healthy(old, seen, verdict, now), _held(old.hold, revision)]
-    made.append(_recovered(old, seen, revision))
+    recovered = _recovered(old, seen)
+    made.append(recovered)
     kept = _quarantine(old, seen, now)
-    made.append(quarantine.condition(kept, revision, _images(seen, revision), seen.rollbacks, now))
+    made.append(quarantine.condition(kept, revision, _images(seen, revision), seen.of_target, now))
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
-    made += [_trusted(old, seen)] if seen.trust or was_trusted else []
+    ledger = _revisions(old, seen)
+    made += [trusted.condition(seen.trust, ledger)] if seen.trust or was_trusted else []
     made += [seen.notified] if seen.notified is not None else []
-    updated = conditions.upsert(old.conditions, made, generation, now)
+    failed = recovery.reported(old.not_recovered, _reported_rollbacks(seen), recovered)
+    updated = conditions.upsert(recovery.of_same_rollback(old, failed), made, generation, now)
     rollbacks, times = (*seen.rollbacks, *seen.own), _watched(old, seen, now)
     return RollbackPolicyStatus(
         observed_generation=generation,
@@ -122,11 +129,12 @@ def next_status(
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
         severity=severity,
-        revisions=list(_revisions(old, seen)),
+        revisions=list(ledger),
         recent_rollbacks=recent.recent(old, seen.own, seen.safety, seen.workload, now),
         quarantine=kept,
         earlier_targets=old.earlier_targets,
         last_rollback=recent.last(old, rollbacks, now),
+        not_recovered=failed,
         hold=old.hold,
         investigation=_investigation(old, seen),
         evaluation=seen.evaluation,
@@ -145,10 +153,11 @@ def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> lis
 def _quarantine(
     old: RollbackPolicyStatus, seen: StatusInputs, now: datetime
 ) -> list[QuarantineEntry]:
+    stored = old.quarantine if seen.quarantined is None else seen.quarantined
     if seen.quarantine_seconds is None:
-        return [entry for entry in old.quarantine if entry.until_time > now]
+        return [entry for entry in stored if entry.until_time > now]
     ledger, seconds = _revisions(old, seen), seen.quarantine_seconds
-    return quarantine.entries(seen.rollbacks, ledger, old.quarantine, seconds, now)
+    return quarantine.entries(seen.of_target, ledger, stored, seconds, now)
 
 
 def _revisions(old: RollbackPolicyStatus, seen: StatusInputs) -> Sequence[LedgerEntry]:
@@ -163,18 +172,21 @@ def _images(seen: StatusInputs, revision: Revision | None) -> Sequence[str]:
     return [*revision.images, *revision.init_images] if revision is not None else []
 
 
-def _recovered(
-    old: RollbackPolicyStatus, seen: StatusInputs, running: Revision | None
-) -> Condition:
+def _recovered(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition:
     known = conditions.find(old.conditions, ConditionType.RECOVERED)
-    if known is not None and seen.workload is None and not seen.rollbacks:
+    if known is not None and seen.workload is None and not _reported_rollbacks(seen):
         return known  # the policy is suspended or not ready: nothing was observed
-    condition = recovery.recovered(seen.rollbacks, running)
-    again = _fails_alike(seen)
-    if condition.status != "True" or not again:
-        return condition
-    message = f"{condition.message}. Since then it is {again}: {recovery.NEEDED}"
-    return conditions.condition(ConditionType.RECOVERED, False, Reason.STILL_FAILING, message)
+    return recovery.so_far(
+        _reported_rollbacks(seen),
+        _revision(old, seen),
+        recovery.Reported(known, old.not_recovered),
+        recovery.Findings(seen.decision, _running(old, seen)),
+    )
+
+
+def _reported_rollbacks(seen: StatusInputs) -> Sequence[Rollback]:
+    """Return the Rollbacks of the target; of two policies on it only the older reports them."""
+    return () if seen.ready.reason == Reason.TARGET_ALREADY_WATCHED else seen.of_target
 
 
 def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigation | None:
@@ -249,29 +261,6 @@ def _running(old: RollbackPolicyStatus, seen: StatusInputs) -> LedgerEntry | Non
     if seen.workload is not None:
         return entry_of(seen.ledger, seen.workload.deployment.template.release)
     return entry_of(_revisions(old, seen), old.revision.release) if old.revision else None
-
-
-def _trusted(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition:
-    """Report the trusted releases, and the entries that have no effect, with the reason."""
-    kind, known = ConditionType.TRUSTED, {item.release: item for item in _revisions(old, seen)}
-    if not seen.trust:
-        return conditions.condition(kind, None, Reason.NOTHING_TRUSTED)
-    idle = []
-    for item in seen.trust:
-        entry = known.get(item.release)
-        if entry is None:
-            idle.append(f"revision {item.revision} ({item.release[:12]}) does not exist any more")
-        elif entry.condemned is not None and entry.condemned.time >= item.time:
-            idle.append(f"revision {entry.number} was found bad later: {entry.condemned.message}")
-        elif entry.trusted_time is None and entry.health is not Health.GOOD:
-            idle.append(f"revision {entry.number} is trusted from {item.time:%Y-%m-%d %H:%M} UTC")
-    if idle:
-        message = "; ".join(idle)
-        return conditions.condition(kind, False, Reason.TRUST_UNUSED, f"spec.trust: {message}")
-    message = "; ".join(
-        f"revision {item.revision} by {item.by}: {item.reason}" for item in seen.trust
-    )
-    return conditions.condition(kind, True, Reason.TRUSTED_BY_PERSON, message)
 
 
 def _sources(seen: StatusInputs, now: datetime) -> list[Condition]:
@@ -351,7 +340,10 @@ def _compared(old: RollbackPolicyStatus, seen: StatusInputs, status: bool | None
 
 def _restored(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition | None:
     judged = seen.decision.verdict if seen.decision is not None else None
-    return recovery.restored(seen.rollbacks, _revision(old, seen), judged)
+    if not recovery.is_the_evidence(_reported_rollbacks(seen), _revision(old, seen), judged):
+        return None
+    recovered = _recovered(old, seen)
+    return None if recovered.reason == Reason.NOT_ROLLED_BACK else recovered
 
 
 def _revision(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:

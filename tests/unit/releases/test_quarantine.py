@@ -206,7 +206,11 @@ def seen(version: str, *rollbacks: Rollback, number: int | None = None) -> Statu
         renumbered = replace(current, revision=number), *others
         workload = replace(workload, replica_sets=renumbered)
     return StatusInputs(
-        ready(Reason.WATCHING_TARGET), workload, rollbacks=rollbacks, quarantine_seconds=WEEK
+        ready(Reason.WATCHING_TARGET),
+        workload,
+        rollbacks=rollbacks,
+        of_target=rollbacks,
+        quarantine_seconds=WEEK,
     )
 
 

@@ -176,6 +176,13 @@ def test_a_policy_that_is_made_anew_remembers_what_the_one_before_did() -> None:
     assert asked(case) == Reason.BUDGET_EXHAUSTED
 
 
+def test_a_policy_under_another_name_has_no_budget_of_its_own_on_its_deployment() -> None:
+    policy = make_policy(safety=SafetySpec(max_rollbacks_per_day=1))
+    before = ended(policy_ref=PolicyRef(name="before", uid="uid-before"))
+    workload = make_workload("v3")
+    assert asked(case_of(policy, workload, [before], at(LATER))) == Reason.BUDGET_EXHAUSTED
+
+
 @pytest.mark.parametrize(
     ("version", "reason"), [("v1", ""), ("v2", ""), ("v3", Reason.BUDGET_EXHAUSTED)]
 )

@@ -83,3 +83,62 @@ def test_who_comes_to_a_target_and_acts_begins_with_what_another_one_knows() -> 
 
     assert informed(older, [older, younger]).status.revisions == [BAD, GOOD]
     assert informed(younger, [older, younger]) is younger
+
+
+OTHER = QuarantineEntry(rollback="shop-2", release="release-v3", until_time=at(900))
+LATER = KEPT.model_copy(update={"until_time": at(9000)})
+
+
+def keeping(name: str, *kept: QuarantineEntry, ledger: tuple[LedgerEntry, ...] = (BAD, GOOD)):
+    made = named(name, *ledger)
+    status = made.status.model_copy(update={"quarantine": list(kept)})
+    return made.model_copy(update={"status": status})
+
+
+def test_two_policies_on_a_target_have_one_quarantine_and_the_older_decides() -> None:
+    older, younger = keeping("older", KEPT), keeping("younger", OTHER, LATER)
+    both = [older, younger]
+
+    assert informed(older, both).status.quarantine == [KEPT, OTHER]
+    assert informed(younger, both).status.quarantine == [KEPT, OTHER]
+    assert informed(younger, [younger]) is younger
+    agreed = [informed(one, both) for one in both]
+    assert informed(agreed[1], agreed) is agreed[1]
+
+
+def test_a_policy_that_takes_over_keeps_what_another_one_has_in_quarantine() -> None:
+    assert informed(
+        named("older"), [named("older"), keeping("younger", KEPT)]
+    ).status.quarantine == [KEPT]
+
+
+def test_what_the_older_policy_trusts_is_free_for_both() -> None:
+    trusted = BAD.model_copy(update={"health": Health.GOOD, "trusted_time": at(0)})
+    older, younger = keeping("older", ledger=(trusted, GOOD)), keeping("younger", KEPT)
+
+    for one in (older, younger):
+        assert informed(one, [older, younger]).status.quarantine == []
+
+
+def test_without_quarantine_in_the_older_policy_there_is_none() -> None:
+    older, younger = keeping("older"), keeping("younger", KEPT)
+    safety = older.spec.safety.model_copy(update={"quarantine_seconds": 0})
+    spec = older.spec.model_copy(update={"safety": safety})
+    older = older.model_copy(update={"spec": spec})
+
+    assert informed(younger, [older, younger]).status.quarantine == []
+
+
+def test_what_another_policy_knows_of_its_earlier_target_does_not_apply() -> None:
+    elsewhere = retargeted(keeping("older", KEPT), "worker")
+    worker = policy("worker", deployment="worker")
+
+    assert informed(worker, [elsewhere, worker]) is worker
+
+
+def test_the_common_quarantine_stays_within_its_bound() -> None:
+    many = [KEPT.model_copy(update={"release": f"release-{number}"}) for number in range(40)]
+    older, younger = keeping("older", *many[:20]), keeping("younger", *many[20:])
+
+    assert informed(older, [older, younger]) is older
+    assert informed(younger, [older, younger]).status.quarantine == many[:20]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import (
+    Condemnation,
+    Health,
+    MatrixSeverity,
     Mode,
     Outcome,
     Remedy,
@@ -17,14 +21,28 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicyStatus,
     RollbackStatus,
+    Severity,
+    VerdictValue,
 )
+from rollback_operator.decide.decide import Decision
 from rollback_operator.model.conditions import condition, find
+from rollback_operator.model.verdict import Verdict
 from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.rollback_status import ended
 from rollback_operator.report.events import policy_notices
 from rollback_operator.report.recovery import AGAIN, NEEDED, REMOVE, STAYS, recovered
 from rollback_operator.report.status import StatusInputs, next_status, ready
-from tests.builders import at, make_entry, make_rollback, make_workload
+from tests.builders import (
+    at,
+    make_entry,
+    make_ref,
+    make_rollback,
+    make_scope,
+    make_trigger_record,
+    make_verdict,
+    make_watching,
+    make_workload,
+)
 
 BLOCKED = Outcome.BLOCKED, Reason.CHECKLIST_BLOCKED
 SCALE = Remedy(type=RemedyType.SCALE, replicas=6)
@@ -111,7 +129,7 @@ def status_of(
     seen = StatusInputs(
         ready(Reason.WATCHING_TARGET),
         workload=make_workload("v1", ("v2",)),
-        rollbacks=rollbacks,
+        of_target=rollbacks,
     )
     return next_status(old or RollbackPolicyStatus(), seen, 1, at(10))
 
@@ -146,3 +164,136 @@ THEN = {
 @pytest.mark.parametrize(("last", "then"), THEN.values(), ids=THEN)
 def test_what_follows_is_said(last: Rollback, then: str) -> None:
     assert recovered([last], V2).message.endswith(then)
+
+
+PROVED = make_scope(odds=1e9)
+GOES_WELL = make_watching(scopes=(make_scope(errors=0, odds=0.0, rate_lower_bound=0.0),))
+FAILS_ALIKE = make_watching(scopes=(make_scope(odds=0.0, rate_lower_bound=0.9),))
+STALE = make_watching(value=VerdictValue.NO_VERDICT, reason=Reason.SAMPLES_STALE, message="8 s old")
+FEW = make_watching(value=VerdictValue.NO_VERDICT, reason=Reason.TOO_FEW_REQUESTS)
+HALF = replace(
+    make_verdict(PROVED), value=VerdictValue.SUSPECT, reason=Reason.ENVIRONMENT_SUSPECTED
+)
+BAD = Decision(make_verdict(PROVED), Severity.P1)
+RESTORED = make_entry("v1", Health.ASSUMED)
+
+
+def seen_with(decision: Decision | None, rollback: Rollback = HELPED, **changes: Any):
+    entry = RESTORED.model_copy(update=changes)
+    return StatusInputs(
+        ready(Reason.WATCHING_TARGET),
+        workload=make_workload("v1", ("v2",)) if decision is not None else None,
+        ledger=(entry,),
+        decision=decision,
+        of_target=(rollback,),
+    )
+
+
+def followed(*inputs: StatusInputs) -> tuple[list[str], list[str]]:
+    """Return Recovered after each pass, and the messages of the Event in all of them."""
+    status, results, events = status_of(), [], []
+    for number, seen in enumerate(inputs, 2):
+        new = next_status(status, seen, 1, at(100 * number))
+        found = find(new.conditions, ConditionType.RECOVERED)
+        assert found is not None
+        results.append(found.status)
+        events += [
+            notice.message
+            for notice in policy_notices(status, new, seen.decision)
+            if notice.reason is EventReason.ROLLBACK_NOT_RECOVERED
+        ]
+        assert next_status(new, seen, 1, at(100 * number + 50)) == new
+        status = new
+    return results, events
+
+
+def of(verdict: Verdict) -> StatusInputs:
+    return seen_with(Decision(verdict))
+
+
+@pytest.mark.parametrize(
+    "failing", [seen_with(BAD), of(FAILS_ALIKE), of(HALF)], ids=["bad", "alike", "suspect"]
+)
+def test_a_restored_release_that_fails_is_not_recovered_until_counts_show_it(failing) -> None:
+    well = of(GOES_WELL)
+    passes = [well, failing, of(STALE), failing, of(FEW), seen_with(None), failing, well, failing]
+
+    results, (message,) = followed(*passes)
+
+    assert results == ["True", *["False"] * 6, "True", "False"]
+    assert NEEDED in message
+    assert "Since then it is" in message
+
+
+def test_missing_data_does_not_withdraw_a_recovery() -> None:
+    assert followed(of(GOES_WELL), of(STALE), of(FEW), seen_with(None)) == (["True"] * 4, [])
+
+
+def test_a_finding_after_the_rollback_counts_until_a_person_trusts_the_release() -> None:
+    def found(time: float) -> StatusInputs:
+        record = Condemnation(time=at(time), message="P1: all failed", severity=MatrixSeverity.P1)
+        return seen_with(Decision(STALE), condemned=record, health=Health.BAD)
+
+    trusted = seen_with(Decision(STALE), trusted_time=at(350), health=Health.GOOD)
+
+    assert followed(found(30))[0] == ["True"]
+    results, events = followed(of(GOES_WELL), found(120), trusted)
+    assert results == ["True", "False", "True"]
+    assert len(events) == 1
+
+
+def test_a_rollback_with_an_unknown_result_is_known_once_its_release_is_found_bad() -> None:
+    unknown = over(Outcome.UNKNOWN, Reason.TOO_FEW_REQUESTS)
+    passes = seen_with(Decision(STALE), unknown), seen_with(BAD, unknown)
+
+    results, events = followed(*passes)
+
+    assert results == ["Unknown", "False"]
+    assert len(events) == 1
+
+
+def test_each_rollback_and_each_cause_is_reported_once() -> None:
+    later = over(
+        Outcome.NOT_RECOVERED, trigger=make_trigger_record(decided_time=at(100))
+    ).model_copy(update={"metadata": HELPED.metadata.model_copy(update={"name": "later"})})
+    again = seen_with(Decision(STALE), later)
+
+    results, events = followed(seen_with(BAD), again, again)
+
+    assert results == ["False"] * 3
+    assert [message.partition(":")[0].partition(" ")[0] for message in events] == [
+        HELPED.metadata.name,
+        "later",
+    ]
+
+
+def test_the_report_of_an_earlier_version_is_not_repeated() -> None:
+    known = status_of(USELESS).model_copy(update={"not_recovered": None})
+
+    assert policy_notices(known, status_of(USELESS, old=known), None) == []
+
+
+def test_an_older_fault_does_not_count_against_a_rollback_that_kept_the_release() -> None:
+    plan = {"remedy": SCALE, "to_revision": None, "from_revision": make_ref("v1")}
+    scaled = over(Outcome.VERIFIED, Reason.RECOVERED, **plan)
+
+    def since(seconds: float) -> StatusInputs:
+        verdict = replace(make_verdict(PROVED), first_bad=at(seconds).timestamp())
+        return seen_with(Decision(verdict, Severity.P2), scaled)
+
+    assert followed(since(10))[0] == ["True"]
+    assert followed(since(90))[0] == ["False"]
+
+
+def test_of_two_policies_on_a_target_the_older_reports() -> None:
+    younger = StatusInputs(
+        condition(ConditionType.READY, False, Reason.TARGET_ALREADY_WATCHED), of_target=(USELESS,)
+    )
+    known = status_of()
+
+    new = next_status(known, younger, 1, at(99))
+
+    assert new.not_recovered is None
+    assert find(new.conditions, ConditionType.RECOVERED) == find(
+        known.conditions, ConditionType.RECOVERED
+    )

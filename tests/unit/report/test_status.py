@@ -533,7 +533,7 @@ def undone(status: RollbackStatus) -> StatusInputs:
         SEEN,
         decision=NO_CONTROL,
         ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1", Health.BAD)),
-        rollbacks=(made,),
+        of_target=(made,),
     )
 
 
@@ -556,7 +556,7 @@ def test_a_restored_revision_that_is_still_verified_says_so() -> None:
 
 
 def test_without_a_rollback_that_led_to_it_a_release_lacks_a_control() -> None:
-    alone = status_of(replace(undone(make_ended()), rollbacks=()))
+    alone = status_of(replace(undone(make_ended()), of_target=()))
     assert word(alone, ConditionType.HEALTHY) == ("Unknown", "NoControl")
 
 
@@ -572,7 +572,7 @@ def test_what_fails_half_of_its_requests_is_not_healthy_whatever_it_is_compared_
     done = condition(ConditionType.COMPLETE, True, Reason.RECOVERED, "it helped")
     ended = make_ended().model_copy(update={"conditions": upsert([], [done], 1, at(60))})
     back = made.model_copy(update={"status": ended})
-    seen = replace(SEEN, ledger=RESTORED, rollbacks=(back,), decision=Decision(ALIKE))
+    seen = replace(SEEN, ledger=RESTORED, of_target=(back,), decision=Decision(ALIKE))
     before = status_of(replace(seen, decision=CLEAN))
     assert before.verdict is VerdictValue.HEALTHY
     assert word(before, ConditionType.RECOVERED)[0] == "True"

@@ -166,7 +166,8 @@ class Replay:
         self._rollbacks.expire(now)
         is_over = not is_due(self.policy, workload.deployment, now)
         if is_over and self._rollbacks.open is None:
-            self._keep(status.StatusInputs(ready, rollbacks=self._rollbacks.stored), now)
+            own = self._rollbacks.stored
+            self._keep(status.StatusInputs(ready, rollbacks=own, of_target=own), now)
             return self._idle(Reason.NO_RELEASE_WATCHED, "the watch of the release is over")
         case = case_of(self.policy, workload, self._rollbacks.stored, now)
         watch = watch_of(self._watch, case, self.url, now)
@@ -180,6 +181,7 @@ class Replay:
             decision=evaluation.decision,
             missing=watch.missing,
             rollbacks=self._rollbacks.stored,
+            of_target=self._rollbacks.stored,
             opened=datetime.fromtimestamp(watch.opened, UTC),
         )
         self._keep(inputs, now)
