@@ -207,17 +207,24 @@ class Tenants:
     # -- approvals ---------------------------------------------------------------------------------
 
     def _decide(self, decision: str) -> None:
-        """Decide on the newest Rollback that goes on: on its plan, or before there is one."""
+        """Decide on the plan of the newest Rollback that goes on, once, as admission allows."""
         going_on = [
-            one
-            for one in self.server.listed("rollbacks")
-            if "outcome" not in (one.get("status") or {})
+            rollback
+            for rollback in self.server.listed("rollbacks")
+            if "outcome" not in (rollback.get("status") or {})
         ]
-        for one in going_on[-1:]:
-            digest = (one.get("status") or {}).get("planDigest") or "not-asked-yet"
+        for rollback in going_on[-1:]:
+            digest = (rollback.get("status") or {}).get("planDigest")
+            known = rollback["spec"].get("approval") or {}
+            if not digest or known.get("planDigest") == digest:
+                continue
             approval = {"decision": decision, "by": "on-call", "planDigest": digest}
-            id_ = "rollbacks", NAMESPACE, one["metadata"]["name"]
-            self.server.write(USER, id_, {**one, "spec": {**one["spec"], "approval": approval}})
+            owned: Raw = {"f:spec": {"f:approval": {f"f:{name}": {} for name in approval}}}
+            entry = {"manager": "kubectl", "time": self.server.now(), "fieldsV1": owned}
+            metadata = {**rollback["metadata"], "managedFields": [entry]}
+            spec = {**rollback["spec"], "approval": approval}
+            id_ = "rollbacks", NAMESPACE, rollback["metadata"]["name"]
+            self.server.write(USER, id_, {**rollback, "metadata": metadata, "spec": spec})
 
     # -- a backup ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollback_operator.api.checklist import Approval
@@ -51,11 +52,12 @@ class FakeStore(Failures):
     calls: list[str] = field(default_factory=list)
     _version: int = 100
 
-    def decide(self, rollback: Rollback, approval: Approval) -> None:
-        """Let a person put a decision into a Rollback's spec."""
+    def decide(self, rollback: Rollback, approval: Approval, time: datetime | None = None) -> None:
+        """Let a person put a decision into a Rollback's spec; None: its time is not recorded."""
         known = self.rollbacks[rollback.metadata.name]
         spec = known.spec.model_copy(update={"approval": approval})
-        self.rollbacks[known.metadata.name] = self._stored(known.model_copy(update={"spec": spec}))
+        decided = known.model_copy(update={"spec": spec, "decision_time": time})
+        self.rollbacks[known.metadata.name] = self._stored(decided)
 
     def hold(self, *resources: RollbackPolicy | Rollback | RollbackRequest) -> None:
         """Put objects in as if they had been there before."""
@@ -189,7 +191,10 @@ class FakeStore(Failures):
 
     async def post(self, regarding: Resource, notice: Notice) -> None:
         self.calls.append("post")
-        self.notices.append(notice)
+        if not notice.occurrence or notice.occurrence not in {
+            one.occurrence for one in self.notices
+        }:
+            self.notices.append(notice)
 
     @property
     def writes(self) -> list[str]:

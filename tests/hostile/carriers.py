@@ -258,15 +258,15 @@ def plans() -> list[Manifest]:
 
 
 def requests(person: str) -> list[Manifest]:
-    """What a person may ask for, one of it approved by them at once."""
-    approval = {
-        "decision": "Approve",
-        "by": person,
-        "reason": "seen",
-        "planDigest": "0123456789abcdef",
-    }
+    """What a person may ask for."""
     remedies = [request(remedy=one) for one in REMEDIES[1:]]
-    return [request(requestedBy=person, approval=approval), *remedies]
+    return [request(requestedBy=person), *remedies]
+
+
+def decided(person: str) -> Manifest:
+    """What a person has asked for and approved; only a stored plan may be approved."""
+    approval = {"decision": "Approve", "by": person, "reason": "seen", "planDigest": "0" * 16}
+    return request(approval=approval)
 
 
 def policies() -> list[Manifest]:

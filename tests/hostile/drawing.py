@@ -342,9 +342,10 @@ def requests(seed: int, values: int, person: str) -> Drawer:
     """Draw Rollbacks as a person asks for them."""
     made = Drawer("Rollback", seed, values)
     known = schema_of("Rollback")["properties"]
-    optional = tuple(one for one in known if one not in (*ASKED, *PLANNED_ONLY))
+    # A decision is taken only once a plan is stored.
+    optional = tuple(one for one in known if one not in (*ASKED, *PLANNED_ONLY, "approval"))
     made.variants["spec"] = (Variant({}, ASKED, optional),)
-    made.fixed |= {"spec.requestedBy": person, "spec.approval.by": person}
+    made.fixed["spec.requestedBy"] = person
     made.fixed["spec.seen.deployment"] = "shop"
     return made
 

@@ -83,7 +83,9 @@ class Admitted:
         found = {}
         for kind, manifests in of.items():
             counts = Counter(path for one in manifests for path in set_paths(one))
-            found |= {f"{kind}:{path}": counts[path] for path in optional_paths(kind)}
+            # Nobody decides before a plan is stored, and nothing is stored here.
+            paths = (one for one in optional_paths(kind) if not one.startswith("spec.approval."))
+            found |= {f"{kind}:{path}": counts[path] for path in paths if path != "spec.approval"}
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,13 +11,16 @@ from tests.hostile import carriers
 from tests.hostile.attacks import Attack, Must, attacks_on
 from tests.hostile.fields import Field, Manifest, fields_of, has, put
 from tests.hostile.stand import NEIGHBOUR, PERSON, TENANT, HostileStand, refusal
-from tests.integration.api import Api, eventually, policies, rollbacks
+from tests.integration.api import Api, ApiError, eventually, policies, rollbacks
 
 pytestmark = pytest.mark.xdist_group("hostile")
 DRY = "?dryRun=All&fieldValidation=Strict"
 PLANNED = carriers.plans()
 REQUESTS = carriers.requests(PERSON)
 DECIDED = [one for one in fields_of("Rollback") if any(has(each, one) for each in PLANNED)]
+APPROVED = carriers.decided(PERSON)
+BESIDE = carriers.request()
+APPROVALS = [one for one in fields_of("Rollback") if has(APPROVED, one) and not has(BESIDE, one)]
 ASKED = [one for one in fields_of("Rollback") if any(has(each, one) for each in REQUESTS)]
 
 
@@ -33,11 +36,25 @@ def ground(hostile: HostileStand) -> HostileStand:
     return hostile
 
 
+@pytest.fixture(scope="module")
+def planned(ground: HostileStand) -> str:
+    """What a person has asked for, with the digest of its plan; its path."""
+    made = ground.tenant.create(rollbacks(TENANT), carriers.request("decided"))
+    path = f"{rollbacks(TENANT)}/{made['metadata']['name']}"
+    digest = APPROVED["spec"]["approval"]["planDigest"]
+    ground.account.merge(f"{path}/status", {"status": {"planDigest": digest}})
+    return path
+
+
 def faults(api: Api, path: str, bases: list[Manifest], field: Field) -> Iterator[str]:
     """Try every attack on a field; give those that were not answered as they must be."""
     base = next(one for one in bases if has(one, field))
+    yield from _faults(field, base, lambda tried: refusal(api, path + DRY, tried))
+
+
+def _faults(field: Field, base: Manifest, sent: Callable[[Manifest], str]) -> Iterator[str]:
     for attack in attacks_on(field):
-        said = refusal(api, path + DRY, put(base, field, attack.value))
+        said = sent(put(base, field, attack.value))
         fault = _fault(field, attack, said)
         if fault:
             yield f"{attack.name} ({json.dumps(attack.value)[:80]}): {fault}"
@@ -65,7 +82,7 @@ def test_the_plans_themselves_are_taken_from_the_operator(ground: HostileStand, 
 
 
 def test_to_approve_is_not_for_the_operators_account(ground: HostileStand) -> None:
-    decided = carriers.plan(approval=REQUESTS[0]["spec"]["approval"])
+    decided = carriers.plan(approval=APPROVED["spec"]["approval"])
     said = refusal(ground.account, rollbacks(TENANT) + DRY, decided)
     assert said.startswith("403")
     assert "approv" in said
@@ -98,6 +115,30 @@ def test_plans(ground: HostileStand, field: Field) -> None:
 @pytest.mark.parametrize("field", ASKED, ids=lambda one: one.path)
 def test_requests(ground: HostileStand, field: Field) -> None:
     found = list(faults(ground.tenant, rollbacks(TENANT), REQUESTS, field))
+    assert not found, "\n".join([field.key, *found])
+
+
+def _decision_refused(api: Api, path: str, tried: Manifest) -> str:
+    """Say why the API server refuses the decision of a manifest; empty if it does not."""
+    try:
+        api.merge(path + DRY, {"spec": {"approval": tried["spec"]["approval"]}})
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def test_a_decision_on_the_stored_plan_is_taken(ground: HostileStand, planned: str) -> None:
+    assert _decision_refused(ground.tenant, planned, APPROVED) == ""
+
+
+def test_a_decision_without_a_plan_is_refused(ground: HostileStand) -> None:
+    assert refusal(ground.tenant, rollbacks(TENANT) + DRY, APPROVED).startswith(("403", "422"))
+
+
+@pytest.mark.parametrize("field", APPROVALS, ids=lambda one: one.path)
+def test_approvals(ground: HostileStand, planned: str, field: Field) -> None:
+    sent = lambda tried: _decision_refused(ground.tenant, planned, tried)  # noqa: E731
+    found = list(_faults(field, APPROVED, sent))
     assert not found, "\n".join([field.key, *found])
 
 

@@ -12,7 +12,7 @@ KINDS = ("RollbackPolicy", "Rollback")
 ALL = [one for kind in KINDS for one in fields_of(kind)]
 CARRIERS = {
     "RollbackPolicy": carriers.policies(),
-    "Rollback": [*carriers.requests("tess"), *carriers.plans()],
+    "Rollback": [*carriers.requests("tess"), *carriers.plans(), carriers.decided("tess")],
 }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
+from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.remedies.autoscaling import RESTORE
 from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
 
@@ -442,9 +444,19 @@ class TestRequests:
 
 class TestApprovals:
     @pytest.fixture
-    def path(self, as_user: Callable[[str], Api]) -> str:
+    def unplanned(self, as_user: Callable[[str], Api]) -> str:
         made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())
         return f"{rollbacks(NAMESPACE)}/{made['metadata']['name']}"
+
+    @pytest.fixture
+    def path(self, as_user: Callable[[str], Api], unplanned: str) -> str:
+        self.plan(as_user, unplanned, DIGEST)
+        return unplanned
+
+    @staticmethod
+    def plan(as_user: Callable[[str], Api], path: str, digest: str) -> None:
+        """Store the digest of a plan, as the operator does."""
+        as_user(OPERATOR).merge(f"{path}/status", {"status": {"planDigest": digest}})
 
     @staticmethod
     def approval(by: str, decision: str = "Approve", digest: str = DIGEST) -> Object:
@@ -456,6 +468,11 @@ class TestApprovals:
     ) -> None:
         made = as_user("approver").merge(path, self.approval("approver"))
         assert made["spec"]["approval"]["by"] == "approver"
+        # The operator knows from there when a decision was made.
+        found = Rollback.model_validate({**made, "spec": {**made["spec"], **planned("a")["spec"]}})
+        assert found.decision_time is not None
+        age = datetime.now(UTC) - found.decision_time
+        assert timedelta(seconds=-5) < age < timedelta(seconds=60)
 
     @pytest.mark.parametrize(
         ("user", "by", "said"),
@@ -475,7 +492,29 @@ class TestApprovals:
         said = refusal(lambda: approver.merge(path, self.approval("approver")))
         assert "once" in said
         assert refusal(lambda: approver.merge(path, {"spec": {"approval": None}}))
-        approver.merge(path, self.approval("approver", digest="fedcba9876543210"))
+
+        other = "fedcba9876543210"
+        assert refusal(lambda: approver.merge(path, self.approval("approver", digest=other)))
+        self.plan(as_user, path, other)
+        said = refusal(lambda: approver.merge(path, self.approval("approver")))
+        assert "planDigest" in said
+        approver.merge(path, self.approval("approver", digest=other))
+
+    def test_are_not_given_before_there_is_a_plan(
+        self, as_user: Callable[[str], Api], unplanned: str
+    ) -> None:
+        said = refusal(lambda: as_user("approver").merge(unplanned, self.approval("approver")))
+        assert "planDigest" in said
+
+    def test_a_rejection_does_not_become_an_approval(
+        self, as_user: Callable[[str], Api], path: str
+    ) -> None:
+        approver = as_user("approver")
+        approver.merge(path, self.approval("approver", "Reject"))
+        for digest in ("b" * 16, DIGEST):
+            change = self.approval("approver", digest=digest)
+            assert refusal(lambda change=change: approver.merge(path, change))
+        assert approver.get(path)["spec"]["approval"]["decision"] == "Reject"
 
     def test_are_not_brought_along(self, as_user: Callable[[str], Api]) -> None:
         given = self.approval("oncall")["spec"]["approval"]

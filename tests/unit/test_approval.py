@@ -470,26 +470,104 @@ async def test_in_a_freeze_a_person_may_approve() -> None:
     assert "undo" in world.journal
 
 
+IN_TIME, TOO_LATE = -72.0, 3.0
+"""When a decision is made, in seconds after the deadline."""
+
+
+@pytest.mark.parametrize("then", list(ApprovalTimeout))
 @pytest.mark.parametrize(
-    ("given", "seconds", "reason"),
+    ("given", "made", "read", "reason"),
     [
-        (ApprovalDecision.APPROVE, 75, "ApprovedByPerson"),
-        (ApprovalDecision.APPROVE, 120, "ApprovalTimedOut"),
-        (ApprovalDecision.REJECT, 120, "RejectedByPerson"),
+        (ApprovalDecision.APPROVE, IN_TIME, 65.0, "ApprovedByPerson"),
+        (ApprovalDecision.APPROVE, 0.0, 65.0, "ApprovedByPerson"),
+        (ApprovalDecision.APPROVE, TOO_LATE, 8.0, "ApprovalTimedOut"),
+        (ApprovalDecision.APPROVE, TOO_LATE, 65.0, "ApprovalTimedOut"),
+        (ApprovalDecision.APPROVE, None, -1.0, "ApprovedByPerson"),
+        (ApprovalDecision.APPROVE, None, 1.0, "ApprovalTimedOut"),
+        (ApprovalDecision.REJECT, IN_TIME, 65.0, "RejectedByPerson"),
+        (ApprovalDecision.REJECT, TOO_LATE, 65.0, "RejectedByPerson"),
     ],
 )
-async def test_an_approval_after_the_deadline_is_none(
-    given: ApprovalDecision, seconds: float, reason: str
+async def test_an_approval_counts_if_it_was_made_by_the_deadline_whenever_it_is_read(
+    given: ApprovalDecision, made: float | None, read: float, reason: str, then: ApprovalTimeout
 ) -> None:
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=100, on_timeout=then))
+    await world.carry_on()
+    deadline = world.stored.status.approval_deadline_time
+    assert deadline is not None
+    time = None if made is None else deadline + timedelta(seconds=made)
+    world.store.decide(world.stored, decision(world, decision=given), time)
+    world.seconds += 100 + read
+
+    await world.carry_on()
+
+    is_silence = reason == "ApprovalTimedOut" and then is ApprovalTimeout.PROCEED
+    assert approved(world)[1] == reason
+    assert ("undo" in world.journal) is (is_silence or reason == "ApprovedByPerson")
+
+
+BY_PERSON = {"f:spec": {"f:approval": {"f:by": {}, "f:planDigest": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "seconds"),
+    [
+        pytest.param([({}, 5), (BY_PERSON, 10)], 10, id="another field is older"),
+        pytest.param([(BY_PERSON, 10), (BY_PERSON, 30)], 10, id="the same value is stored again"),
+        pytest.param([({"f:spec": {"f:approval": {"f:reason": {}}}}, 10)], None, id="not the plan"),
+        pytest.param([({"f:metadata": {"f:finalizers": {}}}, 10)], None, id="nobody decided"),
+        pytest.param([(None, 10)], None, id="no fields"),
+        pytest.param([], None, id="no entries"),
+    ],
+)
+def test_when_a_decision_was_made_is_read_from_the_owners_of_its_fields(
+    entries: list[tuple[Any, float]], seconds: float | None
+) -> None:
+    raw = make_rollback().model_dump(by_alias=True, mode="json", exclude_none=True)
+    raw["metadata"]["managedFields"] = [
+        {"manager": "a", "time": at(time).isoformat(), "fieldsV1": fields}
+        for fields, time in entries
+    ]
+
+    made = Rollback.model_validate(raw).decision_time
+
+    assert made == (None if seconds is None else at(seconds))
+
+
+async def test_of_an_approval_that_came_too_late_the_end_names_the_time() -> None:
     world = asking(approval_policy=ApprovalSpec(timeout_seconds=60))
     await world.carry_on()
-    world.seconds += seconds
-    world.store.decide(world.stored, decision(world, decision=given))
+    deadline = world.stored.status.approval_deadline_time
+    assert deadline is not None
+    late = deadline + timedelta(seconds=3)
+    world.store.decide(world.stored, decision(world), late)
+    world.seconds += 70
 
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    complete = find(done.status.conditions, ConditionType.COMPLETE)
+    assert complete is not None
+    assert f"no decision by {deadline:%Y-%m-%d %H:%M:%S} UTC" in complete.message
+    assert f"jane@example.com approved at {late:%Y-%m-%d %H:%M:%S} UTC" in complete.message
+    assert "kubectl rollback undo" in complete.message
+
+
+async def test_an_approval_in_time_does_not_count_for_a_plan_that_changed_since() -> None:
+    world = with_database(Applied((OLD, NEW)), onNewerSchema="RequireApproval")
     await world.carry_on()
+    status = world.stored.status
+    assert status.approval_deadline_time is not None
+    made = status.approval_deadline_time - timedelta(seconds=60)
+    world.store.decide(world.stored, decision(world), made)
+    world.schemas.found = Applied((OLD, NEW, Migration("003", at(20))))
+    world.seconds += (status.approval_deadline_time - at(world.seconds)).total_seconds() + 30
 
-    assert approved(world)[1] == reason
-    assert ("undo" in world.journal) is (reason == "ApprovedByPerson")
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    assert done.status.outcome is Outcome.ABANDONED
+    assert "undo" not in world.journal
 
 
 async def test_a_question_follows_what_the_policy_says_at_the_deadline() -> None:
@@ -570,7 +648,7 @@ async def test_after_a_long_time_only_a_rejection_counts(
 ) -> None:
     world = asking(approval_policy=ApprovalSpec(timeout_seconds=60))
     await world.carry_on()
-    world.store.decide(world.stored, decision(world, decision=given))
+    world.store.decide(world.stored, decision(world, decision=given), at(21))
     world.seconds += LONG
 
     done = await world.carry_on()

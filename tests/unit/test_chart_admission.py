@@ -44,6 +44,17 @@ def test_kubernetes_takes_them(one: Mapping[str, Any]) -> None:
     kubernetes_validate.validate(one, "1.34", strict=True)
 
 
+def test_only_a_decision_on_the_stored_plan_is_taken_and_only_an_older_one_is_replaced() -> None:
+    """The texts; tests/integration/test_admission.py has a real API server apply them."""
+    found = policies()[POLICY, POLICY_NAME]["spec"]
+    (plan,) = [one["expression"] for one in found["variables"] if one["name"] == "plan"]
+    rules = " ".join(one["expression"] for one in found["validations"])
+    assert "oldObject.status.planDigest" in plan
+    assert "variables.given.planDigest == variables.plan" in rules
+    assert "variables.before.planDigest != variables.plan" in rules
+    assert "variables.given.planDigest != variables.before.planDigest" not in rules
+
+
 def test_a_release_for_some_namespaces_asks_for_nothing_of_the_clusters() -> None:
     assert policies(watchNamespaces=["production"], admission={"create": False}) == {}
 

@@ -479,3 +479,13 @@ def test_a_field_s_own_words_win_over_those_of_its_type() -> None:
     node = structural(full, full["$defs"])
     assert node["properties"]["inner"]["description"] == "The field's words."
     assert node["properties"]["inner"]["properties"]["size"]["minimum"] == 0
+
+
+def test_the_api_server_takes_one_decision_on_a_stored_plan() -> None:
+    """The texts; tests/integration/test_admission.py has a real API server apply them."""
+    (version,) = custom_resource_definition(Rollback)["spec"]["versions"]
+    once, stored = version["schema"]["openAPIV3Schema"]["x-kubernetes-validations"]
+
+    assert "oldSelf.spec.approval.planDigest == self.status.planDigest" in once["rule"]
+    assert "self.spec.approval.planDigest == self.status.planDigest" in stored["rule"]
+    assert "planDigest != oldSelf" not in str(version)

@@ -12,6 +12,8 @@ from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.api.reasons import EventReason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.model.message import Notice, RelatedDeployment
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.act.recording import PostedOnce
 from rollback_operator.report import events
 from tests.builders import NAME, make_hold, make_policy, make_workload
 from tests.unit.test_reconcile import World
@@ -22,16 +24,17 @@ ON_BOTH = ["RollbackPolicy", "Deployment"]
 class Server:
     """An API server that takes Events."""
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Failure | None = None) -> None:
         self.events: list[dict[str, Any]] = []
+        self.failure = failure
 
-    async def create(self, _: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, _: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         self.events.append(body)
-        return body
+        return self.failure or body
 
 
-async def posted(notice: Notice) -> list[dict[str, Any]]:
-    server = Server()
+async def posted(notice: Notice, failure: Failure | None = None) -> list[dict[str, Any]]:
+    server = Server(failure)
     now = lambda: datetime(2026, 1, 1, tzinfo=UTC)  # noqa: E731
     store = ApiStore(cast("ApiServer", server), "me", now)
     status = RollbackPolicyStatus(hold=make_hold())
@@ -69,6 +72,31 @@ async def test_what_asks_for_people_is_told_on_the_deployment_too(reason, expect
 async def test_a_hold_and_its_end_are_told_on_the_deployment_too(notice) -> None:
     found = await posted(notice)
     assert [one["involvedObject"]["kind"] for one in found] == ON_BOTH
+
+
+async def test_an_event_of_one_occurrence_has_one_name_whichever_replica_posts_it() -> None:
+    hold = make_hold()
+    names = []
+    for mark in ("one", "one", "another"):
+        server = Server()
+        now = lambda: datetime(2026, 1, 1, tzinfo=UTC)  # noqa: E731
+        once = PostedOnce(ApiStore(cast("ApiServer", server), "me", now))
+        await once.post(make_policy(), events.let_go(hold), mark)
+        names.append([one["metadata"]["name"] for one in server.events])
+
+    assert names[0] == names[1]
+    assert len({*names[0], *names[2]}) == 4
+    assert names[0][0].startswith(f"{make_policy().metadata.name}.")
+
+
+@pytest.mark.parametrize(("occurrence", "is_logged"), [("hold", False), ("", True)])
+async def test_an_event_that_is_there_already_is_no_fault(
+    occurrence: str, is_logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    failure = Failure(FailureKind.EXISTS, "it already exists")
+    await posted(Notice(EventReason.ROLLOUT_LET_GO, "why", occurrence=occurrence), failure)
+
+    assert bool(caplog.records) is is_logged
 
 
 async def test_without_a_deployment_they_are_told_on_the_policy_alone() -> None:

@@ -479,6 +479,19 @@ async def test_our_own_pause_lifted_is_never_taken_for_a_persons(failure: Failur
     assert world.store.told().count("RolloutLetGo") == 1
 
 
+async def test_an_operator_that_ends_between_an_event_and_the_finalizer_repeats_no_event() -> None:
+    """The next leader finds the finalizer, and does not know what was posted."""
+    world = await held()
+    world.failing = ""
+    world.store.fail_next("release_policy", OUTAGE)
+    await world.run(world.operator(), lambda: "RolloutLetGo" in world.store.told())
+    assert world.finalizers == [HOLD_FINALIZER]
+
+    await world.run(world.operator(), world.is_at_rest)
+
+    assert world.store.told().count("RolloutLetGo") == 1
+
+
 async def test_what_cannot_be_put_on_record_holds_no_longer_than_the_limit() -> None:
     world = await held(safety=SafetySpec(max_pause_seconds=20))
     operator = world.operator()

@@ -72,6 +72,8 @@ class Resource(Model):
     PLURAL: ClassVar[str]
     SHORT: ClassVar[str]
     COLUMNS: ClassVar[tuple[dict[str, Any], ...]]
+    RULES: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """CEL rules of the whole object."""
 
     metadata: ObjectMeta
 
@@ -138,9 +140,11 @@ def _root(kind: type[Resource]) -> dict[str, Any]:
     spec, status = (
         structural(full["properties"][part], definitions, path=part) for part in ("spec", "status")
     )
+    rules = {"x-kubernetes-validations": list(kind.RULES)} if kind.RULES else {}
     return {
         "type": "object",
         "description": (kind.__doc__ or "").strip(),
+        **rules,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},

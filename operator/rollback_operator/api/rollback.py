@@ -28,7 +28,7 @@ from rollback_operator.api.verification import VerificationCheck
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
-    """Make the spec of a Rollback immutable except for its approval, given once per plan."""
+    """Make the spec of a Rollback immutable except for its approval."""
     same = [
         f"has(self.{name}) == has(oldSelf.{name})"
         f" && (!has(self.{name}) || self.{name} == oldSelf.{name})"
@@ -39,13 +39,31 @@ def _unchangeable(schema: dict[str, Any]) -> None:
             " && ".join(f"({rule})" for rule in same),
             "spec is immutable except for approval",
         ),
-        cel(
-            "!has(oldSelf.approval) || has(self.approval) && (self.approval == oldSelf.approval"
-            " || self.approval.planDigest != oldSelf.approval.planDigest)",
-            "a plan can be approved or rejected only once",
-        ),
     ]
     whole_or_by_hand(schema)
+
+
+_HAS_SAME_APPROVAL = (
+    "has(self.spec.approval) && has(oldSelf.spec.approval)"
+    " && self.spec.approval == oldSelf.spec.approval"
+)
+_HAS_PLAN = "has(self.status) && has(self.status.planDigest)"
+_DECISIONS = (
+    # A decision on an older plan is replaced; so it must have been on a plan that was stored.
+    cel(
+        f"!has(oldSelf.spec.approval) || {_HAS_SAME_APPROVAL} || has(self.spec.approval)"
+        f" && !({_HAS_PLAN} && oldSelf.spec.approval.planDigest == self.status.planDigest)",
+        "a plan can be approved or rejected only once",
+        ".spec.approval",
+    ),
+    cel(
+        f"!has(self.spec.approval) || {_HAS_SAME_APPROVAL} || {_HAS_PLAN}"
+        " && self.spec.approval.planDigest == self.status.planDigest",
+        "must be status.planDigest, the digest of the current plan",
+        ".spec.approval.planDigest",
+    ),
+)
+"""Rules of the whole object: a decision is on the stored plan, and a plan is decided once."""
 
 
 class SeenByPerson(Model):
@@ -247,14 +265,21 @@ class Rollback(Resource):
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )
 
+    RULES: ClassVar[tuple[dict[str, Any], ...]] = _DECISIONS
+
     spec: RollbackSpec
     status: RollbackStatus = RollbackStatus()
+    decision_time: AwareDatetime | None = None
+    """Latest time at which the decision in spec.approval was made, by the clock of the API server,
+    from managedFields and in whole seconds. None: no decision, or its time is not recorded."""
 
     @model_validator(mode="before")
     @classmethod
     def _planned(cls, raw: Any) -> Any:
-        """Read the plan of a manual request from status.plan."""
+        """Read the plan of a manual request from status.plan, and the time of a decision."""
         plan = (raw.get("status") or {}).get("plan") if _is_by_hand(raw) else None
+        time = _decision_time(raw)
+        raw = raw if time is None else {**raw, "decisionTime": time}
         if not plan:
             return raw
         spec = raw["spec"]
@@ -286,6 +311,34 @@ def rollback_of(raw: dict[str, Any]) -> Rollback | RollbackRequest:
     """
     is_planned = (raw.get("status") or {}).get("plan") or not _is_by_hand(raw)
     return Rollback.model_validate(raw) if is_planned else RollbackRequest.model_validate(raw)
+
+
+_DECIDED_FIELD = ("f:spec", "f:approval", "f:planDigest")
+
+
+def _decision_time(raw: Any) -> str | None:
+    """Return when the stored decision was made, from managedFields; None: it is not recorded.
+
+    A new decision changes the digest, so the entry that owns the digest has the time of the
+    decision. The API server renews the time of an entry when its manager changes any other field
+    too: then the decision is older.
+    """
+    metadata = raw.get("metadata") if isinstance(raw, dict) else None
+    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    times = [
+        str(entry["time"])
+        for entry in entries or ()
+        if entry.get("time") and not entry.get("subresource") and _owns_decision(entry)
+    ]
+    # More than one owner: each later owner stored the same value again. Times are in UTC.
+    return min(times, default=None)
+
+
+def _owns_decision(entry: dict[str, Any]) -> bool:
+    fields = entry.get("fieldsV1")
+    for name in _DECIDED_FIELD:
+        fields = fields.get(name) if isinstance(fields, dict) else None
+    return isinstance(fields, dict)
 
 
 def _is_by_hand(raw: Any) -> bool:

@@ -8,7 +8,7 @@ and waits for a person. While the service is down, waiting costs more than a wro
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rollback_operator.api.checklist import ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.checklist import ApprovalDecision, ApprovalSpec, ApprovalTimeout
 from rollback_operator.api.v1alpha1 import MatrixRule, Rollback, RollbackPolicy, StepName
 from rollback_operator.decide import guards, matrix
 from rollback_operator.decide.matrix import Match
@@ -148,6 +148,18 @@ def _down(verdict: Verdict, bad_odds: float) -> ScopeVerdict | None:
         ),
         None,
     )
+
+
+def is_answered(question: Rollback, now: datetime) -> bool:
+    """Return whether a person has decided, and newer evidence does not matter.
+
+    An approval that is read only after the deadline may be old: the evidence counts again.
+    """
+    approval, deadline = question.spec.approval, question.status.approval_deadline_time
+    if approval is None:
+        return False
+    is_rejected = approval.decision is ApprovalDecision.REJECT
+    return is_rejected or deadline is None or now < deadline
 
 
 def recovered(verdict: Verdict, suspect_odds: float) -> str:

@@ -53,7 +53,7 @@ def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
     odds = Thresholds(safety.suspect_odds, safety.bad_odds)
     asked = asking.in_question(case.policy.spec.matrix, verdict, odds)
     question = asking.question_of(case)
-    if question is not None and question.spec.approval is None:
+    if question is not None and not asking.is_answered(question, now):
         over = asking.recovered(verdict, odds.suspect)
         if over:
             return Decision(verdict, recovered=over)

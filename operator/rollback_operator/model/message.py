@@ -103,6 +103,8 @@ class Notice:
     """For a lasting state: the Event repeats for another cause, or much later."""
     deployment: RelatedDeployment | None = None
     """Deployment on which the Event is posted as well."""
+    occurrence: str = ""
+    """Identity of what it reports, if that is reported once, whichever replica posts it."""
 
     @property
     def is_for_people(self) -> bool:

@@ -1,7 +1,8 @@
 """Awaiting approval: a person's decision, its validity, and the response at the deadline.
 
 Pure. A decision is valid only for the plan that it names, and only where an admission policy
-ensures that nobody decides in another person's name.
+ensures that nobody decides in another person's name. An approval counts if it was made by the
+deadline, whenever the operator reads it; a rejection counts always.
 """
 
 from dataclasses import dataclass
@@ -42,8 +43,6 @@ WITHOUT_ANSWER = (
     "(approval.onTimeoutWhenDown)"
 )
 """When a question whether the release is to blame needs no answer."""
-LATE_APPROVAL = timedelta(seconds=30)
-"""An approval still counts this long after the deadline: the operator may read it late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +132,8 @@ def evaluate_approval(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResul
     end = None if is_rejected else _obsolete(rollback, facts)
     if end is not None:
         return _result(end, False, end.reason, end.message)
-    if approval is not None:
-        return (
-            _too_late(rollback, approval) if _is_late(rollback, facts.now) else _decided(approval)
-        )
+    if approval is not None and not _is_late(rollback, facts.now):
+        return _decided(approval)
     if facts.frozen:
         return _frozen(rollback, facts, refused)
     if not is_asked(rollback, facts.checklist):
@@ -196,31 +193,38 @@ def _is_over(rollback: Rollback, now: datetime) -> bool:
 
 
 def _is_late(rollback: Rollback, now: datetime) -> bool:
-    """Return whether an approval is read so long after the deadline that it was not in time.
+    """Return whether an approval was made after the deadline.
 
-    A rejection is never late: it is always intended.
+    An approval that is read by the deadline was made by then, and so was an approval whose time is
+    recorded as such, although the operator reads it later. A rejection is never late: it is always
+    intended.
     """
-    approval, deadline = rollback.spec.approval, rollback.status.approval_deadline_time
-    is_approval = approval is not None and approval.decision is ApprovalDecision.APPROVE
-    return is_approval and deadline is not None and now >= deadline + LATE_APPROVAL
+    approval = rollback.spec.approval
+    if approval is None or approval.decision is ApprovalDecision.REJECT:
+        return False
+    deadline = rollback.status.approval_deadline_time
+    made = rollback.decision_time
+    return _is_over(rollback, now) and (made is None or deadline is None or made > deadline)
 
 
 def _undecided(rollback: Rollback) -> str:
-    deadline = rollback.status.approval_deadline_time
-    return f"no decision by {deadline:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _too_late(rollback: Rollback, late: Approval) -> ApprovalResult:
-    again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
-    message = f"{_undecided(rollback)}; {late.by} approved it later. To request it again: {again}"
-    reason = Reason.APPROVAL_TIMED_OUT
-    return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
+    """State that nobody decided by the deadline, and who approved after it."""
+    deadline, late = rollback.status.approval_deadline_time, rollback.spec.approval
+    message = f"no decision by {deadline:%Y-%m-%d %H:%M:%S} UTC"
+    if late is None or deadline is None or not _is_late(rollback, deadline):
+        return message
+    if rollback.decision_time is None:
+        return f"{message}; the approval of {late.by} was read later, and its time is not recorded"
+    return f"{message}; {late.by} approved at {rollback.decision_time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
     message, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
     if granted.on_timeout is ApprovalTimeout.PROCEED:
         return _result(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
+    if rollback.spec.approval is not None:  # a person wants it
+        again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+        message = f"{message}. To request it again: {again}"
     return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 

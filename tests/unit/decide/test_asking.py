@@ -230,6 +230,26 @@ def test_traffic_that_has_recovered_ends_it_with_the_share() -> None:
 
 
 @pytest.mark.parametrize(
+    ("decision", "seconds", "is_over"),
+    [
+        (ApprovalDecision.APPROVE, 500, False),
+        (ApprovalDecision.APPROVE, 700, True),
+        (ApprovalDecision.REJECT, 700, False),
+    ],
+)
+def test_traffic_that_has_recovered_ends_what_was_approved_if_that_is_read_after_the_deadline(
+    decision: ApprovalDecision, seconds: float, is_over: bool
+) -> None:
+    given = Approval(decision=decision, by="jane", plan_digest="0123")
+    status = question().status.model_copy(update={"approval_deadline_time": at(ASKED + 600)})
+    asked = question(approval=given).model_copy(update={"status": status})
+
+    found = decided(late(unmet=ENDED, late_share=0.002), seconds, rollbacks=[asked])
+
+    assert bool(found.recovered) is is_over
+
+
+@pytest.mark.parametrize(
     ("outcome", "reason", "is_asked_again"),
     [
         (Outcome.ABANDONED, Reason.TRAFFIC_RECOVERED, True),

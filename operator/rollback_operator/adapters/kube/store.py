@@ -1,6 +1,7 @@
 """Our own resources through the API server. Every status is written complete and guarded."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
@@ -135,10 +136,7 @@ class ApiStore:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {
-                "generateName": f"{involved['name'][:200]}.",
-                "namespace": namespace,
-            },
+            "metadata": {**_event_name(involved, notice), "namespace": namespace},
             "involvedObject": {**involved, "namespace": namespace},
             "reason": notice.reason,
             "message": message,
@@ -152,7 +150,8 @@ class ApiStore:
             "count": 1,
         }
         done = await self._api.create(paths.in_namespace(paths.EVENTS, namespace), body)
-        if isinstance(done, Failure):
+        is_there = isinstance(done, Failure) and done.kind is FailureKind.EXISTS
+        if isinstance(done, Failure) and not (notice.occurrence and is_there):
             _log.warning("an Event was not posted: %s", done.message)
 
     async def _set_finalizers(self, resource: R, finalizers: list[str]) -> R | Failure:
@@ -221,6 +220,15 @@ def _parsed(kind: type[R], raw: dict[str, Any]) -> R | Failure:
         name = raw.get("metadata", {}).get("name")
         _log.warning("%s %s cannot be read: %s", kind.KIND, name, error)
         return Failure(FailureKind.REJECTED, f"{kind.KIND} {name} cannot be read: {error}")
+
+
+def _event_name(involved: dict[str, str], notice: Notice) -> dict[str, str]:
+    """Name an Event; an Event of one occurrence has the same name whichever replica posts it."""
+    prefix = f"{involved['name'][:200]}."
+    if not notice.occurrence:
+        return {"generateName": prefix}
+    text = f"{involved['kind']} {notice.occurrence}"
+    return {"name": prefix + hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 def _reference(regarding: Resource) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Stores the progress of a Rollback, posts its end, and removes its finalizer after that."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.crd import Resource
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
@@ -23,7 +23,9 @@ class PostedOnce:
     """Posts an Event that precedes its record once, though the record is retried.
 
     The record may meet a conflict, as when a person edits the policy at that moment, and the whole
-    step is then repeated. Another leader does not know what was posted, and posts it again.
+    step is then repeated. A process that ends between the two leaves the step to the next leader,
+    which does not know what was posted: the identity of the occurrence names the Event, and the API
+    server refuses a second Event of that name.
     """
 
     store: Store
@@ -34,7 +36,7 @@ class PostedOnce:
         key = regarding.metadata.uid, str(notice.reason), mark
         if key in self._posted:
             return
-        await self.store.post(regarding, notice)
+        await self.store.post(regarding, replace(notice, occurrence=" ".join(key)))
         self._posted[key] = None
         while len(self._posted) > MOST_POSTED:
             del self._posted[next(iter(self._posted))]
