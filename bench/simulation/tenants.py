@@ -90,7 +90,8 @@ class Tenants:
                 self._remake_target()
             case Act.BACK_UP:
                 kept = (*RECORDS, "deployments")
-                self.saved = [one for one in self.server.texts.items() if one[0][0] in kept]
+                texts = self.server.texts.items()
+                self.saved = [(id_, text) for id_, text in texts if id_[0] in kept]
             case Act.RESTORE | Act.RESTORE_ANEW:
                 self._restore(deed.act is Act.RESTORE_ANEW, bool(deed.value))
             case other:
@@ -215,12 +216,12 @@ class Tenants:
         ]
         for rollback in going_on[-1:]:
             digest = (rollback.get("status") or {}).get("planDigest")
-            known = rollback["spec"].get("approval") or {}
-            if not digest or known.get("planDigest") == digest:
+            earlier = rollback["spec"].get("approval") or {}
+            if not digest or earlier.get("planDigest") == digest:
                 continue
             approval = {"decision": decision, "by": "on-call", "planDigest": digest}
-            owned: Raw = {"f:spec": {"f:approval": {f"f:{name}": {} for name in approval}}}
-            entry = {"manager": "kubectl", "time": self.server.now(), "fieldsV1": owned}
+            fields: Raw = {"f:spec": {"f:approval": {f"f:{name}": {} for name in approval}}}
+            entry = {"manager": "kubectl", "time": self.server.now(), "fieldsV1": fields}
             metadata = {**rollback["metadata"], "managedFields": [entry]}
             spec = {**rollback["spec"], "approval": approval}
             id_ = "rollbacks", NAMESPACE, rollback["metadata"]["name"]
