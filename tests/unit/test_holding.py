@@ -26,7 +26,7 @@ from rollback_operator.decide.holds import let_go
 from rollback_operator.model.controllers import Claims, Updater
 from rollback_operator.model.samples import CounterSeries
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Unreadable
 from tests.builders import (
     NAME,
@@ -552,6 +552,51 @@ async def test_a_hold_that_cannot_be_settled_keeps_no_release_from_being_judged(
     seen = operator.watches[KEY].evidence.newest_scrape
 
     await world.run(operator, lambda: operator.watches[KEY].evidence.newest_scrape != seen, most=9)
+
+
+FORBIDDEN = Failure(
+    FailureKind.REJECTED,
+    'PATCH /apis/apps/v1/deployments/shop: 403 Forbidden deployments.apps "shop" is forbidden: '
+    'User "operator" cannot patch resource "deployments" in API group "apps"',
+)
+
+
+async def test_a_refused_pause_is_not_shown_as_a_hold_and_rests_ever_longer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = suspected()
+    world.workloads.fail_next("pause", *[FORBIDDEN] * 500)
+    operator = world.operator()
+    begun = world.seconds
+
+    await world.run(operator, lambda: world.seconds > begun + 120, most=400)
+
+    assert world.condition(ConditionType.ROLLOUT_HELD) == ("False", "PauseRefused")
+    assert world.status.summary != "Held"
+    message = next(
+        one.message for one in world.status.conditions if one.type == ConditionType.ROLLOUT_HELD
+    )
+    assert "the operator may not patch Deployment" in message
+    assert world.journal.count("pause") < 10
+    assert sum("its hold" in record.message for record in caplog.records) < 10
+    while world.workloads.take("pause"):
+        pass
+    await world.run(operator, world.is_held)
+    assert world.condition(ConditionType.ROLLOUT_HELD) == ("True", "Suspicion")
+    assert world.status.summary == "Held"
+
+
+async def test_a_refused_resume_is_shown_until_the_deployment_is_resumed() -> None:
+    world = await held()
+    world.failing = ""
+    world.workloads.fail_next("resume", FORBIDDEN)
+    operator = world.operator()
+
+    await world.run(operator, lambda: not world.hold.is_open)
+
+    assert world.condition(ConditionType.ROLLOUT_HELD) == ("True", "ResumeRefused")
+    await world.run(operator, world.is_at_rest)
+    assert world.condition(ConditionType.ROLLOUT_HELD) == ("False", "SuspicionFaded")
 
 
 async def finish(world: Rollout) -> int:

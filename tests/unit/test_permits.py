@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.notify import Channel, ChannelType
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
-from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, Right
+from rollback_operator.model.conditions import condition
+from rollback_operator.model.rights import AUTOSCALER_BOUNDS, DEPLOYMENTS, LOGS, Right
 from rollback_operator.reconcile.preflight import (
     DENIED_SECONDS,
     GIVEN_SECONDS,
@@ -72,6 +73,17 @@ async def test_a_missing_right_is_told_with_the_charts_value(
     assert f"set {value} in the chart" in said
     ready = readiness(policy, make_deployment(), Around(missing_rights=(said,)))
     assert (ready.status, ready.reason, ready.message) == ("True", Reason.RIGHT_MISSING, said)
+
+
+async def test_the_right_to_act_is_checked_once_an_act_was_refused() -> None:
+    office, policy = Office(DEPLOYMENTS), make_policy()
+    refused = condition(ConditionType.RECOVERED, False, Reason.STEP_REFUSED, "403")
+    status = policy.status.model_copy(update={"conditions": [refused]})
+
+    (said,) = await office.missing(policy.model_copy(update={"status": status}))
+
+    assert "no permission to patch deployments" in said
+    assert await office.missing(policy) == ()
 
 
 async def test_it_is_asked_for_seldom_and_sooner_while_it_is_missing() -> None:

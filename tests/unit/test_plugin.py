@@ -46,6 +46,10 @@ STATUS = RollbackPolicyStatus(
 )
 
 
+def row(kind: str, status: str, reason: str, message: str) -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
 @pytest.fixture
 def shell() -> Shell:
     found = Shell()
@@ -126,6 +130,59 @@ class TestStatus:
         )
         shell.run("status")
         assert "other: Ready=False TargetPaused: kubectl rollout resume" in shell.out
+
+    def test_a_refused_pause_and_a_failed_rollback_stand_below(self, shell: Shell) -> None:
+        refused = "the undo was refused: the operator may not patch Deployment other"
+        shell.cluster.put(
+            POLICIES,
+            stored(
+                make_policy("other").model_copy(update={"status": STATUS}),
+                conditions=[
+                    row("Ready", "True", "RightMissing", "spec.mode: no permission"),
+                    row("Recovered", "False", "StepRefused", refused),
+                    row("RolloutHeld", "False", "PauseRefused", "is not paused"),
+                    row("SlowSignalsAvailable", "False", "NoSeries", "no series. And much more"),
+                ],
+            ),
+        )
+        shell.run("status", "other")
+        lines = shell.out.splitlines()
+        below = [line for line in lines if line.startswith("other: ")]
+        assert [line.split()[1] for line in below] == [
+            "NotHeld",
+            "Recovered=False",
+            "Ready=True",
+            "SlowSignalsAvailable=False",
+        ]
+        assert refused in shell.out
+        assert "much more" not in shell.out
+        shell.run("explain", "policy/other")
+        assert f"StepRefused: {refused}" in words(shell)
+
+    def test_a_warning_of_ready_is_the_next_step_of_a_healthy_policy(self, shell: Shell) -> None:
+        status = STATUS.model_copy(update={"verdict": VerdictValue.HEALTHY})
+        why = row("Ready", "True", "ChannelUnusable", "spec.notify: slack: correct it")
+        shell.cluster.put(
+            POLICIES,
+            stored(make_policy("other").model_copy(update={"status": status}), conditions=[why]),
+        )
+        shell.run("status", "other")
+        assert "other: Ready=True ChannelUnusable: spec.notify: slack: correct it" in shell.out
+        shell.run("explain", "policy/other")
+        assert "no action is required" not in shell.out
+        assert "Next ChannelUnusable: spec.notify: slack: correct it" in words(shell)
+
+    @pytest.mark.parametrize(
+        ("word", "command"),
+        [("Paused", "kubectl rollout resume"), ("ScaledToZero", "--replicas=N")],
+    )
+    def test_an_idle_policy_has_a_next_step(self, shell: Shell, word: str, command: str) -> None:
+        status = STATUS.model_copy(update={"summary": word})
+        shell.cluster.put(
+            POLICIES, stored(make_policy("other").model_copy(update={"status": status}))
+        )
+        shell.run("status", "other")
+        assert command in shell.out
 
     def test_says_below_why_a_bad_release_is_not_rolled_back(self, shell: Shell) -> None:
         healthy = {
@@ -535,7 +592,7 @@ def test_since_when_a_release_is_watched_is_explained(shell: Shell) -> None:
     shell.cluster.put(POLICIES, stored(make_policy(), **times))
     shell.run("explain", f"policy/{NAME}")
     assert "Watched since 2027-01-15 08:10:00 UTC" in words(shell)
-    assert "Watched until 2027-01-15 08:16:00 UTC" in words(shell)
+    assert "Last evaluated with data 2027-01-15 08:16:00 UTC" in words(shell)
 
 
 # -- what people have done -------------------------------------------------------------------------

@@ -123,14 +123,20 @@ async def test_the_bounds_are_raised_and_the_deployment_is_not_written_to() -> N
     assert record.is_open
 
 
-async def test_what_the_bounds_were_is_stored_before_they_are_raised_and_told_before_that() -> None:
+async def test_what_the_bounds_were_is_stored_before_they_are_raised() -> None:
     world = World()
 
     await world.carry_on()
 
     calls = list(world.journal)
     act = calls.index("set_bounds")
-    assert calls[act - 3 : act] == ["guard_bounds", "post", "write_rollback"]
+    assert calls[act - 2 : act + 3] == [
+        "guard_bounds",
+        "write_rollback",
+        "set_bounds",
+        "post",
+        "write_rollback",
+    ]
     assert world.store.told() == ["RollbackStarted", "BoundsRaised"]
     reason, said = why(world.stored, ConditionType.BOUNDS_RAISED)
     assert reason == Reason.RAISED_FOR_ROLLBACK
@@ -189,7 +195,12 @@ async def test_a_refusal_is_given_up_and_nothing_is_left_to_be_put_back() -> Non
     world = World()
     world.autoscalers.fail_next("set_bounds", *[REFUSAL] * 20)
 
+    await world.carry_on()
+    reason, message = why(world.stored, ConditionType.BOUNDS_RAISED)
+    assert reason == Reason.BOUNDS_REFUSED
+    assert message.startswith("HorizontalPodAutoscaler shop-hpa keeps 2 to 4 replicas")
     done = await world.last()
+    assert "BoundsRaised" not in world.store.told()
     assert await world.settle() is None
 
     assert (done.status.outcome, why(done)[0]) == (Outcome.FAILED, Reason.STEP_REFUSED)
@@ -318,7 +329,9 @@ async def test_a_crash_at_any_call_neither_loses_nor_repeats_anything() -> None:
         assert record is not None
         assert autoscaling.before(record) == BEFORE, crash_at
         assert bounds_set(world.journal) == 1, crash_at
+        await world.settle()
         assert "BoundsRaised" in world.store.told(), crash_at
+        assert why(world.stored, ConditionType.BOUNDS_RAISED)[0] == Reason.RAISED_FOR_ROLLBACK
 
 
 async def test_a_crash_while_they_are_put_back_leaves_nothing_undone() -> None:

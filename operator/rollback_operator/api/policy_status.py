@@ -279,8 +279,13 @@ class Hold(Model):
 
     @property
     def is_open(self) -> bool:
-        """Return whether the rollout is held."""
+        """Return whether the hold has not ended; its pause may not be made yet."""
         return self.released_time is None
+
+    @property
+    def is_in_effect(self) -> bool:
+        """Return whether the rollout is paused by this hold."""
+        return self.is_open and self.paused_time is not None
 
 
 class InvestigationFinding(Model):

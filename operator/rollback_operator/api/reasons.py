@@ -134,6 +134,8 @@ class Reason(StrEnum):
     STAGE = "Stage"
     # ... or not, and why the last hold ended.
     NOT_HELD = "NotHeld"
+    PAUSE_REFUSED = "PauseRefused"
+    RESUME_REFUSED = "ResumeRefused"
     SUSPICION_FADED = "SuspicionFaded"
     PROVED_NO_WORSE = "ProvedNoWorse"
     HOLD_TIMED_OUT = "HoldTimedOut"
@@ -203,6 +205,7 @@ class Reason(StrEnum):
 
     # BoundsRaised: an autoscaler's bounds are raised, restored, or changed by another client.
     RAISED_FOR_ROLLBACK = "RaisedForRollback"
+    BOUNDS_REFUSED = "BoundsRefused"
     BOUNDS_RESTORED = "BoundsRestored"
     BOUNDS_CHANGED = "BoundsChanged"
     AUTOSCALER_GONE = "AutoscalerGone"

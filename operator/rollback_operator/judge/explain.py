@@ -66,14 +66,17 @@ def describe_scope(evidence: ScopeVerdict, reason: Reason) -> str:
             f"; the old pods on {' and '.join(evidence.nodes)} fail alike, those on other nodes do "
             "not: check the node" + ("s" if len(evidence.nodes) > 1 else "")
         )
-    if evidence.unmet and evidence.odds >= 1:
+    # "5 of 20 requests" states the same as the reason, with the figures.
+    is_unmet = bool(evidence.unmet) and evidence.odds >= 1
+    is_same = is_unmet and reason is Reason.TOO_FEW_REQUESTS and "requests" in evidence.unmet
+    if is_unmet:
         message += f"; not enough yet: {evidence.unmet}"
     if reason is Reason.NO_EVIDENCE_AGAINST and not evidence.odds and evidence.errors > 0:
         # Counts of different seconds are not compared: they do not clear the release yet.
         return f"{message}; not compared yet: the old pods have no newer sample"
     if reason is Reason.NO_CONTROL and evidence.is_adopted:
         return f"{message}; {_ADOPTED}"
-    return f"{message}; {_WORDS[reason]}" if reason in _WORDS else message
+    return f"{message}; {_WORDS[reason]}" if reason in _WORDS and not is_same else message
 
 
 def describe_symptom(shown: Symptom) -> str:

@@ -20,6 +20,16 @@ def trust(policy: str, namespace: str, revision: int) -> str:
     return f"kubectl rollback trust {policy} -n {namespace} --revision {revision} --reason TEXT"
 
 
+def rollout_resume(deployment: str, namespace: str) -> str:
+    """Resume a paused rollout by kubectl itself, without the operator."""
+    return f"kubectl rollout resume deployment/{deployment} -n {namespace}"
+
+
+def rollout_undo(deployment: str, namespace: str, revision: int) -> str:
+    """Roll back by kubectl itself, with the rights of the person: without the operator."""
+    return f"kubectl rollout undo deployment/{deployment} -n {namespace} --to-revision={revision}"
+
+
 def resume(policy: str, namespace: str) -> str:
     """Resume the operator, and make it restore raised replicas and bounds."""
     return f"kubectl rollback resume {policy} -n {namespace}"

@@ -1,8 +1,10 @@
-"""Rights that only some policies need: the chart grants them by a value."""
+"""Rights that only some policies need, and the right to act, once a write was refused."""
 
 from dataclasses import dataclass
 
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Mode, RemedyType, RollbackPolicy
+from rollback_operator.model.conditions import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,13 @@ AUTOSCALER_BOUNDS = Right(
     "patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers"
 )
 
+DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
+_REFUSALS = (
+    (ConditionType.RECOVERED, Reason.STEP_REFUSED),
+    (ConditionType.ROLLOUT_HELD, Reason.PAUSE_REFUSED),
+    (ConditionType.ROLLOUT_HELD, Reason.RESUME_REFUSED),
+)
+
 
 def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     """List the rights that not every policy needs, and the message where each is missing."""
@@ -40,4 +49,16 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
+    if spec.mode is Mode.ENFORCE and _is_refused(policy):
+        found[DEPLOYMENTS] = (
+            "spec.mode: the operator has no permission to patch deployments: install the chart's "
+            "roles again (helm upgrade), otherwise it can neither roll back nor pause a rollout"
+        )
     return found
+
+
+def _is_refused(policy: RollbackPolicy) -> bool:
+    """Report whether a write was refused: only then is the chart's own right checked."""
+    stored = policy.status.conditions
+    known = [(find(stored, kind), reason) for kind, reason in _REFUSALS]
+    return any(one is not None and one.reason == reason for one, reason in known)

@@ -24,6 +24,7 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, Workload
 from rollback_operator.remedies import progress
 from rollback_operator.remedies.progress import Act, Done, Next, RollbackEnd, Wait
+from rollback_operator.remedies.refusals import refused_by
 
 RESTORE = f"{GROUP}/restore-bounds"
 """Annotation on a Rollback: a person requests that the bounds are restored now."""
@@ -142,6 +143,12 @@ def is_open(rollback: Rollback) -> bool:
     return record is not None and record.is_open
 
 
+def is_reported(rollback: Rollback) -> bool:
+    """Return whether people know that the bounds are raised."""
+    known = conditions.find(rollback.status.conditions, ConditionType.BOUNDS_RAISED)
+    return known is not None and known.status == "True"
+
+
 def is_guarded(rollback: Rollback) -> bool:
     """Return whether a deleted Rollback stays until its bounds are restored."""
     return BOUNDS_FINALIZER in rollback.metadata.finalizers
@@ -170,6 +177,19 @@ def raised_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
     )
     reason = Reason.RAISED_FOR_ROLLBACK
     return conditions.condition(ConditionType.BOUNDS_RAISED, True, reason, message)
+
+
+def intended_condition(rollback: Rollback, record: AutoscalerRecord) -> Condition:
+    """Announce the change of bounds, before it is made."""
+    message = f"{named(rollback)} is to get {after(record)} instead of {before(record)}"
+    return conditions.condition(ConditionType.BOUNDS_RAISED, None, Reason.IN_PROGRESS, message)
+
+
+def refused_condition(rollback: Rollback, record: AutoscalerRecord, answer: str) -> Condition:
+    """Report that the bounds are unchanged, because their change was refused."""
+    who = refused_by(answer, named(rollback))
+    message = f"{named(rollback)} keeps {before(record)}: {who}: {answer}"
+    return conditions.condition(ConditionType.BOUNDS_RAISED, False, Reason.BOUNDS_REFUSED, message)
 
 
 def command(rollback: Rollback) -> str:

@@ -26,7 +26,8 @@ from rollback_operator.model.message import FOR_PEOPLE, Notice, RelatedDeploymen
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
-from rollback_operator.report.status import QUIET, held_message
+from rollback_operator.report.rollout_hold import held_message
+from rollback_operator.report.status import QUIET
 
 _ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
 

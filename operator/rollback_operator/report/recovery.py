@@ -24,7 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
-from rollback_operator.model import conditions
+from rollback_operator.model import commands, conditions
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.releases.ledger import BLAMED, CLEAN, useless
 from rollback_operator.remedies import attempts, progress
@@ -32,6 +32,8 @@ from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 NEEDED = "a person is needed: a rollback is never rolled back"
 AGAIN = "nothing was changed; the operator retries when the obstacle is removed"
+_UNDONE = frozenset({Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED})
+"""Outcomes before any act: nothing was rolled back."""
 STAYS = "a person is needed: nothing was changed, and the bad release still runs"
 REMOVE = "a person is needed: remove it at its source"
 FOLLOWS = "if the release is still bad, the next remedy of spec.remedies follows, or else a person"
@@ -202,9 +204,31 @@ def _then(rollback: Rollback) -> str:
     """Return what follows after a rollback that did not help or was not executed."""
     if rollback.spec.remedy.flag is not None:
         return FOLLOWS
+    if _is_unchanged(rollback):
+        return _still_runs(rollback)
     if not attempts.is_unbegun(rollback):
         return NEEDED
     return AGAIN if rollback.spec.attempt < MOST_ATTEMPTS else STAYS
+
+
+def _is_unchanged(rollback: Rollback) -> bool:
+    """Report whether a rollback ended before it changed anything, and is not repeated."""
+    done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
+    is_refused = done is not None and done.reason == Reason.STEP_REFUSED
+    is_undone = rollback.status.outcome in _UNDONE and not progress.has_acted(rollback)
+    is_refused = is_refused and not progress.was_done(rollback)
+    return (is_refused or is_undone) and not attempts.is_unbegun(rollback)
+
+
+def _still_runs(rollback: Rollback) -> str:
+    """State which release still runs, and how a person rolls back."""
+    done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
+    spec, namespace = rollback.spec, rollback.metadata.namespace
+    if done is not None and done.reason == Reason.STEP_REFUSED:
+        return "a person is needed: nothing was rolled back"  # the message names the command
+    undo = commands.undo(spec.policy_ref.name, namespace)
+    number = spec.from_revision.number
+    return f"nothing was rolled back: revision {number} still runs. To roll back: {undo}"
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:

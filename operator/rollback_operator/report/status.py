@@ -9,7 +9,6 @@ from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Health,
-    Hold,
     Investigation,
     LedgerEntry,
     Revision,
@@ -21,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.api.verification import ProbeRecord
-from rollback_operator.decide import hold_end
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
@@ -38,8 +36,8 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     revision_of,
 )
-from rollback_operator.report import recent, recovery, sources, trusted
-from rollback_operator.report.summary import HELD, summary
+from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
+from rollback_operator.report.summary import summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals because a rollback is already in progress or done."""
@@ -106,7 +104,7 @@ def next_status(
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
     revision = _revision(old, seen)
-    made += [_healthy(old, seen, verdict, now), _held(old.hold, revision)]
+    made += [_healthy(old, seen, verdict, now), rollout_hold.condition_of(old, revision)]
     recovered = _recovered(old, seen)
     made.append(recovered)
     kept = _quarantine(old, seen, now)
@@ -194,31 +192,6 @@ def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigati
         return seen.investigation or old.investigation
     known, release = old.investigation, seen.workload.deployment.template.release
     return known if known is not None and known.release == release else None
-
-
-def with_hold(
-    old: RollbackPolicyStatus, hold: Hold, generation: int, now: datetime
-) -> RollbackPolicyStatus:
-    """Store a hold or its end, and nothing else, so that it does not wait for an evaluation."""
-    held = conditions.upsert(old.conditions, [_held(hold, None)], generation, now)
-    word = HELD if hold.is_open else old.summary
-    return old.model_copy(update={"hold": hold, "conditions": held, "summary": word})
-
-
-def _held(hold: Hold | None, running: Revision | None) -> Condition:
-    kind = ConditionType.ROLLOUT_HELD
-    if hold is None or hold_end.is_of_earlier_release(hold, running):
-        return conditions.condition(kind, False, Reason.NOT_HELD)
-    if hold.is_open:
-        return conditions.condition(kind, True, Reason(hold.reason.value), held_message(hold))
-    # A record of another version may have a reason that is unknown here.
-    reason = next((item for item in Reason if item == hold.release_reason), Reason.NOT_HELD)
-    return conditions.condition(kind, False, reason, hold.release_message)
-
-
-def held_message(hold: Hold) -> str:
-    """Describe a hold, with its deadline and reason."""
-    return f"held until {hold.until_time:%H:%M:%S} UTC at the latest: {hold.message}"
 
 
 def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValue, Severity]:

@@ -55,7 +55,7 @@ def summary(
     if ready is not None and ready.status == "False":
         known = next((item for item in _SHORT if item == ready.reason), None)
         return _SHORT[known] if known is not None else ready.reason
-    if hold is not None and hold.is_open:
+    if hold is not None and hold.is_in_effect:
         return HELD
     verdict, severity = judged
     if verdict is VerdictValue.BAD or severity is not Severity.NONE:

@@ -246,9 +246,24 @@ def next_steps_after(outcome: str, reason: str, *, is_flag: bool) -> tuple[str, 
     return _words_after(outcome, reason, is_flag=is_flag).next_steps
 
 
+_STEP_REFUSED = Words(
+    "ROLLBACK FAILED: the change was refused",
+    "ROLLBACK FAILED: the operator may not make the change, the bad release still runs",
+    IncidentStage.OPEN,
+    (
+        "Run the command in the message of the outcome: it needs only your own rights, and "
+        "kubectl rollback undo would be refused again",
+        "Then grant what the message names: a right of the operator, or an exception of the "
+        "admission policy",
+    ),
+)
+
+
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason == Reason.UNDO_REVERTED:
         return _REVERTED
+    if reason == Reason.STEP_REFUSED and not is_flag:
+        return _STEP_REFUSED
     if outcome == Outcome.REFUSED:
         return REQUEST_REFUSED
     words = {**_ENDS, **(_FLAG_ENDS if is_flag else {})}

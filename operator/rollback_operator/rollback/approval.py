@@ -5,6 +5,7 @@ ensures that nobody decides in another person's name. An approval counts if it w
 deadline, whenever the operator reads it; a rejection counts always.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -372,7 +373,10 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
         case Reason.APPROVAL_NEEDED:
             until = f"{status.approval_deadline_time:%Y-%m-%d %H:%M:%S} UTC"
             decide = commands.approve(meta.name, meta.namespace)
-            message = f"until {until}: {decide} (or reject). {_figures(rollback)}{new.message}"
+            message = (
+                f"{_figures(rollback)}{new.message}. Approve or reject the rollback: {decide} "
+                f"(or reject), until {until}"
+            )
             return Notice(EventReason.APPROVAL_NEEDED, message, True)
         case Reason.APPROVAL_UNPROTECTED | Reason.PLAN_CHANGED:
             return Notice(EventReason.APPROVAL_REFUSED, f"{new.reason}: {new.message}", True)
@@ -387,4 +391,16 @@ def _figures(rollback: Rollback) -> str:
     if not trigger.requests or rollback.spec.requires_approval:
         return ""
     rate = 100 * trigger.errors / trigger.requests
-    return f"{rate:.0f} % of requests fail ({trigger.errors} of {trigger.requests}). "
+    where = _route_of(trigger.message)
+    on = f" on {where}" if where else ""
+    return f"{rate:.0f} % of requests{on} fail ({trigger.errors} of {trigger.requests}). "
+
+
+_ROUTE = re.compile(r"served \d+ requests on (\S+) and failed")
+"""The route as judge/explain.py states it; "all routes" has two words and does not match."""
+
+
+def _route_of(message: str) -> str:
+    """Return the route of the figures; empty: they are of all routes."""
+    match = _ROUTE.search(message)
+    return match[1] if match else ""

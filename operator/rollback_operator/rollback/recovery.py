@@ -35,6 +35,8 @@ UNKNOWN_CEILING = 0.05
 MOUNT_SECONDS = 120.0
 """Time in which the kubelet renews a mounted ConfigMap: every 60 to 90 s by default."""
 
+_NO_REQUEST = "no request reached the serving pods: recovery is not proved"
+
 
 def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:
     """Judge whether the errors have ceased on the pods that serve now.
@@ -65,10 +67,9 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         return Wait()
     if is_enough:
         return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
+    shown = f"{message}: too few to prove recovery" if requests else _NO_REQUEST
     return RollbackEnd(
-        Outcome.UNKNOWN,
-        Reason.TOO_FEW_REQUESTS,
-        f"{message}: too few to prove recovery; the rollout is complete",
+        Outcome.UNKNOWN, Reason.TOO_FEW_REQUESTS, f"{shown}; the rollout is complete"
     )
 
 

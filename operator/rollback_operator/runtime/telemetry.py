@@ -194,7 +194,8 @@ class Census(Collector):
         asked = sum(rollback.status.step is StepName.AWAITING_APPROVAL for rollback in active)
         yield _gauge("rollbacks_awaiting_approval", "Rollbacks that wait for an approval.", asked)
         held = sum(
-            policy.status.hold is not None and policy.status.hold.is_open for policy in policies
+            policy.status.hold is not None and policy.status.hold.is_in_effect
+            for policy in policies
         )
         yield _gauge("rollouts_held", "Rollouts that the operator holds.", held)
 

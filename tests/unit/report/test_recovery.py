@@ -119,7 +119,9 @@ CASES = {
 def test_recovered(rollbacks, running, expected) -> None:
     found = recovered(rollbacks, running)
     assert (found.status, found.reason) == expected
-    needed = REMOVE if expected[1] == "UndoReverted" else NEEDED
+    # A refused rollback was none: it is not said that it is never rolled back.
+    stays = {"UndoReverted": REMOVE, "StepRefused": "nothing was rolled back"}
+    needed = stays.get(expected[1], NEEDED)
     assert (needed in found.message) == (expected[0] == "False" or expected[1] == "TooFewRequests")
 
 
@@ -152,11 +154,16 @@ def test_a_policy_at_a_stand_keeps_what_it_knew() -> None:
     assert (found.status, found.last_transition_time) == ("False", at(10))
 
 
+STILL_RUNS = (
+    "nothing was rolled back: revision 2 still runs. To roll back: kubectl rollback undo "
+    "ticket-service -n production --reason TEXT"
+)
 THEN = {
     "blocked": (over(*BLOCKED), AGAIN),
     "blocked for the last time": (over(*BLOCKED, attempt=MOST_ATTEMPTS), STAYS),
     "suspended meanwhile": (over(Outcome.ABANDONED, Reason.SUSPENDED), AGAIN),
-    "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), NEEDED),
+    "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), STILL_RUNS),
+    "rejected": (over(Outcome.REJECTED, Reason.REJECTED_BY_PERSON), STILL_RUNS),
     "it did not help": (USELESS, NEEDED),
 }
 

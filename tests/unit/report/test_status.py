@@ -22,7 +22,8 @@ from rollback_operator.model.conditions import condition, find, upsert
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
 from rollback_operator.report.events import policy_notices
-from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready, with_hold
+from rollback_operator.report.rollout_hold import with_hold
+from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready
 from tests.builders import (
     T0,
     at,

@@ -74,7 +74,7 @@ def _read_failure(failure: Failure, namespace: str, name: str) -> Failure:
         case FailureKind.REJECTED:
             message = (
                 f"the operator may not read Secret {name} of namespace {namespace}: list it in the "
-                "chart's readSecrets"
+                "chart's readSecrets, or correct its name in the policy"
             )
             return Failure(FailureKind.REJECTED, message)
         case _:

@@ -15,7 +15,7 @@ from rollback_operator.cli.plugin.connection import (
     needed,
 )
 from rollback_operator.cli.plugin.page import TextPage
-from rollback_operator.cli.plugin.record import Record
+from rollback_operator.cli.plugin.record import Record, decided
 from rollback_operator.model import commands, stop
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -46,14 +46,23 @@ async def _decide(asked: CommandContext, decision: str, done: str) -> Answer:
         raise Stop(f"{rollback.name}: {approved.text('message')}")
     user = needed(await asked.cluster.user())
     approval = {"decision": decision, "by": user, "reason": asked.reason, "planDigest": digest}
-    written = needed(await asked.cluster.patch(ROLLBACKS, rollback, "/spec/approval", approval))
+    answer = await asked.cluster.patch(ROLLBACKS, rollback, "/spec/approval", approval)
+    if isinstance(answer, Failure) and "Forbidden" in answer.message:
+        raise Stop(
+            f"{rollback.name} is not {done}: {user} may not decide on rollbacks in namespace "
+            f"{rollback.namespace}.\nAsk a person who may edit this namespace. {answer.message}"
+        )
+    written = needed(answer)
     return asked.result(written, f"{rollback.name}: {done} by {user}, plan {digest}")
 
 
 def _expect_question(rollback: Record, digest: str, wanted: str) -> None:
     name, outcome = rollback.name, rollback.text("status.outcome")
     if outcome:
-        raise Stop(f"{name} has ended ({outcome}): there is nothing to decide")
+        undo = commands.undo(decided(rollback).text("policyRef.name"), rollback.namespace)
+        raise Stop(
+            f"{name} has ended ({outcome}): there is nothing to decide.\nTo roll back: {undo}"
+        )
     step = rollback.text("status.step")
     if step != "AwaitingApproval" or not digest:
         raise Stop(f"{name} does not await approval; it is at step {step or '(not started)'}")

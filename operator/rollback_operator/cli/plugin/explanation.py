@@ -1,5 +1,6 @@
 """`explain`: all stored facts of a decision. Fields of newer operators come last."""
 
+import re
 from collections.abc import Sequence
 
 import yaml
@@ -14,6 +15,7 @@ from rollback_operator.cli.plugin.overview import (
 from rollback_operator.cli.plugin.page import TextPage, clock, span
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
 
+_ROUTE = re.compile(r"served \d+ requests on (\S+) and failed")
 ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
@@ -112,7 +114,7 @@ def _why(page: TextPage, rollback: Record) -> None:
 def evidence(trigger: Record) -> list[tuple[str, str]]:
     """List the counts, odds and times of a decision; a missing fact is empty."""
     return [
-        ("New revision", _counts(trigger, "errors", "requests")),
+        ("New revision", _counts(trigger, "errors", "requests") + _where(trigger)),
         ("Old revision", _counts(trigger, "controlErrors", "controlRequests")),
         ("Odds that the new revision is worse", trigger.text("odds")),
         ("Odds that the release is to blame", trigger.text("blameOdds")),
@@ -127,6 +129,12 @@ def _counts(trigger: Record, errors: str, requests: str) -> str:
         return ""
     share = 100 * trigger.number(errors) / whole
     return f"{trigger.number(errors)} of {whole} requests failed ({share:.1f} %)"
+
+
+def _where(trigger: Record) -> str:
+    """Name the route of the counts, which the message states; empty: all routes."""
+    match = _ROUTE.search(trigger.text("message"))
+    return f" on {match[1]}" if match and trigger.number("requests") else ""
 
 
 def _after(trigger: Record) -> str:
@@ -276,8 +284,8 @@ def explain_policy(page: TextPage, policy: Record) -> None:
             ("Running", revision(status.part("revision"))),
             ("Since", clock(status.time("revision.since"))),
             ("Watched since", clock(status.time("watchedSince"))),
-            ("Watched until", clock(status.time("watchedUntil"))),
-            _target_of_rollback(status),
+            ("Last evaluated with data", clock(status.time("watchedUntil"))),
+            _target_of_rollback(policy),
             ("Last rollback", f"{last.text('name')} {last.text('outcome')}".strip()),
         ]
     )
@@ -302,18 +310,21 @@ def explain_policy(page: TextPage, policy: Record) -> None:
     _others(page, status, POLICY_KNOWN)
 
 
-def _target_of_rollback(status: Record) -> tuple[str, str]:
+def _target_of_rollback(policy: Record) -> tuple[str, str]:
     """Name the revision of a rollback; it is called good only if its health was observed."""
+    status = policy.part("status")
     good, rows = status.part("lastKnownGood"), status.rows("revisions")
     entry = next((row for row in rows if row.text("release") == good.text("release")), Record())
     if entry.text("health") != "Assumed":
         return "Last known good", revision(good)
+    if good.text("release") == status.text("revision.release"):
+        return "Would roll back to", ""  # it runs: nothing would be rolled back to it
     assumed = Record({**good.raw, "health": "Assumed: never observed as good"})
     return "Would roll back to", revision(assumed)
 
 
 def _held(page: TextPage, hold: Record) -> None:
-    if hold.raw and not hold.text("releasedTime"):
+    if hold.text("pausedTime") and not hold.text("releasedTime"):
         page.head(f"Rollout held ({hold.text('reason')})")
         page.pairs([("Why", hold.text("message")), ("Until", clock(hold.time("untilTime")))])
 

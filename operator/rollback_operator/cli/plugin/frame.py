@@ -102,7 +102,7 @@ def _state(scene: FrameInputs) -> RenderableType:
         ("Release", Text(release)),
     ]  # fmt: skip
     hold = policy.part("status.hold")
-    if hold.raw and not hold.text("releasedTime"):
+    if hold.text("pausedTime") and not hold.text("releasedTime"):
         until = f"until {clock(hold.time('untilTime'))} at the latest"
         pairs.append(("Held", Text(f"{hold.text('reason')}, {until}", style="yellow")))
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -21,6 +21,14 @@ _HEADS = (
 _WIDE_HEADS = ("VERDICT", "GOOD", "WHY")
 _HISTORY = ("ROLLBACK", "POLICY", "SEVERITY", "FROM", "TO", "STEP", "OUTCOME", "TOOK", "AGE")
 _HISTORY_WIDE = ("BY", "WHY")
+_BY_URGENCY = (
+    *("Recovered", "Ready", "MetricsAvailable", "Notified", "Trusted", "SlowSignalsAvailable"),
+)
+"""Conditions below the table, the most urgent first."""
+_SHORTENED = frozenset({"SlowSignalsAvailable"})
+"""Conditions with only their first sentence: `explain` has the rest."""
+_NOT_OPEN = frozenset({"NotRolledBack", "InProgress", "RecordedOnly"})
+"""Reasons of Recovered=Unknown that ask for nothing."""
 _NEEDS_REASON = ("NoVerdict", "Suspect", "Bad")
 _NEXT = {
     "Healthy": "no action is required",
@@ -32,8 +40,12 @@ _NEXT = {
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
     "EverythingSuspended": "to resume: kubectl rollback resume --all-namespaces",
     "RollingBack": "no action is required. Progress: kubectl rollback explain -n {namespace}",
-    "Bad": "roll back manually if the operator does not: kubectl rollback undo {name} "
-    "-n {namespace} --dry-run",
+    "Bad": "the operator decides again at each evaluation. To see the plan of a manual rollback: "
+    "kubectl rollback undo {name} -n {namespace} --dry-run",
+    "Paused": "the operator evaluates nothing until the Deployment is resumed: kubectl rollout "
+    "resume deployment/{target} -n {namespace}",
+    "ScaledToZero": "the operator evaluates nothing until the Deployment has replicas: kubectl "
+    "scale deployment/{target} -n {namespace} --replicas=N",
 }
 """Next action by the summary of a policy."""
 _NEXT_BY_REASON = {
@@ -45,6 +57,16 @@ _NEXT_BY_REASON = {
     "NotYetRead": "no action is required: the first metrics are being read",
 }
 """Next action by the reason of a policy without a verdict."""
+_IDLE = ("Paused", "ScaledToZero")
+"""Summaries without an evaluation: nothing is rolled back."""
+_WARNINGS = frozenset(
+    {
+        *("RightMissing", "ApprovalUnprotected", "FreezeActive", "ChannelUnusable"),
+        *("FlagUnusable", "ImageUpdater", "SingleReplica", "PassFailed"),
+    }
+)
+"""Reasons of Ready=True that restrict the operator."""
+_WITHOUT_ACTION = "no action is required"
 _RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 """Outcomes after which the bad release still runs."""
 
@@ -114,6 +136,21 @@ def policy_headline(page: TextPage, policy: Record) -> None:
     )
 
 
+def _is_refused(recovered: Record) -> bool:
+    """Report whether a rollback ended because the operator may not make the change."""
+    is_bad = recovered.text("status") == "False"
+    return is_bad and recovered.text("reason") == "StepRefused"
+
+
+def _warning(policy: Record) -> Record | None:
+    """Return the condition that restricts the operator, or reports that people are needed."""
+    ready, recovered = policy.condition("Ready"), policy.condition("Recovered")
+    if recovered.text("status") == "False":
+        return recovered
+    is_limited = ready.text("status") == "True" and ready.text("reason") in _WARNINGS
+    return ready if is_limited else None
+
+
 def are_pods_prevented(policy: Record) -> bool:
     """Report whether the environment, not the release, prevents the pods from starting."""
     return policy.condition("Healthy").text("reason") == "EnvironmentPreventsPods"
@@ -127,9 +164,17 @@ def next_policy_action(policy: Record) -> str:
     action = _NEXT.get(summary, "")
     if summary == "NoVerdict" or are_pods_prevented(policy):
         action = _NEXT_BY_REASON.get(policy.condition("Healthy").text("reason"), action)
-    action = action.format(name=policy.name, namespace=policy.namespace)
+    target = policy.text("spec.targetRef.name")
+    action = action.format(name=policy.name, namespace=policy.namespace, target=target)
+    recovered = policy.condition("Recovered")
+    if _is_refused(recovered) and summary not in _IDLE:
+        return f"{recovered.text('reason')}: {_one_line(recovered.text('message'))}"
+    if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
+        return f"{warned.text('reason')}: {_one_line(warned.text('message'))}"
     if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS:
-        return f"{last.text('name')} ended as {last.text('outcome')}: {action}"
+        manual = f"kubectl rollback undo {policy.name} -n {policy.namespace} --dry-run"
+        ended = f"{last.text('name')} ended as {last.text('outcome')}"
+        return f"{ended}: roll back manually: {manual}"
     return action
 
 
@@ -210,11 +255,22 @@ def _concerns(page: TextPage, name: str, policy: Record) -> None:
         why = why or stop.suspension_reason(policy.part("metadata.annotations").raw)
         page.line(f"{name}: {page.paint.word(summary)}: {_one_line(why or 'spec.suspend is true')}")
         page.line(f"{name}: next: {next_policy_action(policy)}")
-    for kind in ("Ready", "MetricsAvailable", "SlowSignalsAvailable", "Notified", "Trusted"):
+    elif summary in _IDLE:
+        page.line(f"{name}: next: {next_policy_action(policy)}")
+    held = policy.condition("RolloutHeld")
+    if held.text("status") == "True" or held.text("reason") == "PauseRefused":
+        word = page.paint.word("Held") if held.text("status") == "True" else "NotHeld"
+        page.line(f"{name}: {word} {held.text('reason')}: {_one_line(held.text('message'))}")
+    for kind in _BY_URGENCY:
         condition = policy.condition(kind)
-        if condition.text("status") == "False":
-            state = f"{kind}={page.paint.word('False')} {condition.text('reason')}"
-            page.line(f"{name}: {state}: {_one_line(condition.text('message'))}")
+        value, reason = condition.text("status"), condition.text("reason")
+        is_limited = kind == "Ready" and value == "True" and reason in _WARNINGS
+        is_open = kind == "Recovered" and value == "Unknown" and reason not in _NOT_OPEN
+        if value == "False" or is_limited or is_open:
+            message = _one_line(condition.text("message"))
+            if kind in _SHORTENED:
+                message = message.partition("; ")[0].partition(". ")[0]
+            page.line(f"{name}: {kind}={page.paint.word(value)} {reason}: {message}")
 
 
 def history_page(

@@ -194,7 +194,7 @@ async def _read_within(
         return []
     tasks = [asyncio.ensure_future(read) for read in reads]
     await asyncio.wait(tasks, timeout=seconds)
-    late = Missing(Reason.READ_FAILED, f"it was not read within {seconds:g} s")
+    late = Missing(Reason.READ_FAILED, f"the API server did not answer within {seconds:g} s")
     unread = [task for task in tasks if not task.done()]
     for task in unread:
         task.cancel()

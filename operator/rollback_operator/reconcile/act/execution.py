@@ -42,6 +42,7 @@ from rollback_operator.reconcile.act.verifying import (
 )
 from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
+from rollback_operator.remedies.refusals import refused_step
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
@@ -359,8 +360,9 @@ class Executor:
                     self.rests = {uid: due for uid, due in self.rests.items() if now < due}
                     self.rests[rollback.metadata.uid] = now + timedelta(seconds=rest)
                     return replace(again, seconds=rest)
+                message = refused_step(rollback, step, failure.message)
                 return await self.end(
-                    rollback, RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, failure.message)
+                    rollback, RollbackEnd(Outcome.FAILED, Reason.STEP_REFUSED, message)
                 )
 
     async def end(

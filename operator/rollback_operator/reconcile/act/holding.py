@@ -8,9 +8,15 @@ do. The record is closed first: a pause that is off while the record is open was
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from rollback_operator.api.v1alpha1 import HOLD_FINALIZER, Hold, LedgerEntry, RollbackPolicy
+from rollback_operator.api.v1alpha1 import (
+    HOLD_FINALIZER,
+    Condition,
+    Hold,
+    LedgerEntry,
+    RollbackPolicy,
+)
 from rollback_operator.decide import holds
 from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.model.workload import Deployment
@@ -19,9 +25,21 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.recording import PostedOnce
 from rollback_operator.releases.ledger import with_entry
-from rollback_operator.report import events, status
+from rollback_operator.remedies.refusals import refused_by
+from rollback_operator.report import events, rollout_hold
 
 _log = logging.getLogger(__name__)
+MOST_REST_SECONDS = 60.0
+"""Longest time between two attempts at a pause that is refused: a right is granted by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A pause that was refused: it is not attempted again until then."""
+
+    until: datetime
+    seconds: float
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,9 @@ class Holder:
     remember: Callable[[RollbackPolicy], None]
     clock: Callable[[], datetime]
     once: PostedOnce = field(init=False)
+    rests: dict[str, _Rest] = field(default_factory=dict, init=False)
+    """By the mark of a hold: or by the Deployment for its end: each pass of a watched release would
+    attempt a refused write again."""
 
     def __post_init__(self) -> None:
         self.once = PostedOnce(self.store)
@@ -92,15 +113,59 @@ class Holder:
             stands = await self._record(stands, wanted, held)
         if stands.failure is not None or wanted.paused_time is not None:
             return stands
-        policy = stands.policy
+        policy, mark = stands.policy, _mark(wanted)
+        if resting := self._resting(mark):
+            return replace(stands, failure=resting)
         paused = await self.workloads.pause(policy.metadata.namespace, wanted)
         if isinstance(paused, Failure):
-            return _with_failure(stands, paused)
+            name = wanted.deployment
+            why = self._reason(name, paused)
+            stands = _with_failure(stands, self._rested(mark, paused))
+            return await self._refused(stands, paused, rollout_hold.pause_refused(name, why))
+        self.rests.pop(mark, None)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Before it is recorded as done: a leader that finds it open posts it again.
         await self.once.post(policy, events.held(policy, wanted), _mark(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
+
+    def _resting(self, mark: str) -> Failure | None:
+        """Return the earlier failure with the time that is left, while no attempt is due."""
+        rest = self.rests.get(mark)
+        if rest is None or self.clock() >= rest.until:
+            return None
+        left = (rest.until - self.clock()).total_seconds()
+        return replace(rest.failure, retry_after=left)
+
+    def _rested(self, mark: str, failure: Failure) -> Failure:
+        """Rest before the next attempt: after each refusal twice as long, up to the limit."""
+        before, now = self.rests.get(mark), self.clock()
+        seconds = failure.wait
+        if failure.kind is FailureKind.REJECTED and before is not None:
+            seconds = min(MOST_REST_SECONDS, 2 * before.seconds)
+        failure = replace(failure, retry_after=seconds)
+        until, longest = now + timedelta(seconds=seconds), timedelta(seconds=MOST_REST_SECONDS)
+        # Those that are long over belong to holds that have ended.
+        kept = {key: rest for key, rest in self.rests.items() if now < rest.until + longest}
+        self.rests = kept | {mark: _Rest(until, seconds, failure)}
+        return failure
+
+    def _reason(self, deployment: str, failure: Failure) -> str:
+        who = refused_by(failure.message, f"Deployment {deployment}")
+        again = f"the operator tries again, at intervals of up to {MOST_REST_SECONDS:.0f} s"
+        return f"{who}; {again}: {failure.message}"
+
+    async def _refused(self, stands: Settled, failure: Failure, refused: Condition) -> Settled:
+        """Store that a write was refused; a conflict or an outage is no refusal."""
+        if failure.kind is not FailureKind.REJECTED:
+            return stands
+        policy = stands.policy
+        generation, now = policy.metadata.generation, self.clock()
+        new = rollout_hold.with_refusal(policy.status, refused, generation, now)
+        if new == policy.status:
+            return stands
+        written = self._remember_written(stands, await self.store.write_policy(policy, new))
+        return replace(written, failure=stands.failure)
 
     async def _end_hold(self, stands: Settled, wanted: Hold | None) -> Settled:
         known, names = stands.policy.status.hold, _held_names(stands)
@@ -110,6 +175,9 @@ class Holder:
             if stands.failure is not None and not self._cannot_wait(wanted, stands.failure):
                 return stands
         stands = await self._resume(stands, names)
+        ended = stands.policy.status.hold
+        if stands.failure is None and ended and rollout_hold.is_refused(stands.policy.status):
+            stands = await self._record(stands, ended)
         if stands.failure is not None or HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             return stands
         if wanted is not None and wanted.paused_time is not None:
@@ -126,9 +194,15 @@ class Holder:
     async def _resume(self, stands: Settled, names: frozenset[str]) -> Settled:
         namespace = stands.policy.metadata.namespace
         for name in sorted(names):
+            mark = f"{namespace} {name}"
+            if resting := self._resting(mark):
+                return replace(stands, failure=resting)
             done = await self.workloads.resume(namespace, name)
             if isinstance(done, Failure) and done.kind is not FailureKind.GONE:
-                return _with_failure(stands, done)
+                stands = _with_failure(stands, self._rested(mark, done))
+                refused = rollout_hold.resume_refused(name, namespace, self._reason(name, done))
+                return await self._refused(stands, done, refused)
+            self.rests.pop(mark, None)
             known = stands.deployment
             if isinstance(done, Deployment) and known is not None and name == known.name:
                 stands = replace(stands, deployment=done)
@@ -139,7 +213,7 @@ class Holder:
     ) -> Settled:
         """Store a hold, with the release that is held: it was under watch, whatever replaces it."""
         policy = stands.policy
-        new = status.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
+        new = rollout_hold.with_hold(policy.status, hold, policy.metadata.generation, self.clock())
         new = new.model_copy(update={"revisions": with_entry(new.revisions, held)})
         return self._remember_written(stands, await self.store.write_policy(policy, new))
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from rollback_operator.api.crd import BOUNDS_FINALIZER, OWNER_FINALIZER
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.remedy import OwnerRecord
+from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord
 from rollback_operator.api.v1alpha1 import (
     Condition,
     Outcome,
@@ -147,9 +147,7 @@ class Scaler(Reversible):
             return rollback, guarded
         rollback, record = guarded, autoscaling.recorded(guarded, autoscaler)
         if record != rollback.status.autoscaler:
-            condition = autoscaling.raised_condition(rollback, record)
-            # Before it is stored: a leader that reads the record cannot know that it was posted.
-            await self.store.post(rollback, events.bounds_raised(condition.message))
+            condition = autoscaling.intended_condition(rollback, record)
             status = autoscaling.stored(rollback.status, record, condition, self.clock())
             written = await self.write(rollback, status)
             if isinstance(written, Failure):
@@ -158,7 +156,28 @@ class Scaler(Reversible):
         wanted = autoscaling.after(record)
         _log.info("%s: gives %s %s", rollback.metadata.name, autoscaler, wanted)
         done = await self.autoscalers.set_bounds(rollback.metadata.namespace, autoscaler, wanted)
-        return rollback, done if isinstance(done, Failure) else None
+        if not isinstance(done, Failure):
+            reported = await self._report_raised(rollback, record)
+            return (rollback, None) if isinstance(reported, Failure) else (reported, None)
+        if done.kind is FailureKind.REJECTED:
+            condition = autoscaling.refused_condition(rollback, record, done.message)
+            status = autoscaling.stored(rollback.status, record, condition, self.clock())
+            if status != rollback.status:
+                written = await self.write(rollback, status)
+                rollback = rollback if isinstance(written, Failure) else written
+        return rollback, done
+
+    async def _report_raised(
+        self, rollback: Rollback, record: AutoscalerRecord
+    ) -> Rollback | Failure:
+        """Report raised bounds once; what a crash prevents is done when they are restored."""
+        if autoscaling.is_reported(rollback):
+            return rollback
+        condition = autoscaling.raised_condition(rollback, record)
+        # Before it is stored: a leader that reads the record cannot know that it was posted.
+        await self.store.post(rollback, events.bounds_raised(condition.message))
+        status = autoscaling.stored(rollback.status, record, condition, self.clock())
+        return await self.write(rollback, status)
 
     async def restore(
         self, rollback: Rollback, deployment: Deployment | None
@@ -170,6 +189,12 @@ class Scaler(Reversible):
         if isinstance(read, Failure) and read.kind is not FailureKind.GONE:
             return read
         autoscaler = None if isinstance(read, Failure) else read
+        record = rollback.status.autoscaler
+        if record is not None and autoscaler and autoscaler.bounds == autoscaling.after(record):
+            reported = await self._report_raised(rollback, record)
+            if isinstance(reported, Failure):
+                return reported
+            rollback = reported
         end = autoscaling.settled(rollback, autoscaler, now)
         if end is None:
             return autoscaling.next_check(rollback, now)
