@@ -574,7 +574,7 @@ async def test_a_refused_pause_is_not_shown_as_a_hold_and_rests_ever_longer(
     assert world.condition(ConditionType.ROLLOUT_HELD) == ("False", "PauseRefused")
     assert world.status.summary != "Held"
     message = next(
-        one.message for one in world.status.conditions if one.type == ConditionType.ROLLOUT_HELD
+        item.message for item in world.status.conditions if item.type == ConditionType.ROLLOUT_HELD
     )
     assert "the operator may not patch Deployment" in message
     assert world.journal.count("pause") < 10
