@@ -129,7 +129,7 @@ async def test_a_rollback_whose_target_cannot_start_is_blocked_and_told() -> Non
     assert isinstance(done, Rollback)
     assert done.status.outcome is Outcome.BLOCKED
     assert why(done) == Reason.REFERENCE_GONE
-    assert world.workloads.writes == ["write_rollback", "post", "release_rollback"]
+    assert world.workloads.writes == ["write_rollback", "post"]
     assert world.store.told() == ["RollbackBlocked"]
     assert item(world, CheckName.REFERENCES)[0] is CheckResult.FAILED
 

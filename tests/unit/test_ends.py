@@ -485,7 +485,7 @@ async def test_times_ahead_of_the_clock_hold_nothing_up() -> None:
 
 
 async def ended_before_an_outage() -> tuple[World, Rollback, Rollback]:
-    """A world whose Rollback has ended; with it as it was before, and after, it was let go of."""
+    """A world whose Rollback has ended; with it as it was before, and after, its finalizer was removed."""
     world = World()
     world.store.fail_next("release_rollback", OUTAGE)
     operator = world.operator()
@@ -516,7 +516,7 @@ async def test_an_end_that_was_told_before_is_not_told_again_by_who_knows_it_lat
 
 async def test_an_end_is_told_by_who_can_read_the_record_again() -> None:
     world, before, _ = await ended_before_an_outage()
-    known = told_of_end(world)
+    world.store.notices.clear()  # the first leader ended before it could post
     world.store.hold(before)
     follower = world.operator()
     world.store.fail_next("refresh", OUTAGE)
@@ -524,10 +524,10 @@ async def test_an_end_is_told_by_who_can_read_the_record_again() -> None:
     wait = await follower.reconcile(KEY)
     assert wait is not None
     assert wait <= OUTAGE.wait
-    assert told_of_end(world) == known
+    assert told_of_end(world) == 0
     await follower.reconcile(KEY)
 
-    assert told_of_end(world) == known + 1
+    assert told_of_end(world) == 1
     assert world.rollback.metadata.finalizers == []
 
 
@@ -540,8 +540,8 @@ def in_question(world: World, **metadata: Any) -> Rollback:
     made = named(make_rollback(status=status))
     made = made.model_copy(update={"metadata": made.metadata.model_copy(update=changes)})
     assert world.policy is not None
-    told = recent.with_ends(world.policy.status, [made], world.policy.spec.safety, at(16))
-    world.store.hold(made, world.policy.model_copy(update={"status": told}))
+    status = recent.with_ends(world.policy.status, [made], world.policy.spec.safety, at(16))
+    world.store.hold(made, world.policy.model_copy(update={"status": status}))
     return made
 
 

@@ -27,6 +27,7 @@ NAME = r"\S+"
 FORMS = [
     rf"rollout (resume|restart|status|history) deployment/{NAME} -n {NAME}",
     rf"rollout undo deployment/{NAME} -n {NAME}( --to-revision=\d+)?",
+    rf"scale deployment/{NAME} -n {NAME} --replicas=(\d+|N)",
     rf"describe (1|{NAME} {NAME}) -n {NAME}",
     rf"logs deployment/{NAME} -n {NAME}( --since=10m --tail=100)?",
     rf"patch {NAME} {NAME} -n {NAME} --type merge -p {NAME}",

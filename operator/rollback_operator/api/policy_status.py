@@ -1,4 +1,4 @@
-"""Status of a RollbackPolicy: revisions, holds, investigations, past rollbacks, quarantine."""
+"""Status of a RollbackPolicy: revisions, holds, past rollbacks, quarantine."""
 
 from typing import Annotated
 
@@ -93,6 +93,7 @@ class Evaluation(Model):
 
 
 MOST_RECENT = 100
+MOST_CAUSES = 8
 """Equal to the maximum of `safety.maxRollbacksPerDay`."""
 
 
@@ -225,12 +226,9 @@ class LastRollback(Model):
     name: Name
     """Name of the Rollback."""
     outcome: Outcome | None = None
-    """Final result. Absent while the rollback is in progress."""
+    """Final result. Absent while it is in progress."""
     time: AwareDatetime
-    """Time of the end, or of the decision while the rollback is in progress."""
-
-
-MOST_CAUSES = 8
+    """Time of the end, or of the decision while it is in progress."""
 
 
 class NotRecovered(Model):
@@ -242,8 +240,7 @@ class NotRecovered(Model):
         list[Annotated[str, Field(max_length=64, pattern=TOKEN_FORM)]],
         Field(max_length=MOST_CAUSES, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
-    """Reasons for which the Event RollbackNotRecovered was posted: once each, also if the
-    condition alternates."""
+    """Reasons for which the Event RollbackNotRecovered was posted, once each."""
 
 
 class Hold(Model):
@@ -339,11 +336,7 @@ class RollbackPolicyStatus(Model):
     """Overall state in one word: RollingBack, AwaitingApproval, Held, Suspended, Degraded (metrics
     unavailable), the reason why the policy is not Ready, or else the verdict."""
     conditions: Annotated[
-        list[Condition],
-        Field(
-            max_length=16,
-            json_schema_extra=keyed_by("type"),
-        ),
+        list[Condition], Field(max_length=16, json_schema_extra=keyed_by("type"))
     ] = []
     """Conditions of the policy, such as Ready, Healthy and Recovered."""
     deployment: NameOrNone = ""

@@ -319,6 +319,15 @@ REFUSALS = {
         ),
         Reason.COOLDOWN_ACTIVE,
     ),
+    "three rollbacks today, by a policy under another name": (
+        make_case(
+            rollbacks=[
+                other_release(f"r{n}", -60.0 * n, policy_ref={"name": "other", "uid": "other"})
+                for n in range(3)
+            ]
+        ),
+        Reason.BUDGET_EXHAUSTED,
+    ),
     "three rollbacks today, by the policy as it was made before": (
         make_case(
             rollbacks=[
@@ -485,15 +494,6 @@ PLANS = {
     ),
     "yesterday's rollbacks": (
         make_case(rollbacks=[other_release(f"r{n}", -DAY + 99 - n) for n in range(5)]),
-        "v1",
-    ),
-    "somebody else's rollbacks are not this policy's budget": (
-        make_case(
-            rollbacks=[
-                other_release(f"r{n}", -60.0 * n, policy_ref={"name": "other", "uid": "other"})
-                for n in range(5)
-            ]
-        ),
         "v1",
     ),
     "restored, but that is longer ago than a watch": (

@@ -29,7 +29,7 @@ POLICY_KNOWN = frozenset(
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
         "evaluation", "deployment", "watchedSince", "watchedUntil", "recentRollbacks",
-        "earlierTargets", "notifications", "probes",
+        "earlierTargets", "notifications", "probes", "notRecovered",
     }
 )  # fmt: skip
 

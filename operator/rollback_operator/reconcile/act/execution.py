@@ -1,8 +1,7 @@
 """Act: carry a stored Rollback on, step by step.
 
-A step runs only if its start is stored; its end is stored before the next begins. Each looks
-before it does, so a step that is replayed after a crash does no harm. Steps follow each other at
-once; only waiting ends the pass.
+A step runs only if its start is stored, and looks before it acts: replayed after a crash, it does
+no harm. Its end is stored before the next begins. Only waiting ends the pass.
 """
 
 import logging
@@ -44,7 +43,7 @@ from rollback_operator.remedies import autoscaling, progress, rollback_status
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
 from rollback_operator.report import events
-from rollback_operator.rollback import approval, recovery, verification
+from rollback_operator.rollback import approval, approval_notice, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
 from rollback_operator.rollback.course import REPLACED_MESSAGE
 
@@ -204,7 +203,7 @@ class Executor:
         """Store the state of an approval if it is new; the Event about it is posted before."""
         if status == rollback.status:
             return rollback
-        notice = approval.notice(rollback, status)
+        notice = approval_notice.notice(rollback, status)
         if notice is not None:
             await self.store.post(rollback, notice)
         return await self.recorder.write(rollback, status)
