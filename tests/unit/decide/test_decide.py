@@ -190,7 +190,9 @@ VETOED = rate(0.2, veto=Reason.OLD_REVISION_FAILS_TOO)
             suspect(rate(0.2, blame=Blame(28, False, 20.0))), 0, Severity.P2, id="a late onset"
         ),
         pytest.param(
-            make_verdict(rate(0.2, blame=Blame(60, False, 9.0)), rate(0.3, route=PURCHASE)),
+            make_verdict(
+                rate(0.2, blame=Blame(60, False, 9.0)), rate(0.3, route=PURCHASE, errors=40.0)
+            ),
             0,
             Severity.P2,
             id="proved on a route for which there is no rule, not on all together",
