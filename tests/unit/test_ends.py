@@ -485,7 +485,7 @@ async def test_times_ahead_of_the_clock_hold_nothing_up() -> None:
 
 
 async def ended_before_an_outage() -> tuple[World, Rollback, Rollback]:
-    """A world whose Rollback has ended; with it as it was before, and after, its finalizer was removed."""
+    """A world whose Rollback has ended; it before and after its finalizer was removed."""
     world = World()
     world.store.fail_next("release_rollback", OUTAGE)
     operator = world.operator()

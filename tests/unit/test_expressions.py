@@ -21,6 +21,8 @@ CONSTANTS_ONLY = {
     "api/shape.py",
     "api/verification.py",
     "rollback/probing.py",
+    "rollback/approval_notice.py",  # our own message, linear
+    "remedies/refusals.py",  # answers of the API server, bounded
     "report/formats.py",
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",

@@ -36,7 +36,7 @@ from rollback_operator.judge.affected import (
 )
 from rollback_operator.judge.blame import blame, is_one_fault
 from rollback_operator.judge.warm_up import counts_that_matter
-from rollback_operator.model.verdict import CEASED, ENDED, Method, ScopeVerdict
+from rollback_operator.model.verdict import CEASED, ENDED, Blame, Method, ScopeVerdict
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.sequential import Odds, coin_flip, dispersion, wilson_lower, z_of
 from rollback_operator.stats.windows import Counts, Increment, on, total
@@ -185,15 +185,12 @@ def _verdict(
     blamed, veto = None, None
     nodes: tuple[str, ...] = ()
     if odds >= arms.least_odds:
-        # One fault began on all routes that share it: their joint evidence holds for each of them,
-        # and other routes dilute it.
-        worst = together = _failing_routes(arms)
-        if compared.method is Method.HISTORY and arms.control is not None:
-            together = _sharing(arms, arms.control, worst)
-        if route is not None:
-            worst, together = (known if route in known else [route] for known in (worst, together))
+        # One fault began on all routes that fail: their joint evidence holds for each of them, and
+        # other routes dilute it.
+        together = _failing_routes(arms)
+        if route is not None and route not in together:
+            together = [route]
         failing = [_failing(arms, compared, usual, name) for name in together]
-        shared = tuple(together)
         # This veto holds for either control.
         veto = Reason.FEW_PODS_AFFECTED if pods.few else None
         if compared.method is Method.CONTROL:
@@ -201,11 +198,8 @@ def _verdict(
             nodes = _failing_nodes(arms, new, old, pods.bad)
             veto = veto or (Reason.ENVIRONMENT_SUSPECTED if nodes else None)
         elif arms.control is not None:
-            # A milder fault that began before on other routes is not the fault of the worst.
-            veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, worst)
-            if shared not in arms.blames:
-                arms.blames[shared] = blame(failing, arms.watch_seconds)
-            blamed = arms.blames[shared]
+            veto = veto or vetoes.veto_by_history(arms, arms.control, new, route, together)
+            blamed = _blamed(arms, arms.control, route)
         is_open = not unmet or (unmet == CEASED and arms.against is not None)
         if is_open and has_ended(_of_pods(failing, pods.bad & arms.living_new)):
             unmet = ENDED
@@ -308,6 +302,18 @@ def _of_pods(failing: Sequence[Failing], pods: frozenset[str]) -> list[Failing]:
         for each in failing
     ]
     return [each for each in kept if each.increments] or list(failing)
+
+
+def _blamed(arms: Arms, control: Control, route: str | None) -> Blame:
+    """Compute the blame of a scope, once for all scopes that share its fault."""
+    shared = _sharing(arms, control, _failing_routes(arms))
+    if route is not None and route not in shared:
+        shared = [route]
+    key = tuple(shared)
+    if key not in arms.blames:
+        failing = [_since_first(arms, control, name) for name in shared]
+        arms.blames[key] = blame(failing, arms.watch_seconds)
+    return arms.blames[key]
 
 
 def _sharing(arms: Arms, control: Control, worst: Sequence[str]) -> list[str]:

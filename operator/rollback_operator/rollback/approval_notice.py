@@ -43,7 +43,7 @@ def _figures(rollback: Rollback) -> str:
     if not trigger.requests or rollback.spec.requires_approval:
         return ""
     rate = 100 * trigger.errors / trigger.requests
-    where = _route_of(trigger.message)
+    where = route_of(trigger.message)
     on = f" on {where}" if where else ""
     return f"{rate:.0f} % of requests{on} fail ({trigger.errors} of {trigger.requests}). "
 
@@ -52,7 +52,7 @@ _ROUTE = re.compile(r"served \d+ requests on (\S+) and failed")
 """The route as judge/explain.py states it; "all routes" has two words and does not match."""
 
 
-def _route_of(message: str) -> str:
+def route_of(message: str) -> str:
     """Return the route of the figures; empty: they are of all routes."""
     match = _ROUTE.search(message)
     return match[1] if match else ""

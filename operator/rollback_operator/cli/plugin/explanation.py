@@ -1,6 +1,5 @@
 """`explain`: all stored facts of a decision. Fields of newer operators come last."""
 
-import re
 from collections.abc import Sequence
 
 import yaml
@@ -14,8 +13,8 @@ from rollback_operator.cli.plugin.overview import (
 )
 from rollback_operator.cli.plugin.page import TextPage, clock, span
 from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
+from rollback_operator.rollback.approval_notice import route_of
 
-_ROUTE = re.compile(r"served \d+ requests on (\S+) and failed")
 ROLLBACK_KNOWN = frozenset(
     {
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
@@ -133,8 +132,8 @@ def _counts(trigger: Record, errors: str, requests: str) -> str:
 
 def _where(trigger: Record) -> str:
     """Name the route of the counts, which the message states; empty: all routes."""
-    match = _ROUTE.search(trigger.text("message"))
-    return f" on {match[1]}" if match and trigger.number("requests") else ""
+    route = route_of(trigger.text("message"))
+    return f" on {route}" if route and trigger.number("requests") else ""
 
 
 def _after(trigger: Record) -> str:
