@@ -16,6 +16,7 @@ from rollback_operator.api.crd import (
     custom_resource_definition,
     structural,
 )
+from rollback_operator.api.policy_status import NotRecovered
 from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
 from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
@@ -277,6 +278,7 @@ def filled_policy() -> RollbackPolicy:
         ledger=(make_entry("v2", Health.UNKNOWN, reason="new"), make_entry("v1")),
         decision=Decision(make_verdict()),
         rollbacks=(make_rollback(status=taken_back),),
+        of_target=(make_rollback(status=taken_back),),
         own=(make_rollback(status=taken_back),),
         safety=SafetySpec(max_rollbacks_per_day=100),
         quarantine_seconds=604800,
@@ -291,7 +293,10 @@ def filled_policy() -> RollbackPolicy:
         findings=[InvestigationFinding(name="restarts", message="none")],
     )
     probe = ProbeRecord(name="buy", release="release-v1", passed_time=at(0))
-    before = RollbackPolicyStatus(hold=held, investigation=found, probes=[probe])
+    failed = NotRecovered(rollback=make_rollback().metadata.name, reasons=["StillFailing"])
+    before = RollbackPolicyStatus(
+        hold=held, investigation=found, probes=[probe], not_recovered=failed
+    )
     status = next_status(before, seen, 3, at(600))
     return make_policy().model_copy(update={"status": status})
 
