@@ -102,11 +102,11 @@ def test_two_policies_on_a_target_have_one_quarantine_and_the_older_decides() ->
     assert informed(older, both).status.quarantine == [KEPT, OTHER]
     assert informed(younger, both).status.quarantine == [KEPT, OTHER]
     assert informed(younger, [younger]) is younger
-    agreed = [informed(one, both) for one in both]
+    agreed = [informed(each, both) for each in both]
     assert informed(agreed[1], agreed) is agreed[1]
 
 
-def test_a_policy_that_takes_over_keeps_what_another_one_has_in_quarantine() -> None:
+def test_a_policy_that_takes_over_keeps_what_another_policy_has_in_quarantine() -> None:
     assert informed(
         named("older"), [named("older"), keeping("younger", KEPT)]
     ).status.quarantine == [KEPT]
@@ -116,8 +116,8 @@ def test_what_the_older_policy_trusts_is_free_for_both() -> None:
     trusted = BAD.model_copy(update={"health": Health.GOOD, "trusted_time": at(0)})
     older, younger = keeping("older", ledger=(trusted, GOOD)), keeping("younger", KEPT)
 
-    for one in (older, younger):
-        assert informed(one, [older, younger]).status.quarantine == []
+    for each in (older, younger):
+        assert informed(each, [older, younger]).status.quarantine == []
 
 
 def test_without_quarantine_in_the_older_policy_there_is_none() -> None:
