@@ -13,7 +13,7 @@ from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Mode, Remedy, RemedyType, RollbackPolicy, SafetySpec
 from rollback_operator.api.verification import LogCheck, VerificationSpec
 from rollback_operator.model.conditions import condition
-from rollback_operator.model.rights import AUTOSCALER_BOUNDS, DEPLOYMENTS, LOGS, Right
+from rollback_operator.model.rights import AUTOSCALER_BOUNDS, LOGS, PATCH_DEPLOYMENTS, Right
 from rollback_operator.reconcile.preflight import (
     DENIED_SECONDS,
     GIVEN_SECONDS,
@@ -76,7 +76,7 @@ async def test_a_missing_right_is_told_with_the_charts_value(
 
 
 async def test_the_right_to_act_is_checked_once_an_act_was_refused() -> None:
-    office, policy = Office(DEPLOYMENTS), make_policy()
+    office, policy = Office(PATCH_DEPLOYMENTS), make_policy()
     refused = condition(ConditionType.RECOVERED, False, Reason.STEP_REFUSED, "403")
     status = policy.status.model_copy(update={"conditions": [refused]})
 

@@ -25,6 +25,7 @@ QUOTED = re.compile(rf"kubectl [a-z-].*?(?={ENDS})")
 NAMESPACED = ("-n", "-A", "--all-namespaces")
 NAME = r"\S+"
 FORMS = [
+    r"scale deployment/\S+ -n \S+ --replicas=\S+",
     rf"rollout (resume|restart|status|history) deployment/{NAME} -n {NAME}",
     rf"rollout undo deployment/{NAME} -n {NAME}( --to-revision=\d+)?",
     rf"describe (1|{NAME} {NAME}) -n {NAME}",

@@ -31,7 +31,7 @@ AUTOSCALER_BOUNDS = Right(
     "patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers"
 )
 
-DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
+PATCH_DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
 _REFUSALS = (
     (ConditionType.RECOVERED, Reason.STEP_REFUSED),
     (ConditionType.ROLLOUT_HELD, Reason.PAUSE_REFUSED),
@@ -50,7 +50,7 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
     if spec.mode is Mode.ENFORCE and _is_refused(policy):
-        found[DEPLOYMENTS] = (
+        found[PATCH_DEPLOYMENTS] = (
             "spec.mode: the operator has no permission to patch deployments: install the chart's "
             "roles again (helm upgrade), otherwise it can neither roll back nor pause a rollout"
         )
