@@ -252,7 +252,7 @@ _STEP_REFUSED = Words(
     IncidentStage.OPEN,
     (
         "Run the command in the message of the outcome: it needs only your own rights, and "
-        "a rollback by the operator would be refused again",
+        "a request to the operator would be refused again",
         "Then grant what the message names: a right of the operator, or an exception of the "
         "admission policy",
     ),

@@ -119,7 +119,7 @@ CASES = {
 def test_recovered(rollbacks, running, expected) -> None:
     found = recovered(rollbacks, running)
     assert (found.status, found.reason) == expected
-    # A refused rollback was none: it is not said that it is never rolled back.
+    # A refused rollback was none: the message on a rollback that is never rolled back is absent.
     stays = {"UndoReverted": REMOVE, "StepRefused": "nothing was rolled back"}
     needed = stays.get(expected[1], NEEDED)
     assert (needed in found.message) == (expected[0] == "False" or expected[1] == "TooFewRequests")
