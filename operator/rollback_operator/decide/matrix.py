@@ -63,7 +63,8 @@ def _raised(rule: MatrixRule, match: Match, verdict: Verdict, needed_odds: float
     """Return the match of a worse rule on purchases that all failed.
 
     The fault is proved, and has one cause: only its extent is open. The floor of 20 requests of the
-    route would name the severity of a rollback that begins before it is met too low.
+    route would name the severity of a rollback that begins before it is met too low. The evidence
+    stays that of the proved scope.
     """
     proved = match.scope
     if proved is None:
@@ -76,7 +77,7 @@ def _raised(rule: MatrixRule, match: Match, verdict: Verdict, needed_odds: float
             is_enough = scope.errors >= LEAST_ERRORS and scope.odds >= needed_odds
             has_all_failed = scope.errors >= scope.requests and (is_total or is_enough)
             if has_all_failed and scope.veto is None and scope.unmet not in (CEASED, ENDED):
-                return Match(rule, scope)
+                return Match(rule, proved)
     return None
 
 

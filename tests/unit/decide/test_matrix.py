@@ -103,6 +103,7 @@ ROWS = {
 def test_severity_by_rate(scopes, expected) -> None:
     match = classify(RUNBOOK_MATRIX, make_verdict(*scopes), BAD_ODDS)
     assert (match.rule.severity if match else None) == expected
+    assert match is None or match.scope is None or match.scope.is_proved
 
 
 @pytest.mark.parametrize(
