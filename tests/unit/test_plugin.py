@@ -219,6 +219,21 @@ class TestStatus:
         action = "fix the cause that prevents the new pods from starting, or roll back"
         assert f"other: next: {action}: {back}" in (shell.out)
 
+    def test_names_a_new_pod_that_cannot_start_while_nothing_is_judged(self, shell: Shell) -> None:
+        healthy = {
+            "type": "Healthy",
+            "status": "Unknown",
+            "reason": "PodFailing",
+            "message": "shop-1: ImagePullBackOff",
+        }
+        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy])
+        shell.cluster.put(POLICIES, policy)
+
+        shell.run("status")
+
+        assert "other: Watching PodFailing: shop-1: ImagePullBackOff" in shell.out
+        assert "other: next: correct the release, or wait" in shell.out
+
     def test_explains_pods_that_do_not_start_by_what_keeps_them_from_it(self, shell: Shell) -> None:
         healthy = {
             "type": "Healthy",

@@ -51,12 +51,15 @@ _NEXT = {
 _NEXT_BY_REASON = {
     "EnvironmentPreventsPods": "fix the cause that prevents the new pods from starting, or roll "
     "back: " + commands.undo("{name}", "{namespace}", "last-known-good"),
+    "PodFailing": "correct the release, or wait: the matrix decides about a rollout that stays "
+    "stuck",
     "TooFewRequests": "no action is required: the release is judged after enough requests",
     "EvidenceGathering": "no action is required: the release is judged after more samples",
     "NoControl": "no action is required: the next release is compared with this release",
     "NotYetRead": "no action is required: the first metrics are being read",
 }
 """Next action by the reason of a policy without a verdict."""
+_PODS_DO_NOT_START = frozenset({"EnvironmentPreventsPods", "PodFailing"})
 _IDLE = ("Paused", "ScaledToZero")
 """Summaries without an evaluation: nothing is rolled back."""
 _WARNINGS = frozenset(
@@ -152,8 +155,8 @@ def _warning(policy: Record) -> Record | None:
 
 
 def are_pods_prevented(policy: Record) -> bool:
-    """Report whether the environment, not the release, prevents the pods from starting."""
-    return policy.condition("Healthy").text("reason") == "EnvironmentPreventsPods"
+    """Report whether new pods do not start, by the environment's fault or the release's."""
+    return policy.condition("Healthy").text("reason") in _PODS_DO_NOT_START
 
 
 def next_policy_action(policy: Record) -> str:
