@@ -163,6 +163,7 @@ def _ready(cluster: ControlPlane, admin: Api) -> None:
         own = Api(cluster.kubeconfig)
         own.impersonate(f"system:serviceaccount:{HOME}:{ACCOUNT}")
         own.create(rollbacks(NAMESPACE), named("stored", manifests.rollback()))
+        own.merge(f"{STORED}/status", {"status": {"planDigest": PLAN_DIGEST}})
         own.close()
 
 
@@ -239,6 +240,7 @@ def put(path: str, value: Any, op: str = "add") -> list[Object]:
 
 SHOP = f"{deployments(NAMESPACE)}/shop"
 POLICY = f"{policies(NAMESPACE)}/shop"
+PLAN_DIGEST = "0123456789abcdef"
 STORED = f"{rollbacks(NAMESPACE)}/stored"
 FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
 APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
@@ -460,7 +462,7 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
                 "decision": "Approve",
                 "by": f"system:serviceaccount:{HOME}:{ACCOUNT}",
                 "reason": "x",
-                "planDigest": "0123456789abcdef",
+                "planDigest": PLAN_DIGEST,
             },
         ),
         "approves none",
