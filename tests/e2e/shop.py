@@ -33,6 +33,7 @@ REVISION = "deployment.kubernetes.io/revision"
 DECISION_SECONDS = 120
 OUTCOME_SECONDS = 180
 SALES_SECONDS = 30
+QUESTION_SECONDS = 240
 QUIET_SECONDS = 5
 LOOK_SECONDS = 0.5
 
@@ -320,6 +321,25 @@ class Shop:
             time.sleep(LOOK_SECONDS)
         self.runs(version)
         return verdicts
+
+    def is_at_most_asked_about(self, version: str, seconds: float) -> None:
+        """For so long nothing is rolled back; people may be asked if the release is to blame."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            steps = [step for made in self.service.rollbacks() for step in made["status"]["steps"]]
+            assert {step["name"] for step in steps} <= {"AwaitingApproval"}
+            time.sleep(LOOK_SECONDS)
+        self.runs(version)
+
+    def needs_no_answer(self) -> None:
+        """Whatever was asked is over, and nothing was changed."""
+        wait_for(
+            "questions to end: a whole window of requests has to be clean",
+            QUESTION_SECONDS,
+            lambda: all("outcome" in made["status"] for made in self.service.rollbacks()),
+        )
+        outcomes = {made["status"]["outcome"] for made in self.service.rollbacks()}
+        assert outcomes <= {"Abandoned"}
 
     def is_looked_into(self, severity: str, seconds: float = 240) -> dict[str, str]:
         """People are asked to look, and told what is known; nothing else happens."""
