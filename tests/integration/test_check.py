@@ -92,6 +92,11 @@ def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> Non
         "paused": as_data(service, tmp_path),
         "label": as_data(service, tmp_path, signals={"labels": {"pod": "kubernetes_pod_name"}}),
         "target": as_data(service, tmp_path, targetRef={"name": "till"}),
+        "secret": as_data(
+            service,
+            tmp_path,
+            notify=[{"name": "chat", "type": "Slack", "secretRef": {"name": "chat", "key": "url"}}],
+        ),
     }
 
     said = {
@@ -103,3 +108,5 @@ def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> Non
     labels = next(one for one in said["label"] if one["field"] == "spec.signals.requests")
     assert "pod is the label with the names of the pods" in labels["remedy"]
     assert "there is no Deployment till" in said["target"][0]["message"]
+    chat = next(one for one in said["secret"] if one["field"] == "spec.notify[0].secretRef")
+    assert "there is no Secret chat" in chat["message"]

@@ -14,6 +14,7 @@ from rollback_operator.advise.policy import (
     of_flags,
     of_policy,
     of_remedies,
+    of_secrets,
     problem,
     warning,
 )
@@ -47,6 +48,7 @@ def find(survey: Survey) -> tuple[PolicyFinding, ...]:
         *of_policy(survey),
         *_target(survey),
         *of_flags(survey),
+        *of_secrets(survey),
         *of_remedies(survey),
         *_credentials(survey),
         *_clock(survey),

@@ -117,6 +117,15 @@ def _thresholds(survey: Survey) -> Iterator[PolicyFinding]:
                 )
 
 
+def of_secrets(survey: Survey) -> Iterator[PolicyFinding]:
+    """List the Secrets that a rollback needs and cannot use, or that were not checked."""
+    for facts in survey.secrets:
+        if facts.is_known:
+            yield problem(facts.path, facts.message)
+        else:
+            yield note(facts.path, f"not checked: {facts.message}")
+
+
 def of_flags(survey: Survey) -> Iterator[PolicyFinding]:
     """Report the flags that could not be set, and the remedy that would follow."""
     if survey.workload is None:

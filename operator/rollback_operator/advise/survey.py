@@ -79,6 +79,18 @@ class FlagFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """A Secret of a channel, database or probe that was not read, or is unusable."""
+
+    path: str
+    """The field of the policy."""
+    message: str
+    """Why."""
+    is_known: bool
+    """Whether it is unusable; otherwise it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """All observed facts."""
 
@@ -108,6 +120,8 @@ class Survey:
     are none."""
     flags: tuple[FlagFacts, ...] = ()
     """Flags of the policy's remedies; empty without a cluster."""
+    secrets: tuple[SecretFacts, ...] = ()
+    """Secrets that a rollback would need and that were not usable; empty without a cluster."""
 
     is_address_allowed: bool = True
     """Whether the operator reads from spec.prometheus.url, with the known settings."""

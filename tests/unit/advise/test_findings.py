@@ -11,7 +11,15 @@ import pytest
 from rollback_operator.advise.findings import find
 from rollback_operator.advise.outlook import outlook
 from rollback_operator.advise.policy import FindingLevel
-from rollback_operator.advise.survey import SignalFacts, SlowFacts, Survey, Trace, rates, twice
+from rollback_operator.advise.survey import (
+    SecretFacts,
+    SignalFacts,
+    SlowFacts,
+    Survey,
+    Trace,
+    rates,
+    twice,
+)
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
@@ -547,3 +555,21 @@ def test_one_cause_is_told_once() -> None:
 
 def test_without_traffic_there_is_no_outlook() -> None:
     assert outlook(make_survey(requests=requests(*counted(0.0)))) == ()
+
+
+def test_a_secret_that_cannot_be_used_is_a_problem_and_an_unread_secret_is_a_note() -> None:
+    path = "spec.notify[0].secretRef"
+    gone = SecretFacts(path, "there is no Secret chat", is_known=True)
+    unread = SecretFacts(path, "you may not get Secret chat", is_known=False)
+
+    levels = [
+        (finding.level, finding.message)
+        for facts in (gone, unread)
+        for finding in find(make_survey(secrets=(facts,)))
+        if finding.path == path
+    ]
+
+    assert levels == [
+        (FindingLevel.PROBLEM, "there is no Secret chat"),
+        (FindingLevel.NOTE, "not checked: you may not get Secret chat"),
+    ]

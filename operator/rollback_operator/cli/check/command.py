@@ -250,12 +250,13 @@ async def _opened(options: CheckOptions) -> AsyncIterator[tuple[ApiServer | None
     cluster = None
     if api is not None:
         tools = ApiTools(api, options.settings.argo_cd_namespace, time.monotonic)
-        cluster = ClusterPorts(ApiWorkloads(api), ApiFlags(api), tools)
-    secrets = _CallerSecrets(ApiSecrets(api)) if api else None
+        secrets = _CallerSecrets(ApiSecrets(api))
+        cluster = ClusterPorts(ApiWorkloads(api), ApiFlags(api), tools, secrets)
+    for_prometheus = _CallerSecrets(ApiSecrets(api), _IN_THEIR_PLACE) if api else None
     opened: list[PrometheusMetrics] = []
 
     def make(url: str) -> Surveyor:
-        metrics = PrometheusMetrics(replace(options.access, url=url), secrets=secrets)
+        metrics = PrometheusMetrics(replace(options.access, url=url), secrets=for_prometheus)
         opened.append(metrics)
         return Surveyor(
             metrics,
@@ -278,26 +279,30 @@ async def _opened(options: CheckOptions) -> AsyncIterator[tuple[ApiServer | None
 class _CallerSecrets:
     """Reads Secrets with the rights of the caller, which may be narrower than the operator's."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, remedy: str = "") -> None:
         self._secrets = secrets
+        self._remedy = remedy
 
     async def read(self, namespace: str, name: str, key: str) -> str | Failure:
         """Read one value."""
         value = await self._secrets.read(namespace, name, key)
-        return _with_remedy(value, name) if isinstance(value, Failure) else value
+        return self._failed(value, name) if isinstance(value, Failure) else value
 
     async def read_all(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
         """Read all values."""
         values = await self._secrets.read_all(namespace, name)
-        return _with_remedy(values, name) if isinstance(values, Failure) else values
+        return self._failed(values, name) if isinstance(values, Failure) else values
+
+    def _failed(self, failure: Failure, name: str) -> Failure:
+        if failure.kind is FailureKind.REJECTED and "may not" in failure.message:
+            # The operator may have the right: nothing is known of the Secret.
+            failure = Failure(FailureKind.UNAVAILABLE, f"you may not get Secret {name}")
+        return replace(failure, message=failure.message + self._remedy)
 
 
-def _with_remedy(failure: Failure, name: str) -> Failure:
-    message = failure.message
-    if failure.kind is FailureKind.REJECTED and "may not" in message:
-        message = f"you may not get Secret {name}"
-    remedy = "--prometheus-token-file or --prometheus-basic-auth-folder is used in its place"
-    return Failure(failure.kind, f"{message} ({remedy})")
+_IN_THEIR_PLACE = (
+    " (--prometheus-token-file or --prometheus-basic-auth-folder is used in its place)"
+)
 
 
 async def _connect(kubeconfig: str | None) -> tuple[ApiServer | None, str]:

@@ -8,13 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollback_operator.adapters.prometheus import PrometheusMetrics
-from rollback_operator.advise.survey import READ_SECONDS, FlagFacts, SignalFacts, SlowFacts, Survey
+from rollback_operator.advise.survey import (
+    READ_SECONDS,
+    FlagFacts,
+    SecretFacts,
+    SignalFacts,
+    SlowFacts,
+    Survey,
+)
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import Flag
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     MatrixCondition,
     RollbackPolicy,
+    RollbackPolicySpec,
     SignalName,
 )
 from rollback_operator.cli.check.search import Search
@@ -24,7 +32,7 @@ from rollback_operator.model import pod_names
 from rollback_operator.model.controllers import Claims
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.cluster import Flags, Tools, Workloads
+from rollback_operator.ports.cluster import Flags, Secrets, Tools, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.reconcile.observe.observation import Source, all_pods, of_target
@@ -38,6 +46,7 @@ class ClusterPorts:
     workloads: Workloads
     flags: Flags
     tools: Tools
+    secrets: Secrets
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class Surveyor:
             slow=slow,
             without_credentials=self.without_credentials if names_secrets else "",
             flags=await self._flags(policy),
+            secrets=await self._secrets(policy),
         )
 
     async def _flags(self, policy: RollbackPolicy) -> tuple[FlagFacts, ...]:
@@ -108,6 +118,21 @@ class Surveyor:
                 if remedy.flag is not None
             ]
         )
+
+    async def _secrets(self, policy: RollbackPolicy) -> tuple[SecretFacts, ...]:
+        """Read the Secrets that a rollback needs, and keep those that are not usable."""
+        if self.cluster is None:
+            return ()
+        namespace, secrets = policy.metadata.namespace, self.cluster.secrets
+        failures = []
+        for path, name, key in _secret_refs(policy.spec):
+            read = await (
+                secrets.read(namespace, name, key) if key else secrets.read_all(namespace, name)
+            )
+            if isinstance(read, Failure):
+                is_known = read.kind is not FailureKind.UNAVAILABLE
+                failures.append(SecretFacts(path, read.message, is_known))
+        return tuple(failures)
 
     async def _inspect(self, policy: RollbackPolicy) -> Workload | Failure:
         if self.cluster is None:
@@ -195,6 +220,24 @@ async def _flag(flags: Flags, namespace: str, path: str, flag: Flag) -> FlagFact
 
 def _facts(name: str, signal: CounterSignal, series: tuple[CounterSeries, ...]) -> SignalFacts:
     return SignalFacts(f"spec.signals.{name}", signal.metric, series)
+
+
+def _secret_refs(spec: RollbackPolicySpec) -> Iterator[tuple[str, str, str]]:
+    """List the field, Secret and key of channels, database and probes; no key: the whole Secret."""
+    for number, channel in enumerate(spec.notify):
+        for field, ref in (
+            ("secretRef", channel.secret_ref),
+            ("urlSecretRef", channel.url_secret_ref),
+        ):
+            if ref is not None:
+                yield f"spec.notify[{number}].{field}", ref.name, ref.key
+    if spec.database is not None:
+        connection = spec.database.connection_secret_ref
+        yield "spec.database.connectionSecretRef", connection.name, connection.key
+    for number, probe in enumerate(spec.verification.http):
+        if probe.headers_secret_ref is not None:
+            path = f"spec.verification.http[{number}].headersSecretRef"
+            yield path, probe.headers_secret_ref.name, ""
 
 
 def _conditions(policy: RollbackPolicy) -> Iterator[tuple[str, MatrixCondition]]:
