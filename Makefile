@@ -78,13 +78,13 @@ test-all: install lint unit-all sample integration-all e2e-all hostile e2e-long 
 
 unit: install ## tables over the pure rooms, passes with swapped ports; no server
 	$(MARK)
-	@$(BIN)/python -m pytest tests/unit -n 2 --timeout 120 -m 'not extended'
+	@$(BIN)/python -m pytest tests/unit -n 2 --dist worksteal --timeout 120 -m 'not extended'
 
 unit-all: install ## the same with more examples of each law, and branch coverage of the pure rooms
 	$(MARK)
-	@HYPOTHESIS_PROFILE=extended $(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --timeout 600
+	@HYPOTHESIS_PROFILE=extended $(BIN)/python -m pytest tests/unit $(addprefix --ignore ,$(OF_PURE)) -n 2 --dist worksteal --timeout 600
 	@rm -f .coverage.unit*
-	@HYPOTHESIS_PROFILE=extended COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --timeout 600
+	@HYPOTHESIS_PROFILE=extended COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage run -m pytest $(OF_PURE) -n 2 --dist worksteal --timeout 600
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage combine --quiet
 	@COVERAGE_FILE=.coverage.unit $(BIN)/python -m coverage report --fail-under=95
 
