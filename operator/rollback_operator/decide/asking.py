@@ -165,18 +165,23 @@ def is_answered(question: Rollback, now: datetime) -> bool:
 def recovered(verdict: Verdict, suspect_odds: float) -> str:
     """Return how the traffic shows that a fault is over; empty: it does not.
 
-    Missing data shows nothing. Where something spoke against the release, a full window of the
-    newest requests fails no more than a control may.
+    Missing data shows nothing. A full window of the newest requests fails no more than a control
+    may, and where something speaks against the release, it is known to have ended. After a short
+    fault nothing may speak against it any more: the counts since then outweigh it.
     """
-    failed = [scope for scope in verdict.scopes if scope.odds >= suspect_odds]
-    if not failed or not all(map(_is_over, failed)):
+    whole = next((scope for scope in verdict.scopes if scope.route is None), None)
+    if whole is None or whole.late_share is None:
         return ""
-    worst = max(failed, key=lambda scope: scope.late_share or 0.0)
-    return f"{100 * (worst.late_share or 0.0):.1f} % of the newest requests fail: the fault is over"
+    if not all(_is_over(scope, suspect_odds) for scope in verdict.scopes):
+        return ""
+    worst = max(scope.late_share or 0.0 for scope in verdict.scopes)
+    return f"{100 * worst:.1f} % of the newest requests fail: the fault is over"
 
 
-def _is_over(scope: ScopeVerdict) -> bool:
-    if scope.unmet not in (ENDED, CEASED) or scope.late_share is None:
+def _is_over(scope: ScopeVerdict, suspect_odds: float) -> bool:
+    if scope.odds >= suspect_odds and (
+        scope.unmet not in (ENDED, CEASED) or scope.late_share is None
+    ):
         return False
     usual = scope.control_errors / scope.control_requests if scope.control_requests else 0.0
-    return scope.late_share <= max(LEAST_CEILING, CEILING_TIMES * usual)
+    return (scope.late_share or 0.0) <= max(LEAST_CEILING, CEILING_TIMES * usual)

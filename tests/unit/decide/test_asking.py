@@ -230,6 +230,22 @@ def test_traffic_that_has_recovered_ends_it_with_the_share() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "is_over"),
+    [
+        pytest.param({"late_share": 0.0}, True, id="clean since"),
+        pytest.param({"late_share": 0.2}, False, id="still failing"),
+        pytest.param({"late_share": None}, False, id="no requests since"),
+    ],
+)
+def test_a_question_ends_also_when_clean_counts_outweigh_a_short_fault(
+    changes: dict[str, Any], is_over: bool
+) -> None:
+    verdict = replace(late(odds=56.0, **changes), value=VerdictValue.WATCHING)
+
+    assert bool(decided(verdict).recovered) is is_over
+
+
+@pytest.mark.parametrize(
     ("decision", "seconds", "is_over"),
     [
         (ApprovalDecision.APPROVE, 500, False),
