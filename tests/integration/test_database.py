@@ -20,9 +20,14 @@ from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.postgres.reader import MOST_MIGRATIONS
 from rollback_operator.api.checklist import DatabaseSpec
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.remedies.schema import Applied
 
 pytestmark = pytest.mark.xdist_group("database")
 
@@ -109,13 +114,13 @@ def database(server: Postgres, request: pytest.FixtureRequest) -> Database:
     return Database(server, f"d{secrets.token_hex(5)}")
 
 
-async def read(dsn: str | Failure, **spec: Any) -> Applied | Missing:
+async def read(dsn: str | Failure, **spec: Any) -> SchemaHistory:
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
     schemas = PostgresSchemas(Secret(dsn), addresses.pin)
     return await schemas.read("shop", DatabaseSpec.model_validate({**REF, **spec}))
 
 
-def names(found: Applied | Missing) -> list[str]:
+def names(found: SchemaHistory) -> list[str]:
     assert isinstance(found, Applied), found
     return [one.name for one in found.migrations]
 
@@ -125,9 +130,9 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def message(found: Applied | Missing) -> str:
-    assert isinstance(found, Missing), found
-    return found.message
+def message(found: SchemaHistory) -> str:
+    assert isinstance(found, UnknownSchema), found
+    return found.reason
 
 
 # -- shapes ----------------------------------------------------------------------------------------
@@ -156,15 +161,21 @@ async def test_other_keys_are_found_and_times_without_a_zone_are_none(database: 
     assert names(auto) == ["7", "8"]
     assert isinstance(auto, Applied)
     assert all(one.applied is None for one in auto.migrations)
-    assert "has the columns applied_at, version, and not name and applied_at" in message(exact)
+    assert (
+        "history.preset SchemaMigrations expects schema_migrations(applied_at, name), and there is"
+        " schema_migrations(applied_at, version)"
+    ) in message(exact)
 
 
-async def test_a_dirty_history_is_none(database: Database) -> None:
-    database.run("CREATE TABLE schema_migrations(version bigint PRIMARY KEY, dirty boolean)")
-    database.run("INSERT INTO schema_migrations VALUES (7, true)")
+async def test_a_mark_of_an_unknown_tool_counts(database: Database) -> None:
+    database.run("CREATE TABLE schema_migrations(id int, version bigint, dirty boolean)")
+    database.run("INSERT INTO schema_migrations VALUES (1, 6, false), (2, 7, true)")
     database.lets_read()
 
-    assert "midway" in message(await read(database.dsn))
+    found = await read(database.dsn)
+
+    assert isinstance(found, DirtySchema)
+    assert (found.reason, found.names) == (DirtyReason.HALF_APPLIED, ("7",))
 
 
 async def test_a_schema_may_be_named(database: Database) -> None:
@@ -216,7 +227,7 @@ async def test_nothing_is_written(database: Database) -> None:
 
 
 async def test_what_is_not_there_is_said(database: Database) -> None:
-    assert "no table schema_migrations" in message(await read(database.dsn))
+    assert "no table of a known migration tool" in message(await read(database.dsn))
     database.run("CREATE TABLE schema_migrations(name text)")
     assert "that the role may read" in message(await read(database.dsn))
     database.lets_read()
@@ -354,7 +365,22 @@ async def test_a_table_that_is_locked_does_not_hold_up(database: Database) -> No
         connection.execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")
         found = await read(database.dsn)
 
-    assert "lock timeout" in message(found)
+    assert isinstance(found, DirtySchema)
+    assert found.reason is DirtyReason.LOCKED
+
+
+async def test_a_migration_that_is_not_committed_is_seen(database: Database) -> None:
+    """Its row is not visible yet, and the release that runs it is about to change the schema."""
+    database.has("001")
+    url = database.server.url.rpartition("/")[0] + f"/{database.name}"
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO schema_migrations (name) VALUES ('002')")
+        during = await read(database.dsn)
+    after = await read(database.dsn)
+
+    assert isinstance(during, DirtySchema)
+    assert during.reason is DirtyReason.LOCKED
+    assert names(after) == ["001", "002"]
 
 
 async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database) -> None:
