@@ -219,7 +219,8 @@ def _compare_version(
 
 def _older(known: Sequence[str]) -> UnknownSchema:
     return UnknownSchema(
-        f"the target needs {_named(known) or 'another state'}, which the database has not reached: the schema is older"
+        f"the target needs {_named(known) or 'another state'}, which the database has not reached: "
+        "the schema is older"
     )
 
 

@@ -2,8 +2,7 @@
 
 A table is recognized by its columns: six tools name theirs `schema_migrations` or `migrations`, and
 most let people choose the name. The reader process imports this, so it needs the standard library
-only. Each SELECT gives `name` and `applied_at`, the newest last; each `dirty` a DirtyReason and a
-name. docs/database.md has the tools' versions, and what each of them marks.
+only. docs/database.md has the tools' versions, and what each of them marks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 LONGEST_COLUMNS = 300
 AUTO = "Auto"
 SCHEMA_MIGRATIONS = "schema_migrations"
-_UNTIMED = "NULL::timestamptz AS applied_at"
 _KEYS = ("name", "version", "filename", "id")
 """Key column of a table schema_migrations that is no known tool's; the first that exists."""
 
@@ -24,7 +22,18 @@ class Preset:
     name: str
     table: str
     columns: frozenset[str]
-    rows: str
+    key: str
+    """SQL expression of a row's name."""
+    time: str = "NULL::timestamptz"
+    """SQL expression of the time of application."""
+    where: str = ""
+    """The rows that are applied migrations."""
+    order: str = ""
+    """Oldest first; empty: by name, in the order of their characters."""
+    latest: str = ""
+    """SQL expression that repeated rows share: of these, the last counts, if it is applied."""
+    considered: str = "true"
+    """The rows among which the last counts."""
     form: str = "List"
     """HistoryForm of the rows."""
     is_exact: bool = False
@@ -32,12 +41,28 @@ class Preset:
     companion: str = ""
     """Table that distinguishes it from a tool with the same columns."""
     dirty: str = ""
+    """SELECT of a DirtyReason and a name."""
     lock_suffix: str = ""
     """The tool's lock table has the history's name and this suffix; empty: it has none."""
     advisory: int | None = None
     """Advisory lock that the tool holds while it migrates."""
     is_known: bool = True
     """False: an unknown tool's table, whose empty history means nothing."""
+
+    @property
+    def rows(self) -> str:
+        """SELECT of name and applied_at, the newest last."""
+        source, where = "{table}", f" WHERE {self.where}" if self.where else ""
+        order = self.order or f'({self.key}) COLLATE "C"'
+        if self.latest:
+            source = (
+                f"(SELECT DISTINCT ON ({self.latest}) * FROM {{table}} WHERE {self.considered}"
+                f" ORDER BY {self.latest}, {order} DESC) AS latest"
+            )
+        return (
+            f"SELECT {self.key} AS name, {self.time} AS applied_at FROM {source}{where}"
+            f" ORDER BY {order}"
+        )
 
     @property
     def lock(self) -> str:
@@ -76,54 +101,51 @@ def _of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_VERSIONS = (
-    f"SELECT version::text AS name, {_UNTIMED} FROM {{table}}"
-    ' ORDER BY version::text COLLATE "C"'
-)
 PRESETS: tuple[Preset, ...] = (
     Preset(
         "SchemaMigrations",
         SCHEMA_MIGRATIONS,
         _of("name applied_at"),
-        "SELECT name::text AS name, applied_at FROM {table} ORDER BY applied_at, name",
+        key="name::text",
+        time="applied_at",
+        order="applied_at, name",
     ),
     Preset(
         "NodePgMigrate",
         "pgmigrations",
         _of("id name run_on"),
-        "SELECT name::text AS name, run_on AS applied_at FROM {table} ORDER BY run_on, id",
+        key="name::text",
+        time="run_on",
+        order="run_on, id",
         advisory=7241865325823964,
     ),
     Preset(
         "Knex",
         "knex_migrations",
         _of("id name batch migration_time"),
-        "SELECT name::text AS name, migration_time AS applied_at FROM {table} ORDER BY id",
+        key="name::text",
+        time="migration_time",
+        order="id",
         lock_suffix="_lock",
         dirty="SELECT 'Locked', '' FROM {lock} WHERE is_locked = 1",
     ),
-    Preset(
-        "Sequelize",
-        "SequelizeMeta",
-        _of("name"),
-        f"SELECT name::text AS name, {_UNTIMED} FROM {{table}}"
-        ' ORDER BY name::text COLLATE "C"',
-        is_exact=True,
-    ),
+    Preset("Sequelize", "SequelizeMeta", _of("name"), key="name::text", is_exact=True),
     Preset(
         "TypeORM",
         "migrations",
-        _of("id timestamp name"),
-        # `timestamp` is when somebody wrote the migration.
-        f"SELECT name::text AS name, {_UNTIMED} FROM {{table}} ORDER BY id",
+        _of("id timestamp name"),  # timestamp is when somebody wrote the migration
+        key="name::text",
+        order="id",
         is_exact=True,
     ),
     Preset(
         "Prisma",
         "_prisma_migrations",
         _of("id checksum finished_at migration_name logs rolled_back_at started_at"),
-        "SELECT migration_name::text AS name, finished_at AS applied_at FROM {table}"
-        " WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL ORDER BY started_at",
+        key="migration_name::text",
+        time="finished_at",
+        where="finished_at IS NOT NULL AND rolled_back_at IS NULL",
+        order="started_at",
         dirty="SELECT CASE WHEN coalesce(logs, '') = '' THEN 'HalfApplied' ELSE 'Failed' END,"
         " migration_name::text FROM {table} WHERE finished_at IS NULL AND rolled_back_at IS NULL"
         " ORDER BY started_at",
@@ -133,13 +155,14 @@ PRESETS: tuple[Preset, ...] = (
         "Flyway",
         "flyway_schema_history",
         _of("installed_rank version description type script checksum installed_on success"),
-        # The last word on each version counts: an undo or a deletion takes it back. A repeatable
-        # migration runs again when its text changes, so its checksum belongs to its name.
-        "SELECT name, applied_at FROM (SELECT DISTINCT ON (coalesce(version, script))"
-        " CASE WHEN version IS NULL THEN concat(script, ' (', checksum, ')') ELSE script END"
-        " AS name, installed_on AS applied_at, type, installed_rank FROM {table} WHERE success"
-        " ORDER BY coalesce(version, script), installed_rank DESC) AS latest"
-        " WHERE type NOT LIKE 'UNDO%' AND type NOT IN ('DELETE', 'SCHEMA') ORDER BY installed_rank",
+        # A repeatable migration runs again when its text changes: the checksum is part of it.
+        key="CASE WHEN version IS NULL THEN concat(script, ' (', checksum, ')') ELSE script END",
+        time="installed_on",
+        # An undo or a deletion takes a version back.
+        where="type NOT LIKE 'UNDO%' AND type NOT IN ('DELETE', 'SCHEMA')",
+        order="installed_rank",
+        latest="coalesce(version, script)",
+        considered="success",
         dirty="SELECT 'Failed', script::text FROM {table} WHERE NOT success"
         " ORDER BY installed_rank",
     ),
@@ -148,10 +171,11 @@ PRESETS: tuple[Preset, ...] = (
         "databasechangelog",
         _of("id author filename dateexecuted orderexecuted exectype md5sum"),
         # The id comes first: a name on record is cut. A change set that ran again has another sum.
-        "SELECT concat(id, '::', author, '::', filename,"
-        " CASE WHEN exectype = 'RERAN' THEN concat(' (', md5sum, ')') END) AS name,"
-        " dateexecuted AS applied_at FROM {table} WHERE exectype <> 'FAILED'"
-        " ORDER BY orderexecuted, dateexecuted",
+        key="concat(id, '::', author, '::', filename,"
+        " CASE WHEN exectype = 'RERAN' THEN concat(' (', md5sum, ')') END)",
+        time="dateexecuted",
+        where="exectype <> 'FAILED'",
+        order="orderexecuted, dateexecuted",
         lock_suffix="lock",
         dirty="SELECT 'Locked', '' FROM {lock} WHERE locked UNION ALL"
         " SELECT 'Failed', concat(id, '::', author, '::', filename) FROM {table}"
@@ -161,7 +185,7 @@ PRESETS: tuple[Preset, ...] = (
         "Alembic",
         "alembic_version",
         _of("version_num"),
-        f"SELECT version_num::text AS name, {_UNTIMED} FROM {{table}} ORDER BY 1",
+        key="version_num::text",
         form="Head",
         is_exact=True,
     ),
@@ -169,13 +193,15 @@ PRESETS: tuple[Preset, ...] = (
         "Django",
         "django_migrations",
         _of("id app name applied"),
-        "SELECT concat(app, '.', name) AS name, applied AS applied_at FROM {table} ORDER BY id",
+        key="concat(app, '.', name)",
+        time="applied",
+        order="id",
     ),
     Preset(
         "GolangMigrate",
         SCHEMA_MIGRATIONS,
         _of("version dirty"),
-        f"SELECT version::text AS name, {_UNTIMED} FROM {{table}}",
+        key="version::text",
         form="Version",
         is_exact=True,
         dirty="SELECT 'HalfApplied', version::text FROM {table} WHERE dirty",
@@ -184,23 +210,20 @@ PRESETS: tuple[Preset, ...] = (
         "Goose",
         "goose_db_version",
         _of("id version_id is_applied tstamp"),
+        key="version_id::text",
+        time="tstamp",
+        where="is_applied",
+        order="id",
         # Older versions of it add a row for a down migration, and do not delete the row.
-        "SELECT name, applied_at FROM (SELECT DISTINCT ON (version_id) version_id::text AS name,"
-        " tstamp AS applied_at, is_applied, id FROM {table} WHERE version_id > 0"
-        " ORDER BY version_id, id DESC) AS latest WHERE is_applied ORDER BY id",
+        latest="version_id",
+        considered="version_id > 0",
     ),
-    Preset(
-        "Dbmate",
-        SCHEMA_MIGRATIONS,
-        _of("version"),
-        _VERSIONS,
-        is_exact=True,
-    ),
+    Preset("Dbmate", SCHEMA_MIGRATIONS, _of("version"), key="version::text", is_exact=True),
     Preset(
         "Rails",
         SCHEMA_MIGRATIONS,
         _of("version"),
-        _VERSIONS,
+        key="version::text",
         is_exact=True,
         companion="ar_internal_metadata",
     ),
@@ -280,14 +303,15 @@ def _unknown_tool(there: TableColumns) -> Recognized | str:
     key = next((name for name in _KEYS if name in there.columns), None)
     if key is None or there.name != SCHEMA_MIGRATIONS:
         return f"{there} is no known tool's: set history.query"
-    time = "applied_at" if "applied_at" in there.columns else _UNTIMED
+    has_dirty, has_time = ("dirty" in there.columns), ("applied_at" in there.columns)
     preset = Preset(
         "",
         there.name,
         there.columns,
-        f"SELECT {key}::text AS name, {time} FROM {{table}}",
+        key=f"{key}::text",
+        time="applied_at" if has_time else "NULL::timestamptz",
         dirty=f"SELECT 'HalfApplied', {key}::text FROM {{table}} WHERE dirty::boolean"
-        if "dirty" in there.columns
+        if has_dirty
         else "",
         is_known=False,
     )
