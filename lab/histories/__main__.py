@@ -55,7 +55,7 @@ class Maker:
             "PGUSER": str(whole.username),
             "PGPASSWORD": str(whole.password),
             "PGDATABASE": self._database,
-            "DB_SCHEMA": "public",
+            "DATABASE_SCHEMA": "public",
             "CI": "true",
         }
 

@@ -88,68 +88,6 @@ class Database:
             connection.execute(statement)  # type: ignore[arg-type] # statements of these tests
 
 
-async def read(self, namespace: str, name: str, key: str) -> str | Failure:
-        assert (namespace, name, key) == ("shop", "ticket-db", "dsn")
-        return self.value
-
-
-@dataclass
-class Database:
-    """A database of a test's own on the server, and the reader's role with SELECT only."""
-
-    server: Postgres
-    name: str
-    role: str = ""
-    password: str = field(default_factory=lambda: f"s3cr3t-{secrets.token_hex(4)}")
-
-    def __post_init__(self) -> None:
-        self.role = f"reader_{self.name}"
-        self._run("postgres", sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
-        role, password = sql.Identifier(self.role), sql.Literal(self.password)
-        self.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
-
-    @property
-    def dsn(self) -> str:
-        return self.dsn_with(self.password)
-
-    def dsn_with(self, password: str, **more: str) -> str:
-        fields: dict[str, Any] = {
-            "host": self.server.host,
-            "port": self.server.port,
-            "dbname": self.name,
-            "user": self.role,
-            "password": password,
-            **more,
-        }
-        return psycopg.conninfo.make_conninfo(**fields)
-
-    def run(self, statement: str | sql.Composable) -> None:
-        self._run(self.name, statement)
-
-    def has(self, *names: str, table: str = "schema_migrations") -> None:
-        """Make the runbook's table and let the reader see it."""
-        self.run(sql.SQL(MIGRATIONS).format(sql.Identifier(table)))
-        self.applies(*names, table=table)
-        self.lets_read(table)
-
-    def applies(self, *names: str, table: str = "schema_migrations") -> None:
-        for name in names:
-            self.run(
-                sql.SQL("INSERT INTO {} (name) VALUES ({})").format(
-                    sql.Identifier(table), sql.Literal(name)
-                )
-            )
-
-    def lets_read(self, table: str = "schema_migrations") -> None:
-        names = sql.Identifier(table), sql.Identifier(self.role)
-        self.run(sql.SQL("GRANT SELECT ON {} TO {}").format(*names))
-
-    def _run(self, database: str, statement: str | sql.Composable) -> None:
-        url = self.server.url.rpartition("/")[0] + f"/{database}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[arg-type] # statements of these tests
-
-
 async def read(dsn: str | Failure, **spec: Any) -> SchemaHistory:
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
     schemas = PostgresSchemas(Secret(dsn), addresses.pin)

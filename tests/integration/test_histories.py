@@ -81,7 +81,9 @@ def compared(history: SchemaHistory, known: SchemaHistory) -> object:
 
 def wrong_preset_for(preset: Preset) -> str:
     """Another tool whose table has the same name, if there is any."""
-    same = [one.name for one in PRESETS if one.table == preset.table and one.columns != preset.columns]
+    same = [
+        one.name for one in PRESETS if one.table == preset.table and one.columns != preset.columns
+    ]
     return next(iter(same), "Knex" if preset.name == "Flyway" else "Flyway")
 
 
@@ -131,7 +133,9 @@ async def test_a_tool_that_migrates_now_is_seen_and_holds_nothing_up(
     assert isinstance(await read(database.dsn), Applied)
 
 
-@pytest.mark.parametrize("preset", [one for one in PRESETS if one.advisory], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "preset", [one for one in PRESETS if one.advisory], ids=lambda one: one.name
+)
 async def test_a_tool_s_advisory_lock_is_seen(server: Postgres, preset: Preset) -> None:
     database = loaded(server, dump_of(preset)[1]["clean"])
     url = server.url.rpartition("/")[0] + f"/{database.name}"

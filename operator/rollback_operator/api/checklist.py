@@ -211,7 +211,8 @@ class DatabaseSpec(Model):
 
     connection_secret_ref: ConnectionSecretRef
     """Secret with the connection string. The role needs only SELECT on the migrations table, and on
-    the lock table of Knex and Liquibase. The host must be a Service in the policy's namespace or be listed in the operator's allow-list."""
+    the lock table of Knex and Liquibase. The host must be a Service in the policy's namespace or be
+    listed in the operator's allow-list."""
     history: HistorySpec = HistorySpec()
     """Source of the list of applied migrations. Default: preset Auto."""
     on_newer_schema: SchemaResponse = SchemaResponse.BLOCK

@@ -104,3 +104,6 @@ class DeclaredSchema:
     """Oldest migration that it needs (the begin of schema-range); empty: not declared."""
     names: tuple[str, ...] | None = None
     """All migrations that it knows, as its own command lists them; None: no command ran."""
+
+
+UNDECLARED = DeclaredSchema()

@@ -23,6 +23,7 @@ from rollback_operator.api.checklist import (
 )
 from rollback_operator.api.shape import clipped
 from rollback_operator.model.schema import (
+    UNDECLARED,
     Applied,
     Compatible,
     DeclaredSchema,
@@ -65,7 +66,7 @@ class HistoryComparison:
     """Time of the bad release."""
     settle: timedelta
     """The target is compatible with a migration that it has run with for this long."""
-    declared: DeclaredSchema = DeclaredSchema()
+    declared: DeclaredSchema = UNDECLARED
     """What the target's template and command say."""
 
     @property
@@ -110,13 +111,9 @@ def compare(history: SchemaHistory, comparison: HistoryComparison) -> SchemaAnsw
     record = comparison.record
     if not history.migrations and (record is None or record.count):
         return UnknownSchema("the history is empty: no migration is applied")
-    unrecorded = _unrecorded(history, record)
-    if isinstance(unrecorded, UnknownSchema):
-        return unrecorded
-    undeclared = _undeclared(history, comparison.declared)
-    if isinstance(undeclared, UnknownSchema):
-        return undeclared
-    unknown = [history.migrations[at] for at in sorted(unrecorded & undeclared)]
+    unknown = _unknown(history, comparison)
+    if isinstance(unknown, UnknownSchema):
+        return unknown
     since = comparison.released - comparison.settle
     if comparison.knows_nothing and any(each.applied is None for each in unknown):
         return UnknownSchema(
@@ -141,6 +138,19 @@ def _answer(
             "older than the target; apply it again, or decide"
         )
     return Compatible(len(history.migrations))
+
+
+def _unknown(
+    history: Applied, comparison: HistoryComparison
+) -> Sequence[Migration] | UnknownSchema:
+    """Select the migrations that the target neither has on record nor declares."""
+    unrecorded = _unrecorded(history, comparison.record)
+    undeclared = _undeclared(history, comparison.declared)
+    if isinstance(unrecorded, UnknownSchema):
+        return unrecorded
+    if isinstance(undeclared, UnknownSchema):
+        return undeclared
+    return [history.migrations[at] for at in sorted(unrecorded & undeclared)]
 
 
 def _unrecorded(history: Applied, record: AppliedMigrations | None) -> set[int] | UnknownSchema:
@@ -227,9 +237,7 @@ def _older(known: Sequence[str]) -> UnknownSchema:
 # -- what follows ----------------------------------------------------------------------------------
 
 
-def item(
-    answer: SchemaAnswer, on_newer: SchemaResponse, on_unknown: SchemaResponse
-) -> CheckItem:
+def item(answer: SchemaAnswer, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
     """Report the result, and the consequence by the policy's rules."""
     match answer:
         case Compatible(count):

@@ -29,7 +29,12 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.schema import DeclaredSchema, SchemaHistory, UnknownSchema
+from rollback_operator.model.schema import (
+    UNDECLARED,
+    DeclaredSchema,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
 from rollback_operator.remedies import autoscaling, gitops
@@ -59,7 +64,7 @@ class ChecklistFacts:
     quotas: Sequence[Quota] | Missing = ()
     schema: SchemaHistory | None = None
     """None: the policy names no database."""
-    listed: DeclaredSchema | UnknownSchema = DeclaredSchema()
+    listed: DeclaredSchema | UnknownSchema = UNDECLARED
     """What a command in the target's image lists; empty: none ran."""
     owner: OwnerState | Missing | None = None
     """None: no owner is to be suspended."""

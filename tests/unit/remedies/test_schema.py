@@ -171,15 +171,13 @@ def test_a_record_is_bounded_and_finds_its_own_history_compatible(names: list[st
 def test_long_names_that_differ_at_their_end_do_on_record() -> None:
     long = "m" * 200
 
-    found = compare(
-        applied(f"{long}1", f"{long}2", time=None), question(record(f"{long}1"))
-    )
+    found = compare(applied(f"{long}1", f"{long}2", time=None), question(record(f"{long}1")))
 
     assert isinstance(found, NewerSchema)
     assert found.count == 1
 
 
-# -- what the target declares -----------------------------------------------------------------------
+# -- what the target declares ----------------------------------------------------------------------
 
 FLYWAY = ("V1__init.sql", "V2__seats.sql", "V10__prices.sql")
 
@@ -222,7 +220,7 @@ def test_what_is_recorded_counts_beside_what_is_declared() -> None:
     assert compare(history, asked) == NewerSchema(1, ("003",))
 
 
-# -- a head or a version alone ----------------------------------------------------------------------
+# -- a head or a version alone ---------------------------------------------------------------------
 
 HEAD, VERSION = HistoryForm.HEAD, HistoryForm.VERSION
 

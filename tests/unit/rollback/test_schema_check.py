@@ -1,4 +1,4 @@
-"""What the target knows of the schema: its record, its template, its command; and what is skipped."""
+"""What the target knows of the schema: its record, its template and its command say it."""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ class _ParsedAnswer(BaseModel, extra="forbid"):
     migrations: list[tuple[str, datetime | None]] | None = None
     form: HistoryForm = HistoryForm.LIST
     tool: str = ""
-    dirty: tuple[DirtyReason, *tuple[str, ...]] | None = None
+    dirty: DirtyReason | None = None
+    names: tuple[str, ...] = ()
     missing: str = ""
     error: str = ""
 
@@ -130,8 +131,8 @@ async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -
 
 def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
     if answer.dirty:
-        reason, names = answer.dirty[0], answer.dirty[1:]
-        return DirtySchema(reason, _dirty_words(reason, names, answer.tool), names)
+        message = _dirty_words(answer.dirty, answer.names, answer.tool)
+        return DirtySchema(answer.dirty, message, answer.names)
     if answer.migrations is None:
         return UnknownSchema(answer.missing)
     migrations = [Migration(name, applied) for name, applied in answer.migrations]

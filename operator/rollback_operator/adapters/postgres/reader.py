@@ -6,7 +6,7 @@ alone. It gets one request on stdin, limits its own CPU time, memory and duratio
 operator's relay only, and writes one answer to stdout.
 
     {"parameters": {...}, "history": {"query", "preset", "schema", "table"}} ->
-    {"migrations": [[name, time or null], ...], "form", "tool"}, {"dirty": [reason, name, ...],
+    {"migrations": [[name, time or null], ...], "form", "tool"}, {"dirty": reason, "names": [...],
     "tool"}, {"missing": message} or {"error": message}
 """
 
@@ -68,7 +68,8 @@ class ReadAnswer(TypedDict, total=False):
     migrations: Sequence[tuple[str, str | None]]
     form: str
     tool: str
-    dirty: Sequence[str]
+    dirty: str
+    names: Sequence[str]
     missing: str
     error: str
 
@@ -134,9 +135,11 @@ def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAn
     """Read a tool's history, unless its own marks say that it is between two states."""
     preset = history.preset
     if _is_being_written(connection, history):
-        return {"dirty": ["Locked"], "tool": preset.name}
-    if preset.dirty and (dirty := _dirty(connection, history)):
-        return {"dirty": dirty, "tool": preset.name}
+        return {"dirty": "Locked", "tool": preset.name}
+    if preset.dirty and (marked := _marked(connection, history)):
+        reason = marked[0][0]
+        names = [name[:LONGEST_MIGRATION] for why, name in marked if why == reason and name]
+        return {"dirty": reason, "names": names, "tool": preset.name}
     rows = _rows(connection, _filled(preset.rows, history), preset)
     return {"migrations": rows, "form": preset.form, "tool": preset.name}
 
@@ -186,15 +189,11 @@ def _is_being_written(connection: psycopg.Connection[Any], history: Recognized) 
     return row is not None
 
 
-def _dirty(connection: psycopg.Connection[Any], history: Recognized) -> list[str]:
-    """Give the reason and names of the migrations that the tool marks; empty: it marks none."""
+def _marked(connection: psycopg.Connection[Any], history: Recognized) -> list[tuple[str, str]]:
+    """Give reason and name of the migrations that the tool marks."""
     query = _filled(history.preset.dirty, history)
     limited = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_DIRTY)
-    rows = [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
-    if not rows:
-        return []
-    reason = rows[0][0]
-    return [reason, *(name[:LONGEST_MIGRATION] for why, name in rows if why == reason and name)]
+    return [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
 
 
 def _filled(text: str, history: Recognized) -> sql.Composable:
