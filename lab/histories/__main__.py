@@ -9,6 +9,7 @@ it. A tool that cannot be had here leaves its file as it is, and the command fai
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,8 @@ TICKET_SERVICE = ROOT / "lab" / "ticket-service"
 SECONDS = 900
 """For one command of a tool, its downloads included."""
 MARK = "-- == "
+_MACHINE = re.compile(r"'[^' ]+ \(\d+(?:\.\d+){3}\)'")
+"""What Liquibase says of the machine that holds its lock."""
 _NOISE = ("--", "SET ", "SELECT pg_catalog.set_config", "\\")
 
 
@@ -79,7 +82,7 @@ class Maker:
         self._write(CLEAN)
         installed = self._run(self._recipe.install)
         if installed.returncode:
-            raise LabError(f"cannot be installed:\n{installed.stderr[-2000:]}")
+            raise LabError(f"not installed:\n{(installed.stdout + installed.stderr)[-2000:]}")
 
     def _write(self, stage: str) -> None:
         for path, text in self._recipe.files[stage].items():
@@ -144,7 +147,8 @@ class Maker:
             [program, *flags, *tables, self._url], capture_output=True, text=True, check=True
         )
         lines = done.stdout.splitlines()
-        return "".join(f"{line}\n" for line in lines if line and not line.startswith(_NOISE))
+        text = "".join(f"{line}\n" for line in lines if line and not line.startswith(_NOISE))
+        return _MACHINE.sub("'lab (192.0.2.1)'", text)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -90,6 +90,10 @@ def _rails(name: str, up: str) -> str:
     return f"class {name} < ActiveRecord::Migration[6.1]\n  def up = execute({up!r})\nend\n"
 
 
+def _dbmate(up: str, option: str = "") -> str:
+    return f"-- migrate:up{option}\n{up};\n-- migrate:down\nSELECT 1;\n"
+
+
 def _goose(up: str, head: str = "") -> str:
     return f"{head}-- +goose Up\n{up};\n-- +goose Down\nSELECT 1;\n"
 
@@ -133,7 +137,10 @@ RECIPES: tuple[Recipe, ...] = (
         {
             CLEAN: {"release": "v1.2.3"},
             NEWER: {"release": "v1.3.7"},
-            DIRTY: {"release": "v1.3.7"},
+            DIRTY: {
+                "release": "v1.5.0",
+                "migrations/005_retire_classic_checkout.up.sql": f"{FAILS};\n",
+            },
         },
     ),
     Recipe(
@@ -245,7 +252,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "Flyway",
         f"echo flyway-maven-plugin {_FLYWAY}",
-        f"{_MAVEN} flyway:help",
+        "true",
         f'{_MAVEN} flyway:migrate -Dflyway.url="$JDBC_URL" -Dflyway.user="$PGUSER"'
         ' -Dflyway.password="$PGPASSWORD" -Dflyway.locations=filesystem:sql',
         {
@@ -271,7 +278,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "Liquibase",
         f"echo liquibase-maven-plugin {_LIQUIBASE}",
-        f"{_MAVEN} liquibase:help",
+        "true",
         f'{_MAVEN} liquibase:update -Dliquibase.url="$JDBC_URL" -Dliquibase.username="$PGUSER"'
         ' -Dliquibase.password="$PGPASSWORD" -Dliquibase.changeLogFile=changelog.sql'
         " -Dliquibase.analytics.enabled=false",
@@ -388,14 +395,11 @@ RECIPES: tuple[Recipe, ...] = (
         " --no-dump-schema --migrations-dir migrations up",
         {
             CLEAN: {
-                "migrations/20240101000000_tickets.sql": f"-- migrate:up\n{ONE};\n",
-                "migrations/20240102000000_seats.sql": f"-- migrate:up\n{TWO};\n",
+                "migrations/20240101000000_tickets.sql": _dbmate(ONE),
+                "migrations/20240102000000_seats.sql": _dbmate(TWO),
             },
-            NEWER: {"migrations/20240103000000_prices.sql": f"-- migrate:up\n{THREE};\n"},
-            DIRTY: {
-                "migrations/20240104000000_fails.sql": "-- migrate:up transaction:false\n"
-                f"{FAILS};\n"
-            },
+            NEWER: {"migrations/20240103000000_prices.sql": _dbmate(THREE)},
+            DIRTY: {"migrations/20240104000000_fails.sql": _dbmate(FAILS, " transaction:false")},
         },
     ),
     Recipe(

@@ -75,7 +75,7 @@ class ListedNames:
     """Migrations or their files, as a release lists them."""
 
     stems: frozenset[str]
-    """The names, also without one and two suffixes such as .up.sql."""
+    """The names, also without a suffix such as .sql or .up.sql."""
     numbers: frozenset[tuple[int, ...]]
 
     @classmethod

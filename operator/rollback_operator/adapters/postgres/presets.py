@@ -243,7 +243,7 @@ def recognized(tables: Sequence[TableColumns], wanted: str, table: str) -> Recog
     A text says why there is none, with what is there, and the preset that fits.
     """
     if wanted != AUTO:
-        return _named(tables, _at(next(one for one in PRESETS if one.name == wanted), table))
+        return _named(tables, _at(next(each for each in PRESETS if each.name == wanted), table))
     fitting = _fitting(tables, table)
     if len(fitting) > 1:
         shown = ", ".join(f"{each.preset.table} ({each.preset.name})" for each in fitting)
@@ -280,7 +280,7 @@ def _fitting(tables: Sequence[TableColumns], table: str) -> list[Recognized]:
             and (not preset.companion or (there.schema, preset.companion) in present)
         ]
         if matching and there.name not in fitting:
-            best = max(matching, key=lambda one: (len(one.columns), bool(one.companion)))
+            best = max(matching, key=lambda each: (len(each.columns), bool(each.companion)))
             fitting[there.name] = Recognized(best, there.schema)
     return list(fitting.values())
 

@@ -198,7 +198,7 @@ def _marked(connection: psycopg.Connection[Any], history: Recognized) -> list[tu
 
 def _filled(text: str, history: Recognized) -> sql.Composable:
     preset = history.preset
-    return sql.SQL(text).format(  # type: ignore[arg-type]  # from the table of presets
+    return sql.SQL(text).format(
         table=sql.Identifier(history.schema, preset.table),
         lock=sql.Identifier(history.schema, preset.lock or preset.table),
     )
