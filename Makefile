@@ -9,6 +9,8 @@ IMAGES ?=
 # What `make takeover` takes over from.
 FROM ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The migration tools whose histories `make histories` makes; empty: all.
+TOOLS ?=
 # What `make image` makes, and by what; BUILD_FLAGS are more of the builder's own.
 IMAGE ?= rollback-operator:$(VERSION)
 BASE_IMAGE ?=
@@ -26,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights histories generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -138,6 +140,9 @@ lint: install ## ruff, mypy strict, import contracts, generated files, words, sp
 
 rights: install ## compare the permissions that the operator uses with those of the chart
 	@$(BIN)/python -m tools.rights
+
+histories: install ## run each migration tool on a real PostgreSQL -> tests/integration/histories
+	@$(BIN)/python -m lab.histories $(TOOLS)
 
 types: install ## mypy strict
 	@$(BIN)/mypy

@@ -31,9 +31,9 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.schema import UnknownSchema
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import PageQuery, PodPage
-from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 KEPT = 4000
@@ -316,6 +316,6 @@ class Inbox:
 class NoSchemas:
     """The Schemas port: no policy here names a database."""
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> UnknownSchema:
         """Know nothing."""
-        return Missing(Reason.SCHEMA_UNKNOWN, "there is no database")
+        return UnknownSchema("there is no database")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import Applied, SchemaHistory
 from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
-from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Reply, Silence
 
 
@@ -61,11 +60,11 @@ class FakeLogs:
 class FakeSchemas:
     """A policy's database: gives what a test puts in, and counts the reads."""
 
-    found: Applied | Missing = field(default_factory=lambda: Applied(()))
+    found: SchemaHistory = field(default_factory=lambda: Applied(()))
     delay: float = 0.0
     reads: int = 0
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         self.reads += 1
         await asyncio.sleep(self.delay)
         return self.found

@@ -30,9 +30,17 @@ from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    HistoryForm,
+    Migration,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
-from rollback_operator.remedies.schema import Applied, Migration
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
@@ -344,16 +352,19 @@ class DrawnSchemas:
     weather: Weather
     ledger: Ledger
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read migrations."""
         self.ledger.call("database", namespace)
         if await self.weather.fails():
-            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
+            return UnknownSchema("drawn")
         dice = self.weather.dice
+        if dice.random() < self.weather.failing:
+            return DirtySchema(dice.choice(tuple(DirtyReason)), "drawn", ("\u202e", "m" * 5000))
         times = (None, datetime(1970, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
         names = ("001_init", "", "\u202e", "m" * 5000)
         made = (Migration(dice.choice(names), dice.choice(times)) for _ in range(200))
-        return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))])
+        form = dice.choice(tuple(HistoryForm))
+        return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))], form)
 
 
 @dataclass

@@ -52,7 +52,7 @@ class Form(Enum):
     ROUTE = "a route, which ends up in PromQL"
     PROMQL = "a query to Prometheus"
     SQL = "a query to a database"
-    SCHEMA = "a schema of a database, which ends up in SQL"
+    SCHEMA = "a schema or a table of a database, which ends up in SQL"
     JSON_PATH = "a path into an answer"
     PATH = "a path of a URL"
     ZONE = "a time zone, which is a file"
@@ -450,6 +450,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         **_under("spec.remedies[]", _REMEDY),
         **_secret("spec.database.connectionSecretRef"),
         "spec.database.history.schema": Form.SCHEMA,
+        "spec.database.history.table": Form.SCHEMA,
         "spec.database.history.query": Form.SQL,
         **_under("spec.verification", _VERIFICATION),
         "spec.safety.freeze[].name": Form.TEXT,

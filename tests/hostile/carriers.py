@@ -94,7 +94,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
         "remedies": REMEDIES,
         "database": {
             "connectionSecretRef": {"name": "own", "key": "dsn"},
-            "history": {"preset": "SchemaMigrations", "schema": "public"},
+            "history": {"preset": "SchemaMigrations", "schema": "public", "table": "steps"},
             "onNewerSchema": "RequireApproval",
             "onUnknownSchema": "Ignore",
         },

@@ -114,7 +114,10 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
     ),
     "spec.remedies[]": _REMEDIES,
     "spec.remedy": _REMEDIES[:4],
-    "spec.database.history": (Variant({}, (), ("preset", "schema")), Variant({}, ("query",))),
+    "spec.database.history": (
+        Variant({}, (), ("preset", "schema", "table")),
+        Variant({}, ("query",)),
+    ),
     "spec.verification.http[]": _PROBES,
     "spec.safety.freeze[]": _FREEZES,
     "spec.notify[]": _CHANNELS,

@@ -99,6 +99,12 @@ BROKEN: dict[str, dict[str, Any]] = {
             "history": {"query": "select 1", "preset": "SchemaMigrations"},
         }
     },
+    "query must not be set together with preset, schema or table": {
+        "database": {
+            "connectionSecretRef": SECRET,
+            "history": {"query": "select 1", "table": "steps"},
+        }
+    },
     "name must not be the name of a built-in check": {
         "verification": {"http": [{"name": "ErrorRate", "url": "http://shop.shop.svc/"}]}
     },

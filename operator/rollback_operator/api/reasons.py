@@ -216,6 +216,7 @@ class Reason(StrEnum):
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
     NEWER_SCHEMA = "NewerSchema"
+    SCHEMA_DIRTY = "SchemaDirty"
     SCHEMA_UNKNOWN = "SchemaUnknown"
     CHECKLIST_BLOCKED = "ChecklistBlocked"
 

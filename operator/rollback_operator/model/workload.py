@@ -98,6 +98,10 @@ class Template:
     """Bytes that a pod may use; None where a container has no limit."""
     commit: str = ""
     """Value of `org.opencontainers.image.revision` if the template carries it."""
+    schema_head: str = ""
+    """Annotation schema-head: the newest migration that the release knows."""
+    schema_range: str = ""
+    """Annotation schema-range: the schemas that the release can run with."""
 
     def image_of(self, container: str | None) -> str | None:
         """Return the image of a container in the template; None: there is no such container."""

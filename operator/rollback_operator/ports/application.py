@@ -9,17 +9,16 @@ from rollback_operator.api.notify import Channel
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import SchemaHistory
 from rollback_operator.ports.failure import Failure
-from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
 class Schemas(Protocol):
     """Databases that policies name."""
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
-        """Read which migrations are applied; Missing holds the reason if that is unknown."""
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
+        """Read which migrations are applied, or why that is not known."""
 
 
 class Probes(Protocol):

@@ -21,12 +21,12 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
 )
 from rollback_operator.decide.evaluate import EvaluationResult
+from rollback_operator.model.schema import Applied
 from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.releases.ledger import health_of
 from rollback_operator.remedies import schema
-from rollback_operator.remedies.schema import Applied
 from rollback_operator.report import live_counts
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.live_counts import RecordRateLimit

@@ -7,18 +7,17 @@ answer to a side question stops nothing. The consequence of an item is a rule of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from rollback_operator.api.checklist import (
-    AppliedMigrations,
     CheckItem,
     CheckName,
     CheckResult,
     Consequence,
 )
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.shape import clipped, is_among
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -30,13 +29,17 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    UNDECLARED,
+    DeclaredSchema,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
-from rollback_operator.remedies import autoscaling, gitops, schema
+from rollback_operator.remedies import autoscaling, gitops
 from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
-from rollback_operator.remedies.schema import Applied
-from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 FRESH_SECONDS = 60.0
 """An older sample does not show the current state of a service."""
@@ -59,8 +62,10 @@ class ChecklistFacts:
     """Existence of the objects that the target's pods name."""
     cluster: ClusterCapacity | Missing | None = None
     quotas: Sequence[Quota] | Missing = ()
-    schema: Applied | Missing | None = None
+    schema: SchemaHistory | None = None
     """None: the policy names no database."""
+    listed: DeclaredSchema | UnknownSchema = UNDECLARED
+    """What a command in the target's image lists; empty: none ran."""
     owner: OwnerState | Missing | None = None
     """None: no owner is to be suspended."""
     claims: Claims | Missing | None = None
@@ -100,7 +105,7 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
     """Report the recorded health of the rollback target."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
-        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(facts.rollback.spec.remedy.type))
     message = f"revision {target.number} with {', '.join(target.images)} is recorded as"
     if target.health is Health.GOOD:
         return _item(name, CheckResult.PASSED, f"{message} Good")
@@ -129,7 +134,7 @@ def template(facts: ChecklistFacts) -> CheckItem:
         facts.target,
     )
     if wanted is None:
-        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(facts.rollback.spec.remedy.type))
     if replica_set is None:
         message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
@@ -147,7 +152,7 @@ def images(facts: ChecklistFacts) -> CheckItem:
     wanted = [*target.images, *target.init_images] if target else []
     wanted += [remedy.image] if target is None and remedy.image else []
     if not wanted:
-        return _item(name, CheckResult.SKIPPED, _no_target(remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(remedy.type))
     cluster = facts.cluster
     if not isinstance(cluster, ClusterCapacity):
         return _item(
@@ -300,38 +305,7 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
     return _item(name, result, f"the newest sample is {age:.0f} s old")
 
 
-def database_schema(facts: ChecklistFacts) -> CheckItem:
-    """Check whether the target is compatible with the database schema."""
-    rollback, policy, history = facts.rollback, facts.policy, facts.schema
-    if rollback.spec.remedy.type in KEEP_THE_RELEASE:
-        return schema.skipped(_no_target(rollback.spec.remedy.type))
-    database = policy.spec.database if policy is not None else None
-    if policy is None or database is None or history is None:
-        return schema.skipped("the policy names no database")
-    current = policy.status.revision
-    is_same = current is not None and current.digest == facts.deployment.template.digest
-    released = current.since if current is not None and is_same else None
-    running = facts.workload.current
-    if released is None:
-        created = running.created if running is not None else 0.0
-        released = datetime.fromtimestamp(created, facts.now.tzinfo)
-    settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
-    comparison = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(history, comparison)
-    return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
-
-
-def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
-    """Find the migrations applied when the target was good; a pinned image's name identifies it."""
-    target, image = rollback.spec.to_revision, rollback.spec.remedy.image
-    for entry in policy.status.revisions:
-        is_it = entry.release == target.release if target else is_among(image or "", entry.images)
-        if is_it and entry.migrations is not None:
-            return entry.migrations
-    return None
-
-
-def _no_target(remedy: RemedyType) -> str:
+def no_target(remedy: RemedyType) -> str:
     """Explain why a rollback has no target."""
     match remedy:
         case RemedyType.UNDO:

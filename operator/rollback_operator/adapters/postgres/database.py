@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,13 +25,20 @@ from rollback_operator.adapters.postgres import reader
 from rollback_operator.adapters.postgres.reader import CONNECT_SECONDS
 from rollback_operator.adapters.postgres.relay import HOST, Relay
 from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset, HistorySpec
-from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.api.user_text.json_text import whole
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    HistoryForm,
+    Migration,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.remedies.schema import Applied, Migration, ordered
+from rollback_operator.remedies.schema import ordered
 
 MOST_SENT_BYTES = 4 * 1024 * 1024
 """Bytes that the server may send on a connection."""
@@ -67,9 +74,13 @@ Pin = Callable[[str, int, str], Awaitable[Pinned | Failure]]
 
 
 class _ParsedAnswer(BaseModel, extra="forbid"):
-    """What the reader answers: exactly one of the three."""
+    """What the reader answers: one of migrations, dirty, missing and error."""
 
     migrations: list[tuple[str, datetime | None]] | None = None
+    form: HistoryForm = HistoryForm.LIST
+    tool: str = ""
+    dirty: DirtyReason | None = None
+    names: tuple[str, ...] = ()
     missing: str = ""
     error: str = ""
 
@@ -82,26 +93,29 @@ class PostgresSchemas:
         self._pin = pin
         self._gate = Gate(AT_ONCE, EACH)
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
-        """Read the applied migrations."""
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
+        """Read the migration history."""
         ref = database.connection_secret_ref
         dsn = await self._secrets.read(namespace, ref.name, ref.key)
         if isinstance(dsn, Failure):
-            return _unknown(dsn.message)
+            return UnknownSchema(dsn.message)
         parameters = parameters_of(dsn)
         if parameters is None:
-            return _unknown(f"key {ref.key} of Secret {ref.name} is not a valid DSN: {_FORM}")
+            return UnknownSchema(f"key {ref.key} of Secret {ref.name} is not a valid DSN: {_FORM}")
         port = int(parameters.get("port") or DEFAULT_PORT)
         pinned = await self._pin(parameters["host"], port, namespace)
         if isinstance(pinned, Failure):
-            return _unknown(pinned.message)
+            return UnknownSchema(pinned.message)
         async with self._gate.turn(namespace):
             return await _read(parameters, pinned, database.history)
 
 
-async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -> Applied | Missing:
+async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -> SchemaHistory:
     history = reader.HistorySource(
-        query=spec.query, preset=spec.preset or HistoryPreset.AUTO, schema=spec.schema_name
+        query=spec.query,
+        preset=spec.preset or HistoryPreset.AUTO,
+        schema=spec.schema_name,
+        table=spec.table,
     )
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:
@@ -109,12 +123,35 @@ async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -
             connection = _pinned(parameters, pinned, relay)
             answer = await _answer_of(reader.ReadRequest(parameters=connection, history=history))
     except OSError as error:
-        return _unknown(f"{pinned}: {type(error).__name__}")
-    if answer.migrations is not None:
-        return ordered([Migration(name, applied) for name, applied in answer.migrations])
-    if answer.missing:
-        return _unknown(answer.missing)
-    return _unknown(f"{pinned}: {_fault_of(relay) or answer.error}")
+        return UnknownSchema(f"{pinned}: {type(error).__name__}")
+    if answer.migrations is not None or answer.dirty or answer.missing:
+        return _history_of(answer)
+    return UnknownSchema(f"{pinned}: {_fault_of(relay) or answer.error}")
+
+
+def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
+    if answer.dirty:
+        message = _dirty_words(answer.dirty, answer.names, answer.tool)
+        return DirtySchema(answer.dirty, message, answer.names)
+    if answer.migrations is None:
+        return UnknownSchema(answer.missing)
+    migrations = [Migration(name, applied) for name, applied in answer.migrations]
+    if not answer.tool:
+        return ordered(migrations)
+    return Applied(tuple(migrations), answer.form, answer.tool)
+
+
+def _dirty_words(reason: DirtyReason, names: Sequence[str], tool: str) -> str:
+    """Describe what the tool has marked, and what ends it."""
+    which = ", ".join(names) or "a migration"
+    by = tool or "the migration tool"
+    match reason:
+        case DirtyReason.HALF_APPLIED:
+            return f"{by} marks {which} as begun and not ended: complete or revert it by hand"
+        case DirtyReason.FAILED:
+            return f"{by} marks {which} as failed: repair the history with the tool"
+        case DirtyReason.LOCKED:
+            return f"the history is locked: {by} migrates now, or ended and left its lock"
 
 
 def parameters_of(dsn: str) -> dict[str, Any] | None:
@@ -187,7 +224,7 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
         answer = _ParsedAnswer.model_validate_json(text)
     except ValidationError:
         answer = _ParsedAnswer()
-    if answer.migrations is not None or answer.missing or answer.error:
+    if answer.migrations is not None or answer.dirty or answer.missing or answer.error:
         return answer
     ended = f"exit status {status}"
     if status < 0:
@@ -213,7 +250,3 @@ def _fault_of(relay: Relay) -> str:
             return "the connection was refused"
         case error:
             return type(error).__name__
-
-
-def _unknown(message: str) -> Missing:
-    return Missing(Reason.SCHEMA_UNKNOWN, message)

@@ -18,13 +18,14 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import SchemaHistory, UnknownSchema
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.gitops import claimed
-from rollback_operator.remedies.schema import MIGRATIONS_SECONDS, Applied
+from rollback_operator.remedies.schema import MIGRATIONS_SECONDS
 from rollback_operator.rollback import approval, checklist
 from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist
@@ -175,15 +176,15 @@ class Checker:
             return OwnerState(steered.object.namespace, obstacle=state.message)
         return state
 
-    async def _applied_migrations(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
+    async def _applied_migrations(self, policy: RollbackPolicy | None) -> SchemaHistory | None:
         if policy is None or policy.spec.database is None:
             return None
         try:
             async with asyncio.timeout(self.database_seconds):
                 return await self.schemas.read(policy.metadata.namespace, policy.spec.database)
         except TimeoutError:
-            message = f"the database did not answer within {self.database_seconds:g} s"
-            return Missing(Reason.SCHEMA_UNKNOWN, message)
+            seconds = self.database_seconds
+            return UnknownSchema(f"the database did not answer within {seconds:g} s")
 
 
 async def _read_within(

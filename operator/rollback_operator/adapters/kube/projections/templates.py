@@ -8,6 +8,11 @@ from typing import Any
 from rollback_operator.adapters.kube.projections.needs import quantity
 from rollback_operator.evidence.retention import LABEL_BYTES, shortened, weight
 from rollback_operator.model.workload import Template
+from rollback_operator.remedies.declared_schema import (
+    HEAD_ANNOTATION,
+    MOST_DECLARED_CHARACTERS,
+    RANGE_ANNOTATION,
+)
 
 POD_HASH_LABEL = "pod-template-hash"
 DIGEST_LENGTH = 16
@@ -34,7 +39,14 @@ def template_of(template: Mapping[str, Any]) -> Template:
         init_containers=tuple(name for name, _ in kept_first),
         memory_limit=_memory_limit(containers),
         commit=commit_of(metadata),
+        schema_head=_declared(annotations, HEAD_ANNOTATION),
+        schema_range=_declared(annotations, RANGE_ANNOTATION),
     )
+
+
+def _declared(annotations: Mapping[str, Any], name: str) -> str:
+    """Keep a declaration; of one that is too long, enough to be refused later."""
+    return str(annotations.get(name) or "")[: MOST_DECLARED_CHARACTERS + 1]
 
 
 def _fitting(containers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
