@@ -17,6 +17,7 @@ from rollback_operator.api.checklist import (
     CheckName,
     CheckResult,
     Consequence,
+    NewerSchemaResponse,
     SchemaResponse,
 )
 from rollback_operator.api.reasons import Reason
@@ -30,6 +31,13 @@ _CONSEQUENCES = {
     SchemaResponse.BLOCK: Consequence.BLOCK,
     SchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
     SchemaResponse.IGNORE: Consequence.PROCEED,
+}
+_CONSEQUENCES_OF_NEWER = {
+    NewerSchemaResponse.BLOCK: Consequence.BLOCK,
+    NewerSchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
+    # `remedies/migrations` makes the item, unless the rollback has no plan for the database.
+    NewerSchemaResponse.ROLLBACK_MIGRATIONS: Consequence.BLOCK,
+    NewerSchemaResponse.IGNORE: Consequence.PROCEED,
 }
 
 
@@ -145,7 +153,9 @@ def _unrecorded(
     ]
 
 
-def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
+def item(
+    finding: SchemaFinding, on_newer: NewerSchemaResponse, on_unknown: SchemaResponse
+) -> CheckItem:
     """Report the result, and the consequence by the policy's rules."""
     match finding:
         case Compatible(count):
@@ -160,8 +170,9 @@ def item(finding: SchemaFinding, on_newer: SchemaResponse, on_unknown: SchemaRes
             )
             text = f"applied after the target revision: {shown}{more}"
             advice = "; fix forward, or revert the migrations first"
-            consequence = _CONSEQUENCES[on_newer]
-            result = CheckResult.WARNED if on_newer is SchemaResponse.IGNORE else CheckResult.FAILED
+            consequence = _CONSEQUENCES_OF_NEWER[on_newer]
+            is_ignored = on_newer is NewerSchemaResponse.IGNORE
+            result = CheckResult.WARNED if is_ignored else CheckResult.FAILED
             return _item(result, text + advice, consequence)
         case Missing(message=message):
             text = f"the schema could not be compared: {message}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -51,6 +52,8 @@ class Checklist:
 
     items: tuple[CheckItem, ...]
     pace: Pace
+    down: MigrationRecord | None = None
+    """Migrations to roll back; None: none."""
 
     @property
     def consequence(self) -> Consequence:
@@ -90,7 +93,8 @@ def make(facts: ChecklistFacts) -> Checklist:
     by_name = {item.name: item for item in items}
     is_tight = by_name[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
     pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
-    return Checklist(tuple(items), pace)
+    down = checks.migrations_down(facts)
+    return Checklist(tuple(items), pace, down if isinstance(down, MigrationRecord) else None)
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
@@ -122,6 +126,8 @@ def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
     # The question is the warning, without its figures, which change constantly.
     about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in items]
     parts = [rollback.metadata.uid, plan, about]
+    if checklist.down is not None:
+        parts.append(checklist.down.model_dump(mode="json"))
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -132,4 +138,10 @@ def _is_firm(item: CheckItem) -> bool:
 
 def with_checklist(status: RollbackStatus, checklist: Checklist) -> RollbackStatus:
     """Record a checklist."""
-    return status.model_copy(update={"checklist": list(checklist.items), "pace": checklist.pace})
+    return status.model_copy(
+        update={
+            "checklist": list(checklist.items),
+            "pace": checklist.pace,
+            "migrations": checklist.down,
+        }
+    )

@@ -17,6 +17,7 @@ from rollback_operator.api.checklist import (
     CheckResult,
     Consequence,
 )
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.shape import clipped, is_among
 from rollback_operator.api.v1alpha1 import (
@@ -32,10 +33,12 @@ from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
-from rollback_operator.remedies import autoscaling, gitops, schema
+from rollback_operator.remedies import autoscaling, gitops, migrations, schema
 from rollback_operator.remedies.gitops import warning
+from rollback_operator.remedies.migration_order import can_stop_traffic
+from rollback_operator.remedies.migrations import LossReport
 from rollback_operator.remedies.progress import has_acted
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.schema import Applied, Newer, SchemaFinding
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 FRESH_SECONDS = 60.0
@@ -61,6 +64,8 @@ class ChecklistFacts:
     quotas: Sequence[Quota] | Missing = ()
     schema: Applied | Missing | None = None
     """None: the policy names no database."""
+    loss: LossReport | None = None
+    """Data that rolling the newer migrations back would lose; None: nothing was measured."""
     owner: OwnerState | Missing | None = None
     """None: no owner is to be suspended."""
     claims: Claims | Missing | None = None
@@ -302,12 +307,41 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
 
 def database_schema(facts: ChecklistFacts) -> CheckItem:
     """Check whether the target is compatible with the database schema."""
-    rollback, policy, history = facts.rollback, facts.policy, facts.schema
+    rollback, policy = facts.rollback, facts.policy
     if rollback.spec.remedy.type in KEEP_THE_RELEASE:
         return schema.skipped(_no_target(rollback.spec.remedy.type))
+    answer = schema_answer(facts)
     database = policy.spec.database if policy is not None else None
-    if policy is None or database is None or history is None:
+    if database is None or answer is None:
         return schema.skipped("the policy names no database")
+    down, planned = migrations_down(facts), rollback.spec.database
+    if isinstance(answer, Newer) and isinstance(down, str):
+        return migrations.blocked(answer.names, down)
+    if isinstance(down, MigrationRecord) and planned is not None:
+        return migrations.item(planned, down)
+    return schema.item(answer, database.on_newer_schema, database.on_unknown_schema)
+
+
+def migrations_down(facts: ChecklistFacts) -> MigrationRecord | str | None:
+    """Plan which migrations are rolled back, with the data that this loses.
+
+    A text: the obstacle. None: no migration is newer, or none may be rolled back.
+    """
+    answer, planned = schema_answer(facts), facts.rollback.spec.database
+    if planned is None or not isinstance(answer, Newer) or not isinstance(facts.schema, Applied):
+        return None
+    can_stop = can_stop_traffic(facts.rollback.spec)
+    made = migrations.plan(planned, answer.names, facts.schema, can_stop=can_stop)
+    if facts.loss is None or isinstance(made, str):
+        return made
+    return facts.loss.fault or migrations.with_report(made, facts.loss)
+
+
+def schema_answer(facts: ChecklistFacts) -> SchemaFinding | None:
+    """Compare the schema with the target's; None: the rollback does not depend on it."""
+    rollback, policy, history = facts.rollback, facts.policy, facts.schema
+    if policy is None or history is None or rollback.spec.remedy.type in KEEP_THE_RELEASE:
+        return None
     current = policy.status.revision
     is_same = current is not None and current.digest == facts.deployment.template.digest
     released = current.since if current is not None and is_same else None
@@ -317,8 +351,7 @@ def database_schema(facts: ChecklistFacts) -> CheckItem:
         released = datetime.fromtimestamp(created, facts.now.tzinfo)
     settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
     comparison = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(history, comparison)
-    return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
+    return schema.compare(history, comparison)
 
 
 def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
