@@ -103,6 +103,7 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
             "rbac": {"podLogs": True, "autoscalers": True, "otherTools": True},
             "gitOps": OWNERS,
             "patchConfigMaps": [{"namespace": "a"}],
+            "migrations": {"namespaces": ["a"]},
         },
         name="guard",
         namespace="operators",

@@ -34,7 +34,7 @@ MOST_MIGRATIONS = 5000
 LONGEST_MIGRATION = 1024
 LONGEST_COLUMNS = 300
 DEFAULT_TABLE = "schema_migrations"
-_NAMES = ("name", "version", "filename", "id")
+KEYS_OF_HISTORY = ("name", "version", "filename", "id")
 _END_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
@@ -62,7 +62,7 @@ class ReadAnswer(TypedDict, total=False):
     error: str
 
 
-class _NoHistoryError(Exception):
+class NoHistoryError(Exception):
     """The server answers, and the answer is no history; the text says why."""
 
 
@@ -74,29 +74,29 @@ class _TableColumns:
 
 def main() -> None:
     """Answer the request on stdin."""
-    _limit()
+    limit()
     request: ReadRequest = json.load(sys.stdin.buffer)
     sys.stdout.write(json.dumps(answer(request)) + "\n")
 
 
-def _limit() -> None:
+def limit(seconds: int = READER_SECONDS) -> None:
     """Limit what a server can take: beyond it the kernel ends this process."""
     ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The soft limit's signal says why it ended; the hard limit ends it in any case.
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    signal.alarm(READER_SECONDS)  # without a handler: it also ends C code that never returns
+    signal.alarm(seconds)  # without a handler: it also ends C code that never returns
 
 
 def answer(request: ReadRequest) -> ReadAnswer:
     """Read the history."""
     try:
         return {"migrations": _read(request["parameters"], request["history"])}
-    except _NoHistoryError as error:
+    except NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": _words(error, str(request["parameters"].get("password") or ""))}
+        return {"error": words(error, str(request["parameters"].get("password") or ""))}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
         return {"error": f"its answer takes more than {most} MiB of memory: narrow history.query"}
@@ -119,40 +119,40 @@ def _read(
             "SET LOCAL TimeZone = 'UTC'",
         ):
             connection.execute(setting)
-        return _rows(connection, _query(connection, history))
+        return _rows(connection, query_of(connection, history))
     finally:
         connection.close()
 
 
-def _query(connection: psycopg.Connection[Any], history: HistorySource) -> sql.Composable:
+def query_of(connection: psycopg.Connection[Any], history: HistorySource) -> sql.Composable:
     if history["query"] is not None:
         return sql.SQL(history["query"].strip().rstrip(";"))
-    columns = _columns(connection, history["schema"])
+    columns = columns_of(connection, history["schema"])
     if columns is None:
         where = f"schema {history['schema']}" if history["schema"] else "the search path"
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"there is no table {DEFAULT_TABLE} in {where} that the role may read"
         )
     is_exact = history["preset"] == "SchemaMigrations"
-    key = next((name for name in _NAMES[: 1 if is_exact else None] if name in columns.names), None)
+    key = next((name for name in KEYS_OF_HISTORY[: 1 if is_exact else None] if name in columns.names), None)
     if key is None or (is_exact and "applied_at" not in columns.names):
         has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
         wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"{DEFAULT_TABLE} has the columns {has}, and not {wants}: give history.query"
         )
     table = sql.Identifier(columns.schema, DEFAULT_TABLE)
     if "dirty" in columns.names and not is_exact:
         dirty = connection.execute(sql.SQL("SELECT bool_or(dirty::boolean) FROM {}").format(table))
         if (dirty.fetchone() or (False,))[0]:
-            raise _NoHistoryError("a migration has failed midway: the history is marked dirty")
+            raise NoHistoryError("a migration has failed midway: the history is marked dirty")
     time = sql.SQL("applied_at") if "applied_at" in columns.names else sql.SQL("NULL::timestamptz")
     return sql.SQL("SELECT {}::text AS name, {} AS applied_at FROM {}").format(
         sql.Identifier(key), time, table
     )
 
 
-def _columns(connection: psycopg.Connection[Any], schema: str) -> _TableColumns | None:
+def columns_of(connection: psycopg.Connection[Any], schema: str) -> _TableColumns | None:
     """Find the table's columns in its schema, or in the first schema of the search path."""
     cursor = connection.execute(
         "SELECT table_schema::text, column_name::text FROM information_schema.columns"
@@ -178,11 +178,11 @@ def _rows(
     rows = cursor.fetchmany(MOST_MIGRATIONS + 1)
     if "name" not in columns:
         has = ", ".join(columns)[:LONGEST_COLUMNS]
-        raise _NoHistoryError(f"history.query gives the columns {has}, and not name")
+        raise NoHistoryError(f"history.query gives the columns {has}, and not name")
     if not rows:
-        raise _NoHistoryError("the history is empty: no migration is applied")
+        raise NoHistoryError("the history is empty: no migration is applied")
     if len(rows) > MOST_MIGRATIONS:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"the history has more than {MOST_MIGRATIONS} rows: narrow history.query down"
         )
     at = columns.index("applied_at") if "applied_at" in columns else None
@@ -192,7 +192,7 @@ def _rows(
 def _migration(row: Sequence[Any], name: int, at: int | None) -> tuple[str, str | None]:
     named = str(row[name])
     if len(named) > LONGEST_MIGRATION:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"a migration's name has more than {LONGEST_MIGRATION} characters: select its name only"
         )
     time = row[at] if at is not None else None
@@ -217,7 +217,7 @@ _KNOWN = (
 )
 
 
-def _words(error: psycopg.Error, secret: str) -> str:
+def words(error: psycopg.Error, secret: str) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
         primary = error.diag.message_primary.replace("\n", " ")
