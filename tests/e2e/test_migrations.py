@@ -1,4 +1,4 @@
-"""A bad release that has migrated the database is taken back with its migrations, by its own image."""
+"""A bad release that has migrated the database is taken back with its migrations."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def applied(shop: Shop) -> list[str]:
 
 
 def jobs(shop: Shop) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(
-        shop.service.kubectl("get", "jobs", "-o", "json")
-    )["items"]
+    found: list[dict[str, Any]] = json.loads(shop.service.kubectl("get", "jobs", "-o", "json"))[
+        "items"
+    ]
     return found
 
 

@@ -33,6 +33,7 @@ class FakeChanges:
     report: LossReport = field(default_factory=LossReport)
     answers: list[HalfWay | StatementFault | Missing] = field(default_factory=list)
     measured: int = 0
+    done: int = 0
 
     async def measure(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
@@ -50,7 +51,9 @@ class FakeChanges:
         state = migrations.state_of(record, self.schemas.found)
         if isinstance(state, HalfWay):
             return state
-        self.schemas.found = without(self.schemas.found, *record.names)
+        if not isinstance(state, Undone):
+            self.done += 1
+            self.schemas.found = without(self.schemas.found, *record.names)
         return Undone()
 
 

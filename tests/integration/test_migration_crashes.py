@@ -23,7 +23,6 @@ from tests.integration.service import outcome
 from tests.integration.stand import PATHS, Stand, rights
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
 from tests.integration.test_migrations_down import DROP, Database
-from tests.integration.traffic import BAD
 from tests.integration.writes import BY_CUTTING, Cutting
 
 pytestmark = [pytest.mark.xdist_group("migrations"), pytest.mark.timeout(1200)]

@@ -11,12 +11,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from rollback_operator.api.checklist import Approval, CheckItem, CheckName, CheckResult
-from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.crd import (
     NotStructuralError,
     custom_resource_definition,
     structural,
 )
+from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.policy_status import NotRecovered
 from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
 from rollback_operator.api.rollback import SeenByPerson

@@ -206,8 +206,10 @@ class DatabaseSpec(RuledModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.rollbackMigrations) == (self.onNewerSchema == 'RollbackMigrations')",
-            lambda it: (it.rollback_migrations is not None)
-            == (it.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS),
+            lambda it: (
+                (it.rollback_migrations is not None)
+                == (it.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS)
+            ),
             "rollbackMigrations is required with onNewerSchema RollbackMigrations, and must not be "
             "set otherwise",
         ),
@@ -221,7 +223,8 @@ class DatabaseSpec(RuledModel):
     on_newer_schema: NewerSchemaResponse = NewerSchemaResponse.BLOCK
     """Action when migrations were applied after the target revision was last Good. Block (default):
     no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
-    approval. RollbackMigrations: roll them back as `rollbackMigrations` allows. Ignore: continue."""
+    approval. RollbackMigrations: roll them back as `rollbackMigrations` allows. Ignore:
+    continue."""
     rollback_migrations: RollbackMigrations | None = None
     """How newer migrations are rolled back, for `onNewerSchema: RollbackMigrations`."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL

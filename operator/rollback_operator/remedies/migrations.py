@@ -23,7 +23,7 @@ from rollback_operator.api.database.rolling_back import (
 )
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackStatus, StepName
-from rollback_operator.remedies.migration_order import fit_of, order_of
+from rollback_operator.remedies.migration_order import MIGRATION_STEPS, fit_of, order_of
 from rollback_operator.remedies.schema import Applied
 
 MOST_LOSSES_SHOWN = 5
@@ -102,8 +102,8 @@ def plan(
         return f"{_FIELD}.migrations has no sql for {_listed(lacking)}: add it"
     if order is MigrationOrder.TRAFFIC_STOPPED and not can_stop:
         return (
-            "neither release runs on the schema of the other, so traffic has to be stopped, and the "
-            f"policy does not say how: declare it, or state in {_FIELD}.migrations that "
+            "neither release runs on the schema of the other, so traffic has to be stopped, and "
+            f"the policy does not say how: declare it, or state in {_FIELD}.migrations that "
             "oldReleaseRuns or newReleaseRuns"
         )
     return record
@@ -196,7 +196,9 @@ def job_name(rollback: Rollback, step: StepName) -> str:
 def is_started(rollback: Rollback, step: StepName) -> bool:
     """Return whether the Job of a step is on record as created."""
     record = rollback.status.migrations
-    return record is not None and job_name(rollback, step) in record.jobs
+    if record is None or step not in MIGRATION_STEPS:
+        return False
+    return job_name(rollback, step) in record.jobs
 
 
 def with_job(status: RollbackStatus, name: str) -> RollbackStatus:

@@ -117,12 +117,10 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
-        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            result = _compare_pods(rollback, step, deployment)
-        case StepName.BACKUP | StepName.MIGRATE_DOWN:
-            if migrations.is_started(rollback, step):
-                return Act(step)  # whatever happens to the Deployment: its end is to be recorded
-            result = _compare_migrations(rollback, step, deployment)
+        case (
+            StepName.BACKUP | StepName.MIGRATE_DOWN | StepName.DISABLE_FLAG | StepName.RESTART_PODS
+        ):
+            result = _compare_judged(rollback, step, deployment)
         case StepName.UNDO:
             result = _compare_undo(rollback, deployment)
         case StepName.PIN_IMAGE | StepName.SCALE:
@@ -130,7 +128,8 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+    is_free = step is StepName.DISABLE_FLAG or migrations.is_started(rollback, step)
+    is_stopped = is_paused and isinstance(result, Act) and not is_free
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
@@ -150,6 +149,12 @@ def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
+def _compare_judged(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    if step in MIGRATION_STEPS:
+        return _compare_migrations(rollback, step, deployment)
+    return _compare_pods(rollback, step, deployment)
+
+
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     """Check that the pods are the judged pods; another template replaces them.
 
@@ -164,6 +169,8 @@ def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) ->
 
 
 def _compare_migrations(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    if migrations.is_started(rollback, step):
+        return Act(step)  # whatever happens to the Deployment: the end of its Job is to be recorded
     act = gitops.act_of(rollback)
     is_other = has_gone_on if act is None or act.finished_time is None else has_moved
     return moved(rollback, deployment) if is_other(rollback, deployment) else Act(step)

@@ -24,9 +24,7 @@ KEEP_THE_RELEASE = tuple(remedy for remedy in RemedyType if keeps_release(remedy
 """Remedies that keep the release running."""
 
 
-def steps_of(
-    spec: RollbackSpec, migrations: MigrationRecord | None = None
-) -> tuple[StepName, ...]:
+def steps_of(spec: RollbackSpec, migrations: MigrationRecord | None = None) -> tuple[StepName, ...]:
     """List the steps of a rollback in their order; none in mode Observe.
 
     Args:

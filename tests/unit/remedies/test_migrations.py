@@ -104,7 +104,7 @@ def test_one_migration_that_does_not_fit_decides_for_all() -> None:
     assert fit_of([fits, contracts]) == Fit(old_on_new=False, new_on_old=True)
 
 
-@pytest.mark.parametrize(("order", "pace"), itertools.product(MigrationOrder, Pace))
+@pytest.mark.parametrize(("order", "pace"), list(itertools.product(MigrationOrder, Pace)))
 def test_a_backup_is_made_just_before_each_migration(order: MigrationOrder, pace: Pace) -> None:
     steps = steps_of(make_rollback(pace=pace).spec, record("003", order=order))
 
@@ -278,7 +278,7 @@ def test_a_contradiction_is_refused(case: str) -> None:
     way, said = REFUSED[case]
 
     with pytest.raises(ValueError, match=said):
-        database(way)
+        database(way, *way.get("migrations", ()))
 
 
 def test_the_response_and_its_terms_go_together() -> None:
@@ -290,4 +290,3 @@ def test_the_response_and_its_terms_go_together() -> None:
     ):
         with pytest.raises(ValueError, match="rollbackMigrations is required"):
             DatabaseSpec.model_validate(spec)
-

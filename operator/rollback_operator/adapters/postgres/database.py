@@ -157,9 +157,7 @@ async def _answer_of(request: reader.ReadRequest) -> _ParsedAnswer:
     return _parsed(*answer)
 
 
-async def answer_of(
-    command: Sequence[str], request: Mapping[str, Any]
-) -> tuple[bytes, int] | None:
+async def answer_of(command: Sequence[str], request: Mapping[str, Any]) -> tuple[bytes, int] | None:
     """Start a process, give it the request on stdin, and take its answer and exit status.
 
     None: the answer is too large. The password is in the request only: command lines and

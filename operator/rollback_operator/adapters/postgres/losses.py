@@ -65,7 +65,9 @@ class Change:
         return ".".join(part for part in (self.schema, self.table, self.column) if part)
 
 
-def changes_of(connection: psycopg.Connection[Any], second: psycopg.Connection[Any]) -> list[Change]:
+def changes_of(
+    connection: psycopg.Connection[Any], second: psycopg.Connection[Any]
+) -> list[Change]:
     """Compare the catalog in an open transaction with that of a connection beside it."""
     locked = [row[0] for row in connection.execute(_LOCKED_TABLES).fetchall()]
     before, after = _tables(second, locked), _tables(connection, locked)

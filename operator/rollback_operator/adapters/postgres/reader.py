@@ -125,19 +125,20 @@ def _read(
 
 
 def query_of(connection: psycopg.Connection[Any], history: HistorySource) -> sql.Composable:
+    """Give the query of the history, its own or that of the table that is found."""
     if history["query"] is not None:
         return sql.SQL(history["query"].strip().rstrip(";"))
     columns = columns_of(connection, history["schema"])
     if columns is None:
         where = f"schema {history['schema']}" if history["schema"] else "the search path"
-        raise NoHistoryError(
-            f"there is no table {DEFAULT_TABLE} in {where} that the role may read"
-        )
+        raise NoHistoryError(f"there is no table {DEFAULT_TABLE} in {where} that the role may read")
     is_exact = history["preset"] == "SchemaMigrations"
-    key = next((name for name in KEYS_OF_HISTORY[: 1 if is_exact else None] if name in columns.names), None)
+    key = next(
+        (name for name in KEYS_OF_HISTORY[: 1 if is_exact else None] if name in columns.names), None
+    )
     if key is None or (is_exact and "applied_at" not in columns.names):
         has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
-        wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
+        wants = "name and applied_at" if is_exact else f"one of {', '.join(KEYS_OF_HISTORY)}"
         raise NoHistoryError(
             f"{DEFAULT_TABLE} has the columns {has}, and not {wants}: give history.query"
         )

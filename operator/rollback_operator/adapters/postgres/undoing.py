@@ -65,15 +65,8 @@ def main() -> None:
 def answer(request: UndoRequest) -> dict[str, Any]:
     """Execute the task."""
     try:
-        with _connected(request) as connection:
-            match request["task"]:
-                case "undo":
-                    return {"result": _undo(connection, request)}
-                case "try":
-                    with _connected(request) as second:
-                        return {"result": _try(connection, second, request)}
-                case "count":
-                    return {"result": losses.of_places(connection, request["places"])}
+        with _connected(request) as connection, _connected(request) as second:
+            return {"result": _TASKS[request["task"]](connection, second, request)}
     except _StatementError as error:
         return {"fault": str(error)}
     except NoHistoryError as error:
@@ -81,8 +74,6 @@ def answer(request: UndoRequest) -> dict[str, Any]:
     except psycopg.Error as error:
         words = _words(error, request)
         return {"missing" if _is_passing(error) else "fault": words}
-    except MemoryError:
-        return {"fault": "its answers take too much memory"}
     except Exception as error:  # psycopg's loaders raise whatever the bytes lead to
         return {"missing": f"its answer cannot be decoded ({type(error).__name__})"}
 
@@ -98,7 +89,7 @@ def _connected(request: UndoRequest) -> Iterator[Connection]:
         connection.close()
 
 
-def _undo(connection: Connection, request: UndoRequest) -> dict[str, Any]:
+def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[str, Any]:
     """Roll all migrations back, or none; gives what the history shows if it is not as planned."""
     names, deadline = request["names"], time.monotonic() + request["seconds"]
     _set_limits(connection, request)
@@ -138,6 +129,13 @@ def _try(connection: Connection, second: Connection, request: UndoRequest) -> di
     return losses.counted(second, changes)
 
 
+def _count(connection: Connection, _: Connection, request: UndoRequest) -> dict[str, Any]:
+    return losses.of_places(connection, request["places"])
+
+
+_TASKS = {"undo": _undo, "try": _try, "count": _count}
+
+
 def _set_limits(connection: Connection, request: UndoRequest) -> None:
     connection.execute(f"SET LOCAL lock_timeout = {request['lock'] * 1000}")
     connection.execute(f"SET LOCAL statement_timeout = {request['seconds'] * 1000}")
@@ -153,9 +151,7 @@ def _execute(connection: Connection, name: str, statements: str, deadline: float
     try:
         connection.execute("SELECT set_config('rollback.statements', %s, true)", (statements,))
         # Inside PL/pgSQL, COMMIT, ROLLBACK and PREPARE TRANSACTION are errors.
-        connection.execute(
-            "DO 'BEGIN EXECUTE current_setting(''rollback.statements''); END'"
-        )
+        connection.execute("DO 'BEGIN EXECUTE current_setting(''rollback.statements''); END'")
     except psycopg.Error as error:
         if error.sqlstate == _CANCELED:
             raise _StatementError(

@@ -38,9 +38,7 @@ class ReleaseJob(Model):
     """Image to run instead of the container's, such as an image with pg_dump."""
     command: Annotated[
         list[Annotated[str, Field(max_length=1024)]],
-        Field(
-            min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}
-        ),
+        Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
     ]
     """Command and arguments. Kubernetes replaces $(NAME) by the container's variables; the number
     of migrations to roll back is $(STEPS)."""
@@ -92,10 +90,13 @@ class DownMigration(Model):
     ) = None
     """Statements that revert the migration. Statements that control transactions are refused.
     The operator removes the row of the history; with `history.query`, the statements must do it."""
-    drops: Annotated[
-        list[Drop],
-        Field(max_length=MOST_LOSSES, json_schema_extra={"x-kubernetes-list-type": "set"}),
-    ] | None = None
+    drops: (
+        Annotated[
+            list[Drop],
+            Field(max_length=MOST_LOSSES, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
     """Tables (schema.table) and columns (schema.table.column) that the rollback of the migration
     drops; an empty list: none. Default: with `sql`, the statements are tried in a transaction that
     is rolled back; otherwise a person is asked."""

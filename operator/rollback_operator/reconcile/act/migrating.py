@@ -25,7 +25,7 @@ from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.schema import MIGRATIONS_SECONDS, Applied
 
 _log = logging.getLogger(__name__)
-PATIENCE_SECONDS = 900.0
+PATIENCE_SECONDS = 600.0
 """How long a database that is away or locked is tried, from the begin of the step."""
 _FIELD = "database.rollbackMigrations"
 
@@ -61,7 +61,8 @@ class Migrator:
     async def take(self, rollback: Rollback, step: StepName) -> Migrated:
         """Take a step that has begun."""
         record, database = rollback.status.migrations, rollback.spec.database
-        assert record is not None and database is not None  # or there would be no such step
+        assert record is not None  # or there would be no such step
+        assert database is not None
         assert database.rollback_migrations is not None
         allowed = database.rollback_migrations
         if step is StepName.BACKUP:
@@ -141,9 +142,7 @@ class Migrator:
             return Missing(Reason.SCHEMA_UNKNOWN, message)
         return migrations.state_of(record, history) if isinstance(history, Applied) else history
 
-    async def _run(
-        self, rollback: Rollback, step: StepName, job: ReleaseJob
-    ) -> _Ended | Migrated:
+    async def _run(self, rollback: Rollback, step: StepName, job: ReleaseJob) -> _Ended | Migrated:
         """Create the Job of a step unless it exists, and look at it until it is over."""
         namespace, name = rollback.metadata.namespace, migrations.job_name(rollback, step)
         is_started = migrations.is_started(rollback, step)
