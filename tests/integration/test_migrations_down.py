@@ -255,9 +255,9 @@ FAULTS = {
         "SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_sleep(3600)",
         "take too long",
     ),
-    "not its table": ("DROP TABLE pg_catalog.pg_class", "permission denied"),
-    "a file": ("COPY tickets TO '/tmp/x'", "permission denied"),
-    "a program": ("COPY tickets TO PROGRAM 'id'", "permission denied"),
+    "not its table": ("DROP TABLE pg_catalog.pg_class", "must be owner"),
+    "a file": ("COPY tickets TO '/tmp/x'", "superuser"),
+    "a program": ("COPY tickets TO PROGRAM 'id'", "superuser"),
     "the history itself": (f"{DROP}; DROP TABLE schema_migrations", "does not exist"),
     "more of the history": (f"{DROP}; DELETE FROM schema_migrations", "not the one before"),
     "an entry of its own": (
@@ -487,6 +487,7 @@ def by_job(**known: Any) -> DatabaseSpec:
 
 
 async def test_what_may_not_be_read_is_estimated_and_said_to_be(database: Database) -> None:
+    database.run_as_owner("ALTER TABLE tickets SET (autovacuum_enabled = false)")
     database.sells(1000, seats=400)
     never = await measure(database, by_job(drops=["public.tickets.seat"]))
     database.run_as_owner("ANALYZE tickets")

@@ -62,6 +62,7 @@ def order_of(fit: Fit, *, is_kept: bool) -> MigrationOrder:
 
 def ordered(order: MigrationOrder | None, parts: StepParts) -> tuple[StepName, ...]:
     """List all steps of a rollback; None: no migration is newer."""
+    down: tuple[tuple[StepName, ...], ...]
     match order:
         case None | MigrationOrder.UNDO_ONLY:
             down = (parts.act, parts.complete)
