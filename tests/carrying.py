@@ -14,12 +14,14 @@ from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeTrends
 from tests.fakes.store import FakeStore
@@ -44,6 +46,8 @@ class Carried:
         self.surroundings = FakeSurroundings()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.schemas = FakeSchemas()
+        self.changes = FakeChanges(self.schemas, self.journal)
+        self.jobs = FakeJobs(self.journal)
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
@@ -65,6 +69,7 @@ class Carried:
         checker = Checker(
             self.surroundings,
             self.schemas,
+            self.changes,
             records,
             self.now,
             self.owners,
@@ -79,6 +84,7 @@ class Carried:
             Suspender(self.store, self.now, recorder.write, remember, self.owners),
             FlagSetter(self.flags, self.now),
             Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
+            Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)

@@ -18,6 +18,7 @@ from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
@@ -63,6 +64,7 @@ from tests.fakes.cluster import (
     FakeTools,
     FakeWorkloads,
 )
+from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
 from tests.fakes.store import FakeStore
@@ -100,6 +102,8 @@ class World:
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.schemas = FakeSchemas()
+        self.changes = FakeChanges(self.schemas, self.journal)
+        self.jobs = FakeJobs(self.journal)
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
@@ -145,7 +149,8 @@ class World:
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
-        actor = Actor(self.workloads, suspender, switch, scaler, self.now)
+        migrator = Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now)
+        actor = Actor(self.workloads, suspender, switch, scaler, migrator, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -201,6 +206,7 @@ class World:
         return Checker(
             self.surroundings,
             self.schemas,
+            self.changes,
             records,
             self.now,
             self.owners,

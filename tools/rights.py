@@ -51,6 +51,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "readConfigMaps": {"readConfigMaps": [{"namespace": "a"}]},
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
+    "migrations": {"migrations": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -62,6 +63,7 @@ PURPOSES = {
     "readConfigMaps": "the checklist checks that the ConfigMaps exist that pods reference",
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
+    "migrations": "`database.rollbackMigrations`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }

@@ -25,6 +25,7 @@ from bench.simulation.releases import ROUTES, Truth
 from bench.simulation.server import Request, Response, Server
 from bench.simulation.weather import Effect, Fate, Weather
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
@@ -34,6 +35,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.model.schema import UnknownSchema
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import PageQuery, PodPage
+from rollback_operator.remedies.migrations import LossReport
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 KEPT = 4000
@@ -319,3 +321,19 @@ class NoSchemas:
     async def read(self, namespace: str, database: DatabaseSpec) -> UnknownSchema:
         """Know nothing."""
         return UnknownSchema("there is no database")
+
+
+class NoChanges:
+    """The SchemaChanges port: no policy here names a database."""
+
+    async def measure(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> LossReport:
+        """Know nothing."""
+        return LossReport(unknown="there is no database")
+
+    async def roll_back(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> Missing:
+        """Change nothing."""
+        return Missing(Reason.SCHEMA_UNKNOWN, "there is no database")

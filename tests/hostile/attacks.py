@@ -52,6 +52,8 @@ class Form(Enum):
     ROUTE = "a route, which ends up in PromQL"
     PROMQL = "a query to Prometheus"
     SQL = "a query to a database"
+    STATEMENTS = "statements that change a database, with the role of their author"
+    PLACE = "a table or column, which ends up in SQL"
     SCHEMA = "a schema or a table of a database, which ends up in SQL"
     JSON_PATH = "a path into an answer"
     PATH = "a path of a URL"
@@ -312,6 +314,26 @@ ATTACKS: Mapping[Form, tuple[Attack, ...]] = {
         Attack("2,049 characters", "x" * 2049),
         Attack("nothing", ""),
     ),
+    Form.STATEMENTS: (
+        *_harmless(
+            ("the end of a transaction", "DROP TABLE tickets; COMMIT"),
+            ("endless", "DO 'BEGIN LOOP END LOOP; END'"),
+            ("another database", "DROP TABLE other.public.tickets"),
+            ("no SQL", "'"),
+        ),
+        Attack("NUL", f"SELECT 1{NUL}"),
+        Attack("8,193 characters", "x" * 8193),
+        Attack("nothing", ""),
+    ),
+    Form.PLACE: (
+        *_harmless(("a statement", "public.x; DROP TABLE y; --"), ("a path", "../x/y")),
+        Attack("a quote", 'public.x"; DROP TABLE y; --'),
+        Attack("NUL", f"public.x{NUL}"),
+        Attack("no schema", "tickets"),
+        Attack("four parts", "a.b.c.d"),
+        Attack("64 characters", f"public.{'x' * 64}"),
+        Attack("nothing", ""),
+    ),
     Form.SCHEMA: (
         *_harmless(("a quote", 'public"; DROP TABLE x; --'), ("a path", "../x")),
         Attack("NUL", f"public{NUL}"),
@@ -427,6 +449,24 @@ _SIGNALS = {
         ("matchers{}", Form.MATCHER),
     )
 }
+_DATABASE = {
+    "connectionSecretRef.name": Form.NAME,
+    "connectionSecretRef.key": Form.KEY,
+    "history.schema": Form.SCHEMA,
+    "history.table": Form.SCHEMA,
+    "history.query": Form.SQL,
+    "rollbackMigrations.job.container": Form.LABEL,
+    "rollbackMigrations.job.image": Form.IMAGE,
+    "rollbackMigrations.job.command[]": Form.TEXT,
+    "rollbackMigrations.backup.job.container": Form.LABEL,
+    "rollbackMigrations.backup.job.image": Form.IMAGE,
+    "rollbackMigrations.backup.job.command[]": Form.TEXT,
+    "rollbackMigrations.sql.migrationsSecretRef.name": Form.NAME,
+    "rollbackMigrations.sql.migrationsSecretRef.key": Form.KEY,
+    "rollbackMigrations.migrations[].name": Form.TEXT,
+    "rollbackMigrations.migrations[].sql": Form.STATEMENTS,
+    "rollbackMigrations.migrations[].drops[]": Form.PLACE,
+}
 FORMS: Mapping[str, Mapping[str, Form]] = {
     "RollbackPolicy": {
         "spec.targetRef.name": Form.NAME,
@@ -448,10 +488,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.matrix[].when[].query": Form.PROMQL,
         "spec.matrix[].when[].name": Form.TEXT,
         **_under("spec.remedies[]", _REMEDY),
-        **_secret("spec.database.connectionSecretRef"),
-        "spec.database.history.schema": Form.SCHEMA,
-        "spec.database.history.table": Form.SCHEMA,
-        "spec.database.history.query": Form.SQL,
+        **_under("spec.database", _DATABASE),
         **_under("spec.verification", _VERIFICATION),
         "spec.safety.freeze[].name": Form.TEXT,
         "spec.safety.freeze[].timeZone": Form.ZONE,
@@ -485,6 +522,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         **_under("spec.toRevision", _REVISION),
         "spec.flag.configMapUid": Form.ID,
         "spec.flag.oldValue": Form.TEXT,
+        **_under("spec.database", _DATABASE),
         **_under("spec.verification", _VERIFICATION),
         "spec.owner.tool": Form.TEXT,
         "spec.owner.namespace": Form.NAME_OR_NONE,

@@ -173,6 +173,38 @@ def with_query(name: str = "carrier", **spec: Any) -> Manifest:
     return policy(name, **spec | {"database": database})
 
 
+DOWN_JOB = {"container": "shop", "image": "registry.example/tools:v1", "command": ["down", "1"]}
+BY_JOB = {
+    "job": {**DOWN_JOB, "timeoutSeconds": 60},
+    "backup": {"required": True, "job": {**DOWN_JOB, "timeoutSeconds": 60}},
+    "migrations": [{"name": "002", "drops": ["public.tickets.seat"], "oldReleaseRuns": False}],
+    "maxRowsLost": 1,
+    "keepCompatible": False,
+}
+BY_SQL = {
+    "sql": {
+        "migrationsSecretRef": {"name": "own", "key": "owner"},
+        "lockTimeoutSeconds": 1,
+        "timeoutSeconds": 10,
+    },
+    "backup": {"required": False},
+    "migrations": [{"name": "002", "sql": "DROP TABLE seats", "newReleaseRuns": True}],
+}
+
+
+def _database(terms: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "connectionSecretRef": {"name": "own", "key": "dsn"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": terms,
+    }
+
+
+def with_migrations(terms: dict[str, Any], name: str = "carrier", **spec: Any) -> Manifest:
+    """A policy that rolls migrations back."""
+    return policy(name, **spec | {"database": _database(terms)})
+
+
 def with_password(name: str = "carrier", **spec: Any) -> Manifest:
     """A policy that reads its Prometheus with a user's name and password."""
     source = {"url": "http://prometheus.tenant.svc:9090", "basicAuthSecretRef": {"name": "own"}}
@@ -254,7 +286,18 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
 def plans() -> list[Manifest]:
     """Plans of every remedy."""
     flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart"}
-    return [plan(), plan(REMEDIES[0], flag=flag), *(plan(one) for one in REMEDIES[1:])]
+    query = {"query": "SELECT name FROM schema_migrations"}
+    schema = {"preset": "SchemaMigrations", "schema": "public"}
+    databases = (
+        _database(BY_JOB) | {"history": schema, "onUnknownSchema": "Ignore"},
+        _database(BY_SQL) | {"history": query},
+    )
+    return [
+        plan(),
+        plan(REMEDIES[0], flag=flag),
+        *(plan(one) for one in REMEDIES[1:]),
+        *(plan(database=one) for one in databases),
+    ]
 
 
 def requests(person: str) -> list[Manifest]:
@@ -271,7 +314,13 @@ def decided(person: str) -> Manifest:
 
 def policies() -> list[Manifest]:
     """Policies that have every field between them."""
-    return [policy("tried"), with_query("tried"), with_password("tried")]
+    return [
+        policy("tried"),
+        with_query("tried"),
+        with_password("tried"),
+        with_migrations(BY_JOB, "tried"),
+        with_migrations(BY_SQL, "tried"),
+    ]
 
 
 def _manifest(kind: str, name: str, spec: dict[str, Any]) -> Manifest:

@@ -114,6 +114,26 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
     ),
     "spec.remedies[]": _REMEDIES,
     "spec.remedy": _REMEDIES[:4],
+    "spec.database": (
+        Variant(
+            {"onNewerSchema": ["Block", "RequireApproval", "Ignore"]},
+            ("connectionSecretRef",),
+            ("history", "onUnknownSchema"),
+        ),
+        Variant(
+            {"onNewerSchema": ["RollbackMigrations"]},
+            ("connectionSecretRef", "rollbackMigrations"),
+            ("history", "onUnknownSchema"),
+        ),
+    ),
+    "spec.database.rollbackMigrations": (
+        Variant({}, ("sql", "backup", "migrations"), ("maxRowsLost", "keepCompatible")),
+        Variant({}, ("job", "backup"), ("maxRowsLost", "keepCompatible")),
+    ),
+    "spec.database.rollbackMigrations.backup": (
+        Variant({"required": [False]}, ()),
+        Variant({"required": [True, False]}, ("job",)),
+    ),
     "spec.database.history": (
         Variant({}, (), ("preset", "schema", "table")),
         Variant({}, ("query",)),

@@ -16,6 +16,7 @@ from rollback_operator.api.crd import (
     custom_resource_definition,
     structural,
 )
+from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.policy_status import NotRecovered
 from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
 from rollback_operator.api.rollback import SeenByPerson
@@ -239,6 +240,15 @@ def filled_rollback() -> Rollback:
             restore_message="it has 2 to 4 replicas as before",
         ),
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
+        migrations=MigrationRecord(
+            names=["002"],
+            applied=2,
+            order="UndoFirst",
+            losses=[DataLoss(place="public.tickets.seat", values=7)],
+            unknown_loss="it is down",
+            jobs=["rollback-backup-0123456789abcdef"],
+            undone=["002"],
+        ),
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
         approval_deadline_time=at(3600),

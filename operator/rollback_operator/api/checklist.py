@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
+from rollback_operator.api.database.rolling_back import RollbackMigrations
 from rollback_operator.api.shape import (
     LINE_FORM,
     TOKEN_FORM,
@@ -161,6 +162,15 @@ class SchemaResponse(StrEnum):
     IGNORE = "Ignore"
 
 
+class NewerSchemaResponse(StrEnum):
+    """Action for a newer schema: Block, RequireApproval, RollbackMigrations or Ignore."""
+
+    BLOCK = "Block"
+    REQUIRE_APPROVAL = "RequireApproval"
+    ROLLBACK_MIGRATIONS = "RollbackMigrations"
+    IGNORE = "Ignore"
+
+
 class ConnectionSecretRef(Model):
     """Secret in the policy's namespace that holds a PostgreSQL DSN."""
 
@@ -202,12 +212,24 @@ class HistorySpec(RuledModel):
     optional column `applied_at` (timestamp with time zone). Use it for a tool without a preset."""
 
 
-class DatabaseSpec(Model):
+class DatabaseSpec(RuledModel):
     """PostgreSQL database that the target's releases migrate.
 
     The operator does not automatically roll back onto a schema that is newer than the schema of the
-    target revision, unless `onNewerSchema` is Ignore.
+    target revision, unless `onNewerSchema` is Ignore or RollbackMigrations.
     """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.rollbackMigrations) == (self.onNewerSchema == 'RollbackMigrations')",
+            lambda it: (
+                (it.rollback_migrations is not None)
+                == (it.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS)
+            ),
+            "rollbackMigrations is required with onNewerSchema RollbackMigrations, and must not be "
+            "set otherwise",
+        ),
+    )
 
     connection_secret_ref: ConnectionSecretRef
     """Secret with the connection string. The role needs only SELECT on the migrations table, and on
@@ -215,10 +237,13 @@ class DatabaseSpec(Model):
     listed in the operator's allow-list."""
     history: HistorySpec = HistorySpec()
     """Source of the list of applied migrations. Default: preset Auto."""
-    on_newer_schema: SchemaResponse = SchemaResponse.BLOCK
+    on_newer_schema: NewerSchemaResponse = NewerSchemaResponse.BLOCK
     """Action when migrations were applied that the target revision does not know. Block (default):
     no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
-    approval. Ignore: continue."""
+    approval. RollbackMigrations: roll them back as `rollbackMigrations` allows. Ignore:
+    continue."""
+    rollback_migrations: RollbackMigrations | None = None
+    """How newer migrations are rolled back, for `onNewerSchema: RollbackMigrations`."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
     """Action when the schema cannot be compared, because the database does not respond or no record
     exists, or when the migration tool marks a migration as failed, incomplete or in progress.

@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.checklist import Approval, CheckItem, CheckName
 from rollback_operator.api.crd import LONGEST_REASON, Condition, Resource
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy
 from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
@@ -210,6 +211,9 @@ class RollbackStatus(Model):
     """Suspension of the GitOps owner."""
     autoscaler: AutoscalerRecord | None = None
     """Original and raised bounds of the HorizontalPodAutoscaler."""
+    migrations: MigrationRecord | None = None
+    """Migrations that are rolled back. Absent: none is newer than the target, or none is rolled
+    back."""
     verification: Annotated[
         list[VerificationCheck],
         Field(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from rollback_operator.api.checklist import ApprovalSpec
+from rollback_operator.api.checklist import ApprovalSpec, DatabaseSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import AutoscalerPlan, FlagPlan, OwnerPlan, Remedy, Updaters
 from rollback_operator.api.shape import (
@@ -44,6 +44,7 @@ _WITH_PLAN = (
     "attempt",
     "owner",
     "autoscaler",
+    "database",
 )
 
 
@@ -214,6 +215,8 @@ class RollbackPlan(Model):
     autoscaler: AutoscalerPlan | None = None
     """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
     Deployment is set."""
+    database: DatabaseSpec | None = None
+    """The policy's `database` at the time of the decision, if it allows rolling migrations back."""
     trigger: Trigger
     """Reason for the rollback."""
 

@@ -157,6 +157,8 @@ class StepName(StrEnum):
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
+    BACKUP = "Backup"
+    MIGRATE_DOWN = "MigrateDown"
     DISABLE_FLAG = "DisableFlag"
     RESTART_PODS = "RestartPods"
     UNDO = "Undo"

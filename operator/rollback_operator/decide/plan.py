@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback_operator.api.checklist import DatabaseSpec, NewerSchemaResponse
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_IMAGES, clipped
 from rollback_operator.api.v1alpha1 import (
@@ -33,6 +34,7 @@ from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
 from rollback_operator.releases.ledger import health_of, revision_of
 from rollback_operator.remedies import attempts, autoscaling, flags, gitops
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -126,6 +128,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         flag=flags.planned(case, order.remedy.flag) if order.remedy.flag is not None else None,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
+        database=_database(case, order.remedy),
         trigger=order.trigger,
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
         updaters=gitops.planned_updaters(case.workload.deployment),
@@ -135,6 +138,15 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
             else None
         ),
     )
+
+
+def _database(case: Case, remedy: Remedy) -> DatabaseSpec | None:
+    """Return the database if the policy allows rolling its migrations back for this remedy."""
+    database = case.policy.spec.database
+    if database is None or remedy.type in KEEP_THE_RELEASE:
+        return None
+    is_allowed = database.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS
+    return database if is_allowed else None
 
 
 def make_trigger(

@@ -31,6 +31,7 @@ AUTOSCALER_BOUNDS = Right(
     "patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers"
 )
 
+CREATE_JOBS = Right("create", "batch", "jobs", "", "migrations.namespaces")
 PATCH_DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
 _REFUSALS = (
     (ConditionType.RECOVERED, Reason.STEP_REFUSED),
@@ -49,12 +50,21 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
+    if spec.mode is Mode.ENFORCE and _has_jobs(policy):
+        loss = "no migration is rolled back"
+        found[CREATE_JOBS] = CREATE_JOBS.lacking("spec.database.rollbackMigrations", loss)
     if spec.mode is Mode.ENFORCE and _is_refused(policy):
         found[PATCH_DEPLOYMENTS] = (
             "spec.mode: the operator has no permission to patch deployments: install the chart's "
             "roles again (helm upgrade), otherwise it can neither roll back nor pause a rollout"
         )
     return found
+
+
+def _has_jobs(policy: RollbackPolicy) -> bool:
+    database = policy.spec.database
+    allowed = database.rollback_migrations if database is not None else None
+    return allowed is not None and (allowed.job is not None or allowed.backup.job is not None)
 
 
 def _is_refused(policy: RollbackPolicy) -> bool:

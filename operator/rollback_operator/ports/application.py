@@ -5,12 +5,15 @@ from datetime import datetime
 from typing import Protocol
 
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import SchemaHistory
 from rollback_operator.ports.failure import Failure
+from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
@@ -19,6 +22,25 @@ class Schemas(Protocol):
 
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read which migrations are applied, or why that is not known."""
+
+
+class SchemaChanges(Protocol):
+    """Changes of schemas, on behalf of policies that allow them."""
+
+    async def measure(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> LossReport:
+        """Measure which data rolling migrations back would lose; changes nothing."""
+
+    async def roll_back(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> Undone | HalfWay | StatementFault | Missing:
+        """Roll migrations back by the policy's SQL: all of them or none.
+
+        Undone also if they were rolled back before. HalfWay: the history is not as planned, and
+        nothing was executed. Missing: the database is away or locked, and another try may succeed;
+        the connection may have broken after the change.
+        """
 
 
 class Probes(Protocol):

@@ -219,6 +219,8 @@ def _is_act(step: StepName) -> bool:
         case (
             StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.BACKUP
+            | StepName.MIGRATE_DOWN
             | StepName.RESTART_PODS
             | StepName.ROLLOUT_COMPLETE
             | StepName.RESTORE_STRATEGY

@@ -14,7 +14,8 @@ from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStat
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.remedies import gitops
+from rollback_operator.remedies import gitops, migrations
+from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.rollouts import may_have_run, was_another_between
 from rollback_operator.remedies.steps import steps_of
 
@@ -28,7 +29,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 """Outcomes of a rollback that did not act, unless its steps show that it did."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
-_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
+_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER, *MIGRATION_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def next_step(rollback: Rollback) -> StepName | None:
     if approval is not None and approval.finished_time is None:
         return StepName.AWAITING_APPROVAL
     finished = {step.name for step in rollback.status.steps if step.finished_time is not None}
-    return next((step for step in steps_of(rollback.spec) if step not in finished), None)
+    steps = steps_of(rollback.spec, rollback.status.migrations)
+    return next((step for step in steps if step not in finished), None)
 
 
 def has_acted(rollback: Rollback) -> bool:
@@ -115,8 +117,10 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
-        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            result = _compare_pods(rollback, step, deployment)
+        case (
+            StepName.BACKUP | StepName.MIGRATE_DOWN | StepName.DISABLE_FLAG | StepName.RESTART_PODS
+        ):
+            result = _compare_judged(rollback, step, deployment)
         case StepName.UNDO:
             result = _compare_undo(rollback, deployment)
         case StepName.PIN_IMAGE | StepName.SCALE:
@@ -124,7 +128,8 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+    is_free = step is StepName.DISABLE_FLAG or migrations.is_started(rollback, step)
+    is_stopped = is_paused and isinstance(result, Act) and not is_free
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
@@ -144,6 +149,12 @@ def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
 
 
+def _compare_judged(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    if step in MIGRATION_STEPS:
+        return _compare_migrations(rollback, step, deployment)
+    return _compare_pods(rollback, step, deployment)
+
+
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     """Check that the pods are the judged pods; another template replaces them.
 
@@ -155,6 +166,14 @@ def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) ->
     if step is StepName.RESTART_PODS and now.release == judged.release:
         return Done("the pods of the release are replaced")
     return moved(rollback, deployment)
+
+
+def _compare_migrations(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    if migrations.is_started(rollback, step):
+        return Act(step)  # whatever happens to the Deployment: the end of its Job is to be recorded
+    act = gitops.act_of(rollback)
+    is_other = has_gone_on if act is None or act.finished_time is None else has_moved
+    return moved(rollback, deployment) if is_other(rollback, deployment) else Act(step)
 
 
 def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:

@@ -8,6 +8,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model import conditions
+from rollback_operator.remedies import migrations
 from rollback_operator.remedies.progress import RollbackEnd
 
 AHEAD = timedelta(seconds=60)
@@ -105,7 +106,8 @@ def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackSt
         else step.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
         for step in status.steps
     ]
-    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
+    message = end.message + migrations.left_behind(status, end.outcome)
+    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, message)
     return status.model_copy(
         update={
             "steps": steps,

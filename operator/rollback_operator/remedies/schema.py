@@ -19,6 +19,7 @@ from rollback_operator.api.checklist import (
     CheckName,
     CheckResult,
     Consequence,
+    NewerSchemaResponse,
     SchemaResponse,
 )
 from rollback_operator.api.shape import clipped
@@ -53,6 +54,13 @@ _CONSEQUENCES = {
     SchemaResponse.BLOCK: Consequence.BLOCK,
     SchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
     SchemaResponse.IGNORE: Consequence.PROCEED,
+}
+_CONSEQUENCES_OF_NEWER = {
+    NewerSchemaResponse.BLOCK: Consequence.BLOCK,
+    NewerSchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
+    # `remedies/migrations` makes the item, unless the rollback has no plan for the database.
+    NewerSchemaResponse.ROLLBACK_MIGRATIONS: Consequence.BLOCK,
+    NewerSchemaResponse.IGNORE: Consequence.PROCEED,
 }
 
 
@@ -237,7 +245,9 @@ def _older(known: Sequence[str]) -> UnknownSchema:
 # -- what follows ----------------------------------------------------------------------------------
 
 
-def item(answer: SchemaAnswer, on_newer: SchemaResponse, on_unknown: SchemaResponse) -> CheckItem:
+def item(
+    answer: SchemaAnswer, on_newer: NewerSchemaResponse, on_unknown: SchemaResponse
+) -> CheckItem:
     """Report the result, and the consequence by the policy's rules."""
     match answer:
         case Compatible(count):
@@ -245,11 +255,14 @@ def item(answer: SchemaAnswer, on_newer: SchemaResponse, on_unknown: SchemaRespo
             return _item(CheckResult.PASSED, text, Consequence.PROCEED)
         case NewerSchema():
             advice = "; fix forward, or revert the migrations first"
-            result = CheckResult.WARNED if on_newer is SchemaResponse.IGNORE else CheckResult.FAILED
-            return _item(result, _newer_words(answer) + advice, _CONSEQUENCES[on_newer])
+            is_accepted = on_newer is NewerSchemaResponse.IGNORE
+            result = CheckResult.WARNED if is_accepted else CheckResult.FAILED
+            return _item(result, _newer_words(answer) + advice, _CONSEQUENCES_OF_NEWER[on_newer])
         case DirtySchema(message=message):
             # Nobody knows what a half applied migration has changed: to ignore it takes both.
-            is_ignored = on_newer is SchemaResponse.IGNORE and on_unknown is SchemaResponse.IGNORE
+            is_ignored = (
+                on_newer is NewerSchemaResponse.IGNORE and on_unknown is SchemaResponse.IGNORE
+            )
             asked = max(_CONSEQUENCES[on_unknown], Consequence.REQUIRE_APPROVAL, key=_SEVERE.index)
             text = f"the schema is dirty: {message}"
             if is_ignored:

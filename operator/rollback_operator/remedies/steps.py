@@ -2,9 +2,11 @@
 
 from typing import assert_never
 
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.remedy import FlagTaking
 from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
 from rollback_operator.remedies import gitops
+from rollback_operator.remedies.migration_order import StepParts, ordered
 
 
 def keeps_release(remedy: RemedyType) -> bool:
@@ -22,14 +24,23 @@ KEEP_THE_RELEASE = tuple(remedy for remedy in RemedyType if keeps_release(remedy
 """Remedies that keep the release running."""
 
 
-def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
-    """List the steps of a rollback in their order; none in mode Observe."""
+def steps_of(spec: RollbackSpec, migrations: MigrationRecord | None = None) -> tuple[StepName, ...]:
+    """List the steps of a rollback in their order; none in mode Observe.
+
+    Args:
+        spec: the plan.
+        migrations: to roll back, by the checklist; None: none, or not known yet.
+    """
     if spec.mode is Mode.OBSERVE:
         return ()
-    acts = _acts_of(spec)
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
-    suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
-    return (*suspend, *acts, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+    parts = StepParts(
+        before=(StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else (),
+        act=_acts_of(spec),
+        complete=(StepName.ROLLOUT_COMPLETE, *restore),
+        after=(StepName.VERIFY,),
+    )
+    return ordered(migrations.order if migrations is not None else None, parts)
 
 
 def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
@@ -67,6 +78,8 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             StepName.UNDO
             | StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.BACKUP
+            | StepName.MIGRATE_DOWN
             | StepName.DISABLE_FLAG
             | StepName.ROLLOUT_COMPLETE
             | StepName.VERIFY

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -53,6 +54,8 @@ class Checklist:
     pace: Pace
     schema: SchemaAnswer | None = None
     """How the database relates to the target; None: it was not read."""
+    down: MigrationRecord | None = None
+    """Migrations to roll back; None: none."""
 
     @property
     def consequence(self) -> Consequence:
@@ -93,7 +96,9 @@ def make(facts: ChecklistFacts) -> Checklist:
     by_name = {item.name: item for item in items}
     is_tight = by_name[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
     pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
-    return Checklist(tuple(items), pace, schema)
+    down = schema_check.migrations_down(facts)
+    record = down if isinstance(down, MigrationRecord) else None
+    return Checklist(tuple(items), pace, schema, record)
 
 
 def _schema_reason(answer: SchemaAnswer | None) -> Reason:
@@ -135,6 +140,8 @@ def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
     # The question is the warning, without its figures, which change constantly.
     about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in items]
     parts = [rollback.metadata.uid, plan, about]
+    if checklist.down is not None:
+        parts.append(checklist.down.model_dump(mode="json"))
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -145,4 +152,10 @@ def _is_firm(item: CheckItem) -> bool:
 
 def with_checklist(status: RollbackStatus, checklist: Checklist) -> RollbackStatus:
     """Record a checklist."""
-    return status.model_copy(update={"checklist": list(checklist.items), "pace": checklist.pace})
+    return status.model_copy(
+        update={
+            "checklist": list(checklist.items),
+            "pace": checklist.pace,
+            "migrations": checklist.down,
+        }
+    )

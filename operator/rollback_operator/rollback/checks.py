@@ -39,6 +39,7 @@ from rollback_operator.model.surroundings import ClusterCapacity, Quota, Referen
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
 from rollback_operator.remedies import autoscaling, gitops
 from rollback_operator.remedies.gitops import warning
+from rollback_operator.remedies.migrations import LossReport
 from rollback_operator.remedies.progress import has_acted
 
 FRESH_SECONDS = 60.0
@@ -66,6 +67,8 @@ class ChecklistFacts:
     """None: the policy names no database."""
     listed: DeclaredSchema | UnknownSchema = UNDECLARED
     """What a command in the target's image lists; empty: none ran."""
+    loss: LossReport | None = None
+    """Data that rolling the newer migrations back would lose; None: nothing was measured."""
     owner: OwnerState | Missing | None = None
     """None: no owner is to be suspended."""
     claims: Claims | Missing | None = None

@@ -8,10 +8,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import AppliedMigrations, CheckItem
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.shape import is_among
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
-from rollback_operator.model.schema import DeclaredSchema, SchemaAnswer, UnknownSchema
-from rollback_operator.remedies import declared_schema, schema
+from rollback_operator.model.schema import (
+    Applied,
+    DeclaredSchema,
+    NewerSchema,
+    SchemaAnswer,
+    UnknownSchema,
+)
+from rollback_operator.remedies import declared_schema, migrations, schema
+from rollback_operator.remedies.migration_order import can_stop_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 from rollback_operator.rollback.checks import ChecklistFacts, no_target
 
@@ -24,7 +32,29 @@ def database_schema(facts: ChecklistFacts, answer: SchemaAnswer | None) -> Check
     database = facts.policy.spec.database if facts.policy is not None else None
     if answer is None or database is None:
         return schema.skipped("the policy names no database")
+    down, planned = migrations_down(facts), facts.rollback.spec.database
+    if isinstance(answer, NewerSchema) and isinstance(down, str):
+        return migrations.blocked(answer.names, down)
+    if isinstance(down, MigrationRecord) and planned is not None:
+        return migrations.item(planned, down)
     return schema.item(answer, database.on_newer_schema, database.on_unknown_schema)
+
+
+def migrations_down(facts: ChecklistFacts) -> MigrationRecord | str | None:
+    """Plan which migrations are rolled back, with the data that this loses.
+
+    A text: the obstacle. None: no migration is newer, or none may be rolled back.
+    """
+    answer, planned = schema_answer(facts), facts.rollback.spec.database
+    if planned is None or not isinstance(answer, NewerSchema):
+        return None
+    if not isinstance(facts.schema, Applied):
+        return None
+    can_stop = can_stop_traffic(facts.rollback.spec)
+    made = migrations.plan(planned, answer, facts.schema, can_stop=can_stop)
+    if facts.loss is None or isinstance(made, str):
+        return made
+    return facts.loss.fault or migrations.with_report(made, facts.loss)
 
 
 def schema_answer(facts: ChecklistFacts) -> SchemaAnswer | None:

@@ -17,6 +17,7 @@ from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.kube.target.flags import ApiFlags
+from rollback_operator.adapters.kube.target.jobs import ApiJobs
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
 from rollback_operator.adapters.kube.target.services import ApiServices, ServiceBackends
@@ -24,15 +25,17 @@ from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings,
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
+from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.model.context import RollbackBudget
-from rollback_operator.ports.application import Channels, Probes, Schemas
+from rollback_operator.ports.application import Channels, Probes, SchemaChanges, Schemas
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
@@ -76,6 +79,7 @@ class Outside:
     trends: TrendMetrics
     pods: PodMetrics
     schemas: Schemas
+    changes: SchemaChanges
     probes: Probes
     channels: Channels
     clock: Callable[[], datetime]
@@ -138,6 +142,7 @@ async def build(settings: Settings) -> Parts:
         trends=PrometheusTrends(metrics),
         pods=pods,
         schemas=PostgresSchemas(secrets, addresses.pin),
+        changes=PostgresChanges(secrets, addresses.pin),
         probes=HttpProbes(addresses, secrets),
         channels=Senders(secrets, addresses),
         clock=clock.now,
@@ -175,7 +180,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
     tools = ApiTools(api, settings.argo_cd_namespace, outside.monotonic)
-    checker = Checker(nearby, outside.schemas, records, now, owners, tools)
+    checker = Checker(nearby, outside.schemas, outside.changes, records, now, owners, tools)
     verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
     trier = ProbeSender(outside.probes, clock)
     runtime = DeliveryPorts(now, elector.is_leading, queue.add, refresh)
@@ -195,7 +200,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = FlagSetter(ApiFlags(api), now)
     scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
-    actor = Actor(workloads, suspender, switch, scaler, now)
+    migrator = Migrator(ApiJobs(api), outside.schemas, outside.changes, recorder.write, now)
+    actor = Actor(workloads, suspender, switch, scaler, migrator, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )

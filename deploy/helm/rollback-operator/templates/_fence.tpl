@@ -400,6 +400,46 @@ spec:
   reason: Forbidden
 {{- end -}}
 
+{{/* A Job has the power of its namespace's service accounts, and nothing of the node. */}}
+{{- define "rollback-operator.fenceOfJobs" -}}
+- expression: "request.operation != 'CREATE' || request.namespace in {{ .Values.migrations.namespaces | toJson | replace "\"" "'" }}"
+  message: "the operator creates Jobs only in the namespaces of migrations.namespaces of its chart"
+  reason: Forbidden
+- expression: >-
+    [request.operation == 'DELETE' ? oldObject : object].all(job, job.metadata.name.startsWith('rollback-')
+    && has(job.metadata.ownerReferences) && job.metadata.ownerReferences.size() == 1
+    && job.metadata.ownerReferences[0].apiVersion.startsWith('rollback.tickettoken.io/'))
+  message: "the operator creates and deletes only Jobs of its own Rollbacks"
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' || (object.spec.backoffLimit == 0 && has(object.spec.activeDeadlineSeconds)
+    && object.spec.activeDeadlineSeconds <= 3600 && has(object.spec.ttlSecondsAfterFinished)
+    && object.spec.template.spec.containers.size() == 1 && !has(object.spec.template.spec.initContainers)
+    && object.spec.template.spec.restartPolicy == 'Never')
+  message: "spec: a Job of the operator runs one container, once, with a time limit"
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' || [object.spec.template.spec].all(pod,
+    (!has(pod.hostNetwork) || !pod.hostNetwork) && (!has(pod.hostPID) || !pod.hostPID)
+    && (!has(pod.hostIPC) || !pod.hostIPC) && (!has(pod.nodeName) || pod.nodeName == '')
+    && (!has(pod.volumes) || pod.volumes.all(item, !has(item.hostPath)))
+    && pod.containers.all(item, !has(item.securityContext) || (
+    (!has(item.securityContext.privileged) || !item.securityContext.privileged)
+    && (!has(item.securityContext.capabilities) || !has(item.securityContext.capabilities.add)))))
+  message: "spec.template: a Job of the operator has no power over its node (host namespaces, host paths, privileges, capabilities)"
+  reason: Forbidden
+{{- $account := "(request.operation != 'DELETE' && has(object.spec.template.spec.serviceAccountName) && object.spec.template.spec.serviceAccountName != '' ? object.spec.template.spec.serviceAccountName : 'default')" }}
+{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+- expression: >-
+    request.operation == 'DELETE' || !authorizer.serviceAccount(request.namespace, {{ $account }})
+    .group('{{ index . 0 }}').resource('{{ index . 1 }}').check('{{ index . 2 }}').allowed()
+  message: >-
+    spec.template.spec.serviceAccountName: the operator runs no Job with an account that may {{ index . 2 }}
+    {{ index . 1 }} of the whole cluster: roll the migrations back manually
+  reason: Forbidden
+{{- end }}
+{{- end -}}
+
 {{- define "rollback-operator.fenceOfEvents" -}}
 - expression: >-
     (object.involvedObject.apiVersion.startsWith('rollback.tickettoken.io/')

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -120,13 +120,13 @@ async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:
         async with relay.open(pinned.ips, pinned.called_port):
-            connection = _pinned(parameters, pinned, relay)
+            connection = relayed(parameters, pinned, relay)
             answer = await _answer_of(reader.ReadRequest(parameters=connection, history=history))
     except OSError as error:
         return UnknownSchema(f"{pinned}: {type(error).__name__}")
     if answer.migrations is not None or answer.dirty or answer.missing:
         return _history_of(answer)
-    return UnknownSchema(f"{pinned}: {_fault_of(relay) or answer.error}")
+    return UnknownSchema(f"{pinned}: {fault_of(relay) or answer.error}")
 
 
 def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
@@ -172,7 +172,7 @@ NO_FILE = "/dev/null/none"
 """A path that cannot exist; for /dev/null itself libpq prints a warning."""
 
 
-def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[str, Any]:
+def relayed(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[str, Any]:
     """Connect to the pinned addresses by the relay, under the name of the certificate."""
     count = len(pinned.ips)
     return parameters | {
@@ -187,13 +187,22 @@ def _pinned(parameters: dict[str, Any], pinned: Pinned, relay: Relay) -> dict[st
 
 
 async def _answer_of(request: reader.ReadRequest) -> _ParsedAnswer:
-    """Start the reader, give it the request on stdin, and take its answer.
+    """Take the reader's answer."""
+    answer = await answer_of(_READER, request)
+    if answer is None:
+        return _ParsedAnswer(error="its answer is too large: select names and times only")
+    return _parsed(*answer)
 
-    The password is in the request only: command lines and environments are public on a machine.
+
+async def answer_of(command: Sequence[str], request: Mapping[str, Any]) -> tuple[bytes, int] | None:
+    """Start a process, give it the request on stdin, and take its answer and exit status.
+
+    None: the answer is too large. The password is in the request only: command lines and
+    environments are public on a machine.
     """
     inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     process = await asyncio.create_subprocess_exec(
-        *_READER,
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -210,8 +219,8 @@ async def _answer_of(request: reader.ReadRequest) -> _ParsedAnswer:
         except asyncio.IncompleteReadError as error:
             text = error.partial
         except asyncio.LimitOverrunError:
-            return _ParsedAnswer(error="its answer is too large: select names and times only")
-        return _parsed(text, await process.wait())
+            return None
+        return text, await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
@@ -236,7 +245,7 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
     return _ParsedAnswer(error=f"its answer {what}: check the server and history.query")
 
 
-def _fault_of(relay: Relay) -> str:
+def fault_of(relay: Relay) -> str:
     """Describe a failure of the relay; empty: there was none."""
     if relay.is_over:
         most = MOST_SENT_BYTES >> 20

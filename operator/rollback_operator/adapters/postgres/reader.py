@@ -74,35 +74,35 @@ class ReadAnswer(TypedDict, total=False):
     error: str
 
 
-class _NoHistoryError(Exception):
+class NoHistoryError(Exception):
     """The server answers, and the answer is no history; the text says why."""
 
 
 def main() -> None:
     """Answer the request on stdin."""
-    _limit()
+    limit()
     request: ReadRequest = json.load(sys.stdin.buffer)
     sys.stdout.write(json.dumps(answer(request)) + "\n")
 
 
-def _limit() -> None:
+def limit(seconds: int = READER_SECONDS) -> None:
     """Limit what a server can take: beyond it the kernel ends this process."""
     ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The soft limit's signal says why it ended; the hard limit ends it in any case.
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    signal.alarm(READER_SECONDS)  # without a handler: it also ends C code that never returns
+    signal.alarm(seconds)  # without a handler: it also ends C code that never returns
 
 
 def answer(request: ReadRequest) -> ReadAnswer:
     """Read the history."""
     try:
         return _read(request["parameters"], request["history"])
-    except _NoHistoryError as error:
+    except NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": _words(error, str(request["parameters"].get("password") or ""))}
+        return {"error": words(error, str(request["parameters"].get("password") or ""))}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
         return {"error": f"its answer takes more than {most} MiB of memory: narrow history.query"}
@@ -124,11 +124,15 @@ def _read(parameters: Mapping[str, str | int], history: HistorySource) -> ReadAn
         ):
             connection.execute(setting)
         if history["query"] is not None:
-            own = sql.SQL(history["query"].strip().rstrip(";"))
-            return {"migrations": _rows(connection, own)}
-        return _of_tool(connection, _recognized(connection, history))
+            return {"migrations": _rows(connection, own_query(history["query"]))}
+        return _of_tool(connection, recognized(connection, history))
     finally:
         connection.close()
+
+
+def own_query(text: str) -> sql.Composable:
+    """Give the policy's own query of the history."""
+    return sql.SQL(text.strip().rstrip(";"))
 
 
 def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAnswer:
@@ -140,11 +144,11 @@ def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAn
         reason = marked[0][0]
         names = [name[:LONGEST_MIGRATION] for why, name in marked if why == reason and name]
         return {"dirty": reason, "names": names, "tool": preset.name}
-    rows = _rows(connection, _filled(preset.rows, history), preset)
+    rows = _rows(connection, filled(preset.rows, history), preset)
     return {"migrations": rows, "form": preset.form, "tool": preset.name}
 
 
-def _recognized(connection: psycopg.Connection[Any], source: HistorySource) -> Recognized:
+def recognized(connection: psycopg.Connection[Any], source: HistorySource) -> Recognized:
     """Find the history among the tables that the role may read."""
     cursor = connection.execute(
         "SELECT table_schema::text, table_name::text, column_name::text"
@@ -162,7 +166,7 @@ def _recognized(connection: psycopg.Connection[Any], source: HistorySource) -> R
     if isinstance(history, Recognized):
         return history
     where = f"schema {source['schema']}" if source["schema"] else "the search path"
-    raise _NoHistoryError(f"{history} (in {where}, among the tables that the role may read)")
+    raise NoHistoryError(f"{history} (in {where}, among the tables that the role may read)")
 
 
 def _is_being_written(connection: psycopg.Connection[Any], history: Recognized) -> bool:
@@ -191,12 +195,13 @@ def _is_being_written(connection: psycopg.Connection[Any], history: Recognized) 
 
 def _marked(connection: psycopg.Connection[Any], history: Recognized) -> list[tuple[str, str]]:
     """Give reason and name of the migrations that the tool marks."""
-    query = _filled(history.preset.dirty, history)
+    query = filled(history.preset.dirty, history)
     limited = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_DIRTY)
     return [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
 
 
-def _filled(text: str, history: Recognized) -> sql.Composable:
+def filled(text: str, history: Recognized) -> sql.Composable:
+    """Put the names of the tables into a preset's SELECT."""
     preset = history.preset
     return sql.SQL(text).format(
         table=sql.Identifier(history.schema, preset.table),
@@ -214,11 +219,11 @@ def _rows(
     rows = cursor.fetchmany(MOST_MIGRATIONS + 1)
     if "name" not in columns:
         has = ", ".join(columns)[:LONGEST_COLUMNS]
-        raise _NoHistoryError(f"history.query gives the columns {has}, and not name")
+        raise NoHistoryError(f"history.query gives the columns {has}, and not name")
     if not rows and not (preset and preset.is_known):
-        raise _NoHistoryError("the history is empty: no migration is applied")
+        raise NoHistoryError("the history is empty: no migration is applied")
     if len(rows) > MOST_MIGRATIONS:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"the history has more than {MOST_MIGRATIONS} rows: narrow history.query down"
         )
     at = columns.index("applied_at") if "applied_at" in columns else None
@@ -228,7 +233,7 @@ def _rows(
 def _migration(row: Sequence[Any], name: int, at: int | None) -> tuple[str, str | None]:
     named = str(row[name])
     if len(named) > LONGEST_MIGRATION:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"a migration's name has more than {LONGEST_MIGRATION} characters: select its name only"
         )
     time = row[at] if at is not None else None
@@ -253,7 +258,7 @@ _KNOWN = (
 )
 
 
-def _words(error: psycopg.Error, secret: str) -> str:
+def words(error: psycopg.Error, secret: str) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
         primary = error.diag.message_primary.replace("\n", " ")

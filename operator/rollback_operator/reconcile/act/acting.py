@@ -14,8 +14,10 @@ from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.remedies import autoscaling, progress
+from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
 
@@ -36,12 +38,13 @@ class Acted:
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, the owner of the Deployment, or its autoscaler."""
+    """Changes the Deployment, a flag, its owner, its autoscaler, or its database's schema."""
 
     workloads: Workloads
     suspender: Suspender
     switch: FlagSetter
     scaler: Scaler
+    migrator: Migrator
     clock: Callable[[], datetime]
 
     async def act(
@@ -64,6 +67,9 @@ class Actor:
             return Acted(taken.rollback, deployment, taken.next)
         if step is StepName.DISABLE_FLAG:
             return Acted(rollback, deployment, await self.switch.set(rollback))
+        if step in MIGRATION_STEPS:
+            migrated = await self.migrator.take(rollback, step)
+            return Acted(migrated.rollback, deployment, migrated.next)
         if autoscaling.is_left_to_autoscaler(rollback, step):
             assert autoscaler is not None  # or there would be nothing to be done
             return await self._raise(rollback, deployment, autoscaler)
