@@ -139,8 +139,7 @@ class Migrator:
             async with asyncio.timeout(MIGRATIONS_SECONDS):
                 history = await self.schemas.read(namespace, database)
         except TimeoutError:
-            message = f"the database did not answer within {MIGRATIONS_SECONDS:g} s"
-            return message
+            return f"the database did not answer within {MIGRATIONS_SECONDS:g} s"
         match history:
             case Applied():
                 return migrations.state_of(record, history)
