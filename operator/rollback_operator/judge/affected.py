@@ -176,8 +176,8 @@ class _FaultCounts:
 
     def _shows(self, counts: tuple[float, float], odds: float) -> bool:
         served, failed = counts
-        if failed <= self._usual * served:
-            return False
+        if not served or failed <= self._usual * served:
+            return False  # a server may count errors without requests: they have no rate
         return -_nats(counts, self._usual, failed / served) >= math.log(odds)
 
 
@@ -196,7 +196,7 @@ def fail_more(counted: Sequence[Increment], others: Sequence[Increment]) -> bool
 
 def _exceed(counts: tuple[float, float], others: tuple[float, float]) -> bool:
     served, failed = counts
-    if others[0] < LEAST_REQUESTS:
+    if not served or others[0] < LEAST_REQUESTS:
         return False
     usual = plausible(others[1] / others[0])
     if failed <= usual * served:

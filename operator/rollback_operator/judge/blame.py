@@ -81,7 +81,7 @@ def blame(routes: Sequence[Failing], watch_seconds: float) -> Blame:
     watch = max(math.e, watch_seconds)
     aged = _by_age(lasted, levels) if since > 0 else {}
     is_aligned = max(aged.values(), default=-math.inf) >= most + math.log(ALIGNED_ODDS)
-    if not is_aligned or _spread(lasted, levels) <= REACH_SECONDS:
+    if not is_aligned or spread_of_onsets(lasted, levels) <= REACH_SECONDS:
         aged = {}
     weights = [(time - begin, nats - most) for time, nats in sorted(likely.items())]
     ages = [(age, nats - most) for age, nats in sorted(aged.items())]
@@ -150,15 +150,18 @@ def _by_age(
     return likelihoods(parts(map(pooled, aged), levels), 0.0)
 
 
-def _spread(counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]) -> float:
+def spread_of_onsets(
+    counts: Sequence[Sequence[Increment]], levels: Sequence[BaselineRate]
+) -> float:
     """Give the seconds between the first and the last onset on a pod, each by its own counts."""
     onsets = []
     for pod in {increment.pod for each in counts for increment in each if increment.errors > 0}:
         of_pod = ([increment for increment in each if increment.pod == pod] for each in counts)
         own = parts(map(pooled, of_pod), levels)
-        likely = likelihoods(own, min(part.counts.starts[0] for part in own))
-        onsets.append(max(likely, key=lambda time: likely[time]))
-    return max(onsets) - min(onsets)
+        if own:  # without requests there is no onset
+            likely = likelihoods(own, min(part.counts.starts[0] for part in own))
+            onsets.append(max(likely, key=lambda time: likely[time]))
+    return max(onsets, default=0.0) - min(onsets, default=0.0)
 
 
 def _odds(weights: _Weights, latent: float, unseen: float) -> float:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rollback_operator.judge.blame import blame, is_one_fault
+from rollback_operator.judge.affected import fail_more
+from rollback_operator.judge.blame import blame, is_one_fault, spread_of_onsets
 from rollback_operator.stats.change_point import BaselineRate, Failing, has_ended
 from rollback_operator.stats.windows import Increment
 from tests.builders import make_increment
@@ -317,3 +318,17 @@ def test_a_fault_that_goes_on_on_one_route_is_not_over() -> None:
     lasting = Failing(series(*[(100, 20)] * 8), LEVEL)
 
     assert not has_ended([over, lasting])
+
+
+def test_errors_without_requests_have_no_rate() -> None:
+    """A server may count errors of a pod without requests: drawn manifests made passes raise."""
+    without = series((0, 30), pod="new-1")
+
+    assert not fail_more(without, series((500, 0), pod="old-1"))
+    assert fail_more(series((30, 30), pod="new-1"), series((500, 0), pod="old-1"))
+
+
+def test_pods_whose_faults_are_over_have_no_spread_of_onsets() -> None:
+    clean = [series((100, 0), pod="new-1"), series((100, 0), pod="new-2", begin=60.0)]
+
+    assert spread_of_onsets(clean, [BaselineRate(0.001, 0.01)] * 2) == 0.0
