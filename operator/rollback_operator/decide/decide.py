@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.checklist import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -77,7 +78,7 @@ def _is_as_severe(decision: Decision, asked: Match) -> bool:
 
 def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision:
     if verdict.value is VerdictValue.BAD:
-        match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
+        match = matrix.classify(case.policy.spec.matrix, verdict, _proving(verdict, odds))
         if match is not None:
             return _respond(case, verdict, match, now)
         # Proved only on a route for which the matrix has no rule, not on all routes together:
@@ -97,6 +98,14 @@ def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -
         return Decision(verdict, doubted=Severity.P1)
     doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
     return Decision(verdict, doubted=doubted)
+
+
+def _proving(verdict: Verdict, odds: Thresholds) -> float:
+    """Return the odds that prove a fault; those of a deadline where they keep a release bad."""
+    is_kept = verdict.reason is Reason.ERROR_RATE_ABOVE_CONTROL and all(
+        scope.odds < odds.bad for scope in verdict.scopes
+    )
+    return odds.deadline if is_kept else odds.bad
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:

@@ -1059,6 +1059,17 @@ def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, valu
 
 
 @pytest.mark.parametrize(
+    ("against", "value"),
+    [(None, SUSPECT), (SUSPECT, SUSPECT), (BAD, BAD)],
+    ids=["new", "was suspect", "was bad"],
+)
+def test_a_bad_release_stays_bad_at_the_odds_of_a_deadline(against, value) -> None:
+    found = judged(watch_of(served(NEW[:1], *[(60, 5)] * 4), against=against))
+    assert 1000 < max(one.odds for one in found.scopes) < BAD_ODDS
+    assert found.value is value
+
+
+@pytest.mark.parametrize(
     ("created", "said", "ends"),
     [
         (-900, "the running pods served", "the next release is compared with it"),
