@@ -78,9 +78,15 @@ def _is_as_severe(decision: Decision, asked: Match) -> bool:
 
 def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision:
     if verdict.value is VerdictValue.BAD:
-        match = matrix.classify(case.policy.spec.matrix, verdict, _proving(verdict, odds))
+        match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
         if match is not None:
             return _respond(case, verdict, match, now)
+        kept = _kept(case, verdict, odds)
+        if kept is not None:
+            due = matrix.deadline(kept, verdict)
+            if due is not None and now.timestamp() >= due:
+                return _respond(case, verdict, kept, now)
+            return Decision(verdict, Severity(kept.rule.severity), deadline=due)
         # Proved only on a route for which the matrix has no rule, not on all routes together:
         # people are notified of the open question as of any other suspicion.
     if verdict.value is VerdictValue.SUSPECT:
@@ -100,12 +106,15 @@ def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -
     return Decision(verdict, doubted=doubted)
 
 
-def _proving(verdict: Verdict, odds: Thresholds) -> float:
-    """Return the odds that prove a fault; those of a deadline where they keep a release bad."""
+def _kept(case: Case, verdict: Verdict, odds: Thresholds) -> Match | None:
+    """Return the rule of a release that is still bad at less than the odds that made it so.
+
+    What could be done at once was done or refused then; from now on a deadline is needed.
+    """
     is_kept = verdict.reason is Reason.ERROR_RATE_ABOVE_CONTROL and all(
         scope.odds < odds.bad for scope in verdict.scopes
     )
-    return odds.deadline if is_kept else odds.bad
+    return matrix.classify(case.policy.spec.matrix, verdict, odds.deadline) if is_kept else None
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:

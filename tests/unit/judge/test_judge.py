@@ -1064,7 +1064,7 @@ def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, valu
     ids=["new", "was suspect", "was bad"],
 )
 def test_a_bad_release_stays_bad_at_the_odds_of_a_deadline(against, value) -> None:
-    found = judged(watch_of(served(NEW[:1], *[(60, 5)] * 4), against=against))
+    found = judged(watch_of(served(NEW[:1], *[(60, 3)] * 6), against=against))
     assert 1000 < max(one.odds for one in found.scopes) < BAD_ODDS
     assert found.value is value
 
