@@ -974,6 +974,18 @@ def test_a_single_new_pod_is_compared_with_the_old_pods_of_its_node(
         )
 
 
+@pytest.mark.parametrize(
+    ("errors", "value", "reason"),
+    [(2, SUSPECT, Reason.FEW_PODS_AFFECTED), (7, BAD, Reason.ERROR_RATE_ABOVE_CONTROL)],
+    ids=["a chance run of usual errors", "the same fault, milder"],
+)
+def test_usual_errors_of_other_pods_make_no_shared_fault(errors, value, reason) -> None:
+    control = make_control(requests=100_000, errors=1000, worst_minute=0.011)
+    worst, others = served(NEW[:1], *[(125, 38)] * 10), served(NEW[1:], *[(125, errors)] * 10)
+    found = judged(watch_of(worst, others, control=control))
+    assert (found.value, found.reason) == (value, reason)
+
+
 def test_new_pods_that_fail_on_two_nodes_are_explained_only_by_both() -> None:
     old = tuple(f"old-{number}" for number in range(12))
     fails, clean = [(60, 30)] * LONG, served(old[2:], *CLEAN_OLD)
