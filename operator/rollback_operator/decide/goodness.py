@@ -26,6 +26,7 @@ from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import AGAINST_RELEASE, SUSPECT_ODDS, Cause, Verdict
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import FAILS_ALIKE
 
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _BY_OTHER_EVIDENCE = frozenset(
@@ -73,6 +74,8 @@ def stored_against(case: Case) -> VerdictValue | None:
     healthy = conditions.find(status.conditions, ConditionType.HEALTHY)
     is_same = status.revision is not None and status.revision.digest == digest
     if healthy is None or not is_same or healthy.reason in _BY_OTHER_EVIDENCE:
+        return None
+    if healthy.message.startswith(FAILS_ALIKE):
         return None
     return status.verdict if status.verdict in AGAINST_RELEASE else None
 

@@ -27,7 +27,7 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Cause, Symptom, Verdict
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import health_of, revision_of
+from rollback_operator.releases.ledger import FAILS_ALIKE, health_of, revision_of
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import (
     T0,
@@ -195,10 +195,12 @@ def test_a_verdict_against_it_by_counts_is_kept_for_the_next_one(
     assert with_against(before, verdict).against is expected
 
 
-def stored(reason: Reason, verdict: VerdictValue, version: str = "v2") -> RollbackPolicy:
+def stored(
+    reason: Reason, verdict: VerdictValue, version: str = "v2", message: str = "it is so"
+) -> RollbackPolicy:
     """A policy whose status another operator has written."""
     revision = revision_of(make_replica_set(version), at(0))
-    healthy = condition(ConditionType.HEALTHY, False, reason, "it is so")
+    healthy = condition(ConditionType.HEALTHY, False, reason, message)
     status = RollbackPolicyStatus(revision=revision, conditions=[healthy], verdict=verdict)
     return make_policy().model_copy(update={"status": status})
 
@@ -209,6 +211,12 @@ STORED = {
     "suspect": (stored(Reason.ENVIRONMENT_SUSPECTED, VerdictValue.SUSPECT), VerdictValue.SUSPECT),
     "healthy": (stored(BY_COUNTS, VerdictValue.HEALTHY), None),
     "found bad earlier": (stored(Reason.FOUND_BAD, VerdictValue.BAD), None),
+    "no worse than its control": (
+        stored(
+            Reason.ENVIRONMENT_SUSPECTED, VerdictValue.SUSPECT, message=f"{FAILS_ALIKE}no target"
+        ),
+        None,
+    ),
     "by Kubernetes": (stored(Reason.UNAVAILABLE, VerdictValue.BAD), None),
     "of another release": (stored(BY_COUNTS, VerdictValue.BAD, "v1"), None),
     "nothing": (make_policy(), None),
