@@ -78,15 +78,9 @@ def _is_as_severe(decision: Decision, asked: Match) -> bool:
 
 def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision:
     if verdict.value is VerdictValue.BAD:
-        match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
-        if match is not None:
-            return _respond(case, verdict, match, now)
-        kept = _kept(case, verdict, odds)
-        if kept is not None:
-            due = matrix.deadline(kept, verdict)
-            if due is not None and now.timestamp() >= due:
-                return _respond(case, verdict, kept, now)
-            return Decision(verdict, Severity(kept.rule.severity), deadline=due)
+        proved = _by_proof(case, verdict, odds, now)
+        if proved is not None:
+            return proved
         # Proved only on a route for which the matrix has no rule, not on all routes together:
         # people are notified of the open question as of any other suspicion.
     if verdict.value is VerdictValue.SUSPECT:
@@ -106,15 +100,25 @@ def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -
     return Decision(verdict, doubted=doubted)
 
 
-def _kept(case: Case, verdict: Verdict, odds: Thresholds) -> Match | None:
-    """Return the rule of a release that is still bad at less than the odds that made it so.
+def _by_proof(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision | None:
+    """Respond to a bad release; None: the matrix has no rule for what is proved.
 
-    What could be done at once was done or refused then; from now on a deadline is needed.
+    A release stays bad at the odds of a deadline. What could be done at once was done, or refused,
+    when it became bad; after that a deadline is needed.
     """
+    match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
+    if match is not None:
+        return _respond(case, verdict, match, now)
     is_kept = verdict.reason is Reason.ERROR_RATE_ABOVE_CONTROL and all(
         scope.odds < odds.bad for scope in verdict.scopes
     )
-    return matrix.classify(case.policy.spec.matrix, verdict, odds.deadline) if is_kept else None
+    kept = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline) if is_kept else None
+    due = matrix.deadline(kept, verdict) if kept is not None else None
+    if kept is None:
+        return None
+    if due is not None and now.timestamp() >= due:
+        return _respond(case, verdict, kept, now)
+    return Decision(verdict, Severity(kept.rule.severity), deadline=due)
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:

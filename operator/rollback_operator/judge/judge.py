@@ -31,7 +31,6 @@ from rollback_operator.model.verdict import (
     Cause,
     EvidentFault,
     ScopeVerdict,
-    Thresholds,
     Verdict,
 )
 from rollback_operator.model.workload import Workload

@@ -69,9 +69,7 @@ def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
             unsure, before = -cell.new_errors_unsure, cell.old_errors_before
             scores = [cell.new_errors * new + cell.old_errors * old for new, old in coins]
             border = [unsure * new + before * old for new, old in coins]
-            parts.append(
-                _Segment(cell.start, cell.new_requests, cell.new_errors, scores, border)
-            )
+            parts.append(_Segment(cell.start, cell.new_requests, cell.new_errors, scores, border))
     return _best_count(parts, dispersion, enough)
 
 
@@ -293,7 +291,7 @@ def dispersion(groups: Iterable[Sequence[tuple[float, float]]]) -> float:
     """
     spread, freedom = 0.0, 0
     for group in groups:
-        if not any([errors for _, errors in group]):
+        if not any(errors for _, errors in group):
             continue  # of most groups: no error
         known = [(requests, errors) for requests, errors in group if requests > 0]
         total = sum([requests for requests, _ in known])
