@@ -17,6 +17,7 @@ from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import (
     Watch,
     naming,
+    with_gone,
     with_pages,
     with_reading,
     with_workload,
@@ -168,7 +169,7 @@ class Observer:
         watch = _with_pod_names(replace(watch, trends=trends), workload, source)
         size = _sample_count(reading) + _kept_series_count(watch)
         namespace = source.policy.metadata.namespace
-        return await apart(namespace, size, partial(_with_counters, watch, reading))
+        return await apart(namespace, size, partial(_with_counters, watch, workload, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read the slow signals, with a time limit so that a P1 is not late."""
@@ -257,12 +258,13 @@ def _with_pod_names(watch: Watch, workload: Workload, source: Source) -> Watch:
     )
 
 
-def _with_counters(watch: Watch, reading: Reading) -> Watch:
+def _with_counters(watch: Watch, workload: Workload, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
             # Before the new pods have two samples, the replaced pods show the interval.
             interval = _sample_interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
+        watch = with_gone(watch, workload, reading)
         reading = of_target(reading, watch.pods)
     return with_reading(watch, reading)
 
