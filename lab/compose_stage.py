@@ -71,6 +71,7 @@ def scraping(port: int, job: str = SERVICE, seconds: int = 2) -> str:
 global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}
 scrape_configs:
 - job_name: {job}
+  body_size_limit: 8MB
   fallback_scrape_protocol: PrometheusText0.0.4
   static_configs:
   - targets: ["127.0.0.1:{port}"]
@@ -148,6 +149,7 @@ services:
                 "mode": "Enforce",
                 "signals": {"requests": {"metric": "http_request_duration_seconds_count",
                                          "matchers": {"job": self.service}}},
+                "verification": {"timeoutSeconds": 30},
                 **spec,
             },
         }  # fmt: skip
@@ -225,6 +227,13 @@ class AgentProcess:
         self._process.kill()
         self._process.wait()
         self._process = None
+
+    def poll(self) -> int | None:
+        """Return the exit status if it has ended by itself."""
+        status = self._process.poll() if self._process is not None else None
+        if status is not None:
+            self._process = None
+        return status
 
     def wait(self, seconds: float) -> int:
         """Wait for it to end by itself, and return the exit status."""

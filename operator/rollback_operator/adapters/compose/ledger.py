@@ -55,8 +55,9 @@ class PolicyRecord(Model):
 
     uid: str
     created: str
+    namespace: str = ""
+    """Of its file, as the next two: for people who read the record."""
     target: str = ""
-    """Name and mode of its file, for people who read the record."""
     mode: str = ""
     version: int = 0
     status: dict[str, Any] = {}

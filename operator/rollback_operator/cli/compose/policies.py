@@ -90,8 +90,12 @@ def record_of(policy: RollbackPolicy, known: PolicyRecord | None, now: datetime)
         created = now.replace(microsecond=0).isoformat()
         uid = f"{policy.metadata.name}.{now.timestamp():.0f}"
         known = PolicyRecord(uid=uid, created=created)
-    target, mode = policy.spec.target_ref.name, str(policy.spec.mode)
-    return known.model_copy(update={"target": target, "mode": mode})
+    of_file = {
+        "namespace": policy.metadata.namespace,
+        "target": policy.spec.target_ref.name,
+        "mode": str(policy.spec.mode),
+    }
+    return known.model_copy(update=of_file)
 
 
 def _unfit(spec: RollbackPolicySpec) -> Iterator[str]:

@@ -222,7 +222,11 @@ def _explain(page: TextPage, known: StoredRecord, name: str) -> None:
 
 def _policy(name: str, state: LedgerState) -> dict[str, Any]:
     stored = state.policies[name]
-    metadata = {"name": name, "namespace": "", "creationTimestamp": stored.created}
+    metadata = {
+        "name": name,
+        "namespace": stored.namespace,
+        "creationTimestamp": stored.created,
+    }
     spec = {"targetRef": {"name": stored.target}, "mode": stored.mode}
     kind = {"apiVersion": API_VERSION, "kind": RollbackPolicy.KIND}
     return {**kind, "metadata": metadata, "spec": spec, "status": stored.status}

@@ -1,0 +1,3 @@
+module rollback-operator/lab/compose-v2
+
+go 1.24
