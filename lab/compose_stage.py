@@ -37,7 +37,16 @@ def shop_program() -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="shop-") as scratch:
         built = Path(scratch, "shop")
-        argv = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(built), "."]
+        argv = [
+            go,
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags=-s -w",
+            "-o",
+            str(built),
+            ".",
+        ]
         environment = {**os.environ, "CGO_ENABLED": "0"}
         result = subprocess.run(
             argv, cwd=SHOP, env=environment, capture_output=True, text=True, check=False

@@ -6,6 +6,7 @@ else. Debian's docker.io is enough; no registry is asked, images are loaded from
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -104,16 +105,20 @@ class Docker(Occupant):
 
     def __exit__(self, *error: Any) -> None:
         # Else shims of containers would outlive their daemon for a moment.
-        try:
+        with contextlib.suppress(LabError):
             self.stop()
-        except LabError:
-            pass
         super().__exit__(*error)
 
     # -- the API, without a client -----------------------------------------------------------------
 
     def ask(
-        self, method: str, path: str, body: Path | None = None, *, is_json: bool = True, **query: str
+        self,
+        method: str,
+        path: str,
+        body: Path | None = None,
+        *,
+        is_json: bool = True,
+        **query: str,
     ) -> Any:
         """Ask the daemon.
 
@@ -179,7 +184,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def loadable(archive: Path, made: Path) -> Path:
-    """Rewrite an OCI archive in a form that Debian's daemon loads: one more file names its parts."""
+    """Rewrite an OCI archive for Debian's daemon: one more file names its parts."""
     with tarfile.open(archive) as source, tarfile.open(made, "w") as target:
         contents = {member.name: member for member in source}
 

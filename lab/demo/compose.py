@@ -99,8 +99,8 @@ def play(story: Story, stack: ExitStack) -> int:
         Load(f"http://127.0.0.1:{project.files.port}", TOKEN, folder, rate=RATE)
     )
     story.say(
-        f"Sending {RATE} requests a second. A release is compared with the time before it, at least "
-        f"a minute, so {GOOD} now serves for {HISTORY_SECONDS} s."
+        f"Sending {RATE} requests a second. A release is compared with the time before it, at "
+        f"least a minute, so {GOOD} now serves for {HISTORY_SECONDS} s."
     )
     with story.waiting(f"{GOOD} serves"):
         time.sleep(HISTORY_SECONDS)
@@ -126,7 +126,9 @@ def play(story: Story, stack: ExitStack) -> int:
         faults.append(f"{len(late)} requests failed after the rollback")
     if faults:
         raise LabError("; ".join(faults))
-    story.say(f"{BAD} was rolled back, {GOOD} serves, and the user's file is byte for byte as it was.")
+    story.say(
+        f"{BAD} was rolled back, {GOOD} serves, and the user's file is byte for byte as it was."
+    )
     return 0
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,6 @@ def project(
 def take_down(project: Project) -> None:
     for container in project.containers():
         project.docker.ask("DELETE", f"/containers/{container['Id']}", force="1", is_json=False)
-    try:
+    with contextlib.suppress(LabError):
         project.docker.ask("DELETE", f"/networks/{project.name}_default", is_json=False)
-    except LabError:
-        pass
     shutil.rmtree(project.state, ignore_errors=True)
-
-
-Make = Callable[[str], Project]

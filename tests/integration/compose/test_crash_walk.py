@@ -62,7 +62,11 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
             status = None
             while status is None and time.monotonic() < until:
                 status = dying.poll()
-                if status is None and project.runs() == {images[GOOD]} and not open_rollbacks(project):
+                if (
+                    status is None
+                    and project.runs() == {images[GOOD]}
+                    and not open_rollbacks(project)
+                ):
                     break
                 time.sleep(0.1)
         json.dumps(project.record)  # it is whole

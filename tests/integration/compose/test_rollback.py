@@ -1,4 +1,4 @@
-"""A bad image of a Compose service is taken back: real Docker, Compose, Prometheus and customers."""
+"""A bad image of a Compose service is taken back: on real Docker and Prometheus."""
 
 from __future__ import annotations
 
@@ -71,4 +71,6 @@ def test_a_bad_image_is_rolled_back(
         summary = load.stop()
         print(f"failed {summary.total.failed} of {summary.total.sent}")
     assert len(project.rollbacks) == 1
-    assert {each["Config"]["Labels"]["com.docker.compose.service"] for each in project.containers()} == {SERVICE}
+    assert {
+        each["Config"]["Labels"]["com.docker.compose.service"] for each in project.containers()
+    } == {SERVICE}

@@ -26,7 +26,7 @@ def raw(
     time = f"2025-12-01T12:{second // 60:02d}:{second % 60:02d}.500000000Z"
     known = {"com.docker.compose.container-number": "1", **(labels or {})}
     return {
-        "Id": f"{second:064x}",
+        "Id": f"{second:012x}".ljust(64, "0"),
         "Name": "/shop-shop-1",
         "Image": image_id,
         "Created": time,

@@ -6,8 +6,8 @@ from rollback_operator.adapters.compose.containers import Container
 from rollback_operator.adapters.compose.ledger import ServiceRecord
 from rollback_operator.adapters.compose.project import REVISION_LABEL
 from rollback_operator.adapters.compose.revisions import (
-    MOST_REVISIONS,
-    Place,
+    MOST_KNOWN_REVISIONS,
+    ServicePlace,
     current_of,
     recorded,
     workload_of,
@@ -15,7 +15,7 @@ from rollback_operator.adapters.compose.revisions import (
 from rollback_operator.model.workload import Workload
 from tests.unit.compose.builders import T0, container
 
-PLACE = Place("shop", "shop", "shop")
+PLACE = ServicePlace("shop", "shop", "shop")
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
@@ -85,7 +85,7 @@ def test_a_restored_image_is_its_revision_whatever_the_settings_are_now() -> Non
 def test_records_are_bounded_and_keep_the_current() -> None:
     rows = [[container("sha256:" + f"{n:064x}", n)] for n in range(30)]
     record = record_of(*rows)
-    assert len(record.revisions) == MOST_REVISIONS
+    assert len(record.revisions) == MOST_KNOWN_REVISIONS
     current = current_of(record)
     assert current is not None
     assert current.number == 30

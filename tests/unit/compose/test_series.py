@@ -12,7 +12,7 @@ from rollback_operator.adapters.compose.metrics import (
     ComposeMetrics,
     ComposeTrends,
     Incarnations,
-    Situation,
+    ServiceContainers,
 )
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
@@ -25,10 +25,10 @@ OLD, NEW = container(second=0), container("sha256:" + "b" * 64, 60)
 INSTANCE = "127.0.0.1:18080"
 
 
-def situation(*containers: Container, is_single: bool = True) -> Situation:
+def situation(*containers: Container, is_single: bool = True) -> ServiceContainers:
     seen = Incarnations()
     seen.see(containers)
-    return Situation(seen, is_single)
+    return ServiceContainers(seen, is_single)
 
 
 def series(instance: str, *seconds: int) -> CounterSeries:
@@ -42,15 +42,13 @@ def query(pod: str = "instance") -> CounterQuery:
     return CounterQuery(Prometheus("http://p"), "shop", ("shop-.*",), requests, errors, labels)
 
 
-async def read(reading: Reading, known: Situation, pod: str = "instance") -> Reading:
+async def read(reading: Reading, known: ServiceContainers, pod: str = "instance") -> Reading:
     metrics = FakeMetrics(reading=reading)
     return await ComposeMetrics(metrics, lambda pods: known).read(query(pod), 60)
 
 
 async def test_a_series_is_cut_where_the_container_changed() -> None:
-    cut = await read(
-        Counters((series(INSTANCE, 10, 50, 61, 70),), ()), situation(OLD, NEW)
-    )
+    cut = await read(Counters((series(INSTANCE, 10, 50, 61, 70),), ()), situation(OLD, NEW))
     assert isinstance(cut, Counters)
     assert [(each.pod, len(each.samples)) for each in cut.requests] == [(OLD.key, 2), (NEW.key, 2)]
 
@@ -64,9 +62,7 @@ async def test_samples_before_the_first_known_container_are_nobodys() -> None:
 @pytest.mark.parametrize("instance", ["shop-shop-1:8080", "172.20.0.2:8080", "shop:9102", INSTANCE])
 async def test_of_several_containers_a_target_names_its_own(instance: str) -> None:
     other = replace(NEW, name="shop-shop-2", networks=(("", "172.20.0.3"),), published=frozenset())
-    cut = await read(
-        Counters((series(instance, 70),), ()), situation(OLD, other, is_single=False)
-    )
+    cut = await read(Counters((series(instance, 70),), ()), situation(OLD, other, is_single=False))
     assert isinstance(cut, Counters)
     assert [each.pod for each in cut.requests] == [OLD.key]
 
@@ -101,7 +97,7 @@ class Durations:
 
 
 async def test_durations_are_the_newest_containers() -> None:
-    def find(pods: Sequence[str]) -> Situation:
+    def find(pods: Sequence[str]) -> ServiceContainers:
         return situation(OLD, NEW, is_single=False)
 
     trends = ComposeTrends(Durations(), find)  # type: ignore[arg-type]

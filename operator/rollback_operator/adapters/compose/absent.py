@@ -17,7 +17,7 @@ from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.rollback.probing import LineCount, Silence
 
-MOST_LOG_BYTES = 1024 * 1024
+MOST_CONTAINER_LOG_BYTES = 1024 * 1024
 MOST_SECRET_BYTES = 64 * 1024
 MOST_KEYS = 64
 _NONE = Failure(FailureKind.UNKNOWN_KIND, "a Compose project has no such object")
@@ -145,12 +145,12 @@ class Machine:
         if query.pod not in ids:
             return Silence("the container is gone")
         since = query.since.timestamp()
-        log = await self._engine.log(ids[query.pod], since, MOST_LOG_BYTES)
+        log = await self._engine.log(ids[query.pod], since, MOST_CONTAINER_LOG_BYTES)
         if isinstance(log, Failure):
             return Silence(log.message)
         wanted = tuple(text.encode() for text in query.texts)
         lines = sum(any(text in line for text in wanted) for line in log.splitlines())
-        return LineCount(lines, len(log) < MOST_LOG_BYTES)
+        return LineCount(lines, len(log) < MOST_CONTAINER_LOG_BYTES)
 
 
 class FileSecrets:
@@ -170,7 +170,9 @@ class FileSecrets:
         """Read all files of a Secret."""
         folder = None if self._folder is None else self._folder / name
         try:
-            keys = sorted(each.name for each in folder.iterdir() if each.is_file()) if folder else []
+            keys = (
+                sorted(each.name for each in folder.iterdir() if each.is_file()) if folder else []
+            )
         except OSError as error:
             return Failure(FailureKind.GONE, f"{folder}: {error.strerror}")
         if not keys:

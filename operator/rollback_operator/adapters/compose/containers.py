@@ -10,9 +10,9 @@ from typing import Any
 from rollback_operator.adapters.compose.project import REVISION_LABEL
 from rollback_operator.api.user_text.json_text import whole
 
-LABEL = "com.docker.compose"
-LONGEST_TEXT = 400
-MOST_ADDRESSES = 32
+COMPOSE_LABEL = "com.docker.compose"
+LONGEST_CONTAINER_FAILURE = 400
+MOST_CONTAINER_NAMES = 32
 _COMMIT = "org.opencontainers.image.revision"
 _NEVER = "0001-01-01"
 STOPPED = (0, 137, 143)
@@ -92,16 +92,16 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
     return Container(
         id=str(raw["Id"]),
         name=str(raw["Name"]).lstrip("/"),
-        number=str(labels.get(f"{LABEL}.container-number") or raw["Id"]),
+        number=str(labels.get(f"{COMPOSE_LABEL}.container-number") or raw["Id"]),
         image=str(config.get("Image")),
         image_id=str(raw["Image"]),
         repo_digest=next(iter((image or {}).get("RepoDigests") or ()), ""),
         settings=_settings(config, host, built),
         commit=str((built.get("Labels") or {}).get(_COMMIT) or "")[:128],
         restored=str(labels.get(REVISION_LABEL) or ""),
-        config_hash=str(labels.get(f"{LABEL}.config-hash") or ""),
-        config_files=str(labels.get(f"{LABEL}.project.config_files") or ""),
-        compose_version=str(labels.get(f"{LABEL}.version") or ""),
+        config_hash=str(labels.get(f"{COMPOSE_LABEL}.config-hash") or ""),
+        config_files=str(labels.get(f"{COMPOSE_LABEL}.project.config_files") or ""),
+        compose_version=str(labels.get(f"{COMPOSE_LABEL}.version") or ""),
         created=seconds_of(raw.get("Created")) or 0.0,
         started=seconds_of(state.get("StartedAt")),
         is_running=bool(state.get("Running")) and not state.get("Restarting"),
@@ -113,7 +113,7 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
         restarts=int(raw.get("RestartCount") or 0),
         is_out_of_memory=bool(state.get("OOMKilled")),
         memory=float(host.get("Memory") or 0) or None,
-        networks=tuple(_networks(raw, config))[:MOST_ADDRESSES],
+        networks=tuple(_networks(raw, config))[:MOST_CONTAINER_NAMES],
         published=frozenset(_published(ports)),
         exposed=tuple(sorted(_numbers(config.get("ExposedPorts") or ()))),
         page=(
@@ -181,11 +181,11 @@ def _failure(state: Mapping[str, Any], health: Mapping[str, Any], code: int) -> 
         return "was killed for its memory usage"
     if state.get("Restarting") or code:
         error = str(state.get("Error") or "")
-        return f"exited with {code}{f': {error}' if error else ''}"[:LONGEST_TEXT]
+        return f"exited with {code}{f': {error}' if error else ''}"[:LONGEST_CONTAINER_FAILURE]
     if _health(health) == "unhealthy":
         last = next(iter(reversed(health.get("Log") or [])), {})
         said = " ".join(str(last.get("Output") or "").split())
-        return f"its health check fails: {said}"[:LONGEST_TEXT]
+        return f"its health check fails: {said}"[:LONGEST_CONTAINER_FAILURE]
     return ""
 
 

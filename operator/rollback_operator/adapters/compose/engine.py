@@ -16,7 +16,7 @@ import aiohttp
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.ports.failure import Failure, FailureKind
 
-ANSWER_SECONDS = 10.0
+DOCKER_SECONDS = 10.0
 MOST_ANSWER_BYTES = 16 * 1024 * 1024
 _NOT_FOUND, _SERVER_ERROR, _REDIRECT = 404, 500, 300
 
@@ -80,7 +80,7 @@ class Engine:
             OSError: the daemon does not answer.
         """
         asked = {"filters": _filters([f"com.docker.compose.project={project}"], "container")}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=DOCKER_SECONDS)
         try:
             async with self._opened().get(
                 "http://docker/events", params=asked, timeout=timeout
@@ -104,12 +104,10 @@ class Engine:
     async def _bytes(
         self, method: str, path: str, asked: Mapping[str, str], most: int
     ) -> bytes | Failure:
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=DOCKER_SECONDS)
         url = f"http://docker/{path}"
         try:
-            async with self._opened().request(
-                method, url, params=asked, timeout=timeout
-            ) as answer:
+            async with self._opened().request(method, url, params=asked, timeout=timeout) as answer:
                 body = await _bounded(answer.content, most)
                 if answer.status < _REDIRECT:
                     return body

@@ -9,9 +9,9 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rollback_operator.api.shape import Model
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -47,7 +47,7 @@ class ServiceRecord(Model):
     uid: str
     current: str = ""
     """The revision that runs; empty: none was seen."""
-    revisions: list[KnownRevision] = []
+    revisions: tuple[KnownRevision, ...] = ()
 
 
 class PolicyRecord(Model):
@@ -60,7 +60,7 @@ class PolicyRecord(Model):
     target: str = ""
     mode: str = ""
     version: int = 0
-    status: dict[str, Any] = {}
+    status: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
 class LedgerState(Model):
@@ -68,9 +68,9 @@ class LedgerState(Model):
 
     version: int = 1
     """Of this form."""
-    services: dict[str, ServiceRecord] = {}
-    policies: dict[str, PolicyRecord] = {}
-    rollbacks: dict[str, dict[str, Any]] = {}
+    services: Annotated[dict[str, ServiceRecord], Field(default_factory=dict)]
+    policies: Annotated[dict[str, PolicyRecord], Field(default_factory=dict)]
+    rollbacks: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
     """Rollbacks and requests by name, in the form of the API."""
 
 

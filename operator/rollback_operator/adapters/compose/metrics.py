@@ -23,7 +23,7 @@ from rollback_operator.ports.metrics import (
 from rollback_operator.stats.histogram import Histogram
 
 T = TypeVar("T")
-MOST_REMEMBERED = 64
+MOST_INCARNATIONS = 64
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal")
 
 
@@ -36,7 +36,7 @@ class Incarnations:
     def see(self, containers: Iterable[Container]) -> None:
         """Add containers; the oldest are forgotten."""
         self.known |= {each.key: each for each in containers if each.started is not None}
-        for key in list(self.known)[:-MOST_REMEMBERED]:
+        for key in list(self.known)[:-MOST_INCARNATIONS]:
             del self.known[key]
 
     def named(self, instance: str, is_single: bool) -> Sequence[Container]:
@@ -46,7 +46,7 @@ class Incarnations:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class ServiceContainers:
     """The containers of a service, as the agent saw them last."""
 
     incarnations: Incarnations
@@ -54,7 +54,7 @@ class Situation:
     """It has one container at a time: each target that the matchers select is that container."""
 
 
-Find = Callable[[Sequence[str]], Situation]
+Find = Callable[[Sequence[str]], ServiceContainers]
 """Gives the containers of the service that a query's patterns of pod names mean."""
 
 
@@ -150,7 +150,7 @@ def _series_of_service(query: SeriesQuery) -> SeriesQuery:
 
 
 def _by_container(
-    all_: Iterable[CounterSeries], situation: Situation
+    all_: Iterable[CounterSeries], situation: ServiceContainers
 ) -> Iterator[CounterSeries]:
     """Cut series where containers begin; samples before the first known container are left out."""
     for series in all_:

@@ -18,7 +18,7 @@ import yaml
 from rollback_operator.adapters.compose.ledger import KnownRevision, replace_file
 from rollback_operator.ports.failure import Failure, FailureKind
 
-RESOLVE_SECONDS = 20.0
+CONFIG_SECONDS = 20.0
 UP_SECONDS = 100.0
 """Compose stops a container for up to its grace period before it starts the next."""
 MOST_OUTPUT_BYTES = 8 * 1024 * 1024
@@ -40,6 +40,8 @@ class ComposeFiles:
     project: str
     profiles: tuple[str, ...] = ()
     env_files: tuple[Path, ...] = ()
+    socket: Path = Path("/var/run/docker.sock")
+    """Of the daemon that both the agent and Compose use."""
 
     @property
     def named(self) -> str:
@@ -92,7 +94,7 @@ class Compose:
 
     async def resolved(self) -> Mapping[str, Any] | Failure:
         """Resolve the files; Rejected: Compose refuses them, with what it says."""
-        said = await self._run([*self.files.options, "config"], RESOLVE_SECONDS)
+        said = await self._run([*self.files.options, "config"], CONFIG_SECONDS)
         if isinstance(said, Failure):
             return said
         try:
@@ -107,7 +109,7 @@ class Compose:
     async def hash_of(self, service: str, is_pinned: bool) -> str | Failure:
         """Compute the hash that Compose would label a container of the service with now."""
         asked = [*self._options(is_pinned), "config", "--hash", service]
-        said = await self._run(asked, RESOLVE_SECONDS)
+        said = await self._run(asked, CONFIG_SECONDS)
         if isinstance(said, Failure):
             return said
         lines = [line.split() for line in said.splitlines()]
@@ -158,6 +160,8 @@ class Compose:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                cwd=self.files.files[0].parent,
+                env={**os.environ, "DOCKER_HOST": f"unix://{self.files.socket}"},
                 start_new_session=True,
             )
             async with asyncio.timeout(seconds):

@@ -6,7 +6,7 @@ the override file has started counts as the revision that it restores, whatever 
 the service have become since: those are the user's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.adapters.compose.containers import Container, revision_of
@@ -16,7 +16,7 @@ from rollback_operator.model.pod import NOT_READY, MetricsPage, Pod
 from rollback_operator.model.surroundings import Reference
 from rollback_operator.model.workload import Deployment, ReplicaSet, Template, Workload
 
-MOST_REVISIONS = 10
+MOST_KNOWN_REVISIONS = 10
 STEADY_SECONDS = 10.0
 """A container without a health check that has restarted is ready after so long: one that crashes
 at once would else be available for a moment again and again."""
@@ -29,7 +29,7 @@ IMAGE_KIND = "Image"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServicePlace:
     """A service by the names that a pass knows it by."""
 
     namespace: str
@@ -44,9 +44,7 @@ def identity_of(container: Container, record: ServiceRecord) -> str:
     return container.restored if container.restored in known else revision_of(container)
 
 
-def recorded(
-    record: ServiceRecord, containers: Sequence[Container], now: float
-) -> ServiceRecord:
+def recorded(record: ServiceRecord, containers: Sequence[Container], now: float) -> ServiceRecord:
     """Add the releases that run to the record; the newest container's is the current one.
 
     The number of a release that returns increases, as that of a ReplicaSet does.
@@ -66,7 +64,7 @@ def current_of(record: ServiceRecord) -> KnownRevision | None:
 
 
 def workload_of(
-    place: Place,
+    place: ServicePlace,
     record: ServiceRecord,
     containers: Sequence[Container],
     owner: Owner | None,
@@ -128,13 +126,13 @@ def _with_current(record: ServiceRecord, container: Container) -> ServiceRecord:
         commit=container.commit,
         created=container.created,
     )
-    kept = sorted(record.revisions, key=lambda each: each.number)[1 - MOST_REVISIONS :]
-    return record.model_copy(update={"revisions": [*kept, made], "current": identity})
+    kept = sorted(record.revisions, key=lambda each: each.number)[1 - MOST_KNOWN_REVISIONS :]
+    return record.model_copy(update={"revisions": (*kept, made), "current": identity})
 
 
 def _replaced(record: ServiceRecord, changed: KnownRevision) -> ServiceRecord:
     others = [each for each in record.revisions if each.revision != changed.revision]
-    return record.model_copy(update={"revisions": [*others, changed]})
+    return record.model_copy(update={"revisions": (*others, changed)})
 
 
 def _is_complete(record: ServiceRecord, containers: Iterable[Container], now: float) -> bool:

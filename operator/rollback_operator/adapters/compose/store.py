@@ -79,6 +79,12 @@ class DiskStore:
             "spec": spec,
             "status": {},
         }
+        try:
+            rollback_of(raw)
+        except ValidationError as error:
+            return Failure(
+                FailureKind.REJECTED, f"{name} is no request: {error.errors()[0]['msg']}"
+            )
         return self._store(name, raw)
 
     async def write_rollback(
@@ -97,7 +103,15 @@ class DiskStore:
         return self._parsed(Rollback, raw)
 
     def decide(self, rollback: Rollback, approval: dict[str, Any]) -> Rollback | Failure:
-        """Store a person's decision, and when it was made."""
+        """Store a person's decision, and when it was made.
+
+        Rejected: it is on another plan, or that plan is decided already.
+        """
+        digest, known = rollback.status.plan_digest, rollback.spec.approval
+        if not digest or approval["planDigest"] != digest:
+            return Failure(FailureKind.REJECTED, "the decision is on another plan: see explain")
+        if known is not None and known.plan_digest == digest:
+            return Failure(FailureKind.REJECTED, f"the plan is decided already, by {known.by}")
         now = self._clock().replace(microsecond=0).isoformat()
         fields = {"f:spec": {"f:approval": {"f:planDigest": {}}}}
         raw = self._state.rollbacks.get(rollback.metadata.name)

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rollback_operator.adapters.compose.containers import Container, container_of
 from rollback_operator.adapters.compose.engine import Engine
 from rollback_operator.adapters.compose.ledger import KnownRevision, Ledger, ServiceRecord
 from rollback_operator.adapters.compose.project import Compose, Pin
 from rollback_operator.adapters.compose.revisions import (
-    Place,
+    ServicePlace,
     current_of,
-    identity_of,
     recorded,
     workload_of,
 )
@@ -23,10 +23,13 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.change_cause import Overdue
 
-HASH_SECONDS = 60.0
-"""How long a computed hash of the files counts, while no file changes."""
+HASH_SECONDS = 600.0
+"""How long a computed hash of the files counts, while none of them changes; before an undo it is
+computed again, since files that they name may have changed."""
 TAGS = "rollback-operator.local"
 """Repository of the names that keep the images of known revisions on this machine."""
+MOST_KNOWN_IMAGES = 128
+"""Descriptions of images that are kept: an image of an id never changes."""
 _NOT_HERE = Failure(FailureKind.REJECTED, "a Compose service has no such field")
 
 
@@ -55,34 +58,29 @@ class ComposeWorkloads:
     engine: Engine
     compose: Compose
     ledger: Ledger
-    places: Mapping[tuple[str, str], Place]
+    places: Mapping[tuple[str, str], ServicePlace]
     """By namespace and name, as passes name targets."""
     clock: Callable[[], float]
     known: dict[str, Observed] = field(default_factory=dict)
     """By service."""
     acting: set[str] = field(default_factory=set)
     """Services that Compose changes right now: their containers are between two states."""
-    _images: dict[str, object] = field(default_factory=dict)
+    _images: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     _hashed: dict[str, _Hashed] = field(default_factory=dict)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A slower read must not put an older release on record after a newer one."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read the containers of a service; the first sight of a release is put on record."""
         place = self.places.get((namespace, name))
         if place is None:
             return Failure(FailureKind.GONE, f"the agent watches no service {name}")
-        containers = await self._containers(place.service)
-        if isinstance(containers, Failure):
-            return containers
-        now = self.clock()
-        before = self.ledger.state.services[place.service]
-        record = recorded(before, containers, now)
-        if record != before:
-            failure = await self._remember(place.service, before, record)
-            if failure is not None:
-                return failure
-        self.known[place.service] = Observed(containers, record)
-        owner = await self._owner(place.service, containers)
-        workload = workload_of(place, record, containers, owner, now)
+        async with self._reading:
+            seen = await self._observe(place.service)
+        if isinstance(seen, Failure):
+            return seen
+        owner = await self._owner(place.service, seen.containers)
+        workload = workload_of(place, seen.record, seen.containers, owner, self.clock())
         text = f"service {place.service} has never had a container: {self.compose.program} up -d"
         return workload or Failure(FailureKind.GONE, text)
 
@@ -92,26 +90,22 @@ class ComposeWorkloads:
         target = rollback.spec.to_revision
         if place is None or target is None:
             return Failure(FailureKind.REJECTED, "the Rollback names no service or no revision")
-        workload = await self.inspect(place.namespace, place.name)
-        if isinstance(workload, Failure):
-            return workload
-        deployment = workload.deployment
-        if deployment.template.digest != rollback.spec.from_revision.digest:
-            return Failure(FailureKind.CONFLICT, "the service is not as it was judged")
-        if deployment.owner is not None:
-            text = f"{deployment.owner.evidence}: {deployment.owner.remedy}"
-            return Failure(FailureKind.REJECTED, text)
-        record = self.known[place.service].record
-        known = next((one for one in record.revisions if one.revision == target.digest), None)
-        if known is None:
-            return Failure(FailureKind.GONE, f"revision {target.number} is not on record any more")
-        self.acting.add(place.service)
-        try:
-            failure = await self._restore(place.service, known, deployment.replicas)
-        finally:
-            self.acting.discard(place.service)
-        if failure is not None:
-            return failure
+        self._hashed.pop(place.service, None)
+        read = await self.inspect(place.namespace, place.name)
+        refused = read if isinstance(read, Failure) else _refusal(read.deployment, rollback)
+        record = self.known[place.service].record if place.service in self.known else None
+        revisions = record.revisions if record is not None else ()
+        known = next((one for one in revisions if one.revision == target.digest), None)
+        if known is None and refused is None:
+            refused = Failure(FailureKind.GONE, f"revision {target.number} is not on record")
+        if refused is None and known is not None and isinstance(read, Workload):
+            self.acting.add(place.service)
+            try:
+                refused = await self._restore(place.service, known, read.deployment.replicas)
+            finally:
+                self.acting.discard(place.service)
+        if refused is not None:
+            return refused
         after = await self.inspect(place.namespace, place.name)
         return after if isinstance(after, Failure) else after.deployment
 
@@ -145,6 +139,19 @@ class ComposeWorkloads:
 
     # -- what is observed --------------------------------------------------------------------------
 
+    async def _observe(self, service: str) -> Observed | Failure:
+        containers = await self._containers(service)
+        if isinstance(containers, Failure):
+            return containers
+        before = self.ledger.state.services[service]
+        record = recorded(before, containers, self.clock())
+        if record != before:
+            failure = await self._remember(service, before, record)
+            if failure is not None:
+                return failure
+        seen = self.known[service] = Observed(containers, record)
+        return seen
+
     async def _containers(self, service: str) -> tuple[Container, ...] | Failure:
         listed = await self.engine.containers(self.compose.files.project, service)
         if isinstance(listed, Failure):
@@ -157,8 +164,9 @@ class ComposeWorkloads:
                 if isinstance(image, Failure) and image.kind is not FailureKind.GONE:
                     return image
                 self._images[id_] = None if isinstance(image, Failure) else image
-            made.append(container_of(raw, self._images[id_]))  # type: ignore[arg-type]
-        self._images = {id_: self._images[id_] for id_ in {str(raw["Image"]) for raw in listed}}
+            made.append(container_of(raw, self._images[id_]))
+        while len(self._images) > MOST_KNOWN_IMAGES:
+            del self._images[next(iter(self._images))]
         return tuple(made)
 
     async def _remember(
@@ -260,6 +268,16 @@ class ComposeWorkloads:
         """Return the service: nothing is ever paused."""
         read = await self.inspect(namespace, name)
         return read if isinstance(read, Failure) else read.deployment
+
+
+def _refusal(deployment: Deployment, rollback: Rollback) -> Failure | None:
+    """Refuse an undo of another release than was judged, or one that would change more."""
+    if deployment.template.digest != rollback.spec.from_revision.digest:
+        return Failure(FailureKind.CONFLICT, "the service is not as it was judged")
+    if deployment.owner is not None:
+        text = f"{deployment.owner.evidence}: {deployment.owner.remedy}"
+        return Failure(FailureKind.REJECTED, text)
+    return None
 
 
 def _owner(named: str, evidence: str, remedy: str) -> Owner:

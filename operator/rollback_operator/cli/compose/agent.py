@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rollback_operator.adapters.compose.ledger import ServiceRecord
-from rollback_operator.adapters.compose.revisions import Place
+from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.api.v1alpha1 import Resource, RollbackPolicy, rollback_of
 from rollback_operator.cli.compose import inbox, policies
 from rollback_operator.cli.compose.wiring import AgentParts
@@ -28,7 +28,7 @@ class Agent:
     """The agent of a Compose project."""
 
     parts: AgentParts
-    watched: Sequence[tuple[RollbackPolicy, Place]]
+    watched: Sequence[tuple[RollbackPolicy, ServicePlace]]
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _said: dict[str, str] = field(default_factory=dict)
     """The last obstacle that was logged, by service: repetitions are not."""
@@ -79,9 +79,7 @@ class Agent:
         """Look at once when Docker reports a change of a container."""
         while True:
             with suppress(OSError):  # the next look says that the daemon is away
-                async for _ in self.parts.engine.events(
-                    self.parts.workloads.compose.files.project
-                ):
+                async for _ in self.parts.engine.events(self.parts.workloads.compose.files.project):
                     self._changed.set()
             await asyncio.sleep(EVENTS_AGAIN_SECONDS)
 
@@ -99,7 +97,7 @@ class Agent:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._changed.wait()
 
-    async def _look(self, key: Key, place: Place) -> None:
+    async def _look(self, key: Key, place: ServicePlace) -> None:
         """Bring the view of a service up to date; a change makes its policy due."""
         if place.service in self.parts.workloads.acting:
             return
@@ -146,7 +144,8 @@ class Agent:
         asked, cache = letter.asked, self.parts.cache
         if asked.verb != "undo":
             rollback = next(
-                (each for each in cache.rollbacks.values() if each.metadata.name == asked.name), None
+                (each for each in cache.rollbacks.values() if each.metadata.name == asked.name),
+                None,
             )
             if rollback is None:
                 return Failure(FailureKind.GONE, "there is no such rollback")
@@ -175,4 +174,3 @@ class Agent:
 
 def _urgent(deployment: Deployment) -> tuple[object, ...]:
     return deployment.template.digest, deployment.replicas, deployment.updated, deployment.owner
-

@@ -17,22 +17,22 @@ from typing import Any
 
 from rollback_operator.adapters.compose.ledger import Ledger, LedgerError
 from rollback_operator.adapters.compose.project import Compose, ComposeFiles
-from rollback_operator.adapters.compose.revisions import Place
+from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.cli.compose import policies, record
 from rollback_operator.cli.compose.agent import Agent
 from rollback_operator.cli.compose.record import StoredRecord
 from rollback_operator.cli.compose.wiring import Setup, wire
-from rollback_operator.cli.compose.words import Words
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.cli.compose.words import ComposeWords
+from rollback_operator.ports.failure import Failure
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 """Where Compose looks, in its order."""
-FOLDER = ".rollback-operator"
+AGENT_FOLDER = ".rollback-operator"
 """Of the agent, beside the Compose file: two agents on one file meet there."""
-VERBS = ("run", "status", "history", "explain", "undo", "approve", "reject")
-SOCKET = Path("/var/run/docker.sock")
-PROBE_SECONDS = 15
+COMPOSE_VERBS = ("run", "status", "history", "explain", "undo", "approve", "reject")
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+VERSION_SECONDS = 15
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -48,8 +48,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         description="Watches services of a Docker Compose project, and takes a bad image back. "
         "Without a verb it runs the agent.",
     )
-    parser.add_argument("verb", nargs="?", choices=VERBS, default="run", metavar="VERB",
-                        help=f"{', '.join(VERBS)} (default: run)")  # fmt: skip
+    parser.add_argument("verb", nargs="?", choices=COMPOSE_VERBS, default="run", metavar="VERB",
+                        help=f"{', '.join(COMPOSE_VERBS)} (default: run)")  # fmt: skip
     parser.add_argument("name", nargs="?", default="", metavar="NAME",
                         help="policy of undo, rollback of the other verbs; default: the only one, "
                         "or the newest")  # fmt: skip
@@ -108,8 +108,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--secrets",),
         {
             "type": Path,
-            "metavar": "FOLDER",
-            "help": "folder of the Secrets that policies name: FOLDER/NAME/KEY",
+            "metavar": "AGENT_FOLDER",
+            "help": "folder of the Secrets that policies name: AGENT_FOLDER/NAME/KEY",
         },
     ),
     (
@@ -143,7 +143,7 @@ def run(given: dict[str, Any]) -> int:
     )
     try:
         files = _files(given)
-        folder = files.files[0].parent / FOLDER / files.project
+        folder = files.files[0].parent / AGENT_FOLDER / files.project
         words = _words(given, files)
         match given["verb"]:
             case "run":
@@ -158,7 +158,7 @@ def run(given: dict[str, Any]) -> int:
         return 2
 
 
-def _undo(given: dict[str, Any], files: ComposeFiles, folder: Path, words: Words) -> int:
+def _undo(given: dict[str, Any], files: ComposeFiles, folder: Path, words: ComposeWords) -> int:
     """Leave the request, and wait; without an agent, be the agent until it is done."""
     asked = record.ask_undo(given["name"], given["to"], given["reason"], folder)
     say = record.follower(asked, words)
@@ -173,7 +173,7 @@ def _undo(given: dict[str, Any], files: ComposeFiles, folder: Path, words: Words
 
 
 def _serve(
-    setup: tuple[Setup, list[tuple[RollbackPolicy, Place]]],
+    setup: tuple[Setup, list[tuple[RollbackPolicy, ServicePlace]]],
     folder: Path,
     is_over: Callable[[StoredRecord], bool],
 ) -> int:
@@ -186,7 +186,7 @@ def _serve(
 
 
 async def _live(
-    setup: tuple[Setup, list[tuple[RollbackPolicy, Place]]],
+    setup: tuple[Setup, list[tuple[RollbackPolicy, ServicePlace]]],
     ledger: Ledger,
     is_over: Callable[[StoredRecord], bool],
 ) -> int:
@@ -213,9 +213,7 @@ async def _live(
     return 0
 
 
-def _missing(
-    setup: tuple[Setup, list[tuple[RollbackPolicy, Place]]], resolved: Any
-) -> str:
+def _missing(setup: tuple[Setup, list[tuple[RollbackPolicy, ServicePlace]]], resolved: Any) -> str:
     """Name the services that the files do not have."""
     known = resolved["services"]
     faults = [
@@ -229,15 +227,14 @@ def _missing(
 
 
 def _agent_setup(
-    given: dict[str, Any], files: ComposeFiles, words: Words
-) -> tuple[Setup, list[tuple[RollbackPolicy, Place]]]:
+    given: dict[str, Any], files: ComposeFiles, words: ComposeWords
+) -> tuple[Setup, list[tuple[RollbackPolicy, ServicePlace]]]:
     if given["policy"] is None:
         raise UsageError("--policy: is required: the file of the RollbackPolicy")
     watched = policies.load(given["policy"], files.project, given["service"])
-    folder = files.files[0].parent / FOLDER / files.project
+    folder = files.files[0].parent / AGENT_FOLDER / files.project
     made = Setup(
         compose=Compose(_program(given), files, folder),
-        socket=_socket(given),
         places=[place for _, place in watched],
         prometheus_url=given["prometheus_url"],
         secrets=given["secrets"],
@@ -263,7 +260,7 @@ def _files(given: dict[str, Any]) -> ComposeFiles:
             "underscores"
         )
     env_files = tuple(path.absolute() for path in given["env_files"])
-    return ComposeFiles(paths, project, tuple(given["profiles"]), env_files)
+    return ComposeFiles(paths, project, tuple(given["profiles"]), env_files, _socket(given))
 
 
 def _named_in(paths: Sequence[Path]) -> str:
@@ -284,7 +281,7 @@ def _socket(given: dict[str, Any]) -> Path:
         return Path(given["docker_socket"])
     host = os.environ.get("DOCKER_HOST", "")
     if not host:
-        return SOCKET
+        return DOCKER_SOCKET
     if not host.startswith("unix://"):
         raise UsageError(
             f"DOCKER_HOST: {host} is no Unix socket: run the agent on the machine of the daemon"
@@ -307,17 +304,19 @@ def _program(given: dict[str, Any]) -> tuple[str, ...]:
 
 def _works(command: tuple[str, ...]) -> bool:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=VERSION_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
 
 
-def _words(given: dict[str, Any], files: ComposeFiles) -> Words:
+def _words(given: dict[str, Any], files: ComposeFiles) -> ComposeWords:
     named = " ".join(f"-f {path}" for path in files.files)
     project = f" -p {given['project']}" if given["project"] else ""
     program = given["compose_command"] or "docker compose"
-    return Words(f"rollback-operator compose {named}{project}", f"{program} {named}{project}")
+    return ComposeWords(
+        f"rollback-operator compose {named}{project}", f"{program} {named}{project}"
+    )
 
 
 def _now() -> datetime:

@@ -5,6 +5,7 @@ knows, is the person who asks. The agent removes it once the record holds the re
 """
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,24 +15,23 @@ from pydantic import Field, ValidationError
 from rollback_operator.adapters.compose.absent import user_of
 from rollback_operator.adapters.compose.ledger import replace_file
 from rollback_operator.api.crd import LONGEST_REASON
-from rollback_operator.api.shape import Model
+from rollback_operator.api.shape import Model, Name, NameOrNone
 from rollback_operator.ports.failure import Failure
 
-FOLDER = "requests"
+REQUESTS = "requests"
 MOST_REQUEST_BYTES = 64 * 1024
-MOST_REQUESTS = 100
+MOST_LETTERS = 100
 
 
 class Asked(Model):
     """A request."""
 
     verb: Literal["undo", "approve", "reject"]
-    name: str
+    name: Name
     """Of the Rollback: the one to be made, or the one to be decided."""
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
-    policy: str = ""
-    service: str = ""
-    to: str = ""
+    policy: NameOrNone = ""
+    to: Annotated[str, Field(pattern=r"^(previous|[1-9][0-9]{0,8})?$")] = ""
     """Revision to restore, by number, or `previous`; empty: the last known good one."""
     revision: int = 0
     digest: str = ""
@@ -49,17 +49,17 @@ class Letter:
 
 def leave(folder: Path, asked: Asked) -> Failure | None:
     """Leave a request for the agent."""
-    try:
-        (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        pass  # the write says why
-    return replace_file(folder / FOLDER / f"{asked.name}.{asked.verb}.json", asked.model_dump_json())
+    with suppress(OSError):  # the write says why
+        (folder / REQUESTS).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return replace_file(
+        folder / REQUESTS / f"{asked.name}.{asked.verb}.json", asked.model_dump_json()
+    )
 
 
 def letters(folder: Path) -> tuple[list[Letter], list[str]]:
     """Read the requests, and say which files were thrown away because they are none."""
     found, refused = [], []
-    paths = sorted((folder / FOLDER).glob("*.json"))[:MOST_REQUESTS]
+    paths = sorted((folder / REQUESTS).glob("*.json"))[:MOST_LETTERS]
     for path in paths:
         try:
             with path.open("rb") as file:

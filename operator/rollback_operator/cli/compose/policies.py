@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rollback_operator.adapters.compose.ledger import LedgerState, PolicyRecord
-from rollback_operator.adapters.compose.revisions import Place
+from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.api.v1alpha1 import (
     ObjectMeta,
     RemedyType,
@@ -24,7 +24,9 @@ class PolicyError(Exception):
     """A policy that cannot be used; its text names the file, the field and the remedy."""
 
 
-def load(path: Path, project: str, service: str | None) -> list[tuple[RollbackPolicy, Place]]:
+def load(
+    path: Path, project: str, service: str | None
+) -> list[tuple[RollbackPolicy, ServicePlace]]:
     """Read the policies of a file, each with the service that it watches.
 
     Args:
@@ -62,7 +64,7 @@ def load(path: Path, project: str, service: str | None) -> list[tuple[RollbackPo
         name = policy.spec.target_ref.name
         metadata = policy.metadata.model_copy(update={"namespace": namespace})
         kept = policy.model_copy(update={"metadata": metadata, "spec": _fitted(policy.spec)})
-        made.append((kept, Place(namespace, name, service or name)))
+        made.append((kept, ServicePlace(namespace, name, service or name)))
     return made
 
 

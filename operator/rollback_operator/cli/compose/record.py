@@ -12,14 +12,14 @@ from rollback_operator.adapters.compose.ledger import LedgerState, holder_of, re
 from rollback_operator.adapters.compose.project import OVERRIDE
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 from rollback_operator.cli.compose import inbox
-from rollback_operator.cli.compose.words import Words
+from rollback_operator.cli.compose.words import ComposeWords
 from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
 from rollback_operator.cli.plugin.overview import history_page, rollback_headline, status_page
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record, newest_first
 from rollback_operator.ports.failure import Failure
 
-LOOK_SECONDS = 0.3
+FOLLOW_SECONDS = 0.3
 PATIENCE_SECONDS = 1800.0
 """An undo waits for its verification; the agent goes on after that."""
 GOOD_ENDS = ("Verified",)
@@ -60,7 +60,7 @@ def is_watched(folder: Path) -> bool:
     return bool(holder_of(folder))
 
 
-def answer(verb: str, name: str, reason: str, folder: Path, words: Words) -> int:
+def answer(verb: str, name: str, reason: str, folder: Path, words: ComposeWords) -> int:
     """Answer a verb and return the exit status.
 
     Raises:
@@ -92,11 +92,15 @@ def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
     if not reason:
         raise NoAnswerError("--reason: say why, for the record: --reason 'cannot buy tickets'")
     if to not in ("", "previous") and not (to.isascii() and to.isdecimal() and 0 < int(to) < 2**31):
-        raise NoAnswerError(f"--to: {to!r} is neither a revision's number nor previous: see history")
+        raise NoAnswerError(
+            f"--to: {to!r} is neither a revision's number nor previous: see history"
+        )
     policy = _chosen(StoredRecord(read(folder)), name, folder)
     running = policy.part("status.revision")
     if not running.number("number"):
-        raise NoAnswerError(f"{policy.name}: the agent has not seen its service yet: start it first")
+        raise NoAnswerError(
+            f"{policy.name}: the agent has not seen its service yet: start it first"
+        )
     made = inbox.name_of(policy.name)
     asked = inbox.Asked(
         verb="undo",
@@ -111,7 +115,7 @@ def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
     return made
 
 
-def follower(name: str, words: Words, *, is_silent: bool = False) -> Follow:
+def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Follow:
     """Follow a rollback through the record."""
     said: list[str] = []
 
@@ -144,7 +148,7 @@ def wait(folder: Path, follow: Follow) -> int:
         status = follow(StoredRecord(read(folder)))
         if status is not None:
             return status
-        time.sleep(LOOK_SECONDS)
+        time.sleep(FOLLOW_SECONDS)
     raise NoAnswerError("the undo goes on: see status and explain")
 
 

@@ -23,10 +23,10 @@ from rollback_operator.adapters.compose.metrics import (
     ComposeMetrics,
     ComposeTrends,
     Incarnations,
-    Situation,
+    ServiceContainers,
 )
 from rollback_operator.adapters.compose.project import Compose
-from rollback_operator.adapters.compose.revisions import Place
+from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.adapters.compose.store import DiskStore
 from rollback_operator.adapters.compose.workloads import ComposeWorkloads
 from rollback_operator.adapters.http.addresses import Addresses, Rules
@@ -35,7 +35,7 @@ from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.notify import Channel
-from rollback_operator.cli.compose.words import Words
+from rollback_operator.cli.compose.words import ComposeWords
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod_names import escaped
 from rollback_operator.ports.failure import Failure
@@ -75,11 +75,10 @@ class Setup:
     """What the agent is started with."""
 
     compose: Compose
-    socket: Path
-    places: Sequence[Place]
+    places: Sequence[ServicePlace]
     prometheus_url: str
     secrets: Path | None
-    words: Words
+    words: ComposeWords
 
 
 @dataclass
@@ -99,7 +98,7 @@ class AgentParts:
 class _WordedChannels:
     """The Channels port: another's, with messages in the words of Compose."""
 
-    def __init__(self, channels: Senders, words: Words) -> None:
+    def __init__(self, channels: Senders, words: ComposeWords) -> None:
         self._channels = channels
         self._words = words
 
@@ -119,7 +118,7 @@ class _Sightings:
     workloads: ComposeWorkloads
     seen: dict[str, Incarnations] = field(default_factory=dict)
 
-    def find(self, pods: Sequence[str]) -> Situation:
+    def find(self, pods: Sequence[str]) -> ServiceContainers:
         """Find the service that a query's patterns name; the longest name that fits is meant."""
         fitting = [
             place
@@ -127,14 +126,14 @@ class _Sightings:
             if any(pod.startswith(f"{escaped(place.name[:40])}-") for pod in pods)
         ]
         if not fitting:
-            return Situation(Incarnations(), is_single=False)
+            return ServiceContainers(Incarnations(), is_single=False)
         service = max(fitting, key=lambda place: len(place.name)).service
         seen = self.seen.setdefault(service, Incarnations())
         observed = self.workloads.known.get(service)
         if observed is None:
-            return Situation(seen, is_single=False)
+            return ServiceContainers(seen, is_single=False)
         seen.see(observed.containers)
-        return Situation(seen, len({each.number for each in observed.containers}) == 1)
+        return ServiceContainers(seen, len({each.number for each in observed.containers}) == 1)
 
 
 def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentParts:
@@ -146,7 +145,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     def is_leading() -> bool:
         return True  # the lock on the record is the lease
 
-    engine = Engine(setup.socket)
+    engine = Engine(setup.compose.files.socket)
     places = {(place.namespace, place.name): place for place in setup.places}
     workloads = ComposeWorkloads(engine, setup.compose, ledger, places, clock)
     store, machine = DiskStore(ledger, now), Machine(engine, workloads)
@@ -154,7 +153,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     # The file's author owns the machine: its own addresses are allowed, too.
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
     secrets = FileSecrets(setup.secrets)
-    access = Access(None, None, setup.prometheus_url, pin_url=addresses.pin_url)
+    access = Access(url=setup.prometheus_url, pin_url=addresses.pin_url)
     prometheus = PrometheusMetrics(access, secrets=secrets)
     metrics = ComposeMetrics(prometheus, sightings.find)
     trends = ComposeTrends(PrometheusTrends(prometheus), sightings.find)

@@ -10,41 +10,42 @@ from dataclasses import replace
 
 from rollback_operator.model.message import Message, Moment
 
-_UNDO = re.compile(r"kubectl rollback undo \S+ -n \S+( --to \S+)?( --dry-run)?( --reason TEXT)?")
-_VERB = re.compile(r"kubectl rollback (approve|reject|explain)( \S+)? -n \S+")
-_DESCRIBE = re.compile(r"kubectl describe \S+ (\S+) -n \S+")
-_LOGS = re.compile(r"kubectl logs deployment/(\S+) -n \S+ --since=(\S+) --tail=(\d+)")
-_STATUS = re.compile(r"kubectl (?:rollout status|get) deployments?/?(\S*) -n \S+")
-_HISTORY = re.compile(r"kubectl rollout history deployment/\S+ -n \S+")
-_OTHERS = re.compile(r"kubectl rollback (trust|resume|suspend)[^,;.]*")
-_TERMS = (
-    (r"\bThe Deployment controller\b", "Compose"),
-    (r"\bthe Deployment controller\b", "Compose"),
-    (r"\bpod templates?\b", "settings"),
-    (r"\bDeployments\b", "services"),
-    (r"\bDeployment\b", "service"),
-    (r"\bReplicaSets\b", "revisions"),
-    (r"\bReplicaSet\b", "revision"),
-    (r"\breplicas are available\b", "containers are available"),
-    (r"\breplicas?\b", "containers"),
-    (r"\bPods\b", "Containers"),
-    (r"\bpods\b", "containers"),
-    (r"\bpod\b", "container"),
-    (r"\bthe operator's log\b", "the agent's log"),
-    (r"\bthe operator\b", "the agent"),
-    (r"\bThe operator\b", "The agent"),
-    (r"\bKubernetes status\b", "state in Docker"),
-    (r"\b1 of 1 nodes\b", "this machine"),
-    (r"\b0 of 1 nodes\b", "no disk"),
-    (r"\bin this cluster\b", "of this agent"),
-    (r"\bin this namespace\b", "in the Compose file"),
-    (r"\bnamespace\b", "project"),
+_IN = r" -n [\w.-]*"
+_UNDO = re.compile(rf"kubectl rollback undo [\w.-]+{_IN}( --to \S+)?( --dry-run)?( --reason TEXT)?")
+_VERB = re.compile(rf"kubectl rollback (approve|reject|explain|status)( [\w.-]+)?{_IN}")
+_DESCRIBE = re.compile(rf"kubectl describe \w+ ([\w.-]+){_IN}")
+_LOGS = re.compile(rf"kubectl logs deployment/([\w.-]+){_IN} --since=(\w+) --tail=(\d+)")
+_STATUS = re.compile(rf"kubectl (?:rollout status|get) deployments?/?([\w.-]*){_IN}")
+_HISTORY = re.compile(rf"kubectl rollout history deployment/[\w.-]+{_IN}")
+_OTHERS = re.compile(r"kubectl r(ollback (trust|resume|suspend)|ollout (undo|resume))[^,;]*")
+_TERMS = {
+    "[Tt]he Deployment controller": "Compose",
+    "pod templates?": "settings",
+    "Deployments": "services",
+    "Deployment": "service",
+    "ReplicaSets": "revisions",
+    "ReplicaSet": "revision",
+    "replicas?": "containers",
+    "Pods": "Containers",
+    "pods": "containers",
+    "pod": "container",
+    "the operator": "the agent",
+    "The operator": "The agent",
+    "Kubernetes status": "state in Docker",
+    "1 of 1 nodes": "this machine",
+    "0 of 1 nodes": "no machine",
+    "in this cluster": "of this agent",
+    "in this namespace": "in the Compose file",
+    "namespace": "project",
+}
+"""Not where a dot or a letter touches them: fields of a policy keep their names."""
+_COMPILED = tuple(
+    (re.compile(rf"(?<![\w.])(?:{term})(?![\w.]\w|\w)"), word) for term, word in _TERMS.items()
 )
-_COMPILED = tuple((re.compile(pattern), word) for pattern, word in _TERMS)
 _MOST = 64 * 1024
 
 
-class Words:
+class ComposeWords:
     """Rewords texts for a project."""
 
     def __init__(self, command: str, compose: str) -> None:
@@ -60,7 +61,9 @@ class Words:
     def text(self, text: str) -> str:
         """Reword a text."""
         command, compose = self._command, self._compose
-        text = _UNDO.sub(lambda found: f"{command} undo{found[1] or ''} --reason TEXT", text[:_MOST])
+        text = _UNDO.sub(
+            lambda found: f"{command} undo{found[1] or ''} --reason TEXT", text[:_MOST]
+        )
         text = _VERB.sub(lambda found: f"{command} {found[1]}{found[2] or ''}", text)
         text = _DESCRIBE.sub(lambda found: f"{command} explain {found[1]}", text)
         text = _LOGS.sub(
