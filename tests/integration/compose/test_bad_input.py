@@ -29,7 +29,7 @@ NO_PROMETHEUS = "http://127.0.0.1:9"
 def refused(project: Project, *options: str) -> str:
     """Start the agent, and return what it says when it refuses."""
     with AgentProcess(project, NO_PROMETHEUS, options) as agent:
-        assert agent.wait(60) == 2, agent.tail
+        assert agent.wait(300) == 2, agent.tail
     return agent.tail
 
 
@@ -39,7 +39,7 @@ def condition(project: Project, kind: str = "Ready") -> dict[str, str]:
 
 
 def await_condition(project: Project, agent: AgentProcess, reason: str) -> str:
-    wait_for(reason, 60, lambda: condition(project).get("reason") == reason, lambda: agent.tail)
+    wait_for(reason, 300, lambda: condition(project).get("reason") == reason, lambda: agent.tail)
     return condition(project)["message"]
 
 
@@ -83,7 +83,7 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
         project.up()
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -159,7 +159,7 @@ def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
         project.up("--build")
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -182,7 +182,7 @@ def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> No
         project.up()
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -203,7 +203,7 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
         project.up()
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -222,16 +222,16 @@ def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project
         await_condition(project, agent, "SingleReplica")
         docker.stop()
         try:
-            wait_for("a word", 30, lambda: "does not answer" in agent.tail, lambda: agent.tail)
+            wait_for("a word", 150, lambda: "does not answer" in agent.tail, lambda: agent.tail)
             assert str(docker.socket) in agent.tail
         finally:
             docker.start()
-        wait_for("it again", 60, lambda: "can be read again" in agent.tail, lambda: agent.tail)
+        wait_for("it again", 300, lambda: "can be read again" in agent.tail, lambda: agent.tail)
         project.write(BAD, extra="    restart: always\n")
         project.up()
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -267,7 +267,7 @@ def test_a_full_disk(docker: Docker, images: dict[str, str], small_disk: Path) -
             project.up()
             wait_for(
                 "it",
-                30,
+                150,
                 lambda: project.record["services"]["shop"]["revisions"][1:],
                 lambda: agent.tail,
             )
@@ -294,7 +294,7 @@ def test_a_hostile_page(docker: Docker, project: Project) -> None:
         project.up()
         wait_for(
             "it",
-            30,
+            150,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )

@@ -47,7 +47,7 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
         with AgentProcess(project, NO_PROMETHEUS) as agent:
             wait_for(
                 "the bad release on record",
-                60,
+                300,
                 lambda: project.record.get("policies", {}).get("shop", {}).get("status", {})
                 .get("revision", {}).get("images", [""])[0].startswith(BAD)
                 and not open_rollbacks(project),
@@ -58,7 +58,7 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
         program = [sys.executable, "-m", "tests.integration.compose.killed"]
         program += [str(fatal), str(project.state)]
         with AgentProcess(project, NO_PROMETHEUS, program=program) as dying:
-            until = time.monotonic() + 40
+            until = time.monotonic() + 200
             status = None
             while status is None and time.monotonic() < until:
                 status = dying.poll()
@@ -77,7 +77,7 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
         with AgentProcess(project, NO_PROMETHEUS) as agent:
             wait_for(
                 f"the good image after a kill at write {fatal}",
-                60,
+                300,
                 lambda: project.runs() == {images[GOOD]},
                 lambda: agent.tail,
             )

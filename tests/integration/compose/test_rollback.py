@@ -39,16 +39,16 @@ def test_a_bad_image_is_rolled_back(
         AgentProcess(project, prometheus.url) as agent,
         Load(f"http://127.0.0.1:{project.files.port}", "-", tmp_path, rate=50) as load,
     ):
-        wait_for("the first sight", 60, lambda: project.record.get("services"), lambda: agent.tail)
+        wait_for("the first sight", 300, lambda: project.record.get("services"), lambda: agent.tail)
         # A second agent names the first, and leaves.
         with AgentProcess(project, prometheus.url) as second:
-            assert second.wait(60) == 2
+            assert second.wait(300) == 2
         assert f"another agent (process {agent.pid}) watches this Compose file" in agent.tail
         time.sleep(HISTORY_SECONDS)
         written = project.write(BAD)
         project.up()
-        wait_for("the good image", 90, lambda: project.runs() == {images[GOOD]}, lambda: agent.tail)
-        (rollback,) = wait_for("the end", 240, lambda: ended(project), lambda: agent.tail)
+        wait_for("the good image", 450, lambda: project.runs() == {images[GOOD]}, lambda: agent.tail)
+        (rollback,) = wait_for("the end", 1200, lambda: ended(project), lambda: agent.tail)
         assert rollback["status"]["outcome"] == "Verified", rollback["status"]
         assert rollback["spec"]["severity"] == "P1"
         assert project.files.compose.read_bytes() == written
@@ -66,7 +66,7 @@ def test_a_bad_image_is_rolled_back(
         project.write("shop:3.0")
         project.up()
         override = project.state / "override.yml"
-        wait_for("the end of the pin", 30, lambda: not override.exists(), lambda: agent.tail)
+        wait_for("the end of the pin", 150, lambda: not override.exists(), lambda: agent.tail)
         assert project.runs() == {fixed}
         summary = load.stop()
         print(f"failed {summary.total.failed} of {summary.total.sent}")

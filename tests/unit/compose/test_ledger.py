@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,27 +24,27 @@ from rollback_operator.adapters.compose.ledger import (
 )
 from rollback_operator.ports.failure import Failure, FailureKind
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-from rollback_operator.adapters.compose.ledger import Ledger, LedgerState, PolicyRecord
 
-folder, fatal, seen = sys.argv[1], int(sys.argv[2]), 0
+def write_until_killed(folder: Path, fatal: int, reports: int) -> None:
+    """Store records, and be killed at the given open, rename or removal in the folder.
 
-def kill(event, arguments):
-    global seen
-    if event in ("open", "os.rename", "os.remove") and folder in str(arguments[0]):
-        seen += 1
-        if seen == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+    The kernel's own kill, at Python's audit events: the code under test knows nothing of it.
+    """
+    seen = 0
 
-sys.addaudithook(kill)
-ledger = Ledger.open(Path(folder))
-for number in range(1, 5):
-    policy = PolicyRecord(uid="u", created="2026-01-01T00:00:00+00:00", version=number)
-    assert ledger.store(LedgerState(policies={"shop": policy})) is None
-    print(number, flush=True)
-"""
+    def kill(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event in ("open", "os.rename", "os.remove") and str(folder) in str(arguments[0]):
+            seen += 1
+            if seen == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+    ledger = Ledger.open(folder)
+    for number in range(1, 5):
+        policy = PolicyRecord(uid="u", created="2026-01-01T00:00:00+00:00", version=number)
+        assert ledger.store(LedgerState(policies={"shop": policy})) is None
+        os.write(reports, str(number).encode())
 
 
 def version_in(folder: Path) -> int:
@@ -51,26 +52,32 @@ def version_in(folder: Path) -> int:
     return known["shop"].version if known else 0
 
 
-def child(folder: Path, fatal: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder), str(fatal)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def child(folder: Path, fatal: int) -> tuple[int, str]:
+    """Run it in a process of its own; how that ended, and what it had reported."""
+    reading, reports = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            write_until_killed(folder, fatal, reports)
+            status = 0
+        os._exit(status)
+    os.close(reports)
+    with os.fdopen(reading) as reported:
+        text = reported.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
 
 
 def test_killed_at_every_write_the_record_is_whole(tmp_path: Path) -> None:
     killed = 0
     for fatal in range(1, 100):
         folder = tmp_path / str(fatal)
-        result = child(folder, fatal)
-        if result.returncode == 0:
+        status, text = child(folder, fatal)
+        if status == 0:
             break
-        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert status == -signal.SIGKILL
         killed += 1
-        reported = int(result.stdout.split()[-1]) if result.stdout else 0
+        reported = int(text[-1]) if text else 0
         # What was reported as stored is there; at most the write in progress is there too.
         assert version_in(folder) in (reported, reported + 1)
         # The lock has ended with the process, and the next agent goes on.

@@ -156,8 +156,8 @@ def _settings(config: Mapping[str, Any], host: Mapping[str, Any], built: Mapping
     changed = {name: value for name, value in own.items() if value and value != built.get(name)}
     environment = sorted(set(config.get("Env") or ()) - set(built.get("Env") or ()))
     limits = {name: host.get(name) for name in _HOST_SETTINGS if host.get(name)}
-    if isinstance(limits.get("Binds"), list):
-        limits["Binds"] = sorted(map(str, limits["Binds"]))
+    if "Binds" in limits:
+        limits["Binds"] = sorted(str(bind) for bind in host["Binds"])
     return digest_of([changed, environment, limits])
 
 
@@ -183,8 +183,8 @@ def _failure(state: Mapping[str, Any], health: Mapping[str, Any], code: int) -> 
         error = str(state.get("Error") or "")
         return f"exited with {code}{f': {error}' if error else ''}"[:LONGEST_CONTAINER_FAILURE]
     if _health(health) == "unhealthy":
-        last = next(iter(reversed(health.get("Log") or [])), {})
-        said = " ".join(str(last.get("Output") or "").split())
+        entries = health.get("Log") or [{}]
+        said = " ".join(str(entries[-1].get("Output") or "").split())
         return f"its health check fails: {said}"[:LONGEST_CONTAINER_FAILURE]
     return ""
 

@@ -156,7 +156,7 @@ def _by_container(
     for series in all_:
         found = situation.incarnations.named(series.pod, situation.is_single)
         starts = [each.started or 0.0 for each in found]
-        ends = [*starts[1:], float("inf")]
+        ends = [*starts, float("inf")][1:] if starts else []
         for container, start, end in zip(found, starts, ends, strict=True):
             samples = tuple(each for each in series.samples if start <= each[0] < end)
             if samples:

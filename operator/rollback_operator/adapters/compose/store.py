@@ -113,7 +113,7 @@ class DiskStore:
         if known is not None and known.plan_digest == digest:
             return Failure(FailureKind.REJECTED, f"the plan is decided already, by {known.by}")
         now = self._clock().replace(microsecond=0).isoformat()
-        fields = {"f:spec": {"f:approval": {"f:planDigest": {}}}}
+        fields: dict[str, Any] = {"f:spec": {"f:approval": {"f:planDigest": {}}}}
         raw = self._state.rollbacks.get(rollback.metadata.name)
         if raw is None:
             return _GONE
