@@ -47,7 +47,9 @@ def test_a_bad_image_is_rolled_back(
         time.sleep(HISTORY_SECONDS)
         written = project.write(BAD)
         project.up()
-        wait_for("the good image", 450, lambda: project.runs() == {images[GOOD]}, lambda: agent.tail)
+        wait_for(
+            "the good image", 450, lambda: project.runs() == {images[GOOD]}, lambda: agent.tail
+        )
         (rollback,) = wait_for("the end", 1200, lambda: ended(project), lambda: agent.tail)
         assert rollback["status"]["outcome"] == "Verified", rollback["status"]
         assert rollback["spec"]["severity"] == "P1"

@@ -28,6 +28,8 @@ HASH_SECONDS = 600.0
 computed again, since files that they name may have changed."""
 TAGS = "rollback-operator.local"
 """Repository of the names that keep the images of known revisions on this machine."""
+DEPLOYING_SECONDS = 30.0
+"""A file that was just edited is as a rule about to be deployed: that is not reported yet."""
 MOST_KNOWN_IMAGES = 128
 """Descriptions of images that are kept: an image of an id never changes."""
 _NOT_HERE = Failure(FailureKind.REJECTED, "a Compose service has no such field")
@@ -44,7 +46,7 @@ class Observed:
 @dataclass(frozen=True, slots=True)
 class _Hashed:
     key: tuple[object, ...]
-    until: float
+    time: float
     owner: Owner | None
 
 
@@ -92,7 +94,7 @@ class ComposeWorkloads:
             return Failure(FailureKind.REJECTED, "the Rollback names no service or no revision")
         self._hashed.pop(place.service, None)
         read = await self.inspect(place.namespace, place.name)
-        refused = read if isinstance(read, Failure) else _refusal(read.deployment, rollback)
+        refused = read if isinstance(read, Failure) else self._refusal(place, read, rollback)
         record = self.known[place.service].record if place.service in self.known else None
         revisions = record.revisions if record is not None else ()
         known = next((one for one in revisions if one.revision == target.digest), None)
@@ -108,6 +110,18 @@ class ComposeWorkloads:
             return refused
         after = await self.inspect(place.namespace, place.name)
         return after if isinstance(after, Failure) else after.deployment
+
+    def _refusal(
+        self, place: ServicePlace, workload: Workload, rollback: Rollback
+    ) -> Failure | None:
+        """Refuse an undo of another release than was judged, or one that would change more."""
+        deployment, hashed = workload.deployment, self._hashed.get(place.service)
+        if deployment.template.digest != rollback.spec.from_revision.digest:
+            return Failure(FailureKind.CONFLICT, "the service is not as it was judged")
+        owner = deployment.owner or (hashed.owner if hashed is not None else None)
+        if owner is None:
+            return None
+        return Failure(FailureKind.REJECTED, f"{owner.evidence}: {owner.remedy}")
 
     async def _restore(self, service: str, known: KnownRevision, replicas: int) -> Failure | None:
         image = await self.engine.image(known.image_id)
@@ -199,15 +213,21 @@ class ComposeWorkloads:
         folder = self.compose.files.files[0].parent
         key = (newest.config_hash, newest.id, *map(_changed, (*files, folder / ".env")))
         known = self._hashed.get(service)
-        if known is None or known.key != key or self.clock() >= known.until:
+        now = self.clock()
+        if known is None or known.key != key or now >= known.time + HASH_SECONDS:
             owner = await self._compared(service, newest)
-            known = _Hashed(key, self.clock() + HASH_SECONDS, owner)
-            self._hashed[service] = known
-        return known.owner or self._settings_alone(service, newest)
+            known = self._hashed[service] = _Hashed(key, now, owner)
+        is_lasting = now >= known.time + DEPLOYING_SECONDS
+        lasting = known.owner if is_lasting else None
+        return lasting or self._settings_alone(service, newest)
+
+    @property
+    def _file_names(self) -> str:
+        return ", ".join(path.name for path in self.compose.files.files)
 
     async def _compared(self, service: str, newest: Container) -> Owner | None:
         """Compare what Compose would start now with what runs."""
-        named, program = self.compose.files.named, self.compose.program
+        named, program = self._file_names, self.compose.program
         would = await self.compose.hash_of(service, is_pinned=bool(newest.restored))
         if isinstance(would, Failure):
             if would.kind is FailureKind.UNAVAILABLE:
@@ -238,7 +258,7 @@ class ComposeWorkloads:
             return None
         evidence = "the newest release changes the settings of the service and not its image"
         remedy = "restore the earlier settings in the file yourself; an image alone is no remedy"
-        return _owner(self.compose.files.named, evidence, remedy)
+        return _owner(self._file_names, evidence, remedy)
 
     # -- what a service does not have --------------------------------------------------------------
 
@@ -268,16 +288,6 @@ class ComposeWorkloads:
         """Return the service: nothing is ever paused."""
         read = await self.inspect(namespace, name)
         return read if isinstance(read, Failure) else read.deployment
-
-
-def _refusal(deployment: Deployment, rollback: Rollback) -> Failure | None:
-    """Refuse an undo of another release than was judged, or one that would change more."""
-    if deployment.template.digest != rollback.spec.from_revision.digest:
-        return Failure(FailureKind.CONFLICT, "the service is not as it was judged")
-    if deployment.owner is not None:
-        text = f"{deployment.owner.evidence}: {deployment.owner.remedy}"
-        return Failure(FailureKind.REJECTED, text)
-    return None
 
 
 def _owner(named: str, evidence: str, remedy: str) -> Owner:

@@ -168,7 +168,7 @@ def _decide(verb: str, known: StoredRecord, name: str, reason: str, folder: Path
     if not is_watched(folder):
         raise NoAnswerError("no agent runs, so nothing waits: start it; it asks again")
     digest = chosen.text("status.planDigest")
-    asked = inbox.Asked(verb=verb, name=chosen.name, reason=reason[:1024], digest=digest)  # type: ignore[arg-type] # one of the verbs
+    asked = inbox.Asked(verb=verb, name=chosen.name, reason=reason[:1024], digest=digest)
     _leave(folder, asked)
     print(f"{verb}: left for the agent: {chosen.name}")  # noqa: T201 (this command's output)
     return 0
