@@ -15,7 +15,7 @@ from lab.docker_server import Docker
 from lab.errors import LabError
 
 V2 = os.environ.get("COMPOSE_V2", "")
-"""A docker-compose of version 2; `make compose-v2` builds it."""
+"""Path of a docker-compose of version 2, which Debian 12 does not have; empty: not tested."""
 
 
 @pytest.fixture(scope="session")

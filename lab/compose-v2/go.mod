@@ -1,3 +1,0 @@
-module rollback-operator/lab/compose-v2
-
-go 1.24
