@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights histories generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-compose demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights histories generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-compose bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -64,6 +64,9 @@ chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
 ##@ use
 demo: install ## roll back a bad release on a real cluster (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
+
+demo-compose: install ## roll back a bad image of a Docker Compose service (root; installs docker.io)
+	@$(BIN)/python -m lab.demo.compose
 
 demo-down: ## remove everything that the demo created (CLUSTER as for demo)
 	@$(PYTHON) -m lab.demo.down --cluster $(CLUSTER)
@@ -187,6 +190,9 @@ bench-scale: install ## the cost of ten thousand policies (an hour)
 bench-undo: install ## time of an undo by hand while Prometheus fails (15 minutes)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.undo_latency
+
+bench-compose: install ## failed requests and seconds of a bad image under Docker Compose (root)
+	@$(BIN)/python -m bench.compose
 
 bench-faults: install ## undos lost or doubled under connection faults (an hour)
 	@$(PYTHON) -m lab build

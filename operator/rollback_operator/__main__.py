@@ -12,6 +12,7 @@ COMMANDS = {
     "run": "run",
     "check": "check.command",
     "backtest": "backtest.command",
+    "compose": "compose.command",
     "release": "release",
     "crd": "crd",
 }
