@@ -226,7 +226,7 @@ class FakeFlags(Failures):
     asked: list[str] = field(default_factory=list)
     """For which flags it was asked for."""
 
-    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+    async def read(self, namespace: str, flag: Flag, target: str) -> FlagState | Failure:
         return self.take("read_flag") or self.state or GONE
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:

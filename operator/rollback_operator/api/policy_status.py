@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.checklist import AppliedMigrations
 from rollback_operator.api.crd import GROUP, Condition
 from rollback_operator.api.notify import Notifications
-from rollback_operator.api.remedy import Flag
+from rollback_operator.api.remedy import MOST_RESTORED, Flag
 from rollback_operator.api.shape import (
     TOKEN_FORM,
     TOKEN_OR_NONE_FORM,
@@ -142,7 +142,7 @@ class QuarantineEntry(Model):
     rollback: Name
     """Name of the Rollback that replaced the release."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in `status.revisions`."""
     template_hash: PodHash = ""
     """pod-template-hash of the ReplicaSet."""
     images: Images = []
@@ -171,6 +171,17 @@ class Condemnation(Model):
     """Name of the Rollback that replaced the release, if any."""
 
 
+class StoredConfigMap(Model):
+    """Content of a ConfigMap that is stored for `spec.remedies[].restore`."""
+
+    name: Name
+    """Name of the ConfigMap. Its content is stored in the ConfigMap `NAME.known-good`."""
+    digest: Digest | None = None
+    """Digest of the stored content. Absent: it is not stored."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the content is not stored."""
+
+
 class Revision(Model):
     """Revision of the target Deployment."""
 
@@ -181,7 +192,10 @@ class Revision(Model):
     digest: Digest
     """Digest of the pod template. A new digest starts a new evaluation period."""
     release: Digest
-    """Digest of the pod template without annotations. Restarts of a release keep it."""
+    """Digest of the pod template without annotations, and of the ConfigMaps and Secrets that it
+    references as far as the operator may read them. Restarts of a release keep it."""
+    configuration: Digest | None = None
+    """Digest of the ConfigMaps and Secrets when the revision began. Absent: not read."""
     images: Images = []
     """Images of the containers."""
     init_images: Images = []
@@ -218,6 +232,12 @@ class LedgerEntry(Revision):
     not known."""
     migrations: AppliedMigrations | None = None
     """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
+    config_maps: Annotated[
+        list[StoredConfigMap],
+        Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
+    ] = []
+    """ConfigMaps that a remedy may restore, as they were when the revision was recorded as good.
+    Only for names in `spec.remedies[].restore`."""
 
 
 class LastRollback(Model):
@@ -300,7 +320,7 @@ class Investigation(Model):
     severity: MatrixSeverity
     """Severity of the release."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in `status.revisions`."""
     since: AwareDatetime
     """Time when the investigation began."""
     findings: Annotated[

@@ -157,6 +157,7 @@ class StepName(StrEnum):
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
+    RESTORE_CONFIGURATION = "RestoreConfiguration"
     DISABLE_FLAG = "DisableFlag"
     RESTART_PODS = "RestartPods"
     UNDO = "Undo"

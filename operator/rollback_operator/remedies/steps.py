@@ -35,11 +35,12 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
 def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     match spec.remedy.type:
         case RemedyType.DISABLE_FLAG:
-            is_mounted = spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT
-            restart = () if is_mounted else (StepName.RESTART_PODS,)
+            is_later = spec.flag is None or spec.flag.taken_by is FlagTaking.RESTART
+            restart = (StepName.RESTART_PODS,) if is_later else ()
             return (StepName.DISABLE_FLAG, *restart)
         case RemedyType.UNDO:
-            return (StepName.UNDO,)
+            restore = (StepName.RESTORE_CONFIGURATION,) if spec.config_maps else ()
+            return (*restore, StepName.UNDO)
         case RemedyType.PIN_IMAGE:
             return (StepName.PIN_IMAGE,)
         case RemedyType.SCALE:
@@ -61,12 +62,15 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             return f"replicas were set to {remedy.replicas}"
         case StepName.RESTART_PODS:
             return "the pods are being replaced, because only new pods read the flag"
+        case StepName.DISABLE_FLAG if spec.flag is not None and remedy.flag is not None:
+            return f"{remedy.flag.name} was set; it was {spec.flag.old_value[:64]!r}"
         case StepName.RESTORE_STRATEGY:
             return "the rollout strategy was restored"
         case (
             StepName.UNDO
             | StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.RESTORE_CONFIGURATION
             | StepName.DISABLE_FLAG
             | StepName.ROLLOUT_COMPLETE
             | StepName.VERIFY

@@ -183,6 +183,7 @@ _KINDS = {
 STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
+    StepName.RESTORE_CONFIGURATION: "restore of the ConfigMaps",
     StepName.DISABLE_FLAG: "flag",
     StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",

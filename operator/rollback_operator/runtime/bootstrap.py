@@ -16,6 +16,7 @@ from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.configurations import ApiConfigurations
 from rollback_operator.adapters.kube.target.flags import ApiFlags
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
@@ -34,6 +35,7 @@ from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
@@ -41,6 +43,7 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -195,7 +198,9 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = FlagSetter(ApiFlags(api), now)
     scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
-    actor = Actor(workloads, suspender, switch, scaler, now)
+    contents = ApiConfigurations(api, settings.secret_digest_key_file)
+    actor = Actor(workloads, suspender, switch, scaler, ConfigurationRestorer(contents), now)
+    configurations = ConfigurationReader(contents, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )
@@ -203,6 +208,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
+        configurations=configurations,
         readings=readings,
         foresight=Preflight(
             suspender,
@@ -221,7 +227,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         holder=Holder(workloads, store, cache.take_in, now),
         desk=RequestHandler(store, cache.remember, now, teller.refused),
         details=DetailReader(
-            MigrationRecorder(outside.schemas, now), observer, settings.prometheus_url, now
+            MigrationRecorder(outside.schemas, now),
+            configurations,
+            observer,
+            settings.prometheus_url,
+            now,
         ),
         teller=teller,
         reporter=Reporter(cache, store, now),

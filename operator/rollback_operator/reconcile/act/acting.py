@@ -14,8 +14,9 @@ from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
-from rollback_operator.remedies import autoscaling, progress
+from rollback_operator.remedies import autoscaling, flags, progress
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
 
@@ -36,12 +37,13 @@ class Acted:
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, the owner of the Deployment, or its autoscaler."""
+    """Changes the Deployment, ConfigMaps, the owner of the Deployment, or its autoscaler."""
 
     workloads: Workloads
     suspender: Suspender
     switch: FlagSetter
     scaler: Scaler
+    restorer: ConfigurationRestorer
     clock: Callable[[], datetime]
 
     async def act(
@@ -62,7 +64,9 @@ class Actor:
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
-        if step is StepName.DISABLE_FLAG:
+        if step is StepName.RESTORE_CONFIGURATION:
+            return Acted(rollback, deployment, await self.restorer.restore(rollback))
+        if step is StepName.DISABLE_FLAG and not flags.is_variable(rollback):
             return Acted(rollback, deployment, await self.switch.set(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
             assert autoscaler is not None  # or there would be nothing to be done
