@@ -19,6 +19,7 @@ from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
@@ -26,6 +27,7 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -63,6 +65,7 @@ from tests.fakes.cluster import (
     FakeTools,
     FakeWorkloads,
 )
+from tests.fakes.configurations import FakeConfigurations
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
 from tests.fakes.store import FakeStore
@@ -103,6 +106,7 @@ class World:
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.configurations = FakeConfigurations(calls=self.journal)
         self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
@@ -145,7 +149,9 @@ class World:
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
-        actor = Actor(self.workloads, suspender, switch, scaler, self.now)
+        restorer = ConfigurationRestorer(self.configurations)
+        actor = Actor(self.workloads, suspender, switch, scaler, restorer, self.now)
+        configurations = ConfigurationReader(self.configurations, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -154,6 +160,7 @@ class World:
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
+            configurations=configurations,
             readings=Readings(observer, self.woken.append, quick=self.quick),
             foresight=Preflight(
                 suspender,
@@ -180,7 +187,7 @@ class World:
             holder=Holder(self.workloads, self.store, cache.take_in, self.now),
             desk=RequestHandler(self.store, cache.remember, self.now, teller.refused),
             details=DetailReader(
-                MigrationRecorder(self.schemas, self.now), observer, OWN, self.now
+                MigrationRecorder(self.schemas, self.now), configurations, observer, OWN, self.now
             ),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
