@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rollback_operator.api.v1alpha1 import ObjectMeta
 from rollback_operator.model.surroundings import Reference
 from rollback_operator.model.workload import ConfigState
+from rollback_operator.ports.cluster import Configurations
 from rollback_operator.ports.failure import Failure
 from tests.fakes.failures import CONFLICT, Failures
 
@@ -72,3 +74,8 @@ class FakeConfigurations(Failures):
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         self.states[key] = replace(known, digest=digest, text=text, version="restored")
         return self.states[key]
+
+
+if TYPE_CHECKING:
+    # The type checker holds the fake against the port.
+    _configurations: Configurations = FakeConfigurations()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -47,11 +46,8 @@ def test_the_keys_that_change_are_shown(before, after, shown) -> None:
     assert diff(before, after) == shown
 
 
-def test_large_contents_are_shown_in_short_time_and_space() -> None:
+def test_the_differences_of_large_contents_are_bounded() -> None:
     left, right = ("\n".join(f"{word} {one}" for one in range(30_000)) for word in ("a", "b"))
-    began = time.process_time()
+    keys = {f"K{one}": left for one in range(20)}
 
-    shown = diff(content(F=left), content(F=right))
-
-    assert len(shown) <= 1024
-    assert time.process_time() - began < 5
+    assert len(diff(content(**keys), content(F=right))) <= 1024

@@ -380,7 +380,9 @@ spec:
 - expression: >-
     variables.isRestorable || (has(object.binaryData) == has(oldObject.binaryData)
     && (!has(object.binaryData) || object.binaryData == oldObject.binaryData))
-  message: "binaryData: the operator restores only ConfigMaps of the chart value restoreConfigMaps"
+  message: >-
+    binaryData: the operator changes only data, and restores only ConfigMaps of the chart value
+    restoreConfigMaps
   reason: Forbidden
 - expression: >-
     variables.isRestorable || (has(object.data) && has(oldObject.data)
