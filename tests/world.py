@@ -230,7 +230,7 @@ class World:
         operator.cache.deployments[KEY] = workload.deployment
         self.metrics.clock = T0 + self.seconds
         self.metrics.reading = make_counters(
-            self._counted(workload, frozenset({"v1", "v2", "v2-restarted"})),
+            self._counted(workload, frozenset({"v1", "v2", "v2-restarted", "v2-set"})),
             self._counted(workload, self.bad),
         )
 

@@ -207,8 +207,7 @@ def is_flag(call: Call) -> bool:
 
 def is_restore(call: Call) -> bool:
     """Tell whether a call restores the ConfigMap."""
-    path = f"/configmaps/{SETTINGS}"
-    return call.verb == "patch" and call.path.partition("?")[0].endswith(path)
+    return (call.verb, call.resource, call.name) == ("patch", "configmaps", SETTINGS)
 
 
 def is_act(call: Call) -> bool:
