@@ -92,6 +92,19 @@ def _of_rollbacks(rollbacks: Sequence[Rollback]) -> Iterator[RevisionRef]:
 
 
 def _named(workload: Workload, known: dict[str, Identity]) -> Workload:
+    """Give each template its release.
+
+    A revision without a record, from before the policy, is the same release as the next revision of
+    the same template: a restart, as far as is known.
+    """
+    later: dict[str, Identity] = {}
+    for each in sorted(workload.replica_sets, key=lambda each: -each.revision):
+        bare, digest = each.template.bare, each.template.digest
+        if digest in known:
+            later[bare] = known[digest]
+        elif bare in later:
+            known = {**known, digest: Identity(later[bare].release, None)}
+
     def named(template: Template) -> Template:
         identity, bare = known.get(template.digest), template.bare
         if identity is None:

@@ -37,6 +37,7 @@ MOST_READ = 32
 """Objects of a configuration that are read; a template with more is read in part."""
 READ_SECONDS = 2.0
 STORE_RETRY_SECONDS = 30.0
+FACTS_KNOWN_SECONDS = 10.0
 MOST_STORED = 8
 """Contents that are stored of a ConfigMap."""
 
@@ -51,6 +52,8 @@ class ConfigurationReader:
     """By policy: the digest of the running template, and its configuration when it began."""
     rests: dict[Key, datetime] = field(default_factory=dict)
     """Until when contents that could not be stored are not tried again."""
+    facts: dict[Key, tuple[datetime, str, RestoreFacts]] = field(default_factory=dict)
+    """Until when the facts of a restore are known, for which template, and what they are."""
 
     async def identify(
         self, policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback]
@@ -74,6 +77,7 @@ class ConfigurationReader:
     def forget(self, key: Key) -> None:
         """Drop the configuration of a release that is no longer judged."""
         self.known.pop(key, None)
+        self.facts.pop(key, None)
 
     def condition(self, policy: RollbackPolicy, workload: Workload) -> Condition | None:
         """Report of what a release consists; None: as it was reported before."""
@@ -115,7 +119,16 @@ class ConfigurationReader:
     # -- a restore ---------------------------------------------------------------------------------
 
     async def for_restore(self, case: Case) -> Case:
-        """Read what a decision to restore ConfigMaps takes."""
+        """Read what a decision to restore ConfigMaps takes, at most every ten seconds."""
+        time, key, digest = self.clock(), case.policy.key, case.workload.deployment.template.digest
+        until, of, known = self.facts.get(key, (time, "", None))
+        if known is not None and of == digest and time < until:
+            return replace(case, restorable=known)
+        facts = await self._restore_facts(case)
+        self.facts[key] = time + timedelta(seconds=FACTS_KNOWN_SECONDS), digest, facts
+        return replace(case, restorable=facts)
+
+    async def _restore_facts(self, case: Case) -> RestoreFacts:
         namespace, names = case.policy.metadata.namespace, wanted_names(case.policy)
         current = case.workload.current
         now, stored, users = await asyncio.gather(
@@ -126,13 +139,8 @@ class ConfigurationReader:
         contents: dict[str, str] = {}
         for answer in stored:
             contents |= {} if isinstance(answer, Failure) else answer
-        facts = RestoreFacts(
-            now,
-            self._began(case.policy, case.workload),
-            contents,
-            dict(zip(names, users, strict=True)),
-        )
-        return replace(case, restorable=facts)
+        began = self._began(case.policy, case.workload)
+        return RestoreFacts(now, began, contents, dict(zip(names, users, strict=True)))
 
     async def _users(self, case: Case, name: str) -> tuple[str, ...] | Missing:
         deployment = case.workload.deployment
