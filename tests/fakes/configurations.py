@@ -25,9 +25,7 @@ def config_state(changed: float | None = None, **data: str) -> ConfigState:
     """A ConfigMap that kubectl has changed."""
     text = content(**data)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return ConfigState(
-        digest, "uid-config", "1", text=text, changed_by="kubectl", changed=changed
-    )
+    return ConfigState(digest, "uid-config", "1", text=text, changed_by="kubectl", changed=changed)
 
 
 @dataclass

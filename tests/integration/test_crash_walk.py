@@ -167,15 +167,19 @@ class Walk:
         told = {one.partition(":")[0] for one in service.events()}
         if not {"RollbackStarted", "RollbackFinished"} <= told:
             yield f"told is only {told}"
-        if self.remedy is RESTORE:
-            writes = [one for one in self.proxy.calls if one.status == 200 and is_restore(one)]
-            if len(writes) != 1 or service.settings() != {"TIMEOUT": "10"}:
-                yield f"the settings are {service.settings()}, restored {len(writes)} times"
         if self.remedy is DISABLE:
             yield from self._flag_left_wrong()
         elif not any(one["health"] == "Bad" for one in service.status()["revisions"]):
             yield "the ledger does not know the bad release"
         yield from _open_steps(found[0])
+        if self.remedy is RESTORE:
+            yield from self._settings_left_wrong()
+
+    def _settings_left_wrong(self) -> Iterator[str]:
+        writes = [one for one in self.proxy.calls if one.status == 200 and is_restore(one)]
+        settings = self.service.settings()
+        if len(writes) != 1 or settings != {"TIMEOUT": "10"}:
+            yield f"the settings are {settings}, restored {len(writes)} times"
 
     def _flag_left_wrong(self) -> Iterator[str]:
         writes = [one for one in self.proxy.calls if one.status == 200 and is_flag(one)]

@@ -1,7 +1,8 @@
 """The metrics that real pods would serve: counters for each pod that KWOK makes Ready.
 
 One scrape target tells the counters of all pods under their own names (`honor_labels`). What they
-grow by is set per Deployment and image tag, or the annotation `version` where images are the same; a pod counts from zero, from when it became Ready.
+grow by is set per Deployment and image tag, or the annotation `version` where images are the same;
+a pod counts from zero, from when it became Ready.
 """
 
 from __future__ import annotations

@@ -61,27 +61,22 @@ def plan_restore(case: Case, remedy: Remedy, target: ReplicaSet) -> RestorePlan 
     )
 
 
-def _planned(
-    case: Case, facts: RestoreFacts, target: ReplicaSet, name: str
-) -> ConfigMapPlan | str:
+def _planned(case: Case, facts: RestoreFacts, target: ReplicaSet, name: str) -> ConfigMapPlan | str:
     """Plan the restore of a ConfigMap; else why it stays, empty: it did not change."""
     stored = _stored(entry_of(case.ledger, target.template.release), name)
     if stored is None or stored.digest is None:
         why = f" ({stored.message})" if stored is not None and stored.message else ""
         return f"its content in revision {target.revision} is not stored{why}"
-    state = facts.current.states.get(Reference("ConfigMap", name))
-    if state is None:
-        return "the pod template does not reference it"
+    unreferenced = Missing(Reason.READ_FAILED, "the pod template does not reference it")
+    state = facts.current.states.get(Reference("ConfigMap", name), unreferenced)
     if isinstance(state, Missing):
         return state.message
+    content = facts.contents.get(stored.digest)
     if state.digest == stored.digest:
         return ""
-    if reason := next(_reasons_to_keep(case, facts, name, state), ""):
-        return reason
-    content = facts.contents.get(stored.digest)
     if content is None:
         return f"ConfigMap {name}.known-good does not hold the content of that revision any more"
-    return ConfigMapPlan(
+    return next(_reasons_to_keep(case, facts, name, state), "") or ConfigMapPlan(
         name=name,
         uid=state.uid,
         digest=stored.digest,
@@ -157,9 +152,7 @@ def _differs_beside(facts: RestoreFacts, items: list[ConfigMapPlan], target: Rep
     """Return whether, after the restore, the configuration is not that of the target."""
     restored = {item.name: ConfigState(item.digest) for item in items}
     states = {
-        reference: restored.get(reference.name, state)
-        if reference.kind == "ConfigMap"
-        else state
+        reference: restored.get(reference.name, state) if reference.kind == "ConfigMap" else state
         for reference, state in facts.current.states.items()
     }
     known = target.template.configuration

@@ -1,7 +1,7 @@
 """Details: reads that a decision leads to, and that go on record with it.
 
-Live counts while a person watches, the migrations and ConfigMaps of a good release, durations by route where a
-person is to investigate. Each is read before the acts of its pass, and none of them keeps a
+Live counts while a person watches, migrations and ConfigMaps of a good release, durations by route
+where a person is to investigate. Each is read before the acts of its pass, and none of them keeps a
 rollback or a pause waiting.
 """
 

@@ -72,9 +72,7 @@ def with_deployment(workload: Workload, deployment: Deployment) -> Workload:
     return replace(workload, deployment=deployment)
 
 
-def _records(
-    status: RollbackPolicyStatus, rollbacks: Sequence[Rollback]
-) -> dict[str, Identity]:
+def _records(status: RollbackPolicyStatus, rollbacks: Sequence[Rollback]) -> dict[str, Identity]:
     """Collect what is on record, by the digest of the template; the newest record counts."""
     running = [status.revision] if status.revision is not None else []
     return {

@@ -3,7 +3,15 @@
 from typing import assert_never
 
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Pace,
+    Remedy,
+    RemedyType,
+    RevisionRef,
+    RollbackSpec,
+    StepName,
+)
 from rollback_operator.remedies import gitops
 
 
@@ -51,7 +59,13 @@ def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
 
 def done_in_words(spec: RollbackSpec, step: StepName) -> str:
     """Describe the change that a step has just made to the Deployment."""
-    remedy, target = spec.remedy, spec.to_revision
+    remedy, target, flag = spec.remedy, spec.to_revision, spec.remedy.flag
+    if flag is not None and spec.flag is not None and step is StepName.DISABLE_FLAG:
+        return f"{flag.name} was set; it was {spec.flag.old_value[:64]!r}"
+    return _changed_in_words(remedy, target, step)
+
+
+def _changed_in_words(remedy: Remedy, target: RevisionRef | None, step: StepName) -> str:
     match step:
         case StepName.UNDO if target is not None:
             images = f" ({', '.join(target.images)})" if target.images else ""
@@ -62,8 +76,6 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             return f"replicas were set to {remedy.replicas}"
         case StepName.RESTART_PODS:
             return "the pods are being replaced, because only new pods read the flag"
-        case StepName.DISABLE_FLAG if spec.flag is not None and remedy.flag is not None:
-            return f"{remedy.flag.name} was set; it was {spec.flag.old_value[:64]!r}"
         case StepName.RESTORE_STRATEGY:
             return "the rollout strategy was restored"
         case (

@@ -112,7 +112,7 @@ def test_what_a_rollback_restores_is_the_release_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("running", "rollback"),
     [
-        pytest.param("v3", make_rollback(), id="not begun"),
+        pytest.param("v3", acted().model_copy(update={"status": RollbackStatus()}), id="not begun"),
         pytest.param("v3", acted(mode=Mode.OBSERVE), id="observed"),
         pytest.param("v4", acted(), id="another release came between"),
         pytest.param("v3", acted(to_revision=make_ref("v0")), id="another target"),

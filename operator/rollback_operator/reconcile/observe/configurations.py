@@ -25,7 +25,7 @@ from rollback_operator.model import conditions
 from rollback_operator.model.context import Case, RestoreFacts
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Reference
-from rollback_operator.model.workload import Configuration, ConfigState, Workload
+from rollback_operator.model.workload import ConfigState, Configuration, Workload
 from rollback_operator.ports.cluster import Configurations
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Key
@@ -145,7 +145,9 @@ class ConfigurationReader:
     async def _users(self, case: Case, name: str) -> tuple[str, ...] | Missing:
         deployment = case.workload.deployment
         answer = await self.configurations.users(deployment.namespace, name, deployment.name)
-        return Missing(Reason.READ_FAILED, answer.message) if isinstance(answer, Failure) else answer
+        return (
+            Missing(Reason.READ_FAILED, answer.message) if isinstance(answer, Failure) else answer
+        )
 
     # -- what is stored ----------------------------------------------------------------------------
 
@@ -253,7 +255,9 @@ def _recorded(
     digests = [
         stored.digest for entry in ledger for stored in entry.config_maps if stored.name == name
     ]
-    return [(digest, known[digest]) for digest in dict.fromkeys(digests) if digest and digest in known]
+    return [
+        (digest, known[digest]) for digest in dict.fromkeys(digests) if digest and digest in known
+    ]
 
 
 def _state_or_missing(task: "asyncio.Future[ConfigState | Failure]") -> ConfigState | Missing:

@@ -11,7 +11,6 @@ from rollback_operator.adapters.kube.projections.fields import entries_of, secon
 from rollback_operator.adapters.kube.projections.owners import DATA, changed_by, owner_of
 from rollback_operator.model.workload import ConfigRead, ConfigState, FlagState
 
-
 _CONTENT_HASH = re.compile(r"-[2456789bcdfghkmt]{10}$")
 """The end of a name that kubectl or kustomize makes from the content."""
 _MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -46,17 +45,20 @@ def _restore_obstacle(raw: Mapping[str, Any]) -> str:
         return "it is being deleted"
     if raw.get("immutable"):
         return "it is immutable: release a ConfigMap with another name"
+    if _CONTENT_HASH.search(str(metadata["name"])):
+        return "its name is made from its content: a change is another ConfigMap"
+    return _other_owner(metadata)
+
+
+def _other_owner(metadata: Mapping[str, Any]) -> str:
+    """Name the owner of a ConfigMap, of any kind; empty: none is observed."""
     for reference in metadata.get("ownerReferences") or []:
         return f"{reference.get('kind')} {reference.get('name')} owns it: restore it there"
     owner = owner_of(metadata, DATA)
     if owner is not None:
         return f"{owner.kind} manages it ({owner.evidence}): {owner.remedy}"
     manager = (metadata.get("labels") or {}).get(_MANAGED_BY)
-    if manager:
-        return f"{str(manager)[:64]} manages it (label {_MANAGED_BY}): restore it there"
-    if _CONTENT_HASH.search(str(metadata["name"])):
-        return "its name is made from its content: a change is another ConfigMap"
-    return ""
+    return f"{str(manager)[:64]} manages it (label {_MANAGED_BY})" if manager else ""
 
 
 def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:

@@ -39,26 +39,32 @@ class ApiConfigurations:
 
     async def read(self, namespace: str, reference: Reference) -> ConfigState | Failure:
         """Read an object."""
-        kind = reference.kind
-        key = await asyncio.to_thread(self._read_key) if kind == "Secret" else b""
+        if reference.kind == "ConfigMap":
+            raw = await self._read(namespace, reference)
+            return raw if isinstance(raw, Failure | ConfigState) else config_state_of(raw)
+        key = await asyncio.to_thread(self._read_key)
         if isinstance(key, Failure):
-            return key
-        path = paths.object_in(_KINDS[kind], namespace, reference.name)
-        if path.fault:
-            return ConfigState("")  # a template may name anything, and no object has this name
-        raw = await self._api.get(path)
-        if isinstance(raw, Failure) and raw.kind is FailureKind.GONE:
-            return ConfigState("")
-        if isinstance(raw, Failure) and raw.kind is FailureKind.REJECTED:
-            return Failure(raw.kind, f"list it in the chart value {_LISTED[kind]}")
-        if isinstance(raw, Failure):
+            return key  # the content is not even read
+        raw = await self._read(namespace, reference)
+        if isinstance(raw, Failure | ConfigState):
             return raw
-        if kind == "ConfigMap":
-            return config_state_of(raw)
         # With its name: equal values of two Secrets have different digests.
         text = json.dumps([namespace, reference.name, raw.get("data") or {}], sort_keys=True)
         digest = hmac.new(key, text.encode(), sha256).hexdigest()[:32]
         return ConfigState(digest, version=raw["metadata"]["resourceVersion"])
+
+    async def _read(
+        self, namespace: str, reference: Reference
+    ) -> dict[str, Any] | ConfigState | Failure:
+        """Read an object as it is stored; the empty state: it does not exist."""
+        path = paths.object_in(_KINDS[reference.kind], namespace, reference.name)
+        # A template may name anything: no object has a name of another form.
+        raw = Failure(FailureKind.GONE, path.fault) if path.fault else await self._api.get(path)
+        if not isinstance(raw, Failure):
+            return raw
+        if raw.kind is FailureKind.REJECTED:
+            return Failure(raw.kind, f"list it in the chart value {_LISTED[reference.kind]}")
+        return ConfigState("") if raw.kind is FailureKind.GONE else raw
 
     def _read_key(self) -> bytes | Failure:
         """Read the key of digests anew: a mounted Secret may have changed."""
@@ -210,4 +216,6 @@ def _user(raw: Mapping[str, Any], name: str, template: Mapping[str, Any]) -> str
 
 def _is_of(raw: Mapping[str, Any], deployment: str) -> bool:
     owners = raw["metadata"].get("ownerReferences") or []
-    return any((each.get("kind"), each.get("name")) == ("Deployment", deployment) for each in owners)
+    return any(
+        (each.get("kind"), each.get("name")) == ("Deployment", deployment) for each in owners
+    )

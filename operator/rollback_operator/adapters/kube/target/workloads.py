@@ -215,9 +215,7 @@ class ApiWorkloads:
         template, judged = template_of(raw["spec"]["template"]), rollback.spec.from_revision
         # Scaling leaves the template alone, hence it allows a restart of the same release.
         is_scaled = rollback.spec.remedy.replicas is not None
-        is_same = template.digest == judged.digest or (
-            is_scaled and template.bare == judged.bare
-        )
+        is_same = template.digest == judged.digest or (is_scaled and template.bare == judged.bare)
         if raw["metadata"]["uid"] != rollback.spec.target_ref.uid or not is_same:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
         if raw["spec"].get("paused") and not is_held(raw):
