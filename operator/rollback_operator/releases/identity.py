@@ -8,7 +8,13 @@ build of the operator, whose records are valid as they are.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rollback_operator.api.v1alpha1 import Mode, RevisionRef, Rollback, RollbackPolicyStatus
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Revision,
+    RevisionRef,
+    Rollback,
+    RollbackPolicyStatus,
+)
 from rollback_operator.model.workload import (
     Deployment,
     Template,
@@ -74,11 +80,9 @@ def with_deployment(workload: Workload, deployment: Deployment) -> Workload:
 
 def _records(status: RollbackPolicyStatus, rollbacks: Sequence[Rollback]) -> dict[str, Identity]:
     """Collect what is on record, by the digest of the template; the newest record counts."""
-    running = [status.revision] if status.revision is not None else []
-    return {
-        each.digest: Identity(each.release, each.configuration)
-        for each in (*_of_rollbacks(rollbacks), *reversed(status.revisions), *running)
-    }
+    refs: list[RevisionRef | Revision] = [*_of_rollbacks(rollbacks), *reversed(status.revisions)]
+    refs += [status.revision] if status.revision is not None else []
+    return {each.digest: Identity(each.release, each.configuration) for each in refs}
 
 
 def _of_rollbacks(rollbacks: Sequence[Rollback]) -> Iterator[RevisionRef]:

@@ -134,12 +134,12 @@ class ApiWorkloads:
             return await self._write(
                 rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), known, change]
             )
-        change = _template_change(raw["spec"]["template"], remedy)
-        if isinstance(change, Failure):
-            return change
+        changed = _template_change(raw["spec"]["template"], remedy)
+        if isinstance(changed, Failure):
+            return changed
         cause = _record_cause(raw, written(rollback, ""))
         return await self._change(
-            rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), change], cause
+            rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), changed], cause
         )
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
