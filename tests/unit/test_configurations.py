@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from rollback_operator.api.checklist import CheckName, CheckResult
-from rollback_operator.api.policy_status import StoredConfigMap
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import StoredConfigMap
 from rollback_operator.api.v1alpha1 import (
     Health,
     Mode,

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.checklist import AppliedMigrations
 from rollback_operator.api.crd import GROUP, Condition
 from rollback_operator.api.notify import Notifications
-from rollback_operator.api.remedy import MOST_RESTORED, Flag
+from rollback_operator.api.remedy import Flag, StoredConfigMaps
 from rollback_operator.api.shape import (
     TOKEN_FORM,
     TOKEN_OR_NONE_FORM,
@@ -171,17 +171,6 @@ class Condemnation(Model):
     """Name of the Rollback that replaced the release, if any."""
 
 
-class StoredConfigMap(Model):
-    """Content of a ConfigMap that is stored for `spec.remedies[].restore`."""
-
-    name: Name
-    """Name of the ConfigMap. Its content is stored in the ConfigMap `NAME.known-good`."""
-    digest: Digest | None = None
-    """Digest of the stored content. Absent: it is not stored."""
-    message: Annotated[str, Field(max_length=512)] = ""
-    """Reason why the content is not stored."""
-
-
 class Revision(Model):
     """Revision of the target Deployment."""
 
@@ -232,10 +221,7 @@ class LedgerEntry(Revision):
     not known."""
     migrations: AppliedMigrations | None = None
     """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
-    config_maps: Annotated[
-        list[StoredConfigMap],
-        Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
-    ] = []
+    config_maps: StoredConfigMaps = []
     """ConfigMaps that a remedy may restore, as they were when the revision was recorded as good.
     Only for names in `spec.remedies[].restore`."""
 

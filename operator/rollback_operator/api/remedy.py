@@ -20,6 +20,7 @@ from rollback_operator.api.shape import (
     NameOrNone,
     Rule,
     RuledModel,
+    keyed_by,
 )
 from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
 
@@ -45,6 +46,23 @@ class ConfigMapPlan(Model):
     still has this content."""
     diff: Annotated[str, Field(max_length=1024)] = ""
     """Keys that change, with their values before and after."""
+
+
+class StoredConfigMap(Model):
+    """Content of a ConfigMap that is stored for `spec.remedies[].restore`."""
+
+    name: Name
+    """Name of the ConfigMap. Its content is stored in the ConfigMap `NAME.known-good`."""
+    digest: Digest | None = None
+    """Digest of the stored content. Absent: it is not stored."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the content is not stored."""
+
+
+StoredConfigMaps = Annotated[
+    list[StoredConfigMap],
+    Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
+]
 
 
 class ConfigMapRef(Model):

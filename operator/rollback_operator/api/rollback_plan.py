@@ -252,6 +252,11 @@ class RollbackPlan(Model):
     """Reason for the rollback."""
 
     @property
+    def flag_digest(self) -> str | None:
+        """Digest of the template that a flag's variable makes; None: it makes none."""
+        return self.flag.unannotated_digest if self.flag is not None else None
+
+    @property
     def is_blame_open(self) -> bool:
         """Return whether people are asked if the release, not its environment, is to blame."""
         return self.requires_approval and self.trigger.reason == Reason.ENVIRONMENT_SUSPECTED

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollback_operator.api.policy_status import StoredConfigMap
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.remedy import ConfigMapPlan
+from rollback_operator.api.remedy import ConfigMapPlan, StoredConfigMap
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import LedgerEntry, Remedy
 from rollback_operator.model.context import Case, Refusal, RestoreFacts

@@ -130,7 +130,7 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_beside = step is StepName.DISABLE_FLAG and _flag_digest(rollback) is None
+    is_beside = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is None
     is_stopped = is_paused and isinstance(result, Act) and not is_beside
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
@@ -156,7 +156,11 @@ def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) ->
 
     The flag's own step compares the flag.
     """
-    judged, now, wanted = rollback.spec.from_revision, deployment.template, _flag_digest(rollback)
+    judged, now, wanted = (
+        rollback.spec.from_revision,
+        deployment.template,
+        rollback.spec.flag_digest,
+    )
     if wanted is not None and wanted == now.bare:
         return Done("the pod template has the flag's value")
     if wanted is not None and has_gone_on(rollback, deployment):
@@ -336,13 +340,8 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
         return not runs_target(rollback.spec, deployment.template)
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
-    wanted = _flag_digest(rollback) or rollback.spec.from_revision.bare
+    wanted = rollback.spec.flag_digest or rollback.spec.from_revision.bare
     return deployment.template.bare != wanted
-
-
-def _flag_digest(rollback: Rollback) -> str | None:
-    """Return the digest of the template that a flag's variable makes; None: it makes none."""
-    return rollback.spec.flag.unannotated_digest if rollback.spec.flag is not None else None
 
 
 def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
@@ -377,7 +376,7 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> Rollbac
         workload: the target; its ReplicaSets were read after the Deployment.
     """
     act = step_status(rollback, step)
-    is_variable = step is StepName.DISABLE_FLAG and _flag_digest(rollback) is not None
+    is_variable = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is not None
     is_template = step in _TEMPLATE_ACTS or is_variable
     if not is_template or act is None or act.finished_time is not None:
         return None

@@ -249,7 +249,7 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     if running is None:
         return False
     if spec.remedy.flag is not None:
-        bare = spec.flag.unannotated_digest if spec.flag is not None else None
+        bare = spec.flag_digest
         made = (bare, digest_of([bare, running.configuration])) if bare else ()
         return running.release in (spec.from_revision.release, *made)
     is_unchanged = running.release == spec.from_revision.release

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rollback_operator.api.policy_status import StoredConfigMap
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.remedy import MOST_RESTORED
+from rollback_operator.api.remedy import MOST_RESTORED, StoredConfigMap
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Condition,
@@ -35,7 +34,7 @@ from rollback_operator.remedies.restoring import CONTENT_BYTES
 
 MOST_READ = 32
 """Objects of a configuration that are read; a template with more is read in part."""
-READ_SECONDS = 2.0
+CONFIGURATION_SECONDS = 2.0
 STORE_RETRY_SECONDS = 30.0
 FACTS_KNOWN_SECONDS = 10.0
 MOST_STORED = 8
@@ -107,7 +106,7 @@ class ConfigurationReader:
         ]
         states: dict[Reference, ConfigState | Missing] = {}
         if tasks:
-            await asyncio.wait(tasks, timeout=READ_SECONDS)
+            await asyncio.wait(tasks, timeout=CONFIGURATION_SECONDS)
         for reference, task in zip(wanted, tasks, strict=False):
             states[reference] = _state_or_missing(task)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -263,7 +262,7 @@ def _recorded(
 def _state_or_missing(task: "asyncio.Future[ConfigState | Failure]") -> ConfigState | Missing:
     if not task.done():
         task.cancel()
-        return Missing(Reason.READ_FAILED, f"no answer in {READ_SECONDS:g} s")
+        return Missing(Reason.READ_FAILED, f"no answer in {CONFIGURATION_SECONDS:g} s")
     answer = task.result()
     if not isinstance(answer, Failure):
         return answer
