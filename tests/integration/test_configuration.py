@@ -12,7 +12,11 @@ from tests.integration.service import SETTINGS, Service, outcome, steps
 from tests.integration.stand import HOME, PATHS, rights
 from tests.integration.traffic import BAD, GOOD, LIST, PURCHASE, Flow
 
-pytestmark = [pytest.mark.xdist_group("configuration"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.xdist_group("configuration"),
+    pytest.mark.usefixtures("operator"),
+    pytest.mark.timeout(900),
+]
 
 RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [SETTINGS]}
 QUICK = {"goodAfterSeconds": 10}

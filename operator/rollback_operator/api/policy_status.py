@@ -109,8 +109,7 @@ class RecentRollback(Model):
     severity: MatrixSeverity
     """Severity at the time of the decision."""
     from_release: Digest
-    """Release that was rolled back. It is not rolled back again automatically for
-    `safety.cooldownSeconds`."""
+    """Release that was rolled back, not again automatically for `safety.cooldownSeconds`."""
     to_release: Digest | None = None
     """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
     flag: Flag | None = None
@@ -222,8 +221,7 @@ class LedgerEntry(Revision):
     migrations: AppliedMigrations | None = None
     """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
     config_maps: StoredConfigMaps = []
-    """ConfigMaps that a remedy may restore, as they were when the revision was recorded as good.
-    Only for names in `spec.remedies[].restore`."""
+    """ConfigMaps of `spec.remedies[].restore`, stored when the revision was recorded as good."""
 
 
 class LastRollback(Model):
@@ -383,8 +381,7 @@ class RollbackPolicyStatus(Model):
         list[EarlierTarget],
         Field(max_length=MOST_TARGETS, json_schema_extra=keyed_by("deployment")),
     ] = []
-    """Records for Deployments that `spec.targetRef` named most recently, used if the policy names
-    them again."""
+    """Records for Deployments that `spec.targetRef` named earlier, used if it names them again."""
     not_recovered: NotRecovered | None = None
     """Rollback after which Recovered was False, and the reasons that were reported."""
     hold: Hold | None = None

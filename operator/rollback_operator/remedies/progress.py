@@ -173,10 +173,7 @@ def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) ->
 
 
 def _compare_configuration(rollback: Rollback, deployment: Deployment) -> Next:
-    """Check that the release still runs whose configuration is restored.
-
-    The step itself compares the ConfigMaps.
-    """
+    """Check that the judged release still runs; the step itself compares the ConfigMaps."""
     if runs_target(rollback.spec, deployment.template):
         return Done("the target runs already: no ConfigMap was changed")
     if has_gone_on(rollback, deployment):
