@@ -3,9 +3,10 @@
 Only what a remedy lists, what changed with the release, and what nobody has changed since.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import ConfigMapPlan, StoredConfigMap
@@ -96,11 +97,10 @@ def _reasons_to_keep(
         yield f"it, or another object of the configuration, changed since the release began ({by})"
     if state.obstacle:
         yield state.obstacle
-    began = _begin(case)
     if state.changed is None:
         yield "its managedFields do not show when it changed"
-    elif began is not None and state.changed < began.timestamp() - WITH_RELEASE.total_seconds():
-        at = datetime.fromtimestamp(state.changed, began.tzinfo)
+    elif state.changed < _begin(case) - WITH_RELEASE.total_seconds():
+        at = datetime.fromtimestamp(state.changed, UTC)
         yield f"{by} changed it at {at:%Y-%m-%d %H:%M:%S} UTC, long before the release"
     users = facts.users.get(name, Missing(Reason.READ_FAILED, "not read"))
     if isinstance(users, Missing):
@@ -141,10 +141,13 @@ def _stored(entry: LedgerEntry | None, name: str) -> StoredConfigMap | None:
     return next((each for each in stored if each.name == name), None)
 
 
-def _begin(case: Case) -> datetime | None:
-    """Return when the running release began, according to the record."""
-    known, digest = case.policy.status.revision, case.workload.deployment.template.digest
-    return known.since if known is not None and known.digest == digest else None
+def _begin(case: Case) -> float:
+    """Return when the running release began: as recorded, or when its ReplicaSet was created."""
+    known, current = case.policy.status.revision, case.workload.current
+    digest = case.workload.deployment.template.digest
+    if known is not None and known.digest == digest and known.since is not None:
+        return known.since.timestamp()
+    return current.created if current is not None else math.inf
 
 
 def _differs_beside(facts: RestoreFacts, items: list[ConfigMapPlan], target: ReplicaSet) -> bool:
