@@ -16,11 +16,13 @@ from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.configurations import FakeConfigurations
 from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeTrends
@@ -51,6 +53,7 @@ class Carried:
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.configurations = FakeConfigurations(calls=self.journal)
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -85,6 +88,7 @@ class Carried:
             FlagSetter(self.flags, self.now),
             Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
             Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now),
+            ConfigurationRestorer(self.configurations),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)

@@ -20,6 +20,7 @@ from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
@@ -27,6 +28,7 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -64,6 +66,7 @@ from tests.fakes.cluster import (
     FakeTools,
     FakeWorkloads,
 )
+from tests.fakes.configurations import FakeConfigurations
 from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
@@ -107,6 +110,7 @@ class World:
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.configurations = FakeConfigurations(calls=self.journal)
         self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
@@ -150,7 +154,9 @@ class World:
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
         migrator = Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now)
-        actor = Actor(self.workloads, suspender, switch, scaler, migrator, self.now)
+        restorer = ConfigurationRestorer(self.configurations)
+        actor = Actor(self.workloads, suspender, switch, scaler, migrator, restorer, self.now)
+        configurations = ConfigurationReader(self.configurations, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -159,6 +165,7 @@ class World:
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
+            configurations=configurations,
             readings=Readings(observer, self.woken.append, quick=self.quick),
             foresight=Preflight(
                 suspender,
@@ -185,7 +192,7 @@ class World:
             holder=Holder(self.workloads, self.store, cache.take_in, self.now),
             desk=RequestHandler(self.store, cache.remember, self.now, teller.refused),
             details=DetailReader(
-                MigrationRecorder(self.schemas, self.now), observer, OWN, self.now
+                MigrationRecorder(self.schemas, self.now), configurations, observer, OWN, self.now
             ),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
@@ -229,7 +236,7 @@ class World:
         operator.cache.deployments[KEY] = workload.deployment
         self.metrics.clock = T0 + self.seconds
         self.metrics.reading = make_counters(
-            self._counted(workload, frozenset({"v1", "v2", "v2-restarted"})),
+            self._counted(workload, frozenset({"v1", "v2", "v2-restarted", "v2-set"})),
             self._counted(workload, self.bad),
         )
 

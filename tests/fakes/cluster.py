@@ -68,10 +68,26 @@ class FakeWorkloads(Failures):
             count = remedy.replicas
             scaled = replace(old, replicas=count, updated=count, total=count, available=count)
             return self._changed(scaled)
+        if remedy.flag is not None:
+            return self._with_variable(rollback, old)
         images = (str(remedy.image), *old.template.images[1:])
         template = replace(old.template, digest="pinned", release="pinned", images=images)
         cause = written(rollback, "")
         return self._changed(replace(old, template=template, change_cause=cause))
+
+    def _with_variable(self, rollback: Rollback, old: Deployment) -> Deployment | Failure:
+        """Change the template as planned, of which the controller makes another ReplicaSet."""
+        if old.template.digest != rollback.spec.from_revision.digest:
+            return CONFLICT
+        assert rollback.spec.flag is not None
+        release = str(rollback.spec.flag.unannotated_digest)
+        template = replace(old.template, digest=f"{old.template.digest}-set", release=release)
+        bad = next(one for one in self.workload.replica_sets if one.template == old.template)
+        names = {field: f"{getattr(bad, field)}-set" for field in ("name", "uid", "pod_hash")}
+        made = replace(bad, **names, revision=bad.revision + 1, template=template)
+        sets = (made, *(replace(one, replicas=0) for one in self.workload.replica_sets))
+        self.workload = replace(self.workload, replica_sets=sets)
+        return self._changed(replace(old, template=template, revision=made.revision))
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         self.calls.append("restart")
@@ -226,7 +242,7 @@ class FakeFlags(Failures):
     asked: list[str] = field(default_factory=list)
     """For which flags it was asked for."""
 
-    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+    async def read(self, namespace: str, flag: Flag, target: str) -> FlagState | Failure:
         return self.take("read_flag") or self.state or GONE
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:

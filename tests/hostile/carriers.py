@@ -11,6 +11,7 @@ PERSON = "tess"
 """Who writes policies, and says so where a policy holds a name."""
 SECRET = {"name": "own", "key": "token"}
 FLAG = {"name": "FEATURE", "value": "false", "configMapRef": {"name": "flags"}}
+VARIABLE = {"name": "FEATURE", "value": "false", "env": {"container": "shop"}}
 PROBE = {
     "name": "reserve",
     "url": "http://shop.tenant.svc/reserve",
@@ -58,7 +59,8 @@ MATRIX = [
 ]
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
-    {"type": "Undo", "to": "Revision", "revision": 1},
+    {"type": "DisableFlag", "severities": ["P3"], "flag": VARIABLE},
+    {"type": "Undo", "to": "Revision", "revision": 1, "restore": ["flags"]},
     {"type": "PinImage", "container": "shop", "image": "registry.example/shop:v1"},
     {"type": "Scale", "replicas": 2},
 ]
@@ -227,6 +229,8 @@ REVISION = {
     "templateHash": "6d5f9c",
     "digest": "a" * 64,
     "release": "b" * 64,
+    "unannotatedDigest": "d" * 64,
+    "configuration": "e" * 64,
     "images": ["registry.example/shop:v2"],
     "initImages": ["registry.example/migrate:v2"],
     "imageDigests": [f"sha256:{'c' * 64}"],
@@ -249,6 +253,16 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         "attempt": 2,
         "fromRevision": REVISION,
         "toRevision": {**REVISION, "number": 6, "health": "Good"},
+        "configMaps": [
+            {
+                "name": "flags",
+                "uid": "11111111-5555",
+                "digest": "a" * 32,
+                "previousDigest": "b" * 32,
+                "diff": 'FEATURE: "true" -> "false"',
+            }
+        ],
+        "keptConfiguration": "other ConfigMaps differ",
         "verification": VERIFICATION,
         "approvalPolicy": {
             "timeoutSeconds": 60,

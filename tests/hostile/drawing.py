@@ -57,12 +57,21 @@ _CONDITIONS = (
     Variant({"signal": ["Probe"]}, ("name",)),
 )
 _SEVERITIES = ("severities",)
-_REMEDIES = (
+_UNDO = ("severities", "restore")
+_REQUESTED = (
     Variant({"type": ["Undo"], "to": ["LastKnownGood", "Previous"]}, (), _SEVERITIES),
     Variant({"type": ["Undo"], "to": ["Revision"]}, ("revision",), _SEVERITIES),
+)
+_REMEDIES = (
+    Variant({"type": ["Undo"], "to": ["LastKnownGood", "Previous"]}, (), _UNDO),
+    Variant({"type": ["Undo"], "to": ["Revision"]}, ("revision",), _UNDO),
     Variant({"type": ["PinImage"]}, ("container", "image"), _SEVERITIES),
     Variant({"type": ["Scale"]}, ("replicas",), _SEVERITIES),
     Variant({"type": ["DisableFlag"]}, ("flag",), _SEVERITIES),
+)
+_FLAGS = (
+    Variant({}, ("name", "value", "configMapRef")),
+    Variant({}, ("name", "value", "env")),
 )
 _PROBE = ("headersSecretRef", "expectStatus", "expectJson", "timeoutSeconds")
 _PROBES = (
@@ -113,7 +122,9 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
         Variant({}, ("url",), ("basicAuthSecretRef", "caSecretRef", "tenant")),
     ),
     "spec.remedies[]": _REMEDIES,
-    "spec.remedy": _REMEDIES[:4],
+    "spec.remedy": (*_REQUESTED, *_REMEDIES[2:4]),
+    "spec.remedies[].flag": _FLAGS,
+    "spec.remedy.flag": _FLAGS,
     "spec.database": (
         Variant(
             {"onNewerSchema": ["Block", "RequireApproval", "Ignore"]},
@@ -305,6 +316,8 @@ ASKED, PLANNED_ONLY = (
         "toRevision",
         "trigger",
         "flag",
+        "configMaps",
+        "keptConfiguration",
         "pace",
         "verification",
         "approvalPolicy",
@@ -340,6 +353,8 @@ def policies(seed: int, values: int, person: str) -> Drawer:
         "spec.safety.suspectOdds": (10, 99),
         "spec.remedies[].flag.configMapRef.name": ("flags",),
         "spec.remedies[].flag.name": ("FEATURE",),
+        "spec.remedies[].flag.env.container": ("shop",),
+        "spec.remedies[].restore[]": ("flags",),
         "spec.remedies[].container": ("shop",),
         "spec.signals.purchaseRoutes[]": ("/buy", "/list"),
         "spec.signals.latency.matchers{}": ("shop", "=~5.."),

@@ -55,7 +55,12 @@ def cluster() -> Iterator[ControlPlane]:
         found.kubectl("create", "namespace", NAMESPACE)
         found.kubectl("apply", "-f", str(GITOPS))
         rendered = chart.rendered(
-            {"prometheus": {"url": "http://prometheus"}}, name=ACCOUNT, namespace=HOME
+            {
+                "prometheus": {"url": "http://prometheus"},
+                "restoreConfigMaps": [{"namespace": NAMESPACE, "names": ["config"]}],
+            },
+            name=ACCOUNT,
+            namespace=HOME,
         )
         objects = [*chart.crds(), chart.namespace(HOME), *rendered]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
@@ -151,6 +156,7 @@ def _ready(cluster: ControlPlane, admin: Api) -> None:
         (deployments(HOME), deployment("shop")),
         (policies(NAMESPACE), named("shop", manifests.policy(targetRef={"name": "shop"}))),
         (CONFIG_MAPS, {"metadata": {"name": "flags"}, "data": {"NEW": "true", "OLD": "1"}}),
+        (CONFIG_MAPS, {"metadata": {"name": "config"}, "data": {"NEW": "true", "OLD": "1"}}),
         (SCALERS, scaler("shop")),
         (APPLICATIONS, application("shop")),
         (KUSTOMIZATIONS, kustomization("shop")),
@@ -243,6 +249,7 @@ POLICY = f"{policies(NAMESPACE)}/shop"
 PLAN_DIGEST = "0123456789abcdef"
 STORED = f"{rollbacks(NAMESPACE)}/stored"
 FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
+CONFIG = f"{CONFIG_MAPS}/config"
 APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
 POD = "/spec/template/spec"
 ANNOTATION, CAUSE = "/metadata/annotations", "kubernetes.io~1change-cause"
@@ -488,6 +495,8 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     ),
     "binary data": (FLAGS, put("/binaryData", {"a": "AAAA"}), "changes only data"),
     "for good": (FLAGS, put("/immutable", True), "changes only data"),
+    "a restored ConfigMap's label": (CONFIG, put("/metadata/labels", {"a": "b"}), "metadata: "),
+    "a restored ConfigMap for good": (CONFIG, put("/immutable", True), "changes only data"),
     "who is scaled": (
         SCALER,
         put("/spec/scaleTargetRef/name", "other", "replace"),

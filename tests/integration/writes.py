@@ -61,7 +61,7 @@ def kind(call: Call) -> str:
         case "rollbackpolicies/status":
             stored = _of_policy(status)
         case "configmaps":
-            stored = "flag"
+            stored = "content" if "/data" in values else "flag"
         case "deployments":
             stored = _of_deployment(values)
         case "horizontalpodautoscalers":

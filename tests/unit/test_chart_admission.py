@@ -104,6 +104,7 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
             "gitOps": OWNERS,
             "patchConfigMaps": [{"namespace": "a"}],
             "migrations": {"namespaces": ["a"]},
+            "restoreConfigMaps": [{"namespace": "a"}],
         },
         name="guard",
         namespace="operators",
@@ -208,7 +209,8 @@ def _schema() -> dict[str, Any]:
 def test_every_config_map_that_a_policy_has_set_is_asked_for() -> None:
     rights = policies()[POLICY, "rollback-operator-rights"]["spec"]["validations"]
     asked = [one["expression"] for one in rights if "'configmaps'" in one["expression"]]
-    assert any(one["expression"] == f"size(variables.flags) <= {len(asked)}" for one in rights)
-    for place, one in enumerate(asked):
-        assert f"variables.flags[{place}]" in one
-        assert ".check('patch')" in one
+    for names, most in (("flags", 4), ("restored", 8)):
+        assert any(one["expression"] == f"size(variables.{names}) <= {most}" for one in rights)
+        for place in range(most):
+            (one,) = (each for each in asked if f"variables.{names}[{place}]" in each)
+            assert ".check('patch')" in one

@@ -18,7 +18,13 @@ from rollback_operator.api.crd import (
 )
 from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.policy_status import NotRecovered
-from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    AutoscalerRecord,
+    ConfigMapPlan,
+    OwnerPlan,
+    OwnerRecord,
+)
 from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,
@@ -270,6 +276,8 @@ def filled_rollback() -> Rollback:
         approval=approval,
         reason="customers call",
         requested_by="ann",
+        kept_configuration="ConfigMap b: it is immutable",
+        config_maps=[ConfigMapPlan(name="a", uid="u", digest="d", previous_digest="e")],
         seen=SeenByPerson(deployment="ticket-service", revision=7, digest="d" * 64),
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),

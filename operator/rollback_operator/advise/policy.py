@@ -152,7 +152,7 @@ def _unusable(survey: Survey, facts: FlagFacts) -> str:
 
 
 def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
-    name, state = facts.flag.config_map_ref.name, facts.found
+    name, state = facts.flag.key[0], facts.found
     if not isinstance(state, FlagState):
         yield note(facts.path, f"it was not read: {state.message}")
         return

@@ -25,6 +25,7 @@ class CheckName(StrEnum):
     TARGET_TEMPLATE = "TargetTemplate"
     IMAGES = "Images"
     REFERENCES = "References"
+    CONFIGURATION = "Configuration"
     ROOM = "Room"
     CAPACITY = "Capacity"
     NOBODY_ELSE_STEERS = "NobodyElseSteers"

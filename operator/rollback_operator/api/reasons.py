@@ -22,6 +22,7 @@ class ConditionType(StrEnum):
     TRUSTED = "Trusted"
     NOTIFIED = "Notified"
     OWNER_SUSPENDED = "OwnerSuspended"
+    CONFIGURATION_READ = "ConfigurationRead"
     BOUNDS_RAISED = "BoundsRaised"
 
 
@@ -111,6 +112,8 @@ class Reason(StrEnum):
     GITOPS_OWNER = "GitOpsOwner"
     ROLLOUT_OWNER = "RolloutOwner"
     SAME_RELEASE = "SameRelease"
+    SAME_TEMPLATE = "SameTemplate"
+    CONFIGURATION_UNREAD = "ConfigurationUnread"
     NO_TARGET_REVISION = "NoTargetRevision"
     TARGET_KNOWN_BAD = "TargetKnownBad"
     TARGET_FAILING = "TargetFailing"
@@ -128,6 +131,10 @@ class Reason(StrEnum):
     REQUESTED = "Requested"
     FOREIGN_IMAGE = "ForeignImage"
     POLICY_NOT_FOUND = "PolicyNotFound"
+
+    # ConfigurationRead: a release includes its ConfigMaps and Secrets, or which it does not.
+    CONFIGURATION_COMPARED = "ConfigurationCompared"
+    CONFIGURATION_UNREADABLE = "ConfigurationUnreadable"
 
     # RolloutHeld: a rollout is held ...
     SUSPICION = "Suspicion"
@@ -168,6 +175,7 @@ class Reason(StrEnum):
     MIGRATION_FAILED = "MigrationFailed"
     MIGRATION_INCOMPLETE = "MigrationIncomplete"
     FLAG_CHANGED = "FlagChanged"
+    CONFIGURATION_CHANGED = "ConfigurationChanged"
     FLAG_REVERTED = "FlagReverted"
     OWNER_NOT_SUSPENDED = "OwnerNotSuspended"
     TARGET_DELETED = "TargetDeleted"

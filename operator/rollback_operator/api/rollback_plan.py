@@ -10,7 +10,15 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from rollback_operator.api.checklist import ApprovalSpec, DatabaseSpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.remedy import AutoscalerPlan, FlagPlan, OwnerPlan, Remedy, Updaters
+from rollback_operator.api.remedy import (
+    MOST_RESTORED,
+    AutoscalerPlan,
+    ConfigMapPlan,
+    FlagPlan,
+    OwnerPlan,
+    Remedy,
+    Updaters,
+)
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
@@ -22,6 +30,7 @@ from rollback_operator.api.shape import (
     PodHash,
     Text,
     cel,
+    keyed_by,
 )
 from rollback_operator.api.terms import (
     Health,
@@ -37,6 +46,8 @@ _PLANNED = ("targetRef", "mode", "severity", "fromRevision", "trigger")
 _WITH_PLAN = (
     "toRevision",
     "flag",
+    "configMaps",
+    "keptConfiguration",
     "pace",
     "verification",
     "approvalPolicy",
@@ -78,9 +89,15 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
                 "policyRef.uid is required in a plan",
             ),
             cel(
+                f"has(self.{first}) || !has(self.remedy.restore)",
+                "restore must not be set in a manual request: restore the ConfigMap, and restart "
+                "the pods",
+                ".remedy.restore",
+            ),
+            cel(
                 f"has(self.{first}) || self.remedy.type != 'DisableFlag'",
                 "DisableFlag must not be set in a manual request: change the ConfigMap, and "
-                "restart the pods if they read it as an environment variable",
+                "restart the pods if they read it as an environment variable, or kubectl set env",
                 ".remedy.type",
             ),
         ]
@@ -143,7 +160,12 @@ class RevisionRef(Model):
     digest: Digest
     """Digest of the pod template."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in the policy's `status.revisions`."""
+    unannotated_digest: Digest | None = None
+    """Digest of the pod template without annotations. Absent: equal to `release`, which then
+    includes no configuration."""
+    configuration: Digest | None = None
+    """Digest of the ConfigMaps and Secrets when the revision began. Absent: not read."""
     images: Images = []
     """Images of the containers."""
     init_images: Images = []
@@ -159,6 +181,11 @@ class RevisionRef(Model):
     """UID of the ReplicaSet."""
     health: Health = Health.UNKNOWN
     """Recorded health at the time of the decision."""
+
+    @property
+    def bare(self) -> str:
+        """Digest of the pod template without annotations, whatever its configuration."""
+        return self.unannotated_digest or self.release
 
 
 class PolicyRef(Model):
@@ -197,7 +224,14 @@ class RollbackPlan(Model):
     to_revision: RevisionRef | None = None
     """Revision that is restored. Absent for Scale, PinImage and DisableFlag."""
     flag: FlagPlan | None = None
-    """For DisableFlag: state of the ConfigMap at the time of the decision."""
+    """For DisableFlag: state of the flag at the time of the decision."""
+    config_maps: Annotated[
+        list[ConfigMapPlan],
+        Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
+    ] = []
+    """ConfigMaps to restore before the revision."""
+    kept_configuration: Text = ""
+    """ConfigMaps and Secrets that changed and are not restored, and why."""
     verification: VerificationSpec = VerificationSpec()
     """The policy's `verification` at the time of the decision."""
     approval_policy: ApprovalSpec = ApprovalSpec()
@@ -219,6 +253,11 @@ class RollbackPlan(Model):
     """The policy's `database` at the time of the decision, if it allows rolling migrations back."""
     trigger: Trigger
     """Reason for the rollback."""
+
+    @property
+    def flag_digest(self) -> str | None:
+        """Digest of the template that a flag's variable makes; None: it makes none."""
+        return self.flag.unannotated_digest if self.flag is not None else None
 
     @property
     def is_blame_open(self) -> bool:

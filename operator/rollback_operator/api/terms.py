@@ -159,6 +159,7 @@ class StepName(StrEnum):
     SUSPEND_OWNER = "SuspendOwner"
     BACKUP = "Backup"
     MIGRATE_DOWN = "MigrateDown"
+    RESTORE_CONFIGURATION = "RestoreConfiguration"
     DISABLE_FLAG = "DisableFlag"
     RESTART_PODS = "RestartPods"
     UNDO = "Undo"

@@ -27,6 +27,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import guards
 from rollback_operator.decide.matrix import Match
+from rollback_operator.decide.restoring import RestorePlan, plan_restore
 from rollback_operator.decide.target import resolve_target
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
@@ -114,6 +115,9 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
     found = resolve_target(case, order.remedy)
     if isinstance(found, Refusal):
         return found
+    restore = plan_restore(case, order.remedy, found) if found is not None else RestorePlan()
+    if isinstance(restore, Refusal):
+        return restore
     return RollbackSpec(
         policy_ref=PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid),
         target_ref=RollbackTarget(
@@ -126,6 +130,8 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         from_revision=_from(case.workload, found, order.remedy.container),
         to_revision=_ref(found, case.ledger) if isinstance(found, ReplicaSet) else None,
         flag=flags.planned(case, order.remedy.flag) if order.remedy.flag is not None else None,
+        config_maps=list(restore.config_maps),
+        kept_configuration=restore.kept,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
         database=_database(case, order.remedy),
@@ -187,6 +193,7 @@ def _pace(case: Case, order: Order) -> Pace:
 def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     return RevisionRef(
         **dict(revision_of(replica_set, None)),
+        unannotated_digest=replica_set.template.unannotated or None,
         replica_set=replica_set.name,
         replica_set_uid=replica_set.uid,
         health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,
@@ -209,6 +216,8 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
         template_hash=current.pod_hash if current else "",
         digest=deployment.template.digest,
         release=deployment.template.release,
+        unannotated_digest=deployment.template.unannotated or None,
+        configuration=deployment.template.configuration,
         images=deployment.template.images_from(pinned),
         init_images=list(deployment.template.init_images),
         image_digests=sorted(digests)[:MOST_IMAGES],

@@ -27,7 +27,7 @@ def _flag(case: Case, remedy: Remedy) -> Refusal | None:
     """Refuse a missing flag: it cannot be recorded, and only recorded flags are changed."""
     if remedy.flag is not None and flags.planned(case, remedy.flag) is not None:
         return None
-    return Refusal(Reason.FLAG_UNUSABLE, "the ConfigMap has no such flag")
+    return Refusal(Reason.FLAG_UNUSABLE, "there is no such flag")
 
 
 def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:

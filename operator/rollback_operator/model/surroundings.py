@@ -13,6 +13,8 @@ class Reference:
     name: str
     is_optional: bool = False
     """Pods start without it."""
+    is_configuration: bool = field(default=False, compare=False)
+    """Its content reaches the containers, as variables or files."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"

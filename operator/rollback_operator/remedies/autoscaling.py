@@ -299,7 +299,7 @@ def compare(
         by = autoscaler.set_by or "another client"
         message = f"{by} set {autoscaler.bounds} for {autoscaler}: the bounds stay unchanged"
         return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, message)
-    if deployment.template.release != rollback.spec.from_revision.release:
+    if deployment.template.bare != rollback.spec.from_revision.bare:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
         # Without the record, the old bounds could not be restored later.
@@ -315,7 +315,7 @@ def _compare_replicas(
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
         return Done(f"{autoscaler} has {autoscaler.bounds}, {deployment.replicas} replicas are set")
-    if deployment.template.release != rollback.spec.from_revision.release:
+    if deployment.template.bare != rollback.spec.from_revision.bare:
         return progress.moved(rollback, deployment)
     seconds = progress.seconds_in(rollback, StepName.SCALE, now)
     if seconds <= rollback.spec.verification.timeout_seconds:

@@ -16,7 +16,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.remedies import gitops, migrations
 from rollback_operator.remedies.migration_order import MIGRATION_STEPS
-from rollback_operator.remedies.rollouts import may_have_run, was_another_between
+from rollback_operator.remedies.rollouts import may_have_run, runs_target, was_another_between
 from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
@@ -29,7 +29,12 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 """Outcomes of a rollback that did not act, unless its steps show that it did."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
-_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER, *MIGRATION_STEPS)
+_BEFORE_ACT = (
+    StepName.AWAITING_APPROVAL,
+    StepName.SUSPEND_OWNER,
+    *MIGRATION_STEPS,
+    StepName.RESTORE_CONFIGURATION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,11 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case (
-            StepName.BACKUP | StepName.MIGRATE_DOWN | StepName.DISABLE_FLAG | StepName.RESTART_PODS
+            StepName.BACKUP
+            | StepName.MIGRATE_DOWN
+            | StepName.DISABLE_FLAG
+            | StepName.RESTART_PODS
+            | StepName.RESTORE_CONFIGURATION
         ):
             result = _compare_judged(rollback, step, deployment)
         case StepName.UNDO:
@@ -128,7 +137,8 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_free = step is StepName.DISABLE_FLAG or migrations.is_started(rollback, step)
+    is_beside = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is None
+    is_free = is_beside or migrations.is_started(rollback, step)
     is_stopped = is_paused and isinstance(result, Act) and not is_free
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
@@ -152,6 +162,8 @@ def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
 def _compare_judged(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
     if step in MIGRATION_STEPS:
         return _compare_migrations(rollback, step, deployment)
+    if step is StepName.RESTORE_CONFIGURATION:
+        return _compare_configuration(rollback, deployment)
     return _compare_pods(rollback, step, deployment)
 
 
@@ -160,10 +172,18 @@ def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) ->
 
     The flag's own step compares the flag.
     """
-    judged, now = rollback.spec.from_revision, deployment.template
+    judged, now, wanted = (
+        rollback.spec.from_revision,
+        deployment.template,
+        rollback.spec.flag_digest,
+    )
+    if wanted is not None and wanted == now.bare:
+        return Done("the pod template has the flag's value")
+    if wanted is not None and has_gone_on(rollback, deployment):
+        return moved(rollback, deployment)
     if now.digest == judged.digest:
         return Act(step)
-    if step is StepName.RESTART_PODS and now.release == judged.release:
+    if step is StepName.RESTART_PODS and now.bare == judged.bare:
         return Done("the pods of the release are replaced")
     return moved(rollback, deployment)
 
@@ -176,9 +196,18 @@ def _compare_migrations(rollback: Rollback, step: StepName, deployment: Deployme
     return moved(rollback, deployment) if is_other(rollback, deployment) else Act(step)
 
 
+def _compare_configuration(rollback: Rollback, deployment: Deployment) -> Next:
+    """Check that the judged release still runs; the step itself compares the ConfigMaps."""
+    if runs_target(rollback.spec, deployment.template):
+        return Done("the target runs already: no ConfigMap was changed")
+    if has_gone_on(rollback, deployment):
+        return moved(rollback, deployment)
+    return Act(StepName.RESTORE_CONFIGURATION)
+
+
 def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
-    if spec.to_revision is not None and deployment.template.release == spec.to_revision.release:
+    if spec.to_revision is not None and runs_target(spec, deployment.template):
         return Done(f"the template is that of revision {spec.to_revision.number}")
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
@@ -190,7 +219,7 @@ def _compare_in_place(rollback: Rollback, deployment: Deployment) -> Next:
     if remedy.replicas is not None:
         if deployment.replicas >= remedy.replicas:
             return Done(f"{deployment.replicas} replicas are set")
-        is_ours = deployment.template.release == rollback.spec.from_revision.release
+        is_ours = deployment.template.bare == rollback.spec.from_revision.bare
         return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
     if deployment.template.image_of(remedy.container) == remedy.image:
         return Done(f"{remedy.container} is set to {remedy.image}")
@@ -329,10 +358,11 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     if gitops.is_reverted(rollback, deployment):
         return True
     if target is not None:
-        return deployment.template.release != target.release
+        return not runs_target(rollback.spec, deployment.template)
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
-    return deployment.template.release != rollback.spec.from_revision.release
+    wanted = rollback.spec.flag_digest or rollback.spec.from_revision.bare
+    return deployment.template.bare != wanted
 
 
 def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
@@ -367,7 +397,9 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> Rollbac
         workload: the target; its ReplicaSets were read after the Deployment.
     """
     act = step_status(rollback, step)
-    if step not in _TEMPLATE_ACTS or act is None or act.finished_time is not None:
+    is_variable = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is not None
+    is_template = step in _TEMPLATE_ACTS or is_variable
+    if not is_template or act is None or act.finished_time is not None:
         return None
     if act.revision is None:
         return None

@@ -40,6 +40,7 @@ _NAMES: Final = {
     StepName.SCALE: "the change of the replicas",
     StepName.RESTART_PODS: "the replacement of the pods",
     StepName.DISABLE_FLAG: "the change of the flag",
+    StepName.RESTORE_CONFIGURATION: "the restore of the ConfigMaps",
     StepName.SUSPEND_OWNER: "the suspension of the GitOps owner",
 }
 

@@ -4,7 +4,15 @@ from typing import assert_never
 
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Pace,
+    Remedy,
+    RemedyType,
+    RevisionRef,
+    RollbackSpec,
+    StepName,
+)
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.migration_order import StepParts, ordered
 
@@ -46,11 +54,12 @@ def steps_of(spec: RollbackSpec, migrations: MigrationRecord | None = None) -> t
 def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     match spec.remedy.type:
         case RemedyType.DISABLE_FLAG:
-            is_mounted = spec.flag is not None and spec.flag.taken_by is FlagTaking.MOUNT
-            restart = () if is_mounted else (StepName.RESTART_PODS,)
+            is_later = spec.flag is None or spec.flag.taken_by is FlagTaking.RESTART
+            restart = (StepName.RESTART_PODS,) if is_later else ()
             return (StepName.DISABLE_FLAG, *restart)
         case RemedyType.UNDO:
-            return (StepName.UNDO,)
+            restore = (StepName.RESTORE_CONFIGURATION,) if spec.config_maps else ()
+            return (*restore, StepName.UNDO)
         case RemedyType.PIN_IMAGE:
             return (StepName.PIN_IMAGE,)
         case RemedyType.SCALE:
@@ -61,7 +70,13 @@ def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
 
 def done_in_words(spec: RollbackSpec, step: StepName) -> str:
     """Describe the change that a step has just made to the Deployment."""
-    remedy, target = spec.remedy, spec.to_revision
+    remedy, target, flag = spec.remedy, spec.to_revision, spec.remedy.flag
+    if flag is not None and spec.flag is not None and step is StepName.DISABLE_FLAG:
+        return f"{flag.name} was set; it was {spec.flag.old_value[:64]!r}"
+    return _changed_in_words(remedy, target, step)
+
+
+def _changed_in_words(remedy: Remedy, target: RevisionRef | None, step: StepName) -> str:
     match step:
         case StepName.UNDO if target is not None:
             images = f" ({', '.join(target.images)})" if target.images else ""
@@ -80,6 +95,7 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             | StepName.SUSPEND_OWNER
             | StepName.BACKUP
             | StepName.MIGRATE_DOWN
+            | StepName.RESTORE_CONFIGURATION
             | StepName.DISABLE_FLAG
             | StepName.ROLLOUT_COMPLETE
             | StepName.VERIFY

@@ -185,6 +185,7 @@ STEP_WORDS = {
     StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
     StepName.BACKUP: "backup",
     StepName.MIGRATE_DOWN: "migrations",
+    StepName.RESTORE_CONFIGURATION: "restore of the ConfigMaps",
     StepName.DISABLE_FLAG: "flag",
     StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",

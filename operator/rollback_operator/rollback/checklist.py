@@ -32,6 +32,7 @@ _ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
     checks.template,
     checks.images,
     checks.references,
+    checks.configuration,
     checks.room,
     checks.capacity,
     checks.nobody_else,

@@ -194,6 +194,18 @@ def references(facts: ChecklistFacts) -> CheckItem:
     return _item(name, CheckResult.PASSED, f"present: {_listed(present)}")
 
 
+def configuration(facts: ChecklistFacts) -> CheckItem:
+    """Show the changes of ConfigMaps, and what stays."""
+    name, spec = CheckName.CONFIGURATION, facts.rollback.spec
+    changes = "; ".join(f"ConfigMap {item.name}: {item.diff}" for item in spec.config_maps)
+    if spec.kept_configuration:
+        restored = f"{changes}; " if changes else ""
+        return _item(name, CheckResult.WARNED, f"{restored}not restored: {spec.kept_configuration}")
+    if not changes:
+        return _item(name, CheckResult.SKIPPED, "no ConfigMap is restored")
+    return _item(name, CheckResult.PASSED, f"restored: {changes}")
+
+
 def room(facts: ChecklistFacts) -> CheckItem:
     """Check whether quotas and nodes take the new pods beside the running pods."""
     name, replica_set = CheckName.ROOM, facts.template

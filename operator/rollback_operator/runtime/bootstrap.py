@@ -16,6 +16,7 @@ from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.configurations import ApiConfigurations
 from rollback_operator.adapters.kube.target.flags import ApiFlags
 from rollback_operator.adapters.kube.target.jobs import ApiJobs
 from rollback_operator.adapters.kube.target.logs import ApiLogs
@@ -37,6 +38,7 @@ from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
@@ -44,6 +46,7 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -200,8 +203,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = FlagSetter(ApiFlags(api), now)
     scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
+    contents = ApiConfigurations(api, settings.secret_digest_key_file)
     migrator = Migrator(ApiJobs(api), outside.schemas, outside.changes, recorder.write, now)
-    actor = Actor(workloads, suspender, switch, scaler, migrator, now)
+    restorer = ConfigurationRestorer(contents)
+    actor = Actor(workloads, suspender, switch, scaler, migrator, restorer, now)
+    configurations = ConfigurationReader(contents, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )
@@ -209,6 +215,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
+        configurations=configurations,
         readings=readings,
         foresight=Preflight(
             suspender,
@@ -227,7 +234,11 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         holder=Holder(workloads, store, cache.take_in, now),
         desk=RequestHandler(store, cache.remember, now, teller.refused),
         details=DetailReader(
-            MigrationRecorder(outside.schemas, now), observer, settings.prometheus_url, now
+            MigrationRecorder(outside.schemas, now),
+            configurations,
+            observer,
+            settings.prometheus_url,
+            now,
         ),
         teller=teller,
         reporter=Reporter(cache, store, now),

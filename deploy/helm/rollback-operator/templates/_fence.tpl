@@ -356,16 +356,55 @@ spec:
   reason: Forbidden
 {{- end -}}
 
+{{- define "rollback-operator.variablesOfConfigMaps" -}}
+- name: whole
+  expression: "object != null && has(object.metadata.name) ? object.metadata.name : request.name"
+- name: isStored
+  expression: "variables.whole.endsWith('.known-good')"
+- name: name
+  expression: "variables.isStored ? variables.whole.substring(0, size(variables.whole) - 11) : variables.whole"
+# Those of the chart value restoreConfigMaps.
+- name: isRestorable
+  expression: >-
+    false
+    {{- range .Values.restoreConfigMaps }}
+    || (request.namespace == '{{ .namespace }}'{{ with .names }} && variables.name in {{ toJson . | replace "\"" "'" }}{{ end }})
+    {{- end }}
+{{- end -}}
+
 {{- define "rollback-operator.fenceOfConfigMaps" -}}
 - expression: >-
-    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "data")) | nindent 4 }}
+    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "data" "binaryData")) | nindent 4 }}
   message: "the operator changes only data of a ConfigMap"
   reason: Forbidden
 - expression: >-
-    has(object.data) && has(oldObject.data) && object.data.all(key, key in oldObject.data)
-    && oldObject.data.all(key, key in object.data)
-    && object.data.filter(key, object.data[key] != oldObject.data[key]).size() <= 1
-  message: "data: the operator sets one existing key"
+    variables.isRestorable || (has(object.binaryData) == has(oldObject.binaryData)
+    && (!has(object.binaryData) || object.binaryData == oldObject.binaryData))
+  message: >-
+    binaryData: the operator changes only data, and restores only ConfigMaps of the chart value
+    restoreConfigMaps
+  reason: Forbidden
+- expression: >-
+    variables.isRestorable || (has(object.data) && has(oldObject.data)
+    && object.data.all(key, key in oldObject.data) && oldObject.data.all(key, key in object.data)
+    && object.data.filter(key, object.data[key] != oldObject.data[key]).size() <= 1)
+  message: >-
+    data: the operator sets one existing key, and restores only ConfigMaps of the chart value
+    restoreConfigMaps
+  reason: Forbidden
+{{- end -}}
+
+{{- define "rollback-operator.fenceOfStoredConfigMaps" -}}
+- expression: "request.operation == 'CREATE' && variables.isStored && variables.isRestorable"
+  message: >-
+    metadata.name: the operator creates only NAME.known-good for the ConfigMaps of the chart value
+    restoreConfigMaps, and deletes none
+  reason: Forbidden
+- expression: >-
+    has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1
+    && object.metadata.ownerReferences[0].kind == 'RollbackPolicy'
+    && object.metadata.ownerReferences[0].apiVersion.startsWith('rollback.tickettoken.io/')
+  message: "metadata.ownerReferences: a RollbackPolicy owns what the operator creates"
   reason: Forbidden
 {{- end -}}
 

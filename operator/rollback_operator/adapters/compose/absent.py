@@ -8,13 +8,21 @@ from rollback_operator.adapters.compose.engine import Engine
 from rollback_operator.adapters.compose.revisions import image_name
 from rollback_operator.adapters.compose.workloads import ComposeWorkloads
 from rollback_operator.api.remedy import Flag, FlagPlan
+from rollback_operator.api.v1alpha1 import ObjectMeta
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
 from rollback_operator.model.services import Service
 from rollback_operator.model.surroundings import ClusterCapacity, Node, Quota, Reference, full_name
-from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState
+from rollback_operator.model.workload import (
+    Autoscaler,
+    Bounds,
+    ConfigState,
+    Deployment,
+    FlagState,
+)
 from rollback_operator.ports.application import LogQuery
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.jobs import JobOrder, JobState
 from rollback_operator.rollback.probing import LineCount, Silence
 
 MOST_CONTAINER_LOG_BYTES = 1024 * 1024
@@ -26,7 +34,7 @@ _NONE = Failure(FailureKind.UNKNOWN_KIND, "a Compose project has no such object"
 class NoFlags:
     """The Flags port: a policy with a flag is refused at the start."""
 
-    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+    async def read(self, namespace: str, flag: Flag, target: str) -> FlagState | Failure:
         """Find none."""
         return _NONE
 
@@ -61,6 +69,54 @@ class NoOwners:
     async def read_claims(self, deployment: Deployment) -> Claims:
         """Find none: `workloads` names what speaks against an undo."""
         return Claims()
+
+
+class NoConfigurations:
+    """The Configurations port: what a container reads is part of its service's configuration."""
+
+    async def read(self, namespace: str, reference: Reference) -> ConfigState | Failure:
+        """Find none."""
+        return _NONE
+
+    async def read_stored(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Find none."""
+        return {}
+
+    async def store(
+        self, policy: ObjectMeta, name: str, contents: Mapping[str, str]
+    ) -> Failure | None:
+        """Store none."""
+        return _NONE
+
+    async def users(self, namespace: str, name: str, target: str) -> tuple[str, ...] | Failure:
+        """Find none."""
+        return ()
+
+    async def restore(
+        self, namespace: str, name: str, known: ConfigState, text: str
+    ) -> ConfigState | Failure:
+        """Restore none."""
+        return _NONE
+
+
+class NoJobs:
+    """The Jobs port: a policy that rolls migrations back by a Job is refused at the start."""
+
+    async def create(self, order: JobOrder) -> JobState | Failure:
+        """Create none."""
+        return _NONE
+
+    async def look(self, namespace: str, name: str) -> JobState | Failure:
+        """Find none."""
+        return _NONE
+
+    async def log(self, namespace: str, name: str) -> str | Failure:
+        """Find none."""
+        return _NONE
+
+    async def delete(self, namespace: str, name: str) -> Failure | None:
+        """Delete none."""
+        return _NONE
 
 
 class NoAutoscalers:

@@ -108,6 +108,14 @@ def _unfit(spec: RollbackPolicySpec) -> Iterator[str]:
                 f"spec.remedies[{number}].type: {remedy.type} is not possible for a Compose "
                 "service: use Undo"
             )
+        if remedy.restore:
+            yield f"spec.remedies[{number}].restore: Compose has no ConfigMaps: remove it"
+    down = spec.database.rollback_migrations if spec.database is not None else None
+    if down is not None and (down.job is not None or down.backup.job is not None):
+        yield (
+            "spec.database.rollbackMigrations: Compose runs no Jobs: use sql, and set "
+            "backup.required to false"
+        )
     if spec.stage.max_seconds:
         yield "spec.stage.maxSeconds: Compose cannot pause a rollout: remove stage"
     if not spec.signals.requests.matchers:

@@ -13,7 +13,9 @@ from rollback_operator.adapters.compose.absent import (
     FileSecrets,
     Machine,
     NoAutoscalers,
+    NoConfigurations,
     NoFlags,
+    NoJobs,
     NoOwners,
     NoServices,
 )
@@ -33,6 +35,7 @@ from rollback_operator.adapters.http.addresses import Addresses, Rules
 from rollback_operator.adapters.http.pod_pages import PodPages
 from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.postgres.database import PostgresSchemas
+from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.api.notify import Channel
 from rollback_operator.cli.compose.words import ComposeWords
@@ -44,7 +47,9 @@ from rollback_operator.reconcile.act.checking import Checker, OwnResources
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
@@ -52,6 +57,7 @@ from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -159,6 +165,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     trends = ComposeTrends(PrometheusTrends(prometheus), sightings.find)
     pages, probes = PodPages(clock), HttpProbes(addresses, secrets)
     schemas = PostgresSchemas(secrets, addresses.pin)
+    changes = PostgresChanges(secrets, addresses.pin)
     channels = _WordedChannels(Senders(secrets, addresses), setup.words)
     cache = Cache()
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, lambda key: key[0], cache.is_waited_for)
@@ -180,8 +187,12 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     scaler = Scaler(store, now, recorder.write, cache.take_in, NoAutoscalers())
     switch, lookout = FlagSetter(flags, now), ClaimsCache(owners, now)
     records = OwnResources(cache.policy_of, cache.rollbacks_of)
-    checker = Checker(machine, schemas, records, now, owners, owners)
-    actor = Actor(workloads, suspender, switch, scaler, now)
+    checker = Checker(machine, schemas, changes, records, now, owners, owners)
+    migrator = Migrator(NoJobs(), schemas, changes, recorder.write, now)
+    contents = NoConfigurations()
+    restorer = ConfigurationRestorer(contents)
+    configurations = ConfigurationReader(contents, now)
+    actor = Actor(workloads, suspender, switch, scaler, migrator, restorer, now)
     executor = Executor(workloads, store, recorder, now, checker, verifier, actor)
 
     async def unchanged(_: str, __: Key) -> Failure | None:
@@ -193,6 +204,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
+        configurations=configurations,
         readings=readings,
         foresight=Preflight(
             suspender,
@@ -208,7 +220,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
         keeper=keeper,
         holder=Holder(workloads, store, cache.take_in, now),
         desk=RequestHandler(store, cache.remember, now, teller.refused),
-        details=DetailReader(MigrationRecorder(schemas, now), observer, url, now),
+        details=DetailReader(MigrationRecorder(schemas, now), configurations, observer, url, now),
         teller=teller,
         reporter=Reporter(cache, store, now),
         address=MetricsAccess(

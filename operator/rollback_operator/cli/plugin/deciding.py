@@ -193,6 +193,7 @@ async def trust(asked: CommandContext) -> Answer:
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
     workload = needed(await asked.cluster.inspect(policy.namespace, target))
+    workload = finding.identified(policy, workload)
     trusted = _revision(policy, workload, int(asked.given["revision"]))
     recorded = finding.entry(policy, trusted.template.release)
     entry = {

@@ -78,9 +78,15 @@ def _flag(spec: Record) -> str:
     flag, plan = spec.part("remedy.flag"), spec.part("flag")
     if not flag.raw or not plan.raw:
         return ""
-    how = {"Restart": "pods replaced", "Mount": "updated in the running pods"}
+    how = {
+        "Restart": "pods replaced",
+        "Template": "pods replaced",
+        "Mount": "updated in the running pods",
+    }
     taken = how.get(plan.text("takenBy"), plan.text("takenBy"))
-    where = f"ConfigMap {flag.text('configMapRef.name')}, {flag.text('name')}"
+    container = flag.text("env.container")
+    place = f"container {container}" if container else f"ConfigMap {flag.text('configMapRef.name')}"
+    where = f"{place}, {flag.text('name')}"
     return f"{where}: {plan.text('oldValue')!r} -> {flag.text('value')!r} ({taken})"
 
 

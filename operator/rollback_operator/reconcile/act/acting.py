@@ -15,8 +15,9 @@ from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.migrating import Migrator
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
-from rollback_operator.remedies import autoscaling, progress
+from rollback_operator.remedies import autoscaling, flags, progress
 from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
@@ -38,13 +39,14 @@ class Acted:
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, its owner, its autoscaler, or its database's schema."""
+    """Changes the Deployment, ConfigMaps, its owner, its autoscaler, or its database's schema."""
 
     workloads: Workloads
     suspender: Suspender
     switch: FlagSetter
     scaler: Scaler
     migrator: Migrator
+    restorer: ConfigurationRestorer
     clock: Callable[[], datetime]
 
     async def act(
@@ -65,11 +67,15 @@ class Actor:
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
-        if step is StepName.DISABLE_FLAG:
-            return Acted(rollback, deployment, await self.switch.set(rollback))
         if step in MIGRATION_STEPS:
             migrated = await self.migrator.take(rollback, step)
             return Acted(migrated.rollback, deployment, migrated.next)
+        if step is StepName.RESTORE_CONFIGURATION or (
+            step is StepName.DISABLE_FLAG and not flags.is_variable(rollback)
+        ):
+            is_restored = step is StepName.RESTORE_CONFIGURATION
+            content = self.restorer.restore if is_restored else self.switch.set
+            return Acted(rollback, deployment, await content(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
             assert autoscaler is not None  # or there would be nothing to be done
             return await self._raise(rollback, deployment, autoscaler)

@@ -69,19 +69,35 @@ def _requests(container: Mapping[str, Any]) -> tuple[float, float]:
 def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
     """List the objects that the pods of a template need, and which of them are optional."""
     spec = template.get("spec") or {}
+    content = set(_content_references(spec))
+    named = {(kind, name) for kind, name, _ in content}
     optional: dict[tuple[str, str], bool] = {}
-    for kind, name, is_optional in _references(spec):
+    for kind, name, is_optional in (*_other_references(spec), *content):
         if name:
             optional[kind, name] = optional.get((kind, name), True) and is_optional
-    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in optional.items()))
+    return tuple(
+        sorted(
+            Reference(*key, is_optional, is_configuration=key in named)
+            for key, is_optional in optional.items()
+        )
+    )
 
 
-def _references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def _other_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     account = spec.get("serviceAccountName") or ""
     if account != "default":
         yield "ServiceAccount", account, False
     for secret in spec.get("imagePullSecrets") or []:
         yield "Secret", str(secret.get("name") or ""), True  # the kubelet continues without it
+    for volume in spec.get("volumes") or []:
+        claim = volume.get("persistentVolumeClaim")
+        if claim:
+            yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False
+        published = ((volume.get("csi") or {}).get("nodePublishSecretRef")) or {}
+        yield "Secret", str(published.get("name") or ""), False
+
+
+def _content_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
             yield from _environment_references(container)
@@ -116,8 +132,3 @@ def _volume_references(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bo
             reference = source.get(field)
             if reference:
                 yield kind, str(reference.get(name) or ""), bool(reference.get("optional"))
-    claim = volume.get("persistentVolumeClaim")
-    if claim:
-        yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False
-    secret = ((volume.get("csi") or {}).get("nodePublishSecretRef")) or {}
-    yield "Secret", str(secret.get("name") or ""), False
