@@ -16,10 +16,18 @@ from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
 from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
-from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.cluster import (
+    FakeAutoscalers,
+    FakeFlags,
+    FakeOwners,
+    FakeSelectors,
+    FakeTools,
+    FakeWorkloads,
+)
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeTrends
 from tests.fakes.store import FakeStore
@@ -40,6 +48,7 @@ class Carried:
         self.journal = Journal()
         self.workloads = FakeWorkloads(calls=self.journal, workload=self.target())
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.selectors = FakeSelectors(calls=self.journal)
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
@@ -73,12 +82,16 @@ class Carried:
             database_seconds=0.2,
         )
         recorder = Recorder(self.store, remember)
-        verifier = Verifier(self.probes, self.logs, self.trends, self.now)
+        verifier = Verifier(self.probes, self.logs, self.trends, self.schemas, self.now)
         actor = Actor(
             self.workloads,
             Suspender(self.store, self.now, recorder.write, remember, self.owners),
             FlagSetter(self.flags, self.now),
             Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
+            TrafficSwitch(
+                self.store, self.now, recorder.write, remember, self.workloads, self.selectors
+            ),
+            DamageReader(self.schemas, records, self.now),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)

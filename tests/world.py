@@ -20,12 +20,14 @@ from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.asking import IntegrityReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -60,6 +62,7 @@ from tests.fakes.cluster import (
     FakeFlags,
     FakeOwners,
     FakeRights,
+    FakeSelectors,
     FakeTools,
     FakeWorkloads,
 )
@@ -105,6 +108,7 @@ class World:
         self.flags = FakeFlags(calls=self.journal)
         self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.selectors = FakeSelectors(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.credentials = FakeCredentialsCheck()
         self.pods = FakePods()
@@ -118,7 +122,7 @@ class World:
         return at(self.seconds)
 
     def verifier(self) -> Verifier:
-        return Verifier(self.probes, self.logs, self.trends, self.now)
+        return Verifier(self.probes, self.logs, self.trends, self.schemas, self.now)
 
     def operator(self) -> Reconciler:
         """Start an operator that knows what the watches tell at its start."""
@@ -139,13 +143,19 @@ class World:
             lambda: self.now().timestamp(),
             pods=self.pods,
             trier=ProbeSender(self.probes, lambda: self.now().timestamp()),
+            asker=IntegrityReader(self.schemas, lambda: self.now().timestamp()),
             credentials=self.credentials,
         )
         recorder = Recorder(store, cache.remember, teller.announced)
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
-        actor = Actor(self.workloads, suspender, switch, scaler, self.now)
+        traffic = TrafficSwitch(
+            store, self.now, recorder.write, cache.take_in, self.workloads, self.selectors
+        )
+        records = OwnResources(cache.policy_of, cache.rollbacks_of)
+        damage = DamageReader(self.schemas, records, self.now)
+        actor = Actor(self.workloads, suspender, switch, scaler, traffic, damage, self.now)
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -174,6 +184,7 @@ class World:
                 executor,
                 suspender,
                 scaler,
+                traffic,
                 self.now,
                 refresh,
             ),

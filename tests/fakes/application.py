@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Reply, Silence
 
 
@@ -64,11 +66,23 @@ class FakeSchemas:
     found: Applied | Missing = field(default_factory=lambda: Applied(()))
     delay: float = 0.0
     reads: int = 0
+    answers: Mapping[str, QueryRows | QueryFailure] | Missing = field(default_factory=dict)
+    """To questions, by name; a count of zero where a test puts in none."""
+    asked: list[tuple[str, ...]] = field(default_factory=list)
 
     async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
         self.reads += 1
         await asyncio.sleep(self.delay)
         return self.found
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        self.asked.append(tuple(questions))
+        await asyncio.sleep(self.delay)
+        if isinstance(self.answers, Missing):
+            return self.answers
+        return {name: self.answers.get(name, QueryRows(('{"count":0}',))) for name in questions}
 
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
@@ -354,6 +355,20 @@ class DrawnSchemas:
         names = ("001_init", "", "\u202e", "m" * 5000)
         made = (Migration(dice.choice(names), dice.choice(times)) for _ in range(200))
         return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))])
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer queries."""
+        self.ledger.call("database", namespace)
+        if await self.weather.fails():
+            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
+        dice = self.weather.dice
+        rows = ('{"count":0}', '{"count":7}', "{}", "[", "null", '"', '{"a":"\u202e"}', "x" * 2000)
+        return {
+            name: dice.choice((QueryFailure("drawn"), QueryRows((dice.choice(rows),) * 3)))
+            for name in questions
+        }
 
 
 @dataclass

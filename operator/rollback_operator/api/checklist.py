@@ -13,7 +13,9 @@ from rollback_operator.api.shape import (
     Name,
     Rule,
     RuledModel,
+    keyed_by,
 )
+from rollback_operator.api.verification import MOST_CHECKS, CorruptionSpec, IntegrityCheck
 
 
 class CheckName(StrEnum):
@@ -202,6 +204,15 @@ class DatabaseSpec(Model):
     """Action when migrations were applied after the target revision was last Good. Block (default):
     no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
     approval. Ignore: continue."""
+    integrity_checks: Annotated[
+        list[IntegrityCheck], Field(max_length=MOST_CHECKS, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries that show whether the data is intact. After a rollback, all of them must pass before
+    it is Verified. A matrix condition with signal: Integrity also evaluates them while a release is
+    watched. Default: none."""
+    on_corruption: CorruptionSpec | None = None
+    """Handling of a release that damages data. Default: as any other fault, without a stop of the
+    traffic."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
     """Action when the schema cannot be compared, because the database does not respond or no record
     exists. Block: no rollback. RequireApproval (default): wait for a person's approval; the check

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 from rollback_operator.api.checklist import Approval, CheckItem, CheckName
 from rollback_operator.api.crd import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
-from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy
+from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy, TrafficRecord
 from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
 from rollback_operator.api.shape import (
     Digest,
@@ -24,7 +24,11 @@ from rollback_operator.api.terms import (
     Pace,
     StepName,
 )
-from rollback_operator.api.verification import VerificationCheck
+from rollback_operator.api.verification import (
+    MOST_ASSESSED,
+    DamageAssessment,
+    VerificationCheck,
+)
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
@@ -210,6 +214,12 @@ class RollbackStatus(Model):
     """Suspension of the GitOps owner."""
     autoscaler: AutoscalerRecord | None = None
     """Original and raised bounds of the HorizontalPodAutoscaler."""
+    traffic: TrafficRecord | None = None
+    """State of the traffic before it was stopped."""
+    assessment: Annotated[
+        list[DamageAssessment], Field(max_length=MOST_ASSESSED, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Damage, assessed while the traffic was stopped."""
     verification: Annotated[
         list[VerificationCheck],
         Field(

@@ -10,7 +10,14 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from rollback_operator.api.checklist import ApprovalSpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.remedy import AutoscalerPlan, FlagPlan, OwnerPlan, Remedy, Updaters
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    FlagPlan,
+    OwnerPlan,
+    Remedy,
+    TrafficPlan,
+    Updaters,
+)
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
@@ -44,6 +51,7 @@ _WITH_PLAN = (
     "attempt",
     "owner",
     "autoscaler",
+    "traffic",
 )
 
 
@@ -214,6 +222,8 @@ class RollbackPlan(Model):
     autoscaler: AutoscalerPlan | None = None
     """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
     Deployment is set."""
+    traffic: TrafficPlan | None = None
+    """Stop of the traffic for the duration of the rollback. Absent: the traffic continues."""
     trigger: Trigger
     """Reason for the rollback."""
 

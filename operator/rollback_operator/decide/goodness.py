@@ -78,7 +78,9 @@ def is_ripe(
         return False
     if any(one.reason is not Reason.NO_SERIES for one in trends.missing.values()):
         return False
-    if any(one.failures for one in trends.trials.values()):
+    if any(one.failures for one in (*trends.trials.values(), *trends.integrity.values())):
+        return False
+    if SignalName.INTEGRITY in signals and (trends.unread_integrity or not trends.integrity):
         return False
     pods = [one for one in workload.current_of(workload.pods) if not one.terminating]
     limit = workload.deployment.template.memory_limit

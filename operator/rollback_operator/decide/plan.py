@@ -22,6 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     RollbackSpec,
     RollbackTarget,
+    SignalName,
     Trigger,
 )
 from rollback_operator.decide import guards
@@ -32,7 +33,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
 from rollback_operator.releases.ledger import health_of, revision_of
-from rollback_operator.remedies import attempts, autoscaling, flags, gitops
+from rollback_operator.remedies import attempts, autoscaling, flags, gitops, stopped_traffic
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -131,9 +132,10 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
             autoscaling.planned(case.workload, case.policy)
-            if order.remedy.type is RemedyType.SCALE
+            if order.remedy.replicas
             else None
         ),
+        traffic=stopped_traffic.planned(case.policy, order.remedy, order.trigger.signal),
     )
 
 
@@ -165,6 +167,7 @@ def _pace(case: Case, order: Order) -> Pace:
     deployment = case.workload.deployment
     fits = (
         order.remedy.type is RemedyType.UNDO
+        and order.trigger.signal is not SignalName.INTEGRITY  # without traffic nothing surges
         and order.severity in case.policy.spec.safety.express
         and deployment.strategy == "RollingUpdate"
         and deployment.min_ready_seconds < EXPRESS_READY_SECONDS

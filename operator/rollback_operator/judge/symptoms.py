@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
 from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import latency, matrix_probes
+from rollback_operator.judge import integrity_trials, latency, matrix_probes
 from rollback_operator.judge.latency import Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
@@ -199,12 +199,17 @@ def _tried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     return matrix_probes.probe_symptom(subject.trends.trials, condition)
 
 
+def _damaged(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
+    return integrity_trials.damage(subject.trends.integrity, condition)
+
+
 _FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom | None]] = {
     SignalName.OOM_KILLS: _killed,
     SignalName.RESTARTS: _restarted,
     SignalName.MEMORY_GROWTH: _grown,
     SignalName.QUERY: _queried,
     SignalName.PROBE: _tried,
+    SignalName.INTEGRITY: _damaged,
 }
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.v1alpha1 import Mode, RemedyType, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Mode, RollbackPolicy
 from rollback_operator.model.conditions import find
 
 
@@ -31,6 +31,9 @@ AUTOSCALER_BOUNDS = Right(
     "patch", "autoscaling", "horizontalpodautoscalers", "", "rbac.autoscalers"
 )
 
+PATCH_SERVICES = Right("patch", "", "services", "", "traffic.namespaces")
+"""Granted together with the right to set zero replicas, which only admission knows."""
+
 PATCH_DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
 _REFUSALS = (
     (ConditionType.RECOVERED, Reason.STEP_REFUSED),
@@ -46,15 +49,25 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     if spec.verification.logs is not None:
         found[LOGS] = LOGS.lacking("spec.verification.logs", "Logs will be Unknown")
     # In mode Observe the operator scales nothing and needs no right.
-    if spec.mode is Mode.ENFORCE and any(one.type is RemedyType.SCALE for one in spec.remedies):
+    if spec.mode is Mode.ENFORCE and any(one.replicas for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
+    field = _stopping_field(policy)
+    if spec.mode is Mode.ENFORCE and field:
+        found[PATCH_SERVICES] = PATCH_SERVICES.lacking(field, "the traffic cannot be stopped")
     if spec.mode is Mode.ENFORCE and _is_refused(policy):
         found[PATCH_DEPLOYMENTS] = (
             "spec.mode: the operator has no permission to patch deployments: install the chart's "
             "roles again (helm upgrade), otherwise it can neither roll back nor pause a rollout"
         )
     return found
+
+
+def _stopping_field(policy: RollbackPolicy) -> str:
+    """Return the field that stops traffic; empty: none does."""
+    if policy.spec.database is not None and policy.spec.database.on_corruption is not None:
+        return "spec.database.onCorruption"
+    return "spec.remedies" if any(one.replicas == 0 for one in policy.spec.remedies) else ""
 
 
 def _is_refused(policy: RollbackPolicy) -> bool:

@@ -1,5 +1,6 @@
 """Endpoints that a policy names: its database, probes, pod logs and notification channels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -12,6 +13,7 @@ from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
@@ -20,6 +22,14 @@ class Schemas(Protocol):
 
     async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
         """Read which migrations are applied; Missing holds the reason if that is unknown."""
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer SELECT statements, by name, in a read-only transaction.
+
+        Missing: the database was not reached; a QueryFailure is of one statement.
+        """
 
 
 class Probes(Protocol):

@@ -219,6 +219,9 @@ def _is_act(step: StepName) -> bool:
         case (
             StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
             | StepName.RESTART_PODS
             | StepName.ROLLOUT_COMPLETE
             | StepName.RESTORE_STRATEGY

@@ -28,7 +28,12 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 """Outcomes of a rollback that did not act, unless its steps show that it did."""
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
-_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
+_BEFORE_ACT = (
+    StepName.AWAITING_APPROVAL,
+    StepName.SUSPEND_OWNER,
+    StepName.STOP_TRAFFIC,
+    StepName.ASSESS_DAMAGE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,11 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
+        case StepName.ASSESS_DAMAGE | StepName.RESTORE_TRAFFIC:
+            return Act(step)  # looks before it acts
+        case StepName.STOP_TRAFFIC:
+            is_judged = deployment.template.digest == rollback.spec.from_revision.digest
+            result = Act(step) if is_judged else moved(rollback, deployment)
         case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
             result = _compare_pods(rollback, step, deployment)
         case StepName.UNDO:

@@ -2,8 +2,15 @@
 
 from typing import assert_never
 
-from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.v1alpha1 import Mode, Pace, RemedyType, RollbackSpec, StepName
+from rollback_operator.api.remedy import FlagTaking, TrafficPlan
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Pace,
+    RemedyType,
+    RollbackSpec,
+    StepName,
+    TrafficStop,
+)
 from rollback_operator.remedies import gitops
 
 
@@ -29,7 +36,36 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     acts = _acts_of(spec)
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
     suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
-    return (*suspend, *acts, StepName.ROLLOUT_COMPLETE, *restore, StepName.VERIFY)
+    before = (*suspend, *_stop_of(spec.traffic))
+    if is_lasting_stop(spec):
+        return before
+    return (*before, *acts, *_rollout_of(spec.traffic), *restore, StepName.VERIFY)
+
+
+def is_lasting_stop(spec: RollbackSpec) -> bool:
+    """Return whether a rollback only stops the traffic, until a person restores it."""
+    return spec.remedy.replicas == 0
+
+
+def _stop_of(plan: TrafficPlan | None) -> tuple[StepName, ...]:
+    if plan is None:
+        return ()
+    return (StepName.STOP_TRAFFIC, *((StepName.ASSESS_DAMAGE,) if plan.assess else ()))
+
+
+def _rollout_of(plan: TrafficPlan | None) -> tuple[StepName, ...]:
+    """List the rollout and the restoration of the traffic.
+
+    Without replicas there is nothing to roll out; a Service gets its pods back once they are good.
+    """
+    rollout = StepName.ROLLOUT_COMPLETE
+    match plan.stop if plan is not None else None:
+        case TrafficStop.REPLICAS:
+            return (StepName.RESTORE_TRAFFIC, rollout)
+        case TrafficStop.SERVICE:
+            return (rollout, StepName.RESTORE_TRAFFIC)
+        case _:
+            return (rollout,)
 
 
 def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
@@ -67,6 +103,9 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             StepName.UNDO
             | StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
             | StepName.DISABLE_FLAG
             | StepName.ROLLOUT_COMPLETE
             | StepName.VERIFY

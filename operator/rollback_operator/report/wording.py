@@ -183,6 +183,9 @@ _KINDS = {
 STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
+    StepName.STOP_TRAFFIC: "stop of the traffic",
+    StepName.ASSESS_DAMAGE: "assessment of the damage",
+    StepName.RESTORE_TRAFFIC: "restoration of the traffic",
     StepName.DISABLE_FLAG: "flag",
     StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",

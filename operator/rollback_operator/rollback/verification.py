@@ -26,6 +26,8 @@ ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
     "Latency",
     "Logs",
 )
+INTEGRITY = "Integrity-"
+"""Prefix of the names of integrity checks, all of which are required."""
 VERIFICATION_SETTLE_SECONDS = 30.0
 """Time to wait for optional checks, once all required checks have passed."""
 NO_METRICS_SECONDS = 120.0
@@ -141,7 +143,8 @@ def conclude(checks: Sequence[Check], situation: Situation) -> Next:
         return _end(Outcome.NOT_RECOVERED, _why(failures), failures, checks)
     if failures:
         return Wait()
-    lacking = situation.required - proved
+    damage = {check.name for check in checks if check.name.startswith(INTEGRITY)}
+    lacking = (situation.required | damage) - proved
     is_settled = (
         is_over
         or situation.seconds >= VERIFICATION_SETTLE_SECONDS

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +21,10 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.adapters.http.addresses import Pinned
-from rollback_operator.adapters.postgres import reader
+from rollback_operator.adapters.postgres import questioning, reader
 from rollback_operator.adapters.postgres.reader import CONNECT_SECONDS
 from rollback_operator.adapters.postgres.relay import HOST, Relay
-from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset, HistorySpec
+from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.api.user_text.json_text import whole
@@ -32,6 +32,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.schema import Applied, Migration, ordered
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 
 MOST_SENT_BYTES = 4 * 1024 * 1024
 """Bytes that the server may send on a connection."""
@@ -59,6 +60,7 @@ _FORM = (
     "set a single host, and of the rest only port, dbname, user, password, sslmode, "
     "sslrootcert=system and channel_binding"
 )
+_FOREIGN = "the reader answered another question"
 _READER = (sys.executable, "-m", reader.__name__)
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 """What the reader inherits: none of the operator's credentials, and none of libpq's variables."""
@@ -66,10 +68,18 @@ _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 Pin = Callable[[str, int, str], Awaitable[Pinned | Failure]]
 
 
+class _ParsedRows(BaseModel, extra="forbid"):
+    """What the reader answers to one question."""
+
+    rows: list[str] = []
+    error: str = ""
+
+
 class _ParsedAnswer(BaseModel, extra="forbid"):
-    """What the reader answers: exactly one of the three."""
+    """What the reader answers: exactly one of the four."""
 
     migrations: list[tuple[str, datetime | None]] | None = None
+    answers: dict[str, _ParsedRows] | None = None
     missing: str = ""
     error: str = ""
 
@@ -84,6 +94,37 @@ class PostgresSchemas:
 
     async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
         """Read the applied migrations."""
+        spec = database.history
+        history = reader.HistorySource(
+            query=spec.query, preset=spec.preset or HistoryPreset.AUTO, schema=spec.schema_name
+        )
+        answer = await self._answer(namespace, database, {"history": history})
+        if isinstance(answer, Missing):
+            return answer
+        if answer.migrations is not None:
+            return ordered([Migration(name, applied) for name, applied in answer.migrations])
+        return _unknown(_FOREIGN)
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer SELECT statements."""
+        answer = await self._answer(namespace, database, {"questions": dict(questions)})
+        if isinstance(answer, Missing):
+            return answer
+        if answer.answers is None:
+            return _unknown(_FOREIGN)
+        return {
+            name: QueryFailure(given.error)
+            if given.error
+            else QueryRows(tuple(given.rows[: questioning.MOST_ROWS]), _is_whole(given.rows))
+            for name, given in answer.answers.items()
+            if name in questions
+        }
+
+    async def _answer(
+        self, namespace: str, database: DatabaseSpec, asked: reader.Asked
+    ) -> _ParsedAnswer | Missing:
         ref = database.connection_secret_ref
         dsn = await self._secrets.read(namespace, ref.name, ref.key)
         if isinstance(dsn, Failure):
@@ -96,22 +137,25 @@ class PostgresSchemas:
         if isinstance(pinned, Failure):
             return _unknown(pinned.message)
         async with self._gate.turn(namespace):
-            return await _read(parameters, pinned, database.history)
+            return await _read(parameters, pinned, asked)
 
 
-async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -> Applied | Missing:
-    history = reader.HistorySource(
-        query=spec.query, preset=spec.preset or HistoryPreset.AUTO, schema=spec.schema_name
-    )
+def _is_whole(rows: list[str]) -> bool:
+    return len(rows) <= questioning.MOST_ROWS
+
+
+async def _read(
+    parameters: dict[str, Any], pinned: Pinned, asked: reader.Asked
+) -> _ParsedAnswer | Missing:
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:
         async with relay.open(pinned.ips, pinned.called_port):
             connection = _pinned(parameters, pinned, relay)
-            answer = await _answer_of(reader.ReadRequest(parameters=connection, history=history))
+            answer = await _answer_of({"parameters": connection, **asked})
     except OSError as error:
         return _unknown(f"{pinned}: {type(error).__name__}")
-    if answer.migrations is not None:
-        return ordered([Migration(name, applied) for name, applied in answer.migrations])
+    if answer.migrations is not None or answer.answers is not None:
+        return answer
     if answer.missing:
         return _unknown(answer.missing)
     return _unknown(f"{pinned}: {_fault_of(relay) or answer.error}")
@@ -173,7 +217,7 @@ async def _answer_of(request: reader.ReadRequest) -> _ParsedAnswer:
         except asyncio.IncompleteReadError as error:
             text = error.partial
         except asyncio.LimitOverrunError:
-            return _ParsedAnswer(error="its answer is too large: select names and times only")
+            return _ParsedAnswer(error="its answer is too large: select less")
         return _parsed(text, await process.wait())
     finally:
         if process.returncode is None:
@@ -187,7 +231,8 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
         answer = _ParsedAnswer.model_validate_json(text)
     except ValidationError:
         answer = _ParsedAnswer()
-    if answer.migrations is not None or answer.missing or answer.error:
+    is_answered = answer.migrations is not None or answer.answers is not None
+    if is_answered or answer.missing or answer.error:
         return answer
     ended = f"exit status {status}"
     if status < 0:
@@ -196,14 +241,14 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
         "SIGXCPU": f"takes more than {reader.CPU_SECONDS} s of CPU time",
         "SIGALRM": f"takes more than {reader.READER_SECONDS} s",
     }.get(ended, f"ended the process that reads it ({ended})")
-    return _ParsedAnswer(error=f"its answer {what}: check the server and history.query")
+    return _ParsedAnswer(error=f"its answer {what}: check the server and the queries")
 
 
 def _fault_of(relay: Relay) -> str:
     """Describe a failure of the relay; empty: there was none."""
     if relay.is_over:
         most = MOST_SENT_BYTES >> 20
-        return f"it sends more than {most} MiB: select names and times only in history.query"
+        return f"it sends more than {most} MiB: select less in its queries"
     match relay.error:
         case None:
             return ""

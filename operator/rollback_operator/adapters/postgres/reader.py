@@ -7,6 +7,8 @@ operator's relay only, and writes one answer to stdout.
 
     {"parameters": {...}, "history": {"query", "preset", "schema"}} ->
     {"migrations": [[name, time or null], ...]}, {"missing": message} or {"error": message}
+    {"parameters": {...}, "questions": {name: SELECT}} ->
+    {"answers": {name: {"rows": [JSON, ...]} or {"error": message}}} or {"error": message}
 """
 
 import ctypes
@@ -15,14 +17,17 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+from rollback_operator.adapters.postgres.questioning import Rows, answered
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
@@ -47,16 +52,23 @@ class HistorySource(TypedDict):
     schema: str
 
 
-class ReadRequest(TypedDict):
-    """Parameters of the connection, and the history."""
+class Asked(TypedDict, total=False):
+    """Either the history, or SELECT statements by name."""
 
-    parameters: Mapping[str, str | int]
     history: HistorySource
+    questions: Mapping[str, str]
+
+
+class ReadRequest(Asked):
+    """Parameters of the connection, and what is asked."""
+
+    parameters: Required[Mapping[str, str | int]]
 
 
 class ReadAnswer(TypedDict, total=False):
-    """One of the three."""
+    """One of the four."""
 
+    answers: Mapping[str, Rows]
     migrations: Sequence[tuple[str, str | None]]
     missing: str
     error: str
@@ -90,23 +102,32 @@ def _limit() -> None:
 
 
 def answer(request: ReadRequest) -> ReadAnswer:
-    """Read the history."""
+    """Read the history, or answer the questions."""
     try:
-        return {"migrations": _read(request["parameters"], request["history"])}
+        with _opened(request["parameters"]) as connection:
+            if "history" in request:
+                query = _query(connection, request["history"])
+                return {"migrations": _rows(connection, query)}
+            secret = str(request["parameters"].get("password") or "")
+            return {
+                "answers": {
+                    name: answered(connection, text, lambda error: described(error, secret))
+                    for name, text in request["questions"].items()
+                }
+            }
     except _NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": _words(error, str(request["parameters"].get("password") or ""))}
+        return {"error": described(error, str(request["parameters"].get("password") or ""))}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
-        return {"error": f"its answer takes more than {most} MiB of memory: narrow history.query"}
+        return {"error": f"its answer takes more than {most} MiB of memory: narrow the query"}
     except Exception as error:  # psycopg's loaders raise whatever the bytes lead to
         return {"error": f"its answer cannot be decoded ({type(error).__name__})"}
 
 
-def _read(
-    parameters: Mapping[str, str | int], history: HistorySource
-) -> Sequence[tuple[str, str | None]]:
+@contextmanager
+def _opened(parameters: Mapping[str, str | int]) -> Iterator[psycopg.Connection[Any]]:
     given: dict[str, Any] = dict(parameters)
     connection = psycopg.Connection.connect(make_conninfo(**given))
     # Not `with`, which commits, and waits for a server that does not answer.
@@ -119,7 +140,7 @@ def _read(
             "SET LOCAL TimeZone = 'UTC'",
         ):
             connection.execute(setting)
-        return _rows(connection, _query(connection, history))
+        yield connection
     finally:
         connection.close()
 
@@ -217,7 +238,7 @@ _KNOWN = (
 )
 
 
-def _words(error: psycopg.Error, secret: str) -> str:
+def described(error: psycopg.Error, secret: str) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
         primary = error.diag.message_primary.replace("\n", " ")

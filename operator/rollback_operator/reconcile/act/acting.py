@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
-from rollback_operator.model.workload import Autoscaler, Deployment
+from rollback_operator.model.workload import Autoscaler, Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.remedies import autoscaling, progress
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.remedies.steps import done_in_words
 
 _log = logging.getLogger(__name__)
+_TRAFFIC_STEPS = (StepName.STOP_TRAFFIC, StepName.ASSESS_DAMAGE, StepName.RESTORE_TRAFFIC)
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
 
@@ -36,32 +38,35 @@ class Acted:
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, the owner of the Deployment, or its autoscaler."""
+    """Changes the Deployment, a flag, its owner, its autoscaler, or its traffic."""
 
     workloads: Workloads
     suspender: Suspender
     switch: FlagSetter
     scaler: Scaler
+    traffic: TrafficSwitch
+    damage: DamageReader
     clock: Callable[[], datetime]
 
     async def act(
         self,
         rollback: Rollback,
         step: StepName,
-        deployment: Deployment,
-        autoscaler: Autoscaler | None,
+        workload: Workload,
     ) -> Acted:
         """Execute a step.
 
         Args:
             rollback: its step has begun, and the comparison has shown that an act is due.
             step: that has begun.
-            deployment: the target.
-            autoscaler: that sets its replicas; None: there is none.
+            workload: the target, with the newest Deployment that is known.
         """
+        deployment, autoscaler = workload.deployment, workload.autoscaler
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
+        if step in _TRAFFIC_STEPS:
+            return await self._switch_traffic(rollback, step, workload)
         if step is StepName.DISABLE_FLAG:
             return Acted(rollback, deployment, await self.switch.set(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
@@ -71,6 +76,18 @@ class Actor:
         if isinstance(done, Failure):
             return Acted(rollback, deployment, done)
         return Acted(rollback, done, Done(done_in_words(rollback.spec, step)))
+
+    async def _switch_traffic(
+        self, rollback: Rollback, step: StepName, workload: Workload
+    ) -> Acted:
+        match step:
+            case StepName.STOP_TRAFFIC:
+                taken = await self.traffic.stop(rollback, workload)
+            case StepName.ASSESS_DAMAGE:
+                taken = await self.damage.assess(rollback, workload.deployment)
+            case _:
+                taken = await self.traffic.give_back(rollback, workload.deployment)
+        return Acted(taken.rollback, taken.deployment, taken.next)
 
     async def _raise(
         self, rollback: Rollback, deployment: Deployment, autoscaler: Autoscaler
