@@ -31,6 +31,7 @@ MATRIX = [
             {"signal": "ErrorRate", "above": "0.5"},
             {"signal": "Unavailable"},
             {"signal": "Probe", "name": "reserve"},
+            {"signal": "Integrity", "name": "invalid-tickets"},
         ],
         "response": "Rollback",
         "withinSeconds": 60,
@@ -56,6 +57,7 @@ MATRIX = [
         "propose": True,
     },
 ]
+COUNTED = {"name": "invalid-tickets", "query": "SELECT 0"}
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
     {"type": "Undo", "to": "Revision", "revision": 1},
@@ -97,6 +99,13 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "history": {"preset": "SchemaMigrations", "schema": "public"},
             "onNewerSchema": "RequireApproval",
             "onUnknownSchema": "Ignore",
+            "integrityChecks": [{**COUNTED, "expect": "0"}],
+            "onCorruption": {
+                "response": "Proceed",
+                "stopTraffic": "Service",
+                "service": "shop",
+                "assess": [COUNTED],
+            },
         },
         "verification": VERIFICATION,
         "safety": {
@@ -233,6 +242,7 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         },
         "updaters": [{"tool": "Flux", "advice": "suspend it"}],
         "autoscaler": {"name": "shop", "uid": "11111111-4444", "restoreAfterSeconds": 60},
+        "traffic": {"stop": "Service", "service": "shop", "assess": [COUNTED]},
         "trigger": {
             "reason": "ErrorRateAboveControl",
             "message": "240 of 240 requests failed",

@@ -55,6 +55,7 @@ _CONDITIONS = (
     Variant({"signal": ["Query"]}, ("query", "below"), _QUERY),
     Variant({"signal": ["Unavailable", "StuckRollout", "TrafficLost"]}),
     Variant({"signal": ["Probe"]}, ("name",)),
+    Variant({"signal": ["Integrity"]}, (), ("name",)),
 )
 _SEVERITIES = ("severities",)
 _REMEDIES = (
@@ -115,6 +116,10 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
     "spec.remedies[]": _REMEDIES,
     "spec.remedy": _REMEDIES[:4],
     "spec.database.history": (Variant({}, (), ("preset", "schema")), Variant({}, ("query",))),
+    "spec.database.onCorruption": (
+        Variant({"stopTraffic": ["Replicas"]}, (), ("response", "assess")),
+        Variant({"stopTraffic": ["Service"]}, ("service",), ("response", "assess")),
+    ),
     "spec.verification.http[]": _PROBES,
     "spec.safety.freeze[]": _FREEZES,
     "spec.notify[]": _CHANNELS,
@@ -289,6 +294,7 @@ ASKED, PLANNED_ONLY = (
         "owner",
         "updaters",
         "autoscaler",
+        "traffic",
         "attempt",
     ),
 )
@@ -307,6 +313,7 @@ def policies(seed: int, values: int, person: str) -> Drawer:
         "spec.mode": ("Enforce", "Enforce", "Observe"),
         "spec.prometheus.url": ("http://prometheus.tenant.svc:9090",),
         "spec.verification.http[].name": probes,
+        "spec.database.integrityChecks[].name": probes,
         "spec.verification.http[].url": ("http://shop.tenant.svc/buy", "https://shop.tenant/"),
         "spec.matrix[].when[].name": probes,
         "spec.matrix[].when[].times": (1, 2),

@@ -17,7 +17,14 @@ from rollback_operator.api.crd import (
     structural,
 )
 from rollback_operator.api.policy_status import NotRecovered
-from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    AutoscalerRecord,
+    OwnerPlan,
+    OwnerRecord,
+    TrafficPlan,
+    TrafficRecord,
+)
 from rollback_operator.api.rollback import SeenByPerson
 from rollback_operator.api.v1alpha1 import (
     KINDS,
@@ -42,6 +49,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import (
+    DamageAssessment,
     HttpProbe,
     LogCheck,
     ProbeRecord,
@@ -238,6 +246,10 @@ def filled_rollback() -> Rollback:
             restored_time=at(3660),
             restore_message="it has 2 to 4 replicas as before",
         ),
+        traffic=TrafficRecord(
+            replicas=3, restored_time=at(55), restore_message="3 replicas are set as before"
+        ),
+        assessment=[DamageAssessment(name="invalid-tickets", time=at(12), rows=['{"id":7}'])],
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
@@ -264,6 +276,7 @@ def filled_rollback() -> Rollback:
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),
+        traffic=TrafficPlan(stop="Replicas"),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

@@ -26,6 +26,7 @@ from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.reconcile.act.verifying import (
     MOST_VERIFIED_PODS,
     Meter,
+    VerificationInputs,
     VerificationSubject,
     Verifier,
 )
