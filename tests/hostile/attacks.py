@@ -437,6 +437,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.prometheus.tenant": Form.TENANT,
         **_SIGNALS,
         "spec.signals.latency.quantile": Form.DECIMAL,
+        "spec.signals.latency.objectiveSeconds": Form.DECIMAL,
         "spec.signals.labels.pod": Form.METRIC,
         "spec.signals.labels.route": Form.METRIC,
         "spec.signals.purchaseRoutes[]": Form.ROUTE,

@@ -86,7 +86,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
         "signals": {
             "requests": {"metric": "requests_total", "matchers": {"service": "shop"}},
             "errors": _metric("errors_total"),
-            "latency": _metric("duration_seconds", quantile="0.99"),
+            "latency": _metric("duration_seconds", quantile="0.99", objectiveSeconds="0.5"),
             "memory": _metric("memory_bytes"),
             "labels": {"pod": "pod", "route": "route"},
             "purchaseRoutes": ["/buy"],
