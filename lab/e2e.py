@@ -31,12 +31,15 @@ ROOT = Path(__file__).parents[1]
 # them on two cores, pods fail their own probes.
 WORKERS = 3
 LIMIT_SECONDS = 900
+STOPPED = "e2e-database-corruption"
+"""The namespace of the scenario whose traffic is stopped."""
 VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
     "log": {"format": "text"},
     "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
+    "traffic": {"namespaces": [STOPPED]},
 }
 SCENARIOS = ROOT / "tests" / "e2e"
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             lab = node.session
             lab.import_image(archives["ticket-service"])
             lab.kubectl("apply", "--server-side", "-f", str(CRDS))
+            lab.kubectl("create", "namespace", STOPPED)  # a Role is to be in it
             values = {**VALUES, **_vouched_for()}
             operator = install_operator(lab, archives["rollback-operator"], values)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")

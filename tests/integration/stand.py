@@ -128,7 +128,10 @@ class Stand:
 def _narrow(namespace: str) -> list[Mapping[str, Any]]:
     """For an operator of one namespace that may set flags there."""
     return rights(
-        namespace, watchNamespaces=[namespace], patchConfigMaps=[{"namespace": namespace}]
+        namespace,
+        watchNamespaces=[namespace],
+        patchConfigMaps=[{"namespace": namespace}],
+        traffic={"namespaces": [namespace]},
     )
 
 
@@ -154,7 +157,7 @@ def _fences() -> list[Mapping[str, Any]]:
 
     Those on what people write are left out: tests make plans and approvals as they need them.
     """
-    values = {"prometheus": {"url": "http://prometheus"}}
+    values = {"prometheus": {"url": "http://prometheus"}, "traffic": {"namespaces": ["walks"]}}
     made = [
         one
         for one in chart.rendered(values, name=ACCOUNT, namespace=HOME)
@@ -165,6 +168,9 @@ def _fences() -> list[Mapping[str, Any]]:
     named = f"'system:serviceaccount:{HOME}:{ACCOUNT}'"
     assert f"{user} == {named}" in text
     text = text.replace(f"{user} == {named}", any_operator)
+    listed = "request.namespace in ['walks']"
+    assert listed in text
+    text = text.replace(listed, "request.namespace.startsWith('walk')")
     found: list[Mapping[str, Any]] = json.loads(
         text.replace(f"{user} != {named}", f"!{any_operator}")
     )

@@ -144,6 +144,8 @@ QueryName = Annotated[
     str, Field(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$")
 ]
 MOST_CHECKS = 6
+INTEGRITY_PREFIX = "Integrity-"
+"""Of the names of integrity checks among the checks of a verification, all of them required."""
 MOST_ASSESSED = 4
 MOST_ASSESSED_ROWS = 10
 LONGEST_ROW = 300
@@ -165,7 +167,7 @@ class IntegrityCheck(Model):
     @property
     def title(self) -> str:
         """Name of the check among the checks of a verification."""
-        return f"Integrity-{self.name}"
+        return f"{INTEGRITY_PREFIX}{self.name}"
 
 
 class DamageQuery(Model):
@@ -265,10 +267,11 @@ class VerificationSpec(Model):
 
 
 class ProbeRecord(Model):
-    """Most recent release that passed a probe named in the matrix."""
+    """Most recent release that passed a probe or integrity check named in the matrix."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """Name of the probe in `spec.verification.http`."""
+    """Name of the probe in `spec.verification.http`, or `Integrity-` and the name of the check in
+    `spec.database.integrityChecks`, which passed while the release was watched."""
     release: Digest
     """Digest of the pod template without annotations."""
     passed_time: AwareDatetime

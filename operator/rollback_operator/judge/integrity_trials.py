@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
-from rollback_operator.api.verification import VerificationResult
+from rollback_operator.api.verification import INTEGRITY_PREFIX, VerificationResult
 from rollback_operator.evidence.trends import Trial
 from rollback_operator.judge.matrix_probes import Serving
 from rollback_operator.model.check import Check
@@ -38,6 +38,11 @@ def with_answer(trial: Trial, check: Check, who: Serving | None, now: float) -> 
         return replace(trial, by_old=False, has_passed=False, message=check.message)
     since = now if trial.since is None else trial.since
     return replace(trial, failures=trial.failures + 1, since=since, message=check.message)
+
+
+def titled(trials: Mapping[str, Trial]) -> dict[str, Trial]:
+    """Name the checks as the record of passed probes and a verification do."""
+    return {f"{INTEGRITY_PREFIX}{name}": trial for name, trial in trials.items()}
 
 
 def damage(trials: Mapping[str, Trial], condition: MatrixCondition) -> Symptom | None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.v1alpha1 import RollbackPolicy, SignalName
-from rollback_operator.evidence.trends import Trial
 from rollback_operator.evidence.watch import Watch
-from rollback_operator.judge import integrity_trials
+from rollback_operator.judge import integrity_trials, matrix_probes
 from rollback_operator.judge.matrix_probes import Serving, serving
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -62,6 +61,8 @@ class IntegrityReader:
         answers = known.task.result()
         # Which revision a failure belongs to is known only if the same pods serve still.
         if known.digest == watch.digest:
+            release = workload.deployment.template.release
+            watch = _with_baseline(watch, policy, database, release)
             watch = self._taken_in(watch, database, answers, who if known.who is who else None)
         is_calm = isinstance(answers, Missing) or not _is_failing(watch)
         self.due[key] = self.clock() + (ASK_INTERVAL_SECONDS if is_calm else ASK_AGAIN_SECONDS)
@@ -98,7 +99,7 @@ class IntegrityReader:
         trends, now = watch.trends, self.clock()
         trials = {
             check.name: integrity_trials.with_answer(
-                trends.integrity.get(check.name, Trial()),
+                trends.integrity[check.name],
                 integrity.checked(check, answers),
                 who,
                 now,
@@ -109,6 +110,18 @@ class IntegrityReader:
         return replace(
             watch, trends=replace(trends, integrity=trials, unread_integrity=missing)
         )
+
+
+def _with_baseline(
+    watch: Watch, policy: RollbackPolicy, database: DatabaseSpec, release: str
+) -> Watch:
+    """Begin with what an earlier leader has put on record of this release."""
+    known = {
+        check.name: watch.trends.integrity.get(check.name)
+        or matrix_probes.opened_trial(check.title, policy.status.probes, release)
+        for check in database.integrity_checks
+    }
+    return replace(watch, trends=replace(watch.trends, integrity=known))
 
 
 def _is_wanted(policy: RollbackPolicy) -> bool:
