@@ -35,6 +35,7 @@ TESTS = (
     f"{HERE}/test_checklist.py::test_a_person_approves_and_it_goes_on",
     f"{HERE}/test_checklist.py::test_a_schema_that_the_target_knows_lets_it_go_back",
     f"{HERE}/test_rights_used.py",
+    f"{HERE}/test_traffic.py",
     f"{HERE}/test_autoscaler.py::"
     "test_replicas_are_raised_through_the_bounds_and_the_bounds_are_put_back",
     f"{HERE}/test_gitops.py::test_an_application_is_suspended_until_git_wants_what_runs",
@@ -51,6 +52,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "readConfigMaps": {"readConfigMaps": [{"namespace": "a"}]},
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
+    "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -62,6 +64,7 @@ PURPOSES = {
     "readConfigMaps": "the checklist checks that the ConfigMaps exist that pods reference",
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
+    "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }

@@ -6,75 +6,28 @@ damage is on record. The database is a real PostgreSQL.
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from lab.postgres_server import Postgres
-from tests.integration.api import eventually
 from tests.integration.operator_process import Zygote
 from tests.integration.service import steps
-from tests.integration.stand import PATHS, Stand, rights
+from tests.integration.stand import Stand
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
-from tests.integration.traffic import GOOD
+from tests.integration.tickets import ASSESSED, DATABASE, MATRIX, Tickets
 from tests.integration.writes import BY_CUTTING, Cutting, Point, kind
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
-
-QUERY = "SELECT id FROM tickets WHERE status = 'invalid' ORDER BY id"
-MATRIX = [{"severity": "P1", "when": [{"signal": "Integrity"}], "response": "Rollback"}]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     with Postgres() as found:
         yield found
-
-
-@dataclass
-class Tickets:
-    """A database with three tickets, and a role that may read them."""
-
-    server: Postgres
-    name: str = field(default_factory=lambda: f"d{secrets.token_hex(5)}")
-
-    def __post_init__(self) -> None:
-        name = sql.Identifier(self.name)
-        self._run("postgres", sql.SQL("CREATE DATABASE {}").format(name))
-        self.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'reader'").format(name))
-        self.run("CREATE TABLE tickets(id int PRIMARY KEY, status text NOT NULL)")
-        self.run("INSERT INTO tickets SELECT id, 'sold' FROM generate_series(1, 3) AS id")
-        self.run(sql.SQL("GRANT SELECT ON tickets TO {}").format(name))
-
-    @property
-    def dsn(self) -> str:
-        where = {"host": self.server.host, "port": self.server.port, "dbname": self.name}
-        return psycopg.conninfo.make_conninfo(user=self.name, password="reader", **where)
-
-    @property
-    def rows(self) -> list[Any]:
-        return self._run(self.name, "SELECT id, status FROM tickets ORDER BY id")
-
-    def is_read(self) -> bool:
-        """Tell whether somebody has looked at the tickets."""
-        asked = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'tickets'"
-        return bool(self._run(self.name, asked)[0][0])
-
-    def run(self, statement: str | sql.Composable) -> None:
-        self._run(self.name, statement)
-
-    def _run(self, database: str, statement: str | sql.Composable) -> list[Any]:
-        url = self.server.url.rpartition("/")[0] + f"/{database}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            done = connection.execute(statement)  # type: ignore[arg-type] # of these tests
-            return done.fetchall() if done.description else []
 
 
 @dataclass
@@ -112,48 +65,24 @@ class TrafficWalk(Walk):
         namespace = self.service.namespace
         self.service.is_reached_by({"app": "shop"})
         self.selector = self._selector()
-        data = {"dsn": base64.b64encode(self.tickets.dsn.encode()).decode()}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ticket-db"}}
-        self.stand.api.create(f"/api/v1/namespaces/{namespace}/secrets", {**body, "data": data})
-        named = [{"namespace": namespace, "names": ["ticket-db"]}]
-        for one in rights(namespace, watchNamespaces=[namespace], readSecrets=named):
-            if one["metadata"]["name"].endswith("-secrets"):
-                self.stand.api.create(PATHS[one["kind"]].format(namespace), dict(one))
+        given = {"watchNamespaces": [namespace]}
+        self.tickets.are_named(self.stand, namespace, rights_of=namespace, **given)
         self.whole = self.tickets.rows
         yield
 
     def adopt(self) -> None:
-        database = {
-            "connectionSecretRef": {"name": "ticket-db"},
-            "onUnknownSchema": "Ignore",
-            "integrityChecks": [
-                {"name": "invalid", "query": QUERY.replace("id FROM", "count(*) FROM", 1)
-                 .replace(" ORDER BY id", "")}
-            ],
-            "onCorruption": {
-                "response": "Proceed",
-                "assess": [{"name": "invalid", "query": QUERY}],
-                **self.RULES,
-            },
-        }
+        rules = {"response": "Proceed", "assess": [ASSESSED], **self.RULES}
+        database = {**DATABASE, "onCorruption": rules}
         self.service.adopt(remedies=[UNDO], matrix=MATRIX, database=database)
 
     def release(self) -> None:
         assert self.tickets is not None
-        self.service.roll_out("v2", GOOD)
-        self.service.wait_for_watch("v2")
-        title = "Integrity-invalid"
-        eventually(
-            lambda: title in [one["name"] for one in self.service.status().get("probes", [])],
-            "the data is known to be intact",
-        )
-        self.tickets.run("UPDATE tickets SET status = 'invalid' WHERE id = 2")
+        self.tickets.are_damaged_by("v2", self.service)
 
     def is_over(self) -> bool:
         assert self.tickets is not None
         if self.service.image == "v1" and self.service.rollbacks():
-            # A person repairs what is damaged, once the release is away.
-            self.tickets.run("UPDATE tickets SET status = 'sold' WHERE status = 'invalid'")
+            self.tickets.are_repaired()
         kept = [one["metadata"].get("finalizers") for one in self.service.rollbacks()]
         return super().is_over() and not any(kept)
 
@@ -220,9 +149,7 @@ def test_no_crash_about_stopped_traffic_loses_or_repeats_anything(
     cutting: Cutting,
 ) -> None:
     done = side_by_side(
-        walk(
-            stand, zygote, tmp_path, UNDO, number, is_before, point, tickets=Tickets(server)
-        )
+        walk(stand, zygote, tmp_path, UNDO, number, is_before, point, tickets=Tickets(server))
         for point, number, is_before in cutting(walk.CUTS)
     )
 
