@@ -246,12 +246,12 @@ async def test_replicas_that_somebody_sets_meanwhile_stay(count: int) -> None:
     world.workloads.workload = replace(
         world.workloads.workload, deployment=deployment, pods=make_pods(1)
     )
-    await world.last()
+    done = await world.last()
     world.is_asked()
 
+    assert (done.status.outcome, why(done)) == (Outcome.FAILED, Reason.TRAFFIC_CHANGED)
     assert await world.settle() is None
-
-    assert world.replicas == count
+    assert (world.replicas, world.runs) == (count, "digest-v2")
     assert why(world.stored, ConditionType.TRAFFIC_STOPPED) == Reason.TRAFFIC_CHANGED
     assert world.store.told()[-1] == "TrafficLeft"
 

@@ -64,8 +64,9 @@ def is_asked(policy: RollbackPolicy, signal: SignalName | None) -> bool:
     """Return whether a person is asked before a rollback because of damaged data."""
     database = policy.spec.database
     rules = database.on_corruption if database is not None else None
-    is_damage = rules is not None and signal is SignalName.INTEGRITY
-    return is_damage and rules.response is CorruptionResponse.REQUIRE_APPROVAL
+    if rules is None or signal is not SignalName.INTEGRITY:
+        return False
+    return rules.response is CorruptionResponse.REQUIRE_APPROVAL
 
 
 def fits(selected: ServiceSelector, revision: ReplicaSet | None) -> bool:
@@ -201,6 +202,11 @@ class TrafficSettled:
 
     reason: Reason
     message: str
+
+    def as_end(self) -> RollbackEnd:
+        """End a rollback whose stop another client has ended: it is not repeated."""
+        message = f"the traffic was to stay stopped, and {self.message}"
+        return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_CHANGED, message)
 
 
 def taken_over(

@@ -82,6 +82,10 @@ class TrafficSwitch(Reversible):
                 selected, workload.current
             ):
                 return TrafficStep(rollback, deployment, stopped_traffic.unfit(plan.service))
+        if stopped_traffic.is_reported(rollback):
+            over = stopped_traffic.taken_over(rollback, deployment, selected)
+            following = self._stopped(rollback, workload) if over is None else over.as_end()
+            return TrafficStep(rollback, deployment, following)
         noted = await self._record_traffic(rollback, deployment, selected)
         if isinstance(noted, Failure):
             return TrafficStep(rollback, deployment, noted)
@@ -91,7 +95,7 @@ class TrafficSwitch(Reversible):
         reported = await self._report(noted)
         if isinstance(reported, Failure):
             return TrafficStep(noted, changed, reported)
-        return TrafficStep(reported, changed, self._stopped(reported, workload))
+        return TrafficStep(reported, changed, Wait())
 
     async def _record_traffic(
         self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
@@ -140,7 +144,7 @@ class TrafficSwitch(Reversible):
         assert plan is not None
         if plan.stop is TrafficStop.SERVICE:
             return Done(f"Service {plan.service} selects no pod")
-        if not workload.pods and not workload.deployment.replicas:
+        if not workload.pods:
             return Done("no pod is left")
         if step is not None and progress.is_out_of_time(rollback, step, self.clock()):
             return stopped_traffic.pods_left(rollback, len(workload.pods))
@@ -167,9 +171,8 @@ class TrafficSwitch(Reversible):
         """Restore the traffic of an ended rollback if that is due."""
         target = rollback.spec.target_ref.name
         live = await self.workloads.inspect(rollback.metadata.namespace, target)
-        if isinstance(live, Failure):
-            if live.kind is not FailureKind.GONE:
-                return live
+        if isinstance(live, Failure) and live.kind is not FailureKind.GONE:
+            return live
         known = live.deployment if isinstance(live, Workload) else None
         why = stopped_traffic.restore_reason(rollback, known)
         ended = await self._restored(rollback, known, why)
