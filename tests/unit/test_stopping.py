@@ -180,6 +180,15 @@ async def test_pods_that_do_not_stop_are_waited_for_and_then_given_up() -> None:
     assert world.replicas == 4
 
 
+async def test_a_failed_pod_that_stays_on_record_is_not_waited_for() -> None:
+    world = World()
+    world.workloads.lingering = make_pods(1, terminating=True, started=None)
+
+    await world.last()
+
+    assert (world.replicas, world.runs) == (4, "digest-v1")
+
+
 async def test_a_refused_stop_ends_it_and_nothing_is_left_to_be_restored() -> None:
     world = World()
     world.workloads.fail_next("set_replicas", *[REFUSAL] * 20)

@@ -6,7 +6,7 @@ that step, as soon as the bad release no longer runs or a person requests it, an
 other client has changed it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import CorruptionResponse
 from rollback_operator.model import commands, conditions
+from rollback_operator.model.pod import Pod
 from rollback_operator.model.services import ServiceSelector
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.remedies.progress import RollbackEnd
@@ -178,6 +179,11 @@ def stored(
 
 
 # -- the stop --------------------------------------------------------------------------------------
+
+
+def running(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """Select the pods that may still write: failed pods stay on record with no container."""
+    return tuple(pod for pod in pods if pod.started is not None or not pod.terminating)
 
 
 def lasting_stop(rollback: Rollback) -> RollbackEnd:

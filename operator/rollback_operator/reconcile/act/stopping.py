@@ -144,10 +144,11 @@ class TrafficSwitch(Reversible):
         assert plan is not None
         if plan.stop is TrafficStop.SERVICE:
             return Done(f"Service {plan.service} selects no pod")
-        if not workload.pods:
+        left = stopped_traffic.running(workload.pods)
+        if not left:
             return Done("no pod is left")
         if step is not None and progress.is_out_of_time(rollback, step, self.clock()):
-            return stopped_traffic.pods_left(rollback, len(workload.pods))
+            return stopped_traffic.pods_left(rollback, len(left))
         return Wait()
 
     # -- back --------------------------------------------------------------------------------------
