@@ -14,26 +14,16 @@ from rollback_operator.model.workload import Autoscaler, Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.recording import Acted
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.remedies import autoscaling, progress
-from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
+from rollback_operator.remedies.progress import Done, Wait
 from rollback_operator.remedies.steps import done_in_words
 
 _log = logging.getLogger(__name__)
 _TRAFFIC_STEPS = (StepName.STOP_TRAFFIC, StepName.ASSESS_DAMAGE, StepName.RESTORE_TRAFFIC)
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
-
-
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """How far an act has come."""
-
-    rollback: Rollback
-    """With the changes to store with the step's end."""
-    deployment: Deployment
-    """The newest version that is known."""
-    next: Done | Wait | RollbackEnd | Failure
 
 
 @dataclass
@@ -82,12 +72,11 @@ class Actor:
     ) -> Acted:
         match step:
             case StepName.STOP_TRAFFIC:
-                taken = await self.traffic.stop(rollback, workload)
+                return await self.traffic.stop(rollback, workload)
             case StepName.ASSESS_DAMAGE:
-                taken = await self.damage.assess(rollback, workload.deployment)
+                return await self.damage.assess(rollback, workload.deployment)
             case _:
-                taken = await self.traffic.give_back(rollback, workload.deployment)
-        return Acted(taken.rollback, taken.deployment, taken.next)
+                return await self.traffic.give_back(rollback, workload.deployment)
 
     async def _raise(
         self, rollback: Rollback, deployment: Deployment, autoscaler: Autoscaler

@@ -21,6 +21,7 @@ from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.cluster import Selectors, Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.checking import OwnResources
+from rollback_operator.reconcile.act.recording import Acted
 from rollback_operator.reconcile.act.reversible import RecordRules, Reversible
 from rollback_operator.remedies import progress, stopped_traffic
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
@@ -32,17 +33,6 @@ _log = logging.getLogger(__name__)
 _NO_DATABASE = Missing(Reason.POLICY_DELETED, "the policy names no database any more")
 DATABASE_SECONDS = 12.0
 """The reading process ends sooner; the connection is waited for beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficStep:
-    """How far a step on the traffic has come."""
-
-    rollback: Rollback
-    """With the changes to store with the step's end."""
-    deployment: Deployment
-    """The newest version that is known."""
-    next: Done | Wait | RollbackEnd | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,7 @@ class TrafficSwitch(Reversible):
 
     # -- stop --------------------------------------------------------------------------------------
 
-    async def stop(self, rollback: Rollback, workload: Workload) -> TrafficStep:
+    async def stop(self, rollback: Rollback, workload: Workload) -> Acted:
         """Stop the traffic; with replicas, until no pod is left that could write."""
         deployment, plan = workload.deployment, rollback.spec.traffic
         assert plan is not None  # or there would be no such step
@@ -77,25 +67,25 @@ class TrafficSwitch(Reversible):
             selected = await self._read_selector(rollback)
             is_gone = isinstance(selected, Failure) and selected.kind is FailureKind.GONE
             if isinstance(selected, Failure) and not is_gone:
-                return TrafficStep(rollback, deployment, selected)
+                return Acted(rollback, deployment, selected)
             if isinstance(selected, Failure) or not stopped_traffic.fits(
                 selected, workload.current
             ):
-                return TrafficStep(rollback, deployment, stopped_traffic.unfit(plan.service))
+                return Acted(rollback, deployment, stopped_traffic.unfit(plan.service))
         if stopped_traffic.is_reported(rollback):
             over = stopped_traffic.taken_over(rollback, deployment, selected)
             following = self._stopped(rollback, workload) if over is None else over.as_end()
-            return TrafficStep(rollback, deployment, following)
+            return Acted(rollback, deployment, following)
         noted = await self._record_traffic(rollback, deployment, selected)
         if isinstance(noted, Failure):
-            return TrafficStep(rollback, deployment, noted)
+            return Acted(rollback, deployment, noted)
         changed = await self._change(noted, deployment, selected)
         if isinstance(changed, Failure):
-            return TrafficStep(noted, deployment, changed)
+            return Acted(noted, deployment, changed)
         reported = await self._report(noted)
         if isinstance(reported, Failure):
-            return TrafficStep(noted, changed, reported)
-        return TrafficStep(reported, changed, Wait())
+            return Acted(noted, changed, reported)
+        return Acted(reported, changed, Wait())
 
     async def _record_traffic(
         self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
@@ -153,18 +143,18 @@ class TrafficSwitch(Reversible):
 
     # -- back --------------------------------------------------------------------------------------
 
-    async def give_back(self, rollback: Rollback, deployment: Deployment) -> TrafficStep:
+    async def give_back(self, rollback: Rollback, deployment: Deployment) -> Acted:
         """Restore the traffic as a step of its rollback."""
         if not stopped_traffic.is_open(rollback):
-            return TrafficStep(rollback, deployment, Done("the traffic is not stopped"))
+            return Acted(rollback, deployment, Done("the traffic is not stopped"))
         ended = await self._restored(rollback, deployment, "the release is replaced")
         if isinstance(ended, Failure):
-            return TrafficStep(rollback, deployment, ended)
+            return Acted(rollback, deployment, ended)
         record = ended.rollback.status.traffic if ended is not None else None
         assert ended is not None  # since there is a reason
         assert record is not None
         newest = ended.deployment or deployment
-        return TrafficStep(ended.rollback, newest, Done(record.restore_message))
+        return Acted(ended.rollback, newest, Done(record.restore_message))
 
     async def restore(
         self, rollback: Rollback, deployment: Deployment | None
@@ -240,7 +230,7 @@ class DamageReader:
     records: OwnResources
     clock: Callable[[], datetime]
 
-    async def assess(self, rollback: Rollback, deployment: Deployment) -> TrafficStep:
+    async def assess(self, rollback: Rollback, deployment: Deployment) -> Acted:
         """Store the answers of the queries on the damage; without a database, why there are none."""
         plan, policy, now = rollback.spec.traffic, self.records.policy_of(rollback), self.clock()
         assert plan is not None
@@ -257,15 +247,15 @@ class DamageReader:
         step = progress.next_step(rollback)
         waited = 0.0 if step is None else progress.seconds_in(rollback, step, now)
         if isinstance(answers, Missing) and waited < ASSESSMENT_SECONDS:
-            return TrafficStep(rollback, deployment, Wait())
+            return Acted(rollback, deployment, Wait())
         return self._assessed(rollback, deployment, answers)
 
     def _assessed(
         self, rollback: Rollback, deployment: Deployment, answers: integrity.Answers | Missing
-    ) -> TrafficStep:
+    ) -> Acted:
         plan = rollback.spec.traffic
         assert plan is not None
         found = integrity.assessed([asked.name for asked in plan.assess], answers, self.clock())
         status = rollback.status.model_copy(update={"assessment": found})
         changed = rollback.model_copy(update={"status": status})
-        return TrafficStep(changed, deployment, Done(integrity.summary(found)))
+        return Acted(changed, deployment, Done(integrity.summary(found)))
