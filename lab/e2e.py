@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[1]
 # them on two cores, pods fail their own probes.
 WORKERS = 3
 LIMIT_SECONDS = 900
-STOPPED = "e2e-database-corruption"
-"""The namespace of the scenario whose traffic is stopped."""
+STOPPED, LEAKING = "e2e-database-corruption", "e2e-a-memory-leak"
+"""The namespaces of scenarios in which the operator has more rights."""
 VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
@@ -40,6 +40,7 @@ VALUES = {
     "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
     "traffic": {"namespaces": [STOPPED]},
+    "diagnosis": {"namespaces": [LEAKING]},
 }
 SCENARIOS = ROOT / "tests" / "e2e"
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
             lab = node.session
             lab.import_image(archives["ticket-service"])
             lab.kubectl("apply", "--server-side", "-f", str(CRDS))
-            lab.kubectl("create", "namespace", STOPPED)  # a Role is to be in it
+            for one in (STOPPED, LEAKING):
+                lab.kubectl("create", "namespace", one)  # a Role is to be in it
             values = {**VALUES, **_vouched_for()}
             operator = install_operator(lab, archives["rollback-operator"], values)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")

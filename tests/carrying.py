@@ -12,6 +12,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.recording import Recorder
@@ -19,7 +20,7 @@ from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
-from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.application import FakeLogs, FakePodTools, FakeProbes, FakeSchemas
 from tests.fakes.cluster import (
     FakeAutoscalers,
     FakeFlags,
@@ -56,6 +57,7 @@ class Carried:
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.tools_of_pods = FakePodTools()
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -92,6 +94,7 @@ class Carried:
                 self.store, self.now, recorder.write, remember, self.workloads, self.selectors
             ),
             DamageReader(self.schemas, records, self.now),
+            Diagnoser(self.tools_of_pods, self.now),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)

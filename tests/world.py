@@ -15,6 +15,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
@@ -55,7 +56,7 @@ from tests.builders import (
     make_series,
     make_workload,
 )
-from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.application import FakeLogs, FakePodTools, FakeProbes, FakeSchemas
 from tests.fakes.channels import FakeChannels
 from tests.fakes.cluster import (
     FakeAutoscalers,
@@ -155,7 +156,10 @@ class World:
         )
         records = OwnResources(cache.policy_of, cache.rollbacks_of)
         damage = DamageReader(self.schemas, records, self.now)
-        actor = Actor(self.workloads, suspender, switch, scaler, traffic, damage, self.now)
+        diagnoser = Diagnoser(FakePodTools(), self.now)
+        actor = Actor(
+            self.workloads, suspender, switch, scaler, traffic, damage, diagnoser, self.now
+        )
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,

@@ -53,6 +53,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
     "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
+    "diagnosis.namespaces": {"diagnosis": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -65,10 +66,14 @@ PURPOSES = {
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
+    "diagnosis.namespaces": "`diagnosis.exec`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }
 NOT_RUN = {
+    "create pods/exec": "the run has no kubelet",
+    "get pods/exec": "the run has no kubelet",
+    "list pods.metrics.k8s.io": "the run has no metrics-server",
     "get helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "patch helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "list imageupdaters.argocd-image-updater.argoproj.io": "the run has no ImageUpdater",

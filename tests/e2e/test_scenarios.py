@@ -93,6 +93,9 @@ def test_a_memory_leak(lab: Session, shop: Shop) -> None:
     made = ended(shop)
     assert made["spec"]["severity"] == "P2"
     assert "OOM-killed" in made["spec"]["trigger"]["message"]
+    found = made["status"]["diagnosis"]
+    assert found["pod"], found
+    assert "MiB" in found["memory"], found
 
 
 def test_database_corruption(lab: Session, shop: Shop) -> None:

@@ -9,10 +9,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
+from rollback_operator.ports.application import (
+    CommandOutput,
+    LogQuery,
+    Logs,
+    PodTools,
+    Probes,
+    Schemas,
+)
+from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.schema import Applied
 from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Reply, Silence
@@ -85,8 +94,27 @@ class FakeSchemas:
         return {name: self.answers.get(name, QueryRows(('{"count":0}',))) for name in questions}
 
 
+@dataclass
+class FakePodTools:
+    """Pods: a command says what a test puts in, and takes as long."""
+
+    output: CommandOutput | Failure = field(default_factory=lambda: CommandOutput("done"))
+    usage: Mapping[str, int] | Failure = field(default_factory=dict)
+    delay: float = 0.0
+    ran: list[tuple[str, PodCommand]] = field(default_factory=list)
+
+    async def run(self, namespace: str, pod: str, command: PodCommand) -> CommandOutput | Failure:
+        self.ran.append((pod, command))
+        await asyncio.sleep(self.delay)
+        return self.output
+
+    async def memory(self, namespace: str) -> Mapping[str, int] | Failure:
+        return self.usage
+
+
 if TYPE_CHECKING:
     # The type checker holds the fakes against the ports.
     _schemas: Schemas = FakeSchemas()
     _probes: Probes = FakeProbes()
     _logs: Logs = FakeLogs()
+    _tools: PodTools = FakePodTools()

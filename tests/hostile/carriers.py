@@ -57,6 +57,7 @@ MATRIX = [
         "propose": True,
     },
 ]
+EXEC = {"command": ["cat", "/proc/1/smaps_rollup"], "container": "shop", "timeoutSeconds": 1}
 COUNTED = {"name": "invalid-tickets", "query": "SELECT 0"}
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
@@ -140,6 +141,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "onTimeout": "Abandon",
             "onTimeoutWhenDown": "Abandon",
         },
+        "diagnosis": {"exec": EXEC},
         "stage": {"maxSeconds": 10},
         "podMetrics": {"everyMilliseconds": 500, "port": 8080, "path": "/metrics"},
         "notify": [
@@ -242,6 +244,7 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         },
         "updaters": [{"tool": "Flux", "advice": "suspend it"}],
         "autoscaler": {"name": "shop", "uid": "11111111-4444", "restoreAfterSeconds": 60},
+        "diagnosis": EXEC,
         "traffic": {"stop": "Service", "service": "shop", "assess": [COUNTED]},
         "trigger": {
             "reason": "ErrorRateAboveControl",

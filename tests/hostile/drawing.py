@@ -295,6 +295,7 @@ ASKED, PLANNED_ONLY = (
         "updaters",
         "autoscaler",
         "traffic",
+        "diagnosis",
         "attempt",
     ),
 )

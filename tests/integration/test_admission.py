@@ -260,6 +260,12 @@ class TestAuthors:
             ),
             pytest.param(
                 "author",
+                policy("x", diagnosis={"exec": {"command": ["id"]}}),
+                "spec.diagnosis.exec: you may not create pods/exec",
+                id="command",
+            ),
+            pytest.param(
+                "author",
                 policy("v", database=stopping("other")),
                 "spec.database.onCorruption.service: you may not patch Service other",
                 id="Service",

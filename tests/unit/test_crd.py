@@ -26,6 +26,7 @@ from rollback_operator.api.remedy import (
     TrafficRecord,
 )
 from rollback_operator.api.rollback import SeenByPerson
+from rollback_operator.api.safety import DiagnosisRecord, PodCommand
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
@@ -246,6 +247,7 @@ def filled_rollback() -> Rollback:
             restored_time=at(3660),
             restore_message="it has 2 to 4 replicas as before",
         ),
+        diagnosis=DiagnosisRecord(pod="shop-1", time=at(11), message="the command succeeded"),
         traffic=TrafficRecord(
             replicas=3, restored_time=at(55), restore_message="3 replicas are set as before"
         ),
@@ -276,6 +278,7 @@ def filled_rollback() -> Rollback:
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),
+        diagnosis=PodCommand(command=["heap"]),
         traffic=TrafficPlan(stop="Replicas"),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})

@@ -9,6 +9,7 @@ from rollback_operator.api.crd import LONGEST_REASON, Condition, Resource
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
 from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy, TrafficRecord
 from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
+from rollback_operator.api.safety import DiagnosisRecord
 from rollback_operator.api.shape import (
     Digest,
     Identifier,
@@ -214,6 +215,8 @@ class RollbackStatus(Model):
     """Suspension of the GitOps owner."""
     autoscaler: AutoscalerRecord | None = None
     """Original and raised bounds of the HorizontalPodAutoscaler."""
+    diagnosis: DiagnosisRecord | None = None
+    """Data collected from the bad release before it was replaced."""
     traffic: TrafficRecord | None = None
     """State of the traffic before it was stopped."""
     assessment: Annotated[

@@ -18,6 +18,7 @@ from rollback_operator.api.remedy import (
     TrafficPlan,
     Updaters,
 )
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
@@ -51,6 +52,7 @@ _WITH_PLAN = (
     "attempt",
     "owner",
     "autoscaler",
+    "diagnosis",
     "traffic",
 )
 
@@ -222,6 +224,8 @@ class RollbackPlan(Model):
     autoscaler: AutoscalerPlan | None = None
     """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
     Deployment is set."""
+    diagnosis: PodCommand | None = None
+    """Command to run in a pod of the bad release before it is replaced. Absent: none."""
     traffic: TrafficPlan | None = None
     """Stop of the traffic for the duration of the rollback. Absent: the traffic continues."""
     trigger: Trigger

@@ -158,6 +158,7 @@ class StepName(StrEnum):
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
+    DIAGNOSE = "Diagnose"
     STOP_TRAFFIC = "StopTraffic"
     ASSESS_DAMAGE = "AssessDamage"
     DISABLE_FLAG = "DisableFlag"

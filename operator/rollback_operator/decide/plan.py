@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import MOST_IMAGES, clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -135,8 +136,24 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
             if order.remedy.replicas
             else None
         ),
+        diagnosis=_diagnosis(case, order),
         traffic=stopped_traffic.planned(case.policy, order.remedy, order.trigger.signal),
     )
+
+
+_DIAGNOSED = (
+    SignalName.OOM_KILLS,
+    SignalName.RESTARTS,
+    SignalName.MEMORY_GROWTH,
+    SignalName.LATENCY,
+    SignalName.LATENCY_RATIO,
+)
+"""Signals of a release that still serves, whose cause only its pods show."""
+
+
+def _diagnosis(case: Case, order: Order) -> PodCommand | None:
+    is_shown = order.trigger.signal in _DIAGNOSED
+    return case.policy.spec.diagnosis.run if is_shown else None
 
 
 def make_trigger(

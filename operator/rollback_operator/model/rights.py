@@ -34,6 +34,8 @@ AUTOSCALER_BOUNDS = Right(
 PATCH_SERVICES = Right("patch", "", "services", "", "traffic.namespaces")
 """Granted together with the right to set zero replicas, which only admission knows."""
 
+EXEC = Right("create", "", "pods", "exec", "diagnosis.namespaces")
+
 PATCH_DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
 _REFUSALS = (
     (ConditionType.RECOVERED, Reason.STEP_REFUSED),
@@ -52,6 +54,8 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     if spec.mode is Mode.ENFORCE and any(one.replicas for one in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
+    if spec.mode is Mode.ENFORCE and spec.diagnosis.run is not None:
+        found[EXEC] = EXEC.lacking("spec.diagnosis.exec", "no diagnosis is collected")
     field = _stopping_field(policy)
     if spec.mode is Mode.ENFORCE and field:
         found[PATCH_SERVICES] = PATCH_SERVICES.lacking(field, "the traffic cannot be stopped")

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.notify import Channel
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
@@ -62,6 +63,25 @@ class Logs(Protocol):
 
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Count lines; nothing else of a log is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutput:
+    """The end of a command's output, and how it ended."""
+
+    text: str
+    fault: str = ""
+    """Why it failed; empty: it succeeded."""
+
+
+class PodTools(Protocol):
+    """What a person runs on pods: `kubectl exec` and `kubectl top`."""
+
+    async def run(self, namespace: str, pod: str, command: PodCommand) -> CommandOutput | Failure:
+        """Run a command in a container; the caller limits the time."""
+
+    async def memory(self, namespace: str) -> Mapping[str, int] | Failure:
+        """Read the memory of the namespace's pods in bytes; UnknownKind: no metrics-server."""
 
 
 class Channels(Protocol):

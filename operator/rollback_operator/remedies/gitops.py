@@ -219,6 +219,7 @@ def _is_act(step: StepName) -> bool:
         case (
             StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.DIAGNOSE
             | StepName.STOP_TRAFFIC
             | StepName.ASSESS_DAMAGE
             | StepName.RESTORE_TRAFFIC

@@ -31,6 +31,7 @@ _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
 _BEFORE_ACT = (
     StepName.AWAITING_APPROVAL,
     StepName.SUSPEND_OWNER,
+    StepName.DIAGNOSE,
     StepName.STOP_TRAFFIC,
     StepName.ASSESS_DAMAGE,
 )
@@ -120,7 +121,7 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
-        case StepName.ASSESS_DAMAGE | StepName.RESTORE_TRAFFIC:
+        case StepName.DIAGNOSE | StepName.ASSESS_DAMAGE | StepName.RESTORE_TRAFFIC:
             return Act(step)  # looks before it acts
         case StepName.STOP_TRAFFIC:
             is_judged = deployment.template.digest == rollback.spec.from_revision.digest

@@ -36,7 +36,8 @@ def steps_of(spec: RollbackSpec) -> tuple[StepName, ...]:
     acts = _acts_of(spec)
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
     suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
-    before = (*suspend, *_stop_of(spec.traffic))
+    diagnose = (StepName.DIAGNOSE,) if spec.diagnosis is not None else ()
+    before = (*suspend, *diagnose, *_stop_of(spec.traffic))
     if is_lasting_stop(spec):
         return before
     return (*before, *acts, *_rollout_of(spec.traffic), *restore, StepName.VERIFY)
@@ -103,6 +104,7 @@ def done_in_words(spec: RollbackSpec, step: StepName) -> str:
             StepName.UNDO
             | StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.DIAGNOSE
             | StepName.STOP_TRAFFIC
             | StepName.ASSESS_DAMAGE
             | StepName.RESTORE_TRAFFIC

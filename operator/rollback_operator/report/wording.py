@@ -183,6 +183,7 @@ _KINDS = {
 STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
+    StepName.DIAGNOSE: "diagnosis",
     StepName.STOP_TRAFFIC: "stop of the traffic",
     StepName.ASSESS_DAMAGE: "assessment of the damage",
     StepName.RESTORE_TRAFFIC: "restoration of the traffic",

@@ -19,6 +19,7 @@ from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
 from rollback_operator.adapters.kube.target.flags import ApiFlags
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
+from rollback_operator.adapters.kube.target.pod_tools import ApiPodTools
 from rollback_operator.adapters.kube.target.services import (
     ApiSelectors,
     ApiServices,
@@ -34,6 +35,7 @@ from rollback_operator.ports.application import Channels, Probes, Schemas
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
@@ -208,7 +210,8 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     selectors = ApiSelectors(api)
     traffic = TrafficSwitch(store, now, recorder.write, cache.take_in, workloads, selectors)
     damage = DamageReader(outside.schemas, records, now)
-    actor = Actor(workloads, suspender, switch, scaler, traffic, damage, now)
+    diagnoser = Diagnoser(ApiPodTools(api), now)
+    actor = Actor(workloads, suspender, switch, scaler, traffic, damage, diagnoser, now)
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )

@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
 from rollback_operator.model.workload import Autoscaler, Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.recording import Acted
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
@@ -22,7 +23,12 @@ from rollback_operator.remedies.progress import Done, Wait
 from rollback_operator.remedies.steps import done_in_words
 
 _log = logging.getLogger(__name__)
-_TRAFFIC_STEPS = (StepName.STOP_TRAFFIC, StepName.ASSESS_DAMAGE, StepName.RESTORE_TRAFFIC)
+_OWN_STEPS = (
+    StepName.DIAGNOSE,
+    StepName.STOP_TRAFFIC,
+    StepName.ASSESS_DAMAGE,
+    StepName.RESTORE_TRAFFIC,
+)
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
 
@@ -36,6 +42,7 @@ class Actor:
     scaler: Scaler
     traffic: TrafficSwitch
     damage: DamageReader
+    diagnoser: Diagnoser
     clock: Callable[[], datetime]
 
     async def act(
@@ -55,8 +62,8 @@ class Actor:
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
-        if step in _TRAFFIC_STEPS:
-            return await self._switch_traffic(rollback, step, workload)
+        if step in _OWN_STEPS:
+            return await self._take(rollback, step, workload)
         if step is StepName.DISABLE_FLAG:
             return Acted(rollback, deployment, await self.switch.set(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
@@ -67,10 +74,10 @@ class Actor:
             return Acted(rollback, deployment, done)
         return Acted(rollback, done, Done(done_in_words(rollback.spec, step)))
 
-    async def _switch_traffic(
-        self, rollback: Rollback, step: StepName, workload: Workload
-    ) -> Acted:
+    async def _take(self, rollback: Rollback, step: StepName, workload: Workload) -> Acted:
         match step:
+            case StepName.DIAGNOSE:
+                return await self.diagnoser.collect(rollback, workload)
             case StepName.STOP_TRAFFIC:
                 return await self.traffic.stop(rollback, workload)
             case StepName.ASSESS_DAMAGE:
