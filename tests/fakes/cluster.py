@@ -112,7 +112,9 @@ class FakeWorkloads(Failures):
         old = self.workload.deployment
         return self._changed(replace(old, max_surge=strategy.max_surge))
 
-    async def set_replicas(self, rollback: Rollback, known: int, wanted: int) -> Deployment | Failure:
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
         self.calls.append("set_replicas")
         failure, old = self.take("set_replicas"), self.workload.deployment
         if failure is None and old.replicas != known:
@@ -174,11 +176,14 @@ def lifted(deployment: Deployment) -> Deployment:
     return replace(deployment, paused=deployment.paused and not deployment.is_held, is_held=False)
 
 
+SELECTED = ServiceSelector("shop", "service-uid", (("app", "shop"),))
+
+
 @dataclass
 class FakeSelectors(Failures):
     """One Service in front of the pods."""
 
-    selected: ServiceSelector = ServiceSelector("shop", "service-uid", (("app", "shop"),))
+    selected: ServiceSelector = SELECTED
     calls: list[str] = field(default_factory=list)
 
     async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from lab.postgres_server import Postgres
-from tests.integration.operator_process import Zygote
 from tests.integration.service import steps
-from tests.integration.stand import Stand
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
 from tests.integration.tickets import ASSESSED, DATABASE, MATRIX, Tickets
 from tests.integration.writes import BY_CUTTING, Cutting, Point, kind
@@ -141,13 +140,10 @@ class SelectorWalk(TrafficWalk):
 @BY_CUTTING
 @pytest.mark.parametrize("walk", [TrafficWalk, SelectorWalk], ids=["replicas", "Service"])
 def test_no_crash_about_stopped_traffic_loses_or_repeats_anything(
-    stand: Stand,
-    zygote: Zygote,
-    tmp_path: Any,
-    server: Postgres,
-    walk: type[TrafficWalk],
-    cutting: Cutting,
+    request: pytest.FixtureRequest, tmp_path: Path, walk: type[TrafficWalk], cutting: Cutting
 ) -> None:
+    stand, zygote, server = map(request.getfixturevalue, ("stand", "zygote", "server"))
+
     done = side_by_side(
         walk(stand, zygote, tmp_path, UNDO, number, is_before, point, tickets=Tickets(server))
         for point, number, is_before in cutting(walk.CUTS)

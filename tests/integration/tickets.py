@@ -53,9 +53,7 @@ class Tickets:
     def rows(self) -> list[Any]:
         return self._run(self.name, "SELECT id, status FROM tickets ORDER BY id")
 
-    def are_named(
-        self, stand: Stand, namespace: str, rights_of: str, **given: Any
-    ) -> None:
+    def are_named(self, stand: Stand, namespace: str, rights_of: str, **given: Any) -> None:
         """Make the Secret that a policy names, and the right of an operator to read it."""
         data = {"dsn": base64.b64encode(self.dsn.encode()).decode()}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ticket-db"}}

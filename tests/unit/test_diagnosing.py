@@ -9,18 +9,22 @@ import pytest
 
 from rollback_operator.api.safety import DiagnosisRecord, PodCommand
 from rollback_operator.api.v1alpha1 import Rollback, StepName
+from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.ports.application import CommandOutput
 from rollback_operator.ports.failure import Failure, FailureKind
 from tests.builders import make_pods, make_rollback
 from tests.carrying import Carried
 from tests.fakes.failures import Crash
 
+QUICK = VerificationSpec(timeout_seconds=10)
 COMMAND = PodCommand(command=["heap"], timeout_seconds=1)
 
 
 @dataclass
 class World(Carried):
-    rollback: Rollback = field(default_factory=lambda: make_rollback(diagnosis=COMMAND))
+    rollback: Rollback = field(
+        default_factory=lambda: make_rollback(diagnosis=COMMAND, verification=QUICK)
+    )
 
     async def found(self) -> DiagnosisRecord:
         done = await self.last()

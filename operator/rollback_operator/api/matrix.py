@@ -38,8 +38,8 @@ class MatrixCondition(RuledModel):
     `verification.http`; it matches when the old revision passes the probe and the new revision
     fails it three times in a row. Integrity takes the `name` of a check in
     `database.integrityChecks` (default: any of them); it matches when the check passed during the
-    evaluation and then fails twice in a row. Unavailable (no available pod), StuckRollout (no rollout
-    progress) and TrafficLost (requests have never reached the new pods) take no threshold.
+    evaluation and then fails twice in a row. Unavailable (no available pod), StuckRollout (no
+    rollout progress) and TrafficLost (requests have never reached the new pods) take no threshold.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -81,10 +81,7 @@ class MatrixCondition(RuledModel):
             lambda it: (
                 it.is_query
                 or not (
-                    it.query
-                    or it.below
-                    or it.change_above
-                    or (it.name and it.signal not in _NAMED)
+                    it.query or it.below or it.change_above or (it.name and it.signal not in _NAMED)
                 )
             ),
             "query, below and changeAbove are allowed only for Query, and name only for Query,"

@@ -266,8 +266,8 @@ class Remedy(RuledModel):
 
     type: RemedyType
     """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
-    of replicas, or zero. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if that
-    does not help, the next remedy follows."""
+    of replicas, or zero. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if
+    that does not help, the next remedy follows."""
     severities: (
         Annotated[
             list[MatrixSeverity],

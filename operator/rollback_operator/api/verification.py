@@ -230,7 +230,9 @@ class DamageAssessment(Model):
     """Time of the answer."""
     rows: Annotated[
         list[Annotated[str, Field(max_length=LONGEST_ROW)]],
-        Field(max_length=MOST_ASSESSED_ROWS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(
+            max_length=MOST_ASSESSED_ROWS, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+        ),
     ] = []
     """First rows, each as JSON."""
     message: Annotated[str, Field(max_length=512)] = ""
@@ -282,8 +284,8 @@ class VerificationCheck(Model):
     """Result of one check after a rollback."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, the name of a functional probe, or
-    `Integrity-` and the name of an integrity check."""
+    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, the name of a functional probe,
+    or `Integrity-` and the name of an integrity check."""
     result: VerificationResult
     """Passed, Failed, or Unknown if the check could not be completed."""
     message: Annotated[str, Field(max_length=512)] = ""

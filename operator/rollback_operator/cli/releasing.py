@@ -1,7 +1,8 @@
 """Releases holds of policies, the operator's own pauses without a record, and raised bounds.
 
-Bounds that a rollback raised, and traffic that it stopped, are restored: without an operator nothing would restore them, and
-their Rollback could never be deleted. Nor could a Rollback in progress.
+Bounds that a rollback raised, and traffic that it stopped, are restored: without an operator
+nothing would restore them, and their Rollback could never be deleted. Nor could a Rollback in
+progress.
 """
 
 import asyncio

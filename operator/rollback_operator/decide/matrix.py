@@ -1,6 +1,6 @@
 """Verdict -> rule of the severity matrix. First match from the top wins."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import (

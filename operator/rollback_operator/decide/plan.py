@@ -132,9 +132,7 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
         updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
-            autoscaling.planned(case.workload, case.policy)
-            if order.remedy.replicas
-            else None
+            autoscaling.planned(case.workload, case.policy) if order.remedy.replicas else None
         ),
         diagnosis=_diagnosis(case, order),
         traffic=stopped_traffic.planned(case.policy, order.remedy, order.trigger.signal),

@@ -43,7 +43,9 @@ class Workloads(Protocol):
     ) -> Deployment | Failure:
         """Restore the rolling-update bounds, only while the express undo's are in place."""
 
-    async def set_replicas(self, rollback: Rollback, known: int, wanted: int) -> Deployment | Failure:
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
         """Set the replicas, from `known` to `wanted`, to stop or restore the traffic.
 
         Conflict unless uid and replicas are as known. To zero also unless the template is as

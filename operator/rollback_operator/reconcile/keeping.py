@@ -1,7 +1,8 @@
 """Looks after Rollbacks on record, also where their policy is suspended, changed or gone.
 
-An open Rollback is carried on, bounds, traffic and owners are restored, finalizers of ended Rollbacks are
-removed, and superfluous records are deleted. Decisions of an active policy are none of it.
+An open Rollback is carried on, bounds, traffic and owners are restored, finalizers of ended
+Rollbacks are removed, and superfluous records are deleted. Decisions of an active policy are none
+of it.
 """
 
 import logging

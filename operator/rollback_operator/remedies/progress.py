@@ -108,6 +108,15 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     return next((status for status in rollback.status.steps if status.name is step), None)
 
 
+_WHILE_PAUSED = (
+    StepName.DISABLE_FLAG,
+    StepName.DIAGNOSE,
+    StepName.ASSESS_DAMAGE,
+    StepName.RESTORE_TRAFFIC,
+)
+"""Steps that a person's pause of the Deployment does not keep."""
+
+
 def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's goal with the live Deployment, just before the change."""
     match step:
@@ -121,11 +130,13 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
         case StepName.AWAITING_APPROVAL:
             return Wait()
-        case StepName.DIAGNOSE | StepName.ASSESS_DAMAGE | StepName.RESTORE_TRAFFIC:
-            return Act(step)  # looks before it acts
-        case StepName.STOP_TRAFFIC:
-            is_judged = deployment.template.digest == rollback.spec.from_revision.digest
-            result = Act(step) if is_judged else moved(rollback, deployment)
+        case (
+            StepName.DIAGNOSE
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
+        ):
+            result = _compare_beside(rollback, step, deployment)
         case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
             result = _compare_pods(rollback, step, deployment)
         case StepName.UNDO:
@@ -135,7 +146,7 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
+    is_stopped = is_paused and isinstance(result, Act) and step not in _WHILE_PAUSED
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
@@ -153,6 +164,14 @@ def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     is_done = not has_moved(rollback, deployment)
     return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
+
+
+def _compare_beside(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    """Check before the traffic of a release stops that it is the release; all look themselves."""
+    is_judged = deployment.template.digest == rollback.spec.from_revision.digest
+    if step is StepName.STOP_TRAFFIC and not is_judged:
+        return moved(rollback, deployment)
+    return Act(step)
 
 
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:

@@ -70,18 +70,25 @@ def is_asked(policy: RollbackPolicy, signal: SignalName | None) -> bool:
     return rules.response is CorruptionResponse.REQUIRE_APPROVAL
 
 
-def fits(selected: ServiceSelector, revision: ReplicaSet | None) -> bool:
-    """Return whether a Service selects the pods of a release."""
+def is_unfit(
+    rollback: Rollback, selected: ServiceSelector | None, revision: ReplicaSet | None
+) -> bool:
+    """Return whether the Service of a plan is gone, or does not select the release's pods."""
+    plan = rollback.spec.traffic
+    if plan is None or plan.stop is not TrafficStop.SERVICE:
+        return False
     labels = dict(revision.labels) if revision is not None else {}
-    kept = selected.original
-    return bool(kept) and all(labels.get(name) == value for name, value in kept.items())
+    kept = selected.original if selected is not None else {}
+    return not kept or any(labels.get(name) != value for name, value in kept.items())
 
 
-def unfit(service: str) -> RollbackEnd:
+def unfit(rollback: Rollback) -> RollbackEnd:
     """End a rollback whose Service is not that of the Deployment."""
+    plan = rollback.spec.traffic
     message = (
-        f"Service {service} does not exist, or does not select the pods of the Deployment: correct "
-        "spec.database.onCorruption.service; nothing was changed"
+        f"Service {plan.service if plan is not None else ''} does not exist, or does not select "
+        "the pods of the Deployment: correct spec.database.onCorruption.service; nothing was "
+        "changed"
     )
     return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED, message)
 
@@ -229,12 +236,7 @@ def taken_over(
     assert plan is not None
     assert record is not None
     if plan.stop is TrafficStop.SERVICE:
-        if selected is None or selected.uid != record.service_uid:
-            return TrafficSettled(Reason.TRAFFIC_CHANGED, f"Service {plan.service} is gone")
-        if selected.mark != mark_of(rollback):
-            text = _selector_text(selected.original)
-            return TrafficSettled(Reason.TRAFFIC_RESTORED, f"Service {plan.service} selects {text}")
-        return None
+        return _selected_otherwise(rollback, record, selected)
     if deployment is None or deployment.uid != rollback.spec.target_ref.uid:
         return TrafficSettled(Reason.TRAFFIC_CHANGED, "the Deployment was deleted, or recreated")
     if deployment.replicas:
@@ -245,6 +247,17 @@ def taken_over(
         message = "another client has set 0 replicas since: they stay"
         return TrafficSettled(Reason.TRAFFIC_CHANGED, message)
     return None
+
+
+def _selected_otherwise(
+    rollback: Rollback, record: TrafficRecord, selected: ServiceSelector | None
+) -> TrafficSettled | None:
+    if selected is None or selected.uid != record.service_uid:
+        return TrafficSettled(Reason.TRAFFIC_CHANGED, "the Service is gone")
+    if selected.mark == mark_of(rollback):
+        return None
+    text = _selector_text(selected.original)
+    return TrafficSettled(Reason.TRAFFIC_RESTORED, f"Service {selected.name} selects {text}")
 
 
 def restore_reason(rollback: Rollback, deployment: Deployment | None) -> str:

@@ -89,7 +89,6 @@ def _assessment(name: str, answers: Answers | Missing, now: datetime) -> DamageA
 def summary(assessments: Sequence[DamageAssessment]) -> str:
     """Summarize what was found, without the rows."""
     return "; ".join(
-        f"{each.name}: {len(each.rows)} rows"
-        + (f", {each.message}" if each.message else "")
+        f"{each.name}: {len(each.rows)} rows" + (f", {each.message}" if each.message else "")
         for each in assessments
     )

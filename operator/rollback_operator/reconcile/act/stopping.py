@@ -60,18 +60,11 @@ class TrafficSwitch(Reversible):
 
     async def stop(self, rollback: Rollback, workload: Workload) -> Acted:
         """Stop the traffic; with replicas, until no pod is left that could write."""
-        deployment, plan = workload.deployment, rollback.spec.traffic
-        assert plan is not None  # or there would be no such step
-        selected = None
-        if plan.stop is TrafficStop.SERVICE:
-            selected = await self._read_selector(rollback)
-            is_gone = isinstance(selected, Failure) and selected.kind is FailureKind.GONE
-            if isinstance(selected, Failure) and not is_gone:
-                return Acted(rollback, deployment, selected)
-            if isinstance(selected, Failure) or not stopped_traffic.fits(
-                selected, workload.current
-            ):
-                return Acted(rollback, deployment, stopped_traffic.unfit(plan.service))
+        deployment, selected = workload.deployment, await self._selector_or_none(rollback)
+        if isinstance(selected, Failure):
+            return Acted(rollback, deployment, selected)
+        if stopped_traffic.is_unfit(rollback, selected, workload.current):
+            return Acted(rollback, deployment, stopped_traffic.unfit(rollback))
         if stopped_traffic.is_reported(rollback):
             over = stopped_traffic.taken_over(rollback, deployment, selected)
             following = self._stopped(rollback, workload) if over is None else over.as_end()
@@ -83,9 +76,8 @@ class TrafficSwitch(Reversible):
         if isinstance(changed, Failure):
             return Acted(noted, deployment, changed)
         reported = await self._report(noted)
-        if isinstance(reported, Failure):
-            return Acted(noted, changed, reported)
-        return Acted(reported, changed, Wait())
+        is_stored = not isinstance(reported, Failure)
+        return Acted(reported if is_stored else noted, changed, Wait() if is_stored else reported)
 
     async def _record_traffic(
         self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
@@ -213,13 +205,8 @@ class TrafficSwitch(Reversible):
         plan = rollback.spec.traffic
         if plan is None or plan.stop is not TrafficStop.SERVICE:
             return None
-        read = await self._read_selector(rollback)
+        read = await self.selectors.read_selector(rollback.metadata.namespace, plan.service)
         return None if isinstance(read, Failure) and read.kind is FailureKind.GONE else read
-
-    async def _read_selector(self, rollback: Rollback) -> ServiceSelector | Failure:
-        plan = rollback.spec.traffic
-        assert plan is not None
-        return await self.selectors.read_selector(rollback.metadata.namespace, plan.service)
 
 
 @dataclass
@@ -231,7 +218,7 @@ class DamageReader:
     clock: Callable[[], datetime]
 
     async def assess(self, rollback: Rollback, deployment: Deployment) -> Acted:
-        """Store the answers of the queries on the damage; without a database, why there are none."""
+        """Store the answers to the queries on the damage, or why there are none."""
         plan, policy, now = rollback.spec.traffic, self.records.policy_of(rollback), self.clock()
         assert plan is not None
         database = policy.spec.database if policy is not None else None

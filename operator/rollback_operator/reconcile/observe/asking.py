@@ -107,9 +107,7 @@ class IntegrityReader:
             for check in database.integrity_checks
         }
         missing = answers if isinstance(answers, Missing) else None
-        return replace(
-            watch, trends=replace(trends, integrity=trials, unread_integrity=missing)
-        )
+        return replace(watch, trends=replace(trends, integrity=trials, unread_integrity=missing))
 
 
 def _with_baseline(

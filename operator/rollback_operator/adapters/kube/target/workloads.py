@@ -167,7 +167,9 @@ class ApiWorkloads:
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
         return await self._write(rollback, [uid, ours, *_set_surge(strategy)])
 
-    async def set_replicas(self, rollback: Rollback, known: int, wanted: int) -> Deployment | Failure:
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
         """Set the replicas, only while they are as known."""
         namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
         tests: Operations = [
