@@ -63,12 +63,18 @@ class TrafficSwitch(Reversible):
         deployment, selected = workload.deployment, await self._selector_or_none(rollback)
         if isinstance(selected, Failure):
             return Acted(rollback, deployment, selected)
-        if stopped_traffic.is_unfit(rollback, selected, workload.current):
-            return Acted(rollback, deployment, stopped_traffic.unfit(rollback))
         if stopped_traffic.is_reported(rollback):
             over = stopped_traffic.taken_over(rollback, deployment, selected)
             following = self._stopped(rollback, workload) if over is None else over.as_end()
             return Acted(rollback, deployment, following)
+        if stopped_traffic.is_unfit(rollback, selected, workload.current):
+            return Acted(rollback, deployment, stopped_traffic.unfit(rollback))
+        return await self._stop(rollback, deployment, selected)
+
+    async def _stop(
+        self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
+    ) -> Acted:
+        """Record, change, report; the next look sees what has become of it."""
         noted = await self._record_traffic(rollback, deployment, selected)
         if isinstance(noted, Failure):
             return Acted(rollback, deployment, noted)
@@ -76,8 +82,9 @@ class TrafficSwitch(Reversible):
         if isinstance(changed, Failure):
             return Acted(noted, deployment, changed)
         reported = await self._report(noted)
-        is_stored = not isinstance(reported, Failure)
-        return Acted(reported if is_stored else noted, changed, Wait() if is_stored else reported)
+        if isinstance(reported, Failure):
+            return Acted(noted, changed, reported)
+        return Acted(reported, changed, Wait())
 
     async def _record_traffic(
         self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None

@@ -78,7 +78,7 @@ class ApiSelectors:
     ) -> ServiceSelector | Failure:
         """Add or remove the label of a stop."""
         change = {"op": "add", "value": mark} if mark else {"op": "remove"}
-        operations = [
+        operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": known.uid},
             {"op": "test", "path": "/spec/selector", "value": dict(known.selector)},
             {"path": f"/spec/selector/{STOP_LABEL.replace('/', '~1')}", **change},
