@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
             lab = node.session
             lab.import_image(archives["ticket-service"])
             lab.kubectl("apply", "--server-side", "-f", str(CRDS))
-            for one in (STOPPED, LEAKING):
-                lab.kubectl("create", "namespace", one)  # a Role is to be in it
+            for namespace in (STOPPED, LEAKING):
+                lab.kubectl("create", "namespace", namespace)  # a Role is to be in it
             values = {**VALUES, **_vouched_for()}
             operator = install_operator(lab, archives["rollback-operator"], values)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")

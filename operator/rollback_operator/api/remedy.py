@@ -176,7 +176,7 @@ class TrafficPlan(Model):
     """Stop of the traffic for the duration of a rollback."""
 
     stop: TrafficStop
-    """Way to stop the traffic."""
+    """Method to stop the traffic."""
     service: NameOrNone = ""
     """For `stop: Service`: Service whose selector is changed."""
     assess: Annotated[

@@ -173,7 +173,7 @@ class StepName(StrEnum):
 
 
 class TrafficStop(StrEnum):
-    """Way to stop the traffic of a release: Replicas or Service.
+    """Method to stop the traffic of a release: Replicas or Service.
 
     Replicas sets the Deployment to zero replicas: no pod runs. Service lets a Service select no
     pod: the pods keep running, and established connections stay open.

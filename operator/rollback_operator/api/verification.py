@@ -207,10 +207,10 @@ class CorruptionSpec(RuledModel):
     """Start of the rollback, where the matrix rule has response Rollback. RequireApproval
     (default): it waits for a person's approval. Proceed: it starts at once."""
     stop_traffic: TrafficStop = TrafficStop.REPLICAS
-    """Way to stop the traffic. Replicas (default): the Deployment is set to zero replicas, and then
-    to the number that it had before. Service: the Service in `service` selects no pod until the
-    release is rolled back; established connections stay open. The namespace must be listed in the
-    chart value `traffic.namespaces`."""
+    """Method to stop the traffic. Replicas (default): the Deployment is set to zero replicas, and
+    then to the number that it had before. Service: the Service in `service` selects no pod until
+    the release is rolled back; established connections stay open. The namespace must be listed in
+    the chart value `traffic.namespaces`."""
     service: Name | None = None
     """For `stopTraffic: Service`: Service whose selector is changed. It must select the pods of the
     Deployment."""

@@ -267,13 +267,13 @@ def unknown_names(rules: Sequence[MatrixRule], spec: RollbackPolicySpec) -> list
     checks = {check.name for check in spec.database.integrity_checks} if spec.database else set()
     faults = []
     for index, rule in enumerate(rules):
-        for number, one in enumerate(rule.when):
+        for number, condition in enumerate(rule.when):
             field = f"spec.matrix[{index}].when[{number}].name"
-            if one.signal is SignalName.PROBE and one.name not in probes:
-                faults.append(f"{field}: spec.verification.http has no probe {one.name}")
-            is_named = one.name in checks or (one.name is None and checks)
-            if one.signal is SignalName.INTEGRITY and not is_named:
-                what = f"no check {one.name}" if one.name else "no check: add one"
+            if condition.signal is SignalName.PROBE and condition.name not in probes:
+                faults.append(f"{field}: spec.verification.http has no probe {condition.name}")
+            is_named = condition.name in checks or (condition.name is None and checks)
+            if condition.signal is SignalName.INTEGRITY and not is_named:
+                what = f"no check {condition.name}" if condition.name else "none: add a check"
                 faults.append(f"{field}: spec.database.integrityChecks has {what}")
     return faults
 

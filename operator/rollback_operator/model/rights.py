@@ -51,7 +51,7 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
     if spec.verification.logs is not None:
         found[LOGS] = LOGS.lacking("spec.verification.logs", "Logs will be Unknown")
     # In mode Observe the operator scales nothing and needs no right.
-    if spec.mode is Mode.ENFORCE and any(one.replicas for one in spec.remedies):
+    if spec.mode is Mode.ENFORCE and any(remedy.replicas for remedy in spec.remedies):
         loss = "Scale is refused where an autoscaler sets the replicas"
         found[AUTOSCALER_BOUNDS] = AUTOSCALER_BOUNDS.lacking("spec.remedies", loss)
     if spec.mode is Mode.ENFORCE and spec.diagnosis.run is not None:
@@ -71,7 +71,7 @@ def _stopping_field(policy: RollbackPolicy) -> str:
     """Return the field that stops traffic; empty: none does."""
     if policy.spec.database is not None and policy.spec.database.on_corruption is not None:
         return "spec.database.onCorruption"
-    return "spec.remedies" if any(one.replicas == 0 for one in policy.spec.remedies) else ""
+    return "spec.remedies" if any(remedy.replicas == 0 for remedy in policy.spec.remedies) else ""
 
 
 def _is_refused(policy: RollbackPolicy) -> bool:

@@ -1,7 +1,7 @@
 """Answers SELECT statements of a policy, in the reading process: a few rows of each, as JSON.
 
 PostgreSQL makes the JSON, so that no value is decoded here. Each statement is a subquery in a
-savepoint of a read-only transaction: anything but a SELECT is refused, and one that fails does not
+savepoint of a read-only transaction: anything but a SELECT is refused, and a failure does not
 spoil the others.
 """
 
@@ -32,11 +32,11 @@ def answered(
     ).format(LONGEST_JSON, sql.SQL(text.strip().rstrip(";")), MOST_ROWS + 1)
     try:
         with connection.transaction():
-            found = connection.execute(whole, binary=True).fetchall()
+            given = connection.execute(whole, binary=True).fetchall()
     except psycopg.OperationalError as error:
         if connection.broken:
             raise
         return {"error": described(error)}
     except psycopg.Error as error:
         return {"error": described(error)}
-    return {"rows": [str(row[0]) for row in found]}
+    return {"rows": [str(row[0]) for row in given]}

@@ -254,7 +254,7 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        # Nor is anything while the traffic is stopped: to go on is the only way back.
+        # Nor is anything while the traffic is stopped: only its end brings the traffic back.
         is_going_on = step in _RESTORING or stopped_traffic.is_open(rollback)
         if is_going_on or not progress.is_stale(rollback, self.clock()):
             return False

@@ -249,7 +249,9 @@ class DamageReader:
     ) -> Acted:
         plan = rollback.spec.traffic
         assert plan is not None
-        found = integrity.assessed([asked.name for asked in plan.assess], answers, self.clock())
-        status = rollback.status.model_copy(update={"assessment": found})
+        assessment = integrity.assessed(
+            [asked.name for asked in plan.assess], answers, self.clock()
+        )
+        status = rollback.status.model_copy(update={"assessment": assessment})
         changed = rollback.model_copy(update={"status": status})
-        return Acted(changed, deployment, Done(integrity.summary(found)))
+        return Acted(changed, deployment, Done(integrity.summary(assessment)))
