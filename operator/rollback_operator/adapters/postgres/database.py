@@ -123,7 +123,7 @@ class PostgresSchemas:
         }
 
     async def _answer(
-        self, namespace: str, database: DatabaseSpec, asked: reader.Asked
+        self, namespace: str, database: DatabaseSpec, asked: reader.ReaderQuestion
     ) -> _ParsedAnswer | Missing:
         ref = database.connection_secret_ref
         dsn = await self._secrets.read(namespace, ref.name, ref.key)
@@ -145,7 +145,7 @@ def _is_whole(rows: list[str]) -> bool:
 
 
 async def _read(
-    parameters: dict[str, Any], pinned: Pinned, asked: reader.Asked
+    parameters: dict[str, Any], pinned: Pinned, asked: reader.ReaderQuestion
 ) -> _ParsedAnswer | Missing:
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:

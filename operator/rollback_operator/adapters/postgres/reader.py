@@ -52,14 +52,14 @@ class HistorySource(TypedDict):
     schema: str
 
 
-class Asked(TypedDict, total=False):
+class ReaderQuestion(TypedDict, total=False):
     """Either the history, or SELECT statements by name."""
 
     history: HistorySource
     questions: Mapping[str, str]
 
 
-class ReadRequest(Asked):
+class ReadRequest(ReaderQuestion):
     """Parameters of the connection, and what is asked."""
 
     parameters: Required[Mapping[str, str | int]]

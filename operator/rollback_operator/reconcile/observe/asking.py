@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _OpenQuestion:
     digest: str
     who: Serving | None
     task: "asyncio.Task[Answers | Missing]"
@@ -40,7 +40,7 @@ class IntegrityReader:
 
     schemas: Schemas
     clock: Callable[[], float]
-    asked: dict[Key, _Asked] = field(default_factory=dict)
+    asked: dict[Key, _OpenQuestion] = field(default_factory=dict)
     due: dict[Key, float] = field(default_factory=dict)
 
     async def ask_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
@@ -91,7 +91,7 @@ class IntegrityReader:
         self.due = {other: due for other, due in self.due.items() if now < due}
         questions = {check.name: check.query for check in database.integrity_checks}
         asking = self.schemas.ask(policy.metadata.namespace, database, questions)
-        self.asked[policy.key] = _Asked(digest, who, asyncio.create_task(asking))
+        self.asked[policy.key] = _OpenQuestion(digest, who, asyncio.create_task(asking))
 
     def _taken_in(
         self, watch: Watch, database: DatabaseSpec, answers: Answers | Missing, who: Serving | None
