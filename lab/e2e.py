@@ -31,12 +31,16 @@ ROOT = Path(__file__).parents[1]
 # them on two cores, pods fail their own probes.
 WORKERS = 3
 LIMIT_SECONDS = 900
+STOPPED, LEAKING = "e2e-database-corruption", "e2e-a-memory-leak"
+"""The namespaces of scenarios in which the operator has more rights."""
 VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
     "log": {"format": "text"},
     "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
+    "traffic": {"namespaces": [STOPPED]},
+    "diagnosis": {"namespaces": [LEAKING]},
 }
 SCENARIOS = ROOT / "tests" / "e2e"
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"
@@ -53,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
             lab.import_image(archives["ticket-service"])
             lab.kubectl("apply", "--server-side", "-f", str(CRDS))
             migrating = _migrating()
-            for place in migrating:
-                lab.kubectl("create", "namespace", place)  # the chart puts a Role into each
+            for namespace in (*migrating, STOPPED, LEAKING):
+                lab.kubectl("create", "namespace", namespace)  # the chart puts a Role into each
             values = {**VALUES, **_vouched_for(), "migrations": {"namespaces": migrating}}
             operator = install_operator(lab, archives["rollback-operator"], values)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")

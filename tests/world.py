@@ -15,6 +15,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
@@ -22,12 +23,14 @@ from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.asking import IntegrityReader
 from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
@@ -56,13 +59,14 @@ from tests.builders import (
     make_series,
     make_workload,
 )
-from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.application import FakeLogs, FakePodTools, FakeProbes, FakeSchemas
 from tests.fakes.channels import FakeChannels
 from tests.fakes.cluster import (
     FakeAutoscalers,
     FakeFlags,
     FakeOwners,
     FakeRights,
+    FakeSelectors,
     FakeTools,
     FakeWorkloads,
 )
@@ -113,6 +117,7 @@ class World:
         self.configurations = FakeConfigurations(calls=self.journal)
         self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.selectors = FakeSelectors(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.credentials = FakeCredentialsCheck()
         self.pods = FakePods()
@@ -126,7 +131,7 @@ class World:
         return at(self.seconds)
 
     def verifier(self) -> Verifier:
-        return Verifier(self.probes, self.logs, self.trends, self.now)
+        return Verifier(self.probes, self.logs, self.trends, self.schemas, self.now)
 
     def operator(self) -> Reconciler:
         """Start an operator that knows what the watches tell at its start."""
@@ -147,6 +152,7 @@ class World:
             lambda: self.now().timestamp(),
             pods=self.pods,
             trier=ProbeSender(self.probes, lambda: self.now().timestamp()),
+            asker=IntegrityReader(self.schemas, lambda: self.now().timestamp()),
             credentials=self.credentials,
         )
         recorder = Recorder(store, cache.remember, teller.announced)
@@ -154,9 +160,23 @@ class World:
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
         migrator = Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now)
-        restorer = ConfigurationRestorer(self.configurations)
-        actor = Actor(self.workloads, suspender, switch, scaler, migrator, restorer, self.now)
         configurations = ConfigurationReader(self.configurations, self.now)
+        traffic = TrafficSwitch(
+            store, self.now, recorder.write, cache.take_in, self.workloads, self.selectors
+        )
+        records = OwnResources(cache.policy_of, cache.rollbacks_of)
+        actor = Actor(
+            self.workloads,
+            suspender,
+            switch,
+            scaler,
+            migrator,
+            ConfigurationRestorer(self.configurations),
+            traffic,
+            DamageReader(self.schemas, records, self.now),
+            Diagnoser(FakePodTools(), self.now),
+            self.now,
+        )
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -186,6 +206,7 @@ class World:
                 executor,
                 suspender,
                 scaler,
+                traffic,
                 self.now,
                 refresh,
             ),

@@ -35,6 +35,7 @@ TESTS = (
     f"{HERE}/test_checklist.py::test_a_person_approves_and_it_goes_on",
     f"{HERE}/test_checklist.py::test_a_schema_that_the_target_knows_lets_it_go_back",
     f"{HERE}/test_rights_used.py",
+    f"{HERE}/test_traffic.py",
     f"{HERE}/test_autoscaler.py::"
     "test_replicas_are_raised_through_the_bounds_and_the_bounds_are_put_back",
     f"{HERE}/test_gitops.py::test_an_application_is_suspended_until_git_wants_what_runs",
@@ -52,6 +53,8 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
     "migrations": {"migrations": {"namespaces": ["a"]}},
+    "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
+    "diagnosis.namespaces": {"diagnosis": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -64,10 +67,15 @@ PURPOSES = {
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "migrations": "`database.rollbackMigrations`",
+    "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
+    "diagnosis.namespaces": "`diagnosis.exec`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }
 NOT_RUN = {
+    "create pods/exec": "the run has no kubelet",
+    "get pods/exec": "the run has no kubelet",
+    "list pods.metrics.k8s.io": "the run has no metrics-server",
     "get helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "patch helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "list imageupdaters.argocd-image-updater.argoproj.io": "the run has no ImageUpdater",

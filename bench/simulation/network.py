@@ -10,7 +10,7 @@ import asyncio
 import math
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -36,6 +36,7 @@ from rollback_operator.model.schema import UnknownSchema
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import PageQuery, PodPage
 from rollback_operator.remedies.migrations import LossReport
+from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 KEPT = 4000
@@ -321,6 +322,12 @@ class NoSchemas:
     async def read(self, namespace: str, database: DatabaseSpec) -> UnknownSchema:
         """Know nothing."""
         return UnknownSchema("there is no database")
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Know nothing."""
+        return Missing(Reason.SCHEMA_UNKNOWN, "there is no database")
 
 
 class NoChanges:

@@ -67,6 +67,14 @@ class Shop:
     def is_watched(self, rate: float = 15, **policy: Any) -> None:
         """What is deployed serves customers, under a policy as that of `opens`."""
         self.service.apply_policy(policy)
+        self._has_customers(rate)
+
+    def has_customers_of(self, version: str, rate: float = 15) -> None:
+        """A release serves customers, and no policy is there yet."""
+        self.service.deploy(version)
+        self._has_customers(rate)
+
+    def _has_customers(self, rate: float) -> None:
         self._load = self.service.load(rate, self.folder)
         self._load.__enter__()
         self._rate = rate
@@ -99,7 +107,8 @@ class Shop:
             counted = [(end + at, rate * (PAST_SECONDS + at)) for at in times]
             yield {**requests, "status": "200"}, counted
             errors = {**labels, "__name__": "http_request_errors_total"}
-            yield errors, [(end + at, 0.0) for at in times]
+            for none in (errors, {**requests, "status": "400"}):
+                yield none, [(end + at, 0.0) for at in times]
 
     def _replica_set(self) -> str:
         """Give the name of the newest release's ReplicaSet."""

@@ -43,6 +43,7 @@ from rollback_operator.model.schema import (
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
 from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
@@ -399,6 +400,20 @@ class DrawnChanges:
         return self.weather.dice.choice(
             (Undone(), HalfWay(names[:1], names[1:], 5000), StatementFault("drawn" * 900))
         )
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer queries."""
+        self.ledger.call("database", namespace)
+        if await self.weather.fails():
+            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
+        dice = self.weather.dice
+        rows = ('{"count":0}', '{"count":7}', "{}", "[", "null", '"', '{"a":"\u202e"}', "x" * 2000)
+        return {
+            name: dice.choice((QueryFailure("drawn"), QueryRows((dice.choice(rows),) * 3)))
+            for name in questions
+        }
 
 
 @dataclass

@@ -32,6 +32,7 @@ MATRIX = [
             {"signal": "ErrorRate", "above": "0.5"},
             {"signal": "Unavailable"},
             {"signal": "Probe", "name": "reserve"},
+            {"signal": "Integrity", "name": "invalid-tickets"},
         ],
         "response": "Rollback",
         "withinSeconds": 60,
@@ -57,6 +58,8 @@ MATRIX = [
         "propose": True,
     },
 ]
+EXEC = {"command": ["cat", "/proc/1/smaps_rollup"], "container": "shop", "timeoutSeconds": 1}
+COUNTED = {"name": "invalid-tickets", "query": "SELECT 0"}
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
     {"type": "DisableFlag", "severities": ["P3"], "flag": VARIABLE},
@@ -86,7 +89,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
         "signals": {
             "requests": {"metric": "requests_total", "matchers": {"service": "shop"}},
             "errors": _metric("errors_total"),
-            "latency": _metric("duration_seconds", quantile="0.99"),
+            "latency": _metric("duration_seconds", quantile="0.99", objectiveSeconds="0.5"),
             "memory": _metric("memory_bytes"),
             "labels": {"pod": "pod", "route": "route"},
             "purchaseRoutes": ["/buy"],
@@ -99,6 +102,13 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "history": {"preset": "SchemaMigrations", "schema": "public", "table": "steps"},
             "onNewerSchema": "RequireApproval",
             "onUnknownSchema": "Ignore",
+            "integrityChecks": [{**COUNTED, "expect": "0"}],
+            "onCorruption": {
+                "response": "Proceed",
+                "stopTraffic": "Service",
+                "service": "shop",
+                "assess": [COUNTED],
+            },
         },
         "verification": VERIFICATION,
         "safety": {
@@ -133,6 +143,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "onTimeout": "Abandon",
             "onTimeoutWhenDown": "Abandon",
         },
+        "diagnosis": {"exec": EXEC},
         "stage": {"maxSeconds": 10},
         "podMetrics": {"everyMilliseconds": 500, "port": 8080, "path": "/metrics"},
         "notify": [
@@ -279,6 +290,8 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         },
         "updaters": [{"tool": "Flux", "advice": "suspend it"}],
         "autoscaler": {"name": "shop", "uid": "11111111-4444", "restoreAfterSeconds": 60},
+        "diagnosis": EXEC,
+        "traffic": {"stop": "Service", "service": "shop", "assess": [COUNTED]},
         "trigger": {
             "reason": "ErrorRateAboveControl",
             "message": "240 of 240 requests failed",

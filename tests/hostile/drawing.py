@@ -55,6 +55,7 @@ _CONDITIONS = (
     Variant({"signal": ["Query"]}, ("query", "below"), _QUERY),
     Variant({"signal": ["Unavailable", "StuckRollout", "TrafficLost"]}),
     Variant({"signal": ["Probe"]}, ("name",)),
+    Variant({"signal": ["Integrity"]}, (), ("name",)),
 )
 _SEVERITIES = ("severities",)
 _UNDO = ("severities", "restore")
@@ -129,12 +130,12 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
         Variant(
             {"onNewerSchema": ["Block", "RequireApproval", "Ignore"]},
             ("connectionSecretRef",),
-            ("history", "onUnknownSchema"),
+            ("history", "onUnknownSchema", "integrityChecks", "onCorruption"),
         ),
         Variant(
             {"onNewerSchema": ["RollbackMigrations"]},
             ("connectionSecretRef", "rollbackMigrations"),
-            ("history", "onUnknownSchema"),
+            ("history", "onUnknownSchema", "integrityChecks", "onCorruption"),
         ),
     ),
     "spec.database.rollbackMigrations": (
@@ -148,6 +149,10 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
     "spec.database.history": (
         Variant({}, (), ("preset", "schema", "table")),
         Variant({}, ("query",)),
+    ),
+    "spec.database.onCorruption": (
+        Variant({"stopTraffic": ["Replicas"]}, (), ("response", "assess")),
+        Variant({"stopTraffic": ["Service"]}, ("service",), ("response", "assess")),
     ),
     "spec.verification.http[]": _PROBES,
     "spec.safety.freeze[]": _FREEZES,
@@ -325,6 +330,8 @@ ASKED, PLANNED_ONLY = (
         "owner",
         "updaters",
         "autoscaler",
+        "traffic",
+        "diagnosis",
         "attempt",
     ),
 )
@@ -343,6 +350,7 @@ def policies(seed: int, values: int, person: str) -> Drawer:
         "spec.mode": ("Enforce", "Enforce", "Observe"),
         "spec.prometheus.url": ("http://prometheus.tenant.svc:9090",),
         "spec.verification.http[].name": probes,
+        "spec.database.integrityChecks[].name": probes,
         "spec.verification.http[].url": ("http://shop.tenant.svc/buy", "https://shop.tenant/"),
         "spec.matrix[].when[].name": probes,
         "spec.matrix[].when[].times": (1, 2),

@@ -134,6 +134,7 @@ def _narrow(namespace: str) -> list[Mapping[str, Any]]:
         patchConfigMaps=listed,
         restoreConfigMaps=listed,
         readSecrets=listed,
+        traffic={"namespaces": [namespace]},
     )
 
 
@@ -163,6 +164,7 @@ def _fences() -> list[Mapping[str, Any]]:
         "prometheus": {"url": "http://prometheus"},
         "migrations": {"namespaces": ["any"]},
         "restoreConfigMaps": [{"namespace": "any"}],
+        "traffic": {"namespaces": ["any"]},
     }
     made = [
         one
@@ -176,7 +178,9 @@ def _fences() -> list[Mapping[str, Any]]:
     assert "(request.namespace == 'any')" in text
     text = text.replace("(request.namespace == 'any')", "true")
     text = text.replace(f"{user} == {named}", any_operator)
-    text = text.replace("request.namespace in ['any']", "true")
+    listed = "request.namespace in ['any']"
+    assert listed in text
+    text = text.replace(listed, "true")
     found: list[Mapping[str, Any]] = json.loads(
         text.replace(f"{user} != {named}", f"!{any_operator}")
     )

@@ -13,6 +13,7 @@ from lab import chart
 from lab.control_plane import ControlPlane
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.remedies.autoscaling import RESTORE
+from rollback_operator.remedies.stopped_traffic import RESTORE_TRAFFIC
 from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
 
 pytestmark = pytest.mark.xdist_group("admission")
@@ -51,6 +52,7 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
         ("apps", "deployments", ["shop"], ["patch"]),
         ("", "secrets", ["probe"], ["get"]),
         ("", "configmaps", ["flags"], ["patch"]),
+        ("", "services", ["shop"], ["patch"]),
     ],
     "platform": [
         (GROUP, "rollbackpolicies", [], ["create", "get"]),
@@ -172,6 +174,12 @@ def refusal(call: Callable[[], object]) -> str:
     return ""
 
 
+def stopping(service: str) -> Object:
+    """A database whose damage stops the traffic of a Service."""
+    rules = {"stopTraffic": "Service", "service": service}
+    return {"connectionSecretRef": {"name": "probe"}, "onCorruption": rules}
+
+
 def policy(name: str, target: str = "shop", **spec: Any) -> Object:
     return {
         **API,
@@ -236,6 +244,7 @@ def planned(name: str) -> Object:
 class TestAuthors:
     def test_may_what_they_may_themselves(self, as_user: Callable[[str], Api]) -> None:
         as_user("author").create(policies(NAMESPACE), probing("own", "probe", "probe"))
+        as_user("author").create(policies(NAMESPACE), policy("st", database=stopping("shop")))
 
     @pytest.mark.parametrize(
         ("user", "made", "said"),
@@ -248,6 +257,18 @@ class TestAuthors:
             ),
             pytest.param(
                 "author", flagging("m", "flags", "other"), "patch ConfigMap other", id="ConfigMap"
+            ),
+            pytest.param(
+                "author",
+                policy("x", diagnosis={"exec": {"command": ["id"]}}),
+                "spec.diagnosis.exec: you may not create pods/exec",
+                id="command",
+            ),
+            pytest.param(
+                "author",
+                policy("v", database=stopping("other")),
+                "spec.database.onCorruption.service: you may not patch Service other",
+                id="Service",
             ),
             pytest.param(
                 "author",
@@ -307,6 +328,11 @@ class TestAuthors:
         as_user("patcher").merge(path, {"metadata": {"annotations": {"team": "shop"}}})
         as_user("platform").merge(path, wish)
         as_user("patcher").merge(path, {"metadata": {"annotations": {"team": None}}})
+        wish = {"metadata": {"annotations": {RESTORE_TRAFFIC: "requested"}}}
+        for lacking in ("patcher", "platform"):
+            said = refusal(lambda user=lacking: as_user(user).merge(path, wish))
+            assert "you may not patch Deployments and Services" in said
+        as_user("").merge(path, wish)
 
     def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"

@@ -8,17 +8,21 @@ import resource
 import secrets
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from lab.postgres_server import Postgres
-from rollback_operator.adapters.http.addresses import Pinned
+from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.postgres.reader import MOST_MIGRATIONS
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import Applied, DirtyReason, DirtySchema
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.rollback.integrity import QueryFailure, QueryRows
 from tests.integration.databases import REF, Database, Secret, message, names, read
 
 pytestmark = pytest.mark.xdist_group("database")
@@ -304,3 +308,55 @@ async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database
                 break
             await asyncio.sleep(0.1)
     assert open_ == (0,)
+
+
+# -- queries of integrity checks, and on damage ----------------------------------------------------
+
+
+async def ask(dsn: str, **questions: str) -> Any:
+    addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
+    schemas = PostgresSchemas(Secret(dsn), addresses.pin)
+    return await schemas.ask("shop", DatabaseSpec.model_validate(REF), questions)
+
+
+async def test_rows_are_given_as_json_few_and_short(database: Database) -> None:
+    found = await ask(
+        database.dsn,
+        one="SELECT count(*) AS n FROM generate_series(1, 7);",
+        many="SELECT id FROM generate_series(1, 1000000) AS id ORDER BY id",
+        wide="SELECT repeat('x', 5000) AS text",
+        odd="SELECT '2030-01-01'::date AS day, ARRAY[1,2] AS list, NULL AS nothing",
+        none="SELECT 1 WHERE false",
+    )
+
+    assert found["one"] == QueryRows(('{"n":7}',))
+    assert (len(found["many"].rows), found["many"].is_whole) == (10, False)
+    assert len(found["wide"].rows[0]) == 2000
+    assert found["odd"].rows == ('{"day":"2030-01-01","list":[1,2],"nothing":null}',)
+    assert found["none"] == QueryRows()
+
+
+async def test_a_query_that_fails_spoils_no_other(database: Database) -> None:
+    database.has("001")
+    table = sql.Identifier("schema_migrations"), sql.Identifier(database.role)
+    database.run(sql.SQL("GRANT ALL ON {} TO {}").format(*table))
+
+    found = await ask(
+        database.dsn,
+        wrong="SELECT nothing FROM nowhere",
+        writing="DELETE FROM schema_migrations RETURNING name",
+        hidden="WITH gone AS (DELETE FROM schema_migrations RETURNING name) SELECT * FROM gone",
+        two="SELECT 1) AS own) AS asked; DELETE FROM schema_migrations; SELECT * FROM (SELECT (1",
+        ending="SELECT 1); COMMIT; DROP TABLE schema_migrations; --",
+        endless="SELECT pg_sleep(3600)",
+        right="SELECT count(*) AS n FROM schema_migrations",
+    )
+
+    assert found.pop("right") == QueryRows(('{"n":1}',))
+    assert all(isinstance(one, QueryFailure) and one.message for one in found.values()), found
+    assert "nowhere" in found["wrong"].message
+    assert "timeout" in found["endless"].message
+
+
+async def test_a_database_that_is_away_answers_nothing(database: Database) -> None:
+    assert isinstance(await ask(database.dsn_with("wrong"), one="SELECT 1"), Missing)

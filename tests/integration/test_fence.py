@@ -43,6 +43,9 @@ POWERS = {
 POWERFUL = "powerful"
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 SCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+LISTED = "listed"
+"""The namespace of `traffic.namespaces`."""
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 KUSTOMIZATIONS = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations"
 ESCAPED = GROUP + "~1suspended-by"
@@ -52,16 +55,15 @@ STATUS = {"conditions": [], "message": "x"}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
-        found.kubectl("create", "namespace", NAMESPACE)
+        for one in (NAMESPACE, LISTED):
+            found.kubectl("create", "namespace", one)
         found.kubectl("apply", "-f", str(GITOPS))
-        rendered = chart.rendered(
-            {
-                "prometheus": {"url": "http://prometheus"},
-                "restoreConfigMaps": [{"namespace": NAMESPACE, "names": ["config"]}],
-            },
-            name=ACCOUNT,
-            namespace=HOME,
-        )
+        values = {
+            "prometheus": {"url": "http://prometheus"},
+            "restoreConfigMaps": [{"namespace": NAMESPACE, "names": ["config"]}],
+            "traffic": {"namespaces": [LISTED]},
+        }
+        rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
         objects = [*chart.crds(), chart.namespace(HOME), *rendered]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
         for one in chart.crds():
@@ -160,6 +162,8 @@ def _ready(cluster: ControlPlane, admin: Api) -> None:
         (SCALERS, scaler("shop")),
         (APPLICATIONS, application("shop")),
         (KUSTOMIZATIONS, kustomization("shop")),
+        (SERVICES, {"metadata": {"name": "shop"}, "spec": service_spec()}),
+        (deployments(LISTED), deployment("shop")),
     ]
     for path, body in made:
         if admin.find(f"{path}/{body['metadata']['name']}") is None:
@@ -188,6 +192,10 @@ def deployment(name: str) -> Object:
             },
         },
     }
+
+
+def service_spec() -> Object:
+    return {"selector": {"app": "shop"}, "ports": [{"port": 80}]}
 
 
 def named(name: str, body: Object) -> Object:
@@ -251,6 +259,7 @@ STORED = f"{rollbacks(NAMESPACE)}/stored"
 FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
 CONFIG = f"{CONFIG_MAPS}/config"
 APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
+SERVICE, STOPPED_BY = f"{SERVICES}/shop", f"/spec/selector/{GROUP}~1stopped-by"
 POD = "/spec/template/spec"
 ANNOTATION, CAUSE = "/metadata/annotations", "kubernetes.io~1change-cause"
 FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
@@ -479,6 +488,23 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put(ANNOTATION, {f"{GROUP}/restore-bounds": "requested"}),
         "changes only finalizers",
     ),
+    "whom a Service selects": (
+        SERVICE,
+        put("/spec/selector/app", "other", "replace"),
+        "adds and removes only its own label",
+    ),
+    "another label of a Service's selector": (
+        SERVICE,
+        put("/spec/selector/team", "x"),
+        "adds and removes only its own label",
+    ),
+    "a Service's selector as a whole": (
+        SERVICE,
+        [{"op": "remove", "path": "/spec/selector"}],
+        "adds and removes only its own label",
+    ),
+    "a Service's type": (SERVICE, put("/spec/type", "NodePort"), "changes only selector"),
+    "a Service's label": (SERVICE, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "a ConfigMap's label": (FLAGS, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "an autoscaler's label": (SCALER, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "an autoscaler's status": (
@@ -543,6 +569,12 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     ),
 }
 ALLOWED: dict[str, tuple[str, list[Object]]] = {
+    "no replicas where that is listed": (
+        f"{deployments(LISTED)}/shop",
+        put("/spec/replicas", 0, "replace"),
+    ),
+    "its own label of a selector": (SERVICE, put(STOPPED_BY, "11111111-2222")),
+    "the end of it": (SERVICE, [{"op": "remove", "path": STOPPED_BY}]),
     "template": (SHOP, put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")),
     "another account": (SHOP, put(f"{POD}/serviceAccountName", "plain")),
     "no node": (SHOP, put(f"{POD}/nodeName", "")),

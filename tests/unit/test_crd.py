@@ -24,8 +24,11 @@ from rollback_operator.api.remedy import (
     ConfigMapPlan,
     OwnerPlan,
     OwnerRecord,
+    TrafficPlan,
+    TrafficRecord,
 )
 from rollback_operator.api.rollback import SeenByPerson
+from rollback_operator.api.safety import DiagnosisRecord, PodCommand
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
@@ -49,6 +52,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import (
+    DamageAssessment,
     HttpProbe,
     LogCheck,
     ProbeRecord,
@@ -245,6 +249,11 @@ def filled_rollback() -> Rollback:
             restored_time=at(3660),
             restore_message="it has 2 to 4 replicas as before",
         ),
+        diagnosis=DiagnosisRecord(pod="shop-1", time=at(11), message="the command succeeded"),
+        traffic=TrafficRecord(
+            replicas=3, restored_time=at(55), restore_message="3 replicas are set as before"
+        ),
+        assessment=[DamageAssessment(name="invalid-tickets", time=at(12), rows=['{"id":7}'])],
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
         migrations=MigrationRecord(
             names=["002"],
@@ -282,6 +291,8 @@ def filled_rollback() -> Rollback:
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),
+        diagnosis=PodCommand(command=["heap"]),
+        traffic=TrafficPlan(stop="Replicas"),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

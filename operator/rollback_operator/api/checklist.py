@@ -14,7 +14,9 @@ from rollback_operator.api.shape import (
     Name,
     Rule,
     RuledModel,
+    keyed_by,
 )
+from rollback_operator.api.verification import MOST_CHECKS, CorruptionSpec, IntegrityCheck
 
 
 class CheckName(StrEnum):
@@ -245,6 +247,15 @@ class DatabaseSpec(RuledModel):
     continue."""
     rollback_migrations: RollbackMigrations | None = None
     """How newer migrations are rolled back, for `onNewerSchema: RollbackMigrations`."""
+    integrity_checks: Annotated[
+        list[IntegrityCheck], Field(max_length=MOST_CHECKS, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries that show whether the data is intact. After a rollback, all of them must pass before
+    it is Verified. A matrix condition with signal: Integrity also evaluates them while a release is
+    watched. Default: none."""
+    on_corruption: CorruptionSpec | None = None
+    """Handling of a release that damages data. Default: as any other fault, without a stop of the
+    traffic."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
     """Action when the schema cannot be compared, because the database does not respond or no record
     exists, or when the migration tool marks a migration as failed, incomplete or in progress.

@@ -394,6 +394,6 @@ class RollbackPolicyStatus(Model):
     probes: Annotated[
         list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []
-    """Most recent releases that passed the probes named in the matrix."""
+    """Most recent releases that passed the probes and integrity checks named in the matrix."""
     notifications: Notifications = []
     """Notifications about releases without a Rollback."""

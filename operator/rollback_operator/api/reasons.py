@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     OWNER_SUSPENDED = "OwnerSuspended"
     CONFIGURATION_READ = "ConfigurationRead"
     BOUNDS_RAISED = "BoundsRaised"
+    TRAFFIC_STOPPED = "TrafficStopped"
 
 
 class Reason(StrEnum):
@@ -223,6 +224,14 @@ class Reason(StrEnum):
     # ... or had no effect.
     AUTOSCALER_IDLE = "AutoscalerIdle"
 
+    # TrafficStopped: the traffic is stopped, restored, or changed by another client.
+    STOPPED_FOR_ROLLBACK = "StoppedForRollback"
+    TRAFFIC_RESTORED = "TrafficRestored"
+    TRAFFIC_CHANGED = "TrafficChanged"
+    # How a rollback ends whose traffic stays stopped, or cannot be stopped.
+    TRAFFIC_STOPPED = "TrafficStopped"
+    TRAFFIC_NOT_STOPPED = "TrafficNotStopped"
+
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
@@ -290,3 +299,6 @@ class EventReason(StrEnum):
     BOUNDS_RAISED = "BoundsRaised"
     BOUNDS_RESTORED = "BoundsRestored"
     BOUNDS_LEFT = "BoundsLeft"
+    TRAFFIC_STOPPED = "TrafficStopped"
+    TRAFFIC_RESTORED = "TrafficRestored"
+    TRAFFIC_LEFT = "TrafficLeft"

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from rollback_operator.api.shape import (
     IMAGE_FORM,
+    TOKEN_OR_NONE_FORM,
     DataKey,
     Digest,
     DnsLabel,
@@ -22,7 +23,8 @@ from rollback_operator.api.shape import (
     RuledModel,
     keyed_by,
 )
-from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
+from rollback_operator.api.terms import MatrixSeverity, RemedyType, TrafficStop, UndoTo
+from rollback_operator.api.verification import MOST_ASSESSED, DamageQuery
 
 LONGEST_VALUE = 1024
 MOST_REPLICAS = 10_000
@@ -235,6 +237,44 @@ class OwnerRecord(Model):
         return self.suspended_time is not None and self.released_time is None
 
 
+class TrafficPlan(Model):
+    """Stop of the traffic for the duration of a rollback."""
+
+    stop: TrafficStop
+    """Method to stop the traffic."""
+    service: NameOrNone = ""
+    """For `stop: Service`: Service whose selector is changed."""
+    assess: Annotated[
+        list[DamageQuery], Field(max_length=MOST_ASSESSED, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries on the damage, run while the traffic is stopped."""
+
+
+LONGEST_SELECTOR = 1024
+
+
+class TrafficRecord(Model):
+    """State of the traffic before the rollback, stored before the change."""
+
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] | None = None
+    """Original replicas of the Deployment."""
+    service_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """UID of the Service."""
+    selector: Annotated[str, Field(max_length=LONGEST_SELECTOR)] = ""
+    """Original selector of the Service, as text. The operator adds one label to it, and removes
+    this label again."""
+    restored_time: AwareDatetime | None = None
+    """Time when the traffic was restored, or was found to be under the control of another client.
+    Absent while it is stopped."""
+    restore_message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the traffic was restored, or why it stays as it is."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the traffic is stopped, according to the record."""
+        return self.restored_time is None
+
+
 class UpdaterPlan(Model):
     """Image updater that may deploy the bad image again."""
 
@@ -296,7 +336,7 @@ class Remedy(RuledModel):
 
     type: RemedyType
     """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
-    of replicas. DisableFlag sets a feature flag instead of rolling back; if that
+    of replicas, or zero. DisableFlag sets a feature flag instead of rolling back; if that
     does not help, the next remedy follows."""
     severities: (
         Annotated[
@@ -316,9 +356,11 @@ class Remedy(RuledModel):
     """For PinImage: container of the pod template whose image is set."""
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
     """For PinImage: full image reference."""
-    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] | None = None
     """For Scale: minimum number of replicas. If a HorizontalPodAutoscaler controls the Deployment,
-    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
+    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome. 0 stops the
+    Deployment until another release is rolled out or a person runs `kubectl rollback resume`; then
+    it has the number of replicas that it had before."""
     flag: Flag | None = None
     """For DisableFlag: the flag to set, and its value."""
     restore: (

@@ -17,8 +17,10 @@ from rollback_operator.api.remedy import (
     FlagPlan,
     OwnerPlan,
     Remedy,
+    TrafficPlan,
     Updaters,
 )
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
@@ -56,6 +58,8 @@ _WITH_PLAN = (
     "owner",
     "autoscaler",
     "database",
+    "diagnosis",
+    "traffic",
 )
 
 
@@ -251,6 +255,10 @@ class RollbackPlan(Model):
     Deployment is set."""
     database: DatabaseSpec | None = None
     """The policy's `database` at the time of the decision, if it allows rolling migrations back."""
+    diagnosis: PodCommand | None = None
+    """Command to run in a pod of the bad release before it is replaced. Absent: none."""
+    traffic: TrafficPlan | None = None
+    """Stop of the traffic for the duration of the rollback. Absent: the traffic continues."""
     trigger: Trigger
     """Reason for the rollback."""
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from rollback_operator.api.checklist import DatabaseSpec, NewerSchemaResponse
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import MOST_IMAGES, clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -23,6 +24,7 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     RollbackSpec,
     RollbackTarget,
+    SignalName,
     Trigger,
 )
 from rollback_operator.decide import guards
@@ -34,7 +36,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
 from rollback_operator.releases.ledger import health_of, revision_of
-from rollback_operator.remedies import attempts, autoscaling, flags, gitops
+from rollback_operator.remedies import attempts, autoscaling, flags, gitops, stopped_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 EXPRESS_READY_SECONDS = 30
@@ -139,10 +141,10 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
         updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
-            autoscaling.planned(case.workload, case.policy)
-            if order.remedy.type is RemedyType.SCALE
-            else None
+            autoscaling.planned(case.workload, case.policy) if order.remedy.replicas else None
         ),
+        diagnosis=_diagnosis(case, order),
+        traffic=stopped_traffic.planned(case.policy, order.remedy, order.trigger.signal),
     )
 
 
@@ -153,6 +155,21 @@ def _database(case: Case, remedy: Remedy) -> DatabaseSpec | None:
         return None
     is_allowed = database.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS
     return database if is_allowed else None
+
+
+_DIAGNOSED = (
+    SignalName.OOM_KILLS,
+    SignalName.RESTARTS,
+    SignalName.MEMORY_GROWTH,
+    SignalName.LATENCY,
+    SignalName.LATENCY_RATIO,
+)
+"""Signals of a release that still serves, whose cause only its pods show."""
+
+
+def _diagnosis(case: Case, order: Order) -> PodCommand | None:
+    is_shown = order.trigger.signal in _DIAGNOSED
+    return case.policy.spec.diagnosis.run if is_shown else None
 
 
 def make_trigger(
@@ -183,6 +200,7 @@ def _pace(case: Case, order: Order) -> Pace:
     deployment = case.workload.deployment
     fits = (
         order.remedy.type is RemedyType.UNDO
+        and order.trigger.signal is not SignalName.INTEGRITY  # without traffic nothing surges
         and order.severity in case.policy.spec.safety.express
         and deployment.strategy == "RollingUpdate"
         and deployment.min_ready_seconds < EXPRESS_READY_SECONDS

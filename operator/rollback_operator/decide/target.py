@@ -114,6 +114,8 @@ def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
 
 
 def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
+    if remedy.replicas == 0:
+        return None  # a stop: an autoscaler rests while there are no replicas
     refused = autoscaling.refusal(workload, remedy.replicas or 0)
     if refused is not None:
         return Refusal(*refused)

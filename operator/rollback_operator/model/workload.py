@@ -214,6 +214,8 @@ class Deployment:
     paused: bool = False
     is_held: bool = False
     """It is paused, and only by this operator: no other client owns the field."""
+    is_stopped: bool = False
+    """It has no replicas, and this operator, no other client, has set that."""
     strategy: str = "RollingUpdate"
     max_surge: str = "25%"
     max_unavailable: str = "25%"

@@ -1,5 +1,6 @@
 """Endpoints that a policy names: its database, probes, pod logs and notification channels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import Channel
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
@@ -14,6 +16,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import SchemaHistory
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 
 
@@ -22,6 +25,14 @@ class Schemas(Protocol):
 
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read which migrations are applied, or why that is not known."""
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer SELECT statements, by name, in a read-only transaction.
+
+        Missing: the database was not reached; a QueryFailure is of one statement.
+        """
 
 
 class SchemaChanges(Protocol):
@@ -73,6 +84,25 @@ class Logs(Protocol):
 
     async def count(self, query: LogQuery) -> LineCount | Silence:
         """Count lines; nothing else of a log is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutput:
+    """The end of a command's output, and how it ended."""
+
+    text: str
+    fault: str = ""
+    """Why it failed; empty: it succeeded."""
+
+
+class PodTools(Protocol):
+    """What a person runs on pods: `kubectl exec` and `kubectl top`."""
+
+    async def run(self, namespace: str, pod: str, command: PodCommand) -> CommandOutput | Failure:
+        """Run a command in a container; the caller limits the time."""
+
+    async def memory(self, namespace: str) -> Mapping[str, int] | Failure:
+        """Read the memory of the namespace's pods in bytes; UnknownKind: no metrics-server."""
 
 
 class Channels(Protocol):

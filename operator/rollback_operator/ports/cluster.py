@@ -8,7 +8,7 @@ from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, ObjectMeta, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
-from rollback_operator.model.services import Service
+from rollback_operator.model.services import Service, ServiceSelector
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference
 from rollback_operator.model.workload import (
     Autoscaler,
@@ -52,6 +52,15 @@ class Workloads(Protocol):
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
         """Restore the rolling-update bounds, only while the express undo's are in place."""
+
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        """Set the replicas, from `known` to `wanted`, to stop or restore the traffic.
+
+        Conflict unless uid and replicas are as known. To zero also unless the template is as
+        judged, and only while nobody has paused the Deployment.
+        """
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Remove the operator's change-cause, or empty it if a revision would inherit it.
@@ -186,6 +195,21 @@ class Services(Protocol):
 
     async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
         """Read the Services of a namespace that select pods, and whether each has endpoints now."""
+
+
+class Selectors(Protocol):
+    """Selectors of Services; only the operator's own label in them is ever changed."""
+
+    async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:
+        """Read the selector of a Service without a cache."""
+
+    async def set_mark(
+        self, namespace: str, known: ServiceSelector, mark: str
+    ) -> ServiceSelector | Failure:
+        """Add the label of a stop with this value, or remove it if the value is empty.
+
+        Conflict unless uid and selector are as known.
+        """
 
 
 class Secrets(Protocol):

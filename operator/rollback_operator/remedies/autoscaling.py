@@ -70,7 +70,7 @@ def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None
 def blocked(rollback: Rollback, autoscaler: Autoscaler | None) -> tuple[Reason, str] | None:
     """Explain why a planned Scale cannot be done; None: it can, or the plan is no Scale."""
     plan = rollback.spec.autoscaler
-    if rollback.spec.remedy.type is not RemedyType.SCALE:
+    if rollback.spec.remedy.type is not RemedyType.SCALE or rollback.spec.traffic is not None:
         return None
     if autoscaler is None or (plan is not None and autoscaler.uid != plan.uid):
         return (

@@ -224,6 +224,10 @@ def _is_act(step: StepName) -> bool:
             | StepName.BACKUP
             | StepName.MIGRATE_DOWN
             | StepName.RESTORE_CONFIGURATION
+            | StepName.DIAGNOSE
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
             | StepName.RESTART_PODS
             | StepName.ROLLOUT_COMPLETE
             | StepName.RESTORE_STRATEGY

@@ -73,6 +73,6 @@ def ordered(order: MigrationOrder | None, parts: StepParts) -> tuple[StepName, .
     return (*parts.before, *(step for part in down for step in part), *parts.after)
 
 
-def can_stop_traffic(_: RollbackSpec) -> bool:
-    """Return whether the plan stops and restores traffic; no plan can yet."""
-    return False
+def can_stop_traffic(spec: RollbackSpec) -> bool:
+    """Return whether the plan stops and restores traffic."""
+    return spec.traffic is not None

@@ -34,6 +34,9 @@ _BEFORE_ACT = (
     StepName.SUSPEND_OWNER,
     *MIGRATION_STEPS,
     StepName.RESTORE_CONFIGURATION,
+    StepName.DIAGNOSE,
+    StepName.STOP_TRAFFIC,
+    StepName.ASSESS_DAMAGE,
 )
 
 
@@ -109,6 +112,14 @@ def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     return next((status for status in rollback.status.steps if status.name is step), None)
 
 
+_WHILE_PAUSED = (
+    StepName.DIAGNOSE,
+    StepName.ASSESS_DAMAGE,
+    StepName.RESTORE_TRAFFIC,
+)
+"""Steps that a person's pause of the Deployment does not keep."""
+
+
 def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
     """Compare the step's goal with the live Deployment, just before the change."""
     match step:
@@ -130,6 +141,13 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
             | StepName.RESTORE_CONFIGURATION
         ):
             result = _compare_judged(rollback, step, deployment)
+        case (
+            StepName.DIAGNOSE
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
+        ):
+            result = _compare_beside(rollback, step, deployment)
         case StepName.UNDO:
             result = _compare_undo(rollback, deployment)
         case StepName.PIN_IMAGE | StepName.SCALE:
@@ -137,10 +155,15 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_beside = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is None
-    is_free = is_beside or migrations.is_started(rollback, step)
+    is_free = _is_free_while_paused(rollback, step)
     is_stopped = is_paused and isinstance(result, Act) and not is_free
     return _wait_for_resume(rollback, step, now) if is_stopped else result
+
+
+def _is_free_while_paused(rollback: Rollback, step: StepName) -> bool:
+    if step is StepName.DISABLE_FLAG:
+        return rollback.spec.flag_digest is None  # a ConfigMap is changed, not the Deployment
+    return step in _WHILE_PAUSED or migrations.is_started(rollback, step)
 
 
 def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
@@ -165,6 +188,14 @@ def _compare_judged(rollback: Rollback, step: StepName, deployment: Deployment) 
     if step is StepName.RESTORE_CONFIGURATION:
         return _compare_configuration(rollback, deployment)
     return _compare_pods(rollback, step, deployment)
+
+
+def _compare_beside(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
+    """Check before the traffic of a release stops that it is the release; all look themselves."""
+    is_judged = deployment.template.digest == rollback.spec.from_revision.digest
+    if step is StepName.STOP_TRAFFIC and not is_judged:
+        return moved(rollback, deployment)
+    return Act(step)
 
 
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:

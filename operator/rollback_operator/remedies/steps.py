@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from rollback_operator.api.database.rolling_back import MigrationRecord
-from rollback_operator.api.remedy import FlagTaking
+from rollback_operator.api.remedy import FlagTaking, TrafficPlan
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Pace,
@@ -12,6 +12,7 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     RollbackSpec,
     StepName,
+    TrafficStop,
 )
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.migration_order import StepParts, ordered
@@ -42,13 +43,44 @@ def steps_of(spec: RollbackSpec, migrations: MigrationRecord | None = None) -> t
     if spec.mode is Mode.OBSERVE:
         return ()
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
+    suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
+    diagnose = (StepName.DIAGNOSE,) if spec.diagnosis is not None else ()
+    before = (*suspend, *diagnose, *_stop_of(spec.traffic))
+    if is_lasting_stop(spec):
+        return before
     parts = StepParts(
-        before=(StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else (),
+        before=before,
         act=_acts_of(spec),
-        complete=(StepName.ROLLOUT_COMPLETE, *restore),
+        complete=(*_rollout_of(spec.traffic), *restore),
         after=(StepName.VERIFY,),
     )
     return ordered(migrations.order if migrations is not None else None, parts)
+
+
+def is_lasting_stop(spec: RollbackSpec) -> bool:
+    """Return whether a rollback only stops the traffic, until a person restores it."""
+    return spec.remedy.replicas == 0
+
+
+def _stop_of(plan: TrafficPlan | None) -> tuple[StepName, ...]:
+    if plan is None:
+        return ()
+    return (StepName.STOP_TRAFFIC, *((StepName.ASSESS_DAMAGE,) if plan.assess else ()))
+
+
+def _rollout_of(plan: TrafficPlan | None) -> tuple[StepName, ...]:
+    """List the rollout and the restoration of the traffic.
+
+    Without replicas there is nothing to roll out; a Service gets its pods back once they are good.
+    """
+    rollout = StepName.ROLLOUT_COMPLETE
+    match plan.stop if plan is not None else None:
+        case TrafficStop.REPLICAS:
+            return (StepName.RESTORE_TRAFFIC, rollout)
+        case TrafficStop.SERVICE:
+            return (rollout, StepName.RESTORE_TRAFFIC)
+        case _:
+            return (rollout,)
 
 
 def _acts_of(spec: RollbackSpec) -> tuple[StepName, ...]:
@@ -96,6 +128,10 @@ def _changed_in_words(remedy: Remedy, target: RevisionRef | None, step: StepName
             | StepName.BACKUP
             | StepName.MIGRATE_DOWN
             | StepName.RESTORE_CONFIGURATION
+            | StepName.DIAGNOSE
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
             | StepName.DISABLE_FLAG
             | StepName.ROLLOUT_COMPLETE
             | StepName.VERIFY

@@ -23,7 +23,7 @@ from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import explain, matrix_probes
+from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -148,7 +148,8 @@ def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> lis
     if seen.workload is None:
         return old.probes
     release = seen.workload.deployment.template.release
-    return matrix_probes.recorded(old.probes, seen.trends.trials, release, now)
+    trials = {**seen.trends.trials, **integrity_trials.titled(seen.trends.integrity)}
+    return matrix_probes.recorded(old.probes, trials, release, now)
 
 
 def _quarantine(

@@ -25,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     Rollback,
     RollbackPolicy,
+    TrafficStop,
 )
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
@@ -256,6 +257,11 @@ def _keeps_pods(facts: ChecklistFacts) -> bool:
 def capacity(facts: ChecklistFacts) -> CheckItem:
     """Report how many pods stay available during the rollback."""
     name, deployment = CheckName.CAPACITY, facts.deployment
+    plan = facts.rollback.spec.traffic
+    if plan is not None:
+        what = "Deployment has no pods" if plan.stop is TrafficStop.REPLICAS else "Service has none"
+        message = f"the traffic is stopped: the {what} until the release is replaced"
+        return _item(name, CheckResult.WARNED, message)
     if facts.rollback.spec.remedy.replicas is not None:
         return _item(name, CheckResult.PASSED, "pods are added, none is removed")
     if _keeps_pods(facts):
@@ -328,7 +334,7 @@ def no_target(remedy: RemedyType) -> str:
         case RemedyType.PIN_IMAGE:
             return "an image is pinned: no revision is restored"
         case RemedyType.SCALE:
-            return "replicas are added: no revision is restored"
+            return "replicas are changed: no revision is restored"
         case RemedyType.DISABLE_FLAG:
             return "a flag is set: no revision is restored"
         case _:

@@ -194,8 +194,10 @@ spec:
 - expression: "object.spec.strategy.type == oldObject.spec.strategy.type"
   message: "spec.strategy.type: the operator does not change it"
   reason: Forbidden
-- expression: "object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0"
-  message: "spec.replicas: the operator does not scale to zero"
+- expression: >-
+    object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0
+    || request.namespace in {{ toJson .Values.traffic.namespaces | replace "\"" "'" }}
+  message: "spec.replicas: the operator does not scale to zero in this namespace: see traffic.namespaces of its chart"
   reason: Forbidden
 {{- $back := ": roll back manually" }}
 {{- range list "hostNetwork" "hostPID" "hostIPC" }}
@@ -412,6 +414,19 @@ spec:
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "minReplicas" "maxReplicas")) | nindent 4 }}
   message: "spec: the operator changes only minReplicas and maxReplicas"
+  reason: Forbidden
+{{- end -}}
+
+{{- define "rollback-operator.fenceOfServices" -}}
+{{- $new := "(has(object.spec.selector) ? dyn(object.spec.selector) : dyn({}))" -}}
+{{- $old := "(has(oldObject.spec.selector) ? dyn(oldObject.spec.selector) : dyn({}))" -}}
+- expression: >-
+    {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "selector")) | nindent 4 }}
+  message: "spec: the operator changes only selector"
+  reason: Forbidden
+- expression: >-
+    {{- include "rollback-operator.sameBut" (dict "new" $new "old" $old "keys" (list "rollback.tickettoken.io/stopped-by")) | nindent 4 }}
+  message: "spec.selector: the operator adds and removes only its own label"
   reason: Forbidden
 {{- end -}}
 

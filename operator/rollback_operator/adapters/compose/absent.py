@@ -8,10 +8,11 @@ from rollback_operator.adapters.compose.engine import Engine
 from rollback_operator.adapters.compose.revisions import image_name
 from rollback_operator.adapters.compose.workloads import ComposeWorkloads
 from rollback_operator.api.remedy import Flag, FlagPlan
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.v1alpha1 import ObjectMeta
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
-from rollback_operator.model.services import Service
+from rollback_operator.model.services import Service, ServiceSelector
 from rollback_operator.model.surroundings import ClusterCapacity, Node, Quota, Reference, full_name
 from rollback_operator.model.workload import (
     Autoscaler,
@@ -20,7 +21,7 @@ from rollback_operator.model.workload import (
     Deployment,
     FlagState,
 )
-from rollback_operator.ports.application import LogQuery
+from rollback_operator.ports.application import CommandOutput, LogQuery
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobState
 from rollback_operator.rollback.probing import LineCount, Silence
@@ -116,6 +117,32 @@ class NoJobs:
 
     async def delete(self, namespace: str, name: str) -> Failure | None:
         """Delete none."""
+        return _NONE
+
+
+class NoSelectors:
+    """The Selectors port: a policy that stops traffic is refused at the start."""
+
+    async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:
+        """Find none."""
+        return _NONE
+
+    async def set_mark(
+        self, namespace: str, known: ServiceSelector, mark: str
+    ) -> ServiceSelector | Failure:
+        """Change none."""
+        return _NONE
+
+
+class NoPodTools:
+    """The PodTools port: a policy with a diagnosis is refused at the start."""
+
+    async def run(self, namespace: str, pod: str, command: PodCommand) -> CommandOutput | Failure:
+        """Run none."""
+        return _NONE
+
+    async def memory(self, namespace: str) -> Mapping[str, int] | Failure:
+        """Read none."""
         return _NONE
 
 

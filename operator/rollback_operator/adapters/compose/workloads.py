@@ -276,6 +276,12 @@ class ComposeWorkloads:
         """Refuse: no undo is express."""
         return _NOT_HERE
 
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        """Refuse: a policy that stops traffic is refused at the start."""
+        return _NOT_HERE
+
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Refuse: no cause is ever written."""
         return _NOT_HERE

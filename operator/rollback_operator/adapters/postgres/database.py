@@ -21,12 +21,14 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.adapters.http.addresses import Pinned
-from rollback_operator.adapters.postgres import reader
+from rollback_operator.adapters.postgres import questioning, reader
 from rollback_operator.adapters.postgres.reader import CONNECT_SECONDS
 from rollback_operator.adapters.postgres.relay import HOST, Relay
-from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset, HistorySpec
+from rollback_operator.api.checklist import DatabaseSpec, HistoryPreset
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import MOST_PORT
 from rollback_operator.api.user_text.json_text import whole
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import (
     Applied,
     DirtyReason,
@@ -39,6 +41,7 @@ from rollback_operator.model.schema import (
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.schema import ordered
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 
 MOST_SENT_BYTES = 4 * 1024 * 1024
 """Bytes that the server may send on a connection."""
@@ -66,6 +69,7 @@ _FORM = (
     "set a single host, and of the rest only port, dbname, user, password, sslmode, "
     "sslrootcert=system and channel_binding"
 )
+_FOREIGN = "the reader answered another question"
 _READER = (sys.executable, "-m", reader.__name__)
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 """What the reader inherits: none of the operator's credentials, and none of libpq's variables."""
@@ -73,14 +77,22 @@ _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 Pin = Callable[[str, int, str], Awaitable[Pinned | Failure]]
 
 
+class _ParsedRows(BaseModel, extra="forbid"):
+    """What the reader answers to one question."""
+
+    rows: list[str] = []
+    error: str = ""
+
+
 class _ParsedAnswer(BaseModel, extra="forbid"):
-    """What the reader answers: one of migrations, dirty, missing and error."""
+    """What the reader answers: one of migrations, dirty, answers, missing and error."""
 
     migrations: list[tuple[str, datetime | None]] | None = None
     form: HistoryForm = HistoryForm.LIST
     tool: str = ""
     dirty: DirtyReason | None = None
     names: tuple[str, ...] = ()
+    answers: dict[str, _ParsedRows] | None = None
     missing: str = ""
     error: str = ""
 
@@ -95,38 +107,68 @@ class PostgresSchemas:
 
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read the migration history."""
+        spec = database.history
+        history = reader.HistorySource(
+            query=spec.query,
+            preset=spec.preset or HistoryPreset.AUTO,
+            schema=spec.schema_name,
+            table=spec.table,
+        )
+        answer = await self._answer(namespace, database, {"history": history})
+        return UnknownSchema(answer) if isinstance(answer, str) else _history_of(answer)
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer SELECT statements."""
+        answer = await self._answer(namespace, database, {"questions": dict(questions)})
+        if isinstance(answer, str) or answer.answers is None:
+            text = answer if isinstance(answer, str) else _FOREIGN
+            return Missing(Reason.SCHEMA_UNKNOWN, text)
+        return {
+            name: QueryFailure(given.error)
+            if given.error
+            else QueryRows(tuple(given.rows[: questioning.MOST_ROWS]), _is_whole(given.rows))
+            for name, given in answer.answers.items()
+            if name in questions
+        }
+
+    async def _answer(
+        self, namespace: str, database: DatabaseSpec, asked: reader.ReaderQuestion
+    ) -> _ParsedAnswer | str:
         ref = database.connection_secret_ref
         dsn = await self._secrets.read(namespace, ref.name, ref.key)
         if isinstance(dsn, Failure):
-            return UnknownSchema(dsn.message)
+            return dsn.message
         parameters = parameters_of(dsn)
         if parameters is None:
-            return UnknownSchema(f"key {ref.key} of Secret {ref.name} is not a valid DSN: {_FORM}")
+            return f"key {ref.key} of Secret {ref.name} is not a valid DSN: {_FORM}"
         port = int(parameters.get("port") or DEFAULT_PORT)
         pinned = await self._pin(parameters["host"], port, namespace)
         if isinstance(pinned, Failure):
-            return UnknownSchema(pinned.message)
+            return pinned.message
         async with self._gate.turn(namespace):
-            return await _read(parameters, pinned, database.history)
+            return await _read(parameters, pinned, asked)
 
 
-async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -> SchemaHistory:
-    history = reader.HistorySource(
-        query=spec.query,
-        preset=spec.preset or HistoryPreset.AUTO,
-        schema=spec.schema_name,
-        table=spec.table,
-    )
+def _is_whole(rows: list[str]) -> bool:
+    return len(rows) <= questioning.MOST_ROWS
+
+
+async def _read(
+    parameters: dict[str, Any], pinned: Pinned, asked: reader.ReaderQuestion
+) -> _ParsedAnswer | str:
+    """Ask the reader; a text says why there is no answer."""
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:
         async with relay.open(pinned.ips, pinned.called_port):
             connection = relayed(parameters, pinned, relay)
-            answer = await _answer_of(reader.ReadRequest(parameters=connection, history=history))
+            answer = await _answer_of({"parameters": connection, **asked})
     except OSError as error:
-        return UnknownSchema(f"{pinned}: {type(error).__name__}")
-    if answer.migrations is not None or answer.dirty or answer.missing:
-        return _history_of(answer)
-    return UnknownSchema(f"{pinned}: {fault_of(relay) or answer.error}")
+        return f"{pinned}: {type(error).__name__}"
+    if answer.error:
+        return f"{pinned}: {fault_of(relay) or answer.error}"
+    return answer
 
 
 def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
@@ -134,7 +176,7 @@ def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
         message = _dirty_words(answer.dirty, answer.names, answer.tool)
         return DirtySchema(answer.dirty, message, answer.names)
     if answer.migrations is None:
-        return UnknownSchema(answer.missing)
+        return UnknownSchema(answer.missing or _FOREIGN)
     migrations = [Migration(name, applied) for name, applied in answer.migrations]
     if not answer.tool:
         return ordered(migrations)
@@ -190,7 +232,7 @@ async def _answer_of(request: reader.ReadRequest) -> _ParsedAnswer:
     """Take the reader's answer."""
     answer = await answer_of(_READER, request)
     if answer is None:
-        return _ParsedAnswer(error="its answer is too large: select names and times only")
+        return _ParsedAnswer(error="its answer is too large: select less")
     return _parsed(*answer)
 
 
@@ -233,7 +275,8 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
         answer = _ParsedAnswer.model_validate_json(text)
     except ValidationError:
         answer = _ParsedAnswer()
-    if answer.migrations is not None or answer.dirty or answer.missing or answer.error:
+    is_answered = answer.migrations is not None or answer.answers is not None
+    if is_answered or answer.dirty or answer.missing or answer.error:
         return answer
     ended = f"exit status {status}"
     if status < 0:
@@ -242,14 +285,14 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
         "SIGXCPU": f"takes more than {reader.CPU_SECONDS} s of CPU time",
         "SIGALRM": f"takes more than {reader.READER_SECONDS} s",
     }.get(ended, f"ended the process that reads it ({ended})")
-    return _ParsedAnswer(error=f"its answer {what}: check the server and history.query")
+    return _ParsedAnswer(error=f"its answer {what}: check the server and the queries")
 
 
 def fault_of(relay: Relay) -> str:
     """Describe a failure of the relay; empty: there was none."""
     if relay.is_over:
         most = MOST_SENT_BYTES >> 20
-        return f"it sends more than {most} MiB: select names and times only in history.query"
+        return f"it sends more than {most} MiB: select less in its queries"
     match relay.error:
         case None:
             return ""

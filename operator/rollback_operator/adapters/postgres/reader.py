@@ -8,6 +8,8 @@ operator's relay only, and writes one answer to stdout.
     {"parameters": {...}, "history": {"query", "preset", "schema", "table"}} ->
     {"migrations": [[name, time or null], ...], "form", "tool"}, {"dirty": reason, "names": [...],
     "tool"}, {"missing": message} or {"error": message}
+    {"parameters": {...}, "questions": {name: SELECT}} ->
+    {"answers": {name: {"rows": [JSON, ...]} or {"error": message}}} or {"error": message}
 """
 
 import ctypes
@@ -16,9 +18,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 import psycopg
 from psycopg import sql
@@ -31,6 +34,7 @@ from rollback_operator.adapters.postgres.presets import (
     Recognized,
     TableColumns,
 )
+from rollback_operator.adapters.postgres.questioning import Rows, answered
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
@@ -55,16 +59,23 @@ class HistorySource(TypedDict):
     table: str
 
 
-class ReadRequest(TypedDict):
-    """Parameters of the connection, and the history."""
+class ReaderQuestion(TypedDict, total=False):
+    """Either the history, or SELECT statements by name."""
 
-    parameters: Mapping[str, str | int]
     history: HistorySource
+    questions: Mapping[str, str]
+
+
+class ReadRequest(ReaderQuestion):
+    """Parameters of the connection, and what is asked."""
+
+    parameters: Required[Mapping[str, str | int]]
 
 
 class ReadAnswer(TypedDict, total=False):
-    """One of migrations, dirty, missing and error."""
+    """One of migrations, dirty, answers, missing and error."""
 
+    answers: Mapping[str, Rows]
     migrations: Sequence[tuple[str, str | None]]
     form: str
     tool: str
@@ -96,21 +107,31 @@ def limit(seconds: int = READER_SECONDS) -> None:
 
 
 def answer(request: ReadRequest) -> ReadAnswer:
-    """Read the history."""
+    """Read the history, or answer the questions."""
     try:
-        return _read(request["parameters"], request["history"])
+        with _opened(request["parameters"]) as connection:
+            if "history" in request:
+                return _history(connection, request["history"])
+            secret = str(request["parameters"].get("password") or "")
+            return {
+                "answers": {
+                    name: answered(connection, text, lambda error: described(error, secret))
+                    for name, text in request["questions"].items()
+                }
+            }
     except NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": words(error, str(request["parameters"].get("password") or ""))}
+        return {"error": described(error, str(request["parameters"].get("password") or ""))}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
-        return {"error": f"its answer takes more than {most} MiB of memory: narrow history.query"}
+        return {"error": f"its answer takes more than {most} MiB of memory: narrow the query"}
     except Exception as error:  # psycopg's loaders raise whatever the bytes lead to
         return {"error": f"its answer cannot be decoded ({type(error).__name__})"}
 
 
-def _read(parameters: Mapping[str, str | int], history: HistorySource) -> ReadAnswer:
+@contextmanager
+def _opened(parameters: Mapping[str, str | int]) -> Iterator[psycopg.Connection[Any]]:
     given: dict[str, Any] = dict(parameters)
     connection = psycopg.Connection.connect(make_conninfo(**given))
     # Not `with`, which commits, and waits for a server that does not answer.
@@ -123,11 +144,15 @@ def _read(parameters: Mapping[str, str | int], history: HistorySource) -> ReadAn
             "SET LOCAL TimeZone = 'UTC'",
         ):
             connection.execute(setting)
-        if history["query"] is not None:
-            return {"migrations": _rows(connection, own_query(history["query"]))}
-        return _of_tool(connection, recognized(connection, history))
+        yield connection
     finally:
         connection.close()
+
+
+def _history(connection: psycopg.Connection[Any], source: HistorySource) -> ReadAnswer:
+    if source["query"] is not None:
+        return {"migrations": _rows(connection, own_query(source["query"]))}
+    return _of_tool(connection, recognized(connection, source))
 
 
 def own_query(text: str) -> sql.Composable:
@@ -258,7 +283,7 @@ _KNOWN = (
 )
 
 
-def words(error: psycopg.Error, secret: str) -> str:
+def described(error: psycopg.Error, secret: str) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
         primary = error.diag.message_primary.replace("\n", " ")

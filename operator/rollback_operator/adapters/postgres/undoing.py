@@ -218,7 +218,7 @@ def _words(error: psycopg.Error, request: UndoRequest) -> str:
             f"a lock was not free within {request['lock']} s (sql.lockTimeoutSeconds): another "
             "session holds it"
         )
-    return reader.words(error, str(request["parameters"].get("password") or ""))
+    return reader.described(error, str(request["parameters"].get("password") or ""))
 
 
 if __name__ == "__main__":

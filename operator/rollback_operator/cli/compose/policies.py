@@ -116,6 +116,10 @@ def _unfit(spec: RollbackPolicySpec) -> Iterator[str]:
             "spec.database.rollbackMigrations: Compose runs no Jobs: use sql, and set "
             "backup.required to false"
         )
+    if spec.database is not None and spec.database.on_corruption is not None:
+        yield "spec.database.onCorruption: Compose has no traffic to stop: remove it"
+    if spec.diagnosis.run is not None:
+        yield "spec.diagnosis.exec: not possible for a Compose service: remove it"
     if spec.stage.max_seconds:
         yield "spec.stage.maxSeconds: Compose cannot pause a rollout: remove stage"
     if not spec.signals.requests.matchers:

@@ -17,6 +17,8 @@ from rollback_operator.adapters.compose.absent import (
     NoFlags,
     NoJobs,
     NoOwners,
+    NoPodTools,
+    NoSelectors,
     NoServices,
 )
 from rollback_operator.adapters.compose.engine import Engine
@@ -44,6 +46,7 @@ from rollback_operator.model.pod_names import escaped
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
@@ -51,6 +54,7 @@ from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.carrying import Carrier
@@ -170,7 +174,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     cache = Cache()
     queue: WorkQueue[Key] = WorkQueue(time.monotonic, lambda key: key[0], cache.is_waited_for)
     teller = Notifier(channels, store, cache, DeliveryPorts(now, is_leading, queue.add))
-    trier, verifier = ProbeSender(probes, clock), Verifier(probes, machine, trends, now)
+    trier, verifier = ProbeSender(probes, clock), Verifier(probes, machine, trends, schemas, now)
     observer = Observer(
         metrics,
         clock,
@@ -190,16 +194,27 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     checker = Checker(machine, schemas, changes, records, now, owners, owners)
     migrator = Migrator(NoJobs(), schemas, changes, recorder.write, now)
     contents = NoConfigurations()
-    restorer = ConfigurationRestorer(contents)
     configurations = ConfigurationReader(contents, now)
-    actor = Actor(workloads, suspender, switch, scaler, migrator, restorer, now)
+    traffic = TrafficSwitch(store, now, recorder.write, cache.take_in, workloads, NoSelectors())
+    actor = Actor(
+        workloads,
+        suspender,
+        switch,
+        scaler,
+        migrator,
+        ConfigurationRestorer(contents),
+        traffic,
+        DamageReader(schemas, records, now),
+        Diagnoser(NoPodTools(), now),
+        now,
+    )
     executor = Executor(workloads, store, recorder, now, checker, verifier, actor)
 
     async def unchanged(_: str, __: Key) -> Failure | None:
         return None  # nobody else writes the record
 
     keeper = RecordKeeper(
-        cache, workloads, store, recorder, executor, suspender, scaler, now, unchanged
+        cache, workloads, store, recorder, executor, suspender, scaler, traffic, now, unchanged
     )
     reconciler = Reconciler(
         cache=cache,

@@ -23,8 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.decide import requests
-from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.watch import NOT_YET_READ, Watch
+from rollback_operator.evidence.watch import NOT_YET_READ
 from rollback_operator.model import stop
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload
@@ -38,11 +37,13 @@ from rollback_operator.reconcile.act.verifying import (
     VerificationInputs,
     VerificationSubject,
     Verifier,
+    relevant_evidence,
 )
-from rollback_operator.remedies import autoscaling, progress, rollback_status
+from rollback_operator.remedies import autoscaling, progress, rollback_status, stopped_traffic
 from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
+from rollback_operator.remedies.steps import is_lasting_stop
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, approval_notice, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
@@ -50,6 +51,7 @@ from rollback_operator.rollback.course import REPLACED_MESSAGE
 
 _log = logging.getLogger(__name__)
 STEP_POLL_SECONDS = 1.0
+_RESTORING = (StepName.RESTORE_STRATEGY, StepName.RESTORE_TRAFFIC)
 MOST_STEP_ATTEMPTS = 5
 
 
@@ -151,9 +153,10 @@ class Executor:
             if not isinstance(result, _Stepped):
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
-        return await self.end(
-            rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
-        )
+        over = RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
+        if is_lasting_stop(rollback.spec):
+            over = stopped_traffic.lasting_stop(rollback)
+        return await self.end(rollback, over)
 
     async def _correct_future_times(self, rollback: Rollback) -> Rollback | Failure:
         """Store times that are ahead of the clock as now."""
@@ -231,12 +234,12 @@ class Executor:
         seen: _ExecutionState,
     ) -> _Stepped | Rollback | Again:
         """Do what follows from a comparison, or from an act."""
-        if isinstance(following, Act) and self.stopped() and step is not StepName.RESTORE_STRATEGY:
+        if isinstance(following, Act) and self.stopped() and step not in _RESTORING:
             following = Wait()
         match following:
             case Act():
-                workload = seen.workload
-                acted = await self.actor.act(rollback, step, seen.deployment, workload.autoscaler)
+                workload = replace(seen.workload, deployment=seen.deployment)
+                acted = await self.actor.act(rollback, step, workload)
                 seen = replace(seen, deployment=acted.deployment)
                 return await self._follow(acted.rollback, step, acted.next, seen)
             case Wait() if step is StepName.VERIFY:
@@ -252,10 +255,11 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        # Migrations that have begun have limits of their own.
+        # Migrations that have begun have limits of their own; and while the traffic is stopped,
+        # only the rollback's end brings it back.
         is_begun = step in MIGRATION_STEPS and progress.step_status(rollback, step) is not None
-        is_free = is_begun or step is StepName.RESTORE_STRATEGY
-        if is_free or not progress.is_stale(rollback, self.clock()):
+        is_going_on = is_begun or step in _RESTORING or stopped_traffic.is_open(rollback)
+        if is_going_on or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 
@@ -291,10 +295,11 @@ class Executor:
                 missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = recovery.verify(rollback, _relevant_evidence(watch, seen), pods, now)
+            evidence = relevant_evidence(watch, seen.deployment, seen.inputs.meter)
+            counted = recovery.verify(rollback, evidence, pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.check(
-            VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
+            VerificationSubject(rollback, seen.workload, seen.inputs, skew)
         )
         checks = verification.in_order(
             (
@@ -389,13 +394,6 @@ class Executor:
         # The finalizer stays until the policy's status records the end (`reconcile/keeping`).
         await self.recorder.post_end(written)
         return written
-
-
-def _relevant_evidence(watch: Watch, seen: _ExecutionState) -> Evidence:
-    """Leave out the routes that prove nothing, such as those of kubelet probes."""
-    known = seen.deployment.probe_paths if seen.inputs.meter is None else seen.inputs.meter.left_out
-    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
-    return replace(watch.evidence, increments=kept)
 
 
 def _retry_later(rollback: Rollback, failure: Failure) -> Again:

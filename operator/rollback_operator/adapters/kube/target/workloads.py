@@ -163,6 +163,26 @@ class ApiWorkloads:
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
         return await self._write(rollback, [uid, ours, *_set_surge(strategy)])
 
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        """Set the replicas, only while they are as known."""
+        namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
+        tests: Operations = [
+            {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
+        ]
+        if not wanted:
+            raw = await self._read_as_judged(rollback)
+            if isinstance(raw, Failure):
+                return raw
+            tests = _test_as_judged(raw)
+        replicas = {"path": REPLICAS_PATH}
+        change = [
+            {"op": "test", "value": known, **replicas},
+            {"op": "replace", "value": wanted, **replicas},
+        ]
+        return await self._patch(namespace, name, [*tests, *change])
+
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Remove our change-cause, only while it and the revision are unchanged."""
         known = {
