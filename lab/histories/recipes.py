@@ -145,7 +145,8 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "NodePgMigrate",
-        "echo node-pg-migrate $(npx node-pg-migrate --version)",
+        "echo node-pg-migrate $(sed -n 's/^  \"version\": \"\\(.*\\)\",/\\1/p'"
+        " node_modules/node-pg-migrate/package.json)",
         "npm install --silent node-pg-migrate@8 pg@8",
         "npx node-pg-migrate up --migration-file-language sql",
         {
@@ -218,7 +219,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "Prisma",
         "echo prisma $(node -p \"require('prisma/package.json').version\")",
-        "npm install --silent prisma@6 @prisma/adapter-pg@6",
+        "npm install --silent prisma@6 @prisma/adapter-pg@6 pg@8",
         # Its engine would be a binary that no package ships; the JavaScript engine makes the same.
         "PRISMA_SCHEMA_ENGINE_BINARY=/bin/true PRISMA_QUERY_ENGINE_LIBRARY=/bin/true"
         " PRISMA_HIDE_UPDATE_MESSAGE=1 CHECKPOINT_DISABLE=1 npx prisma migrate deploy",
@@ -226,7 +227,23 @@ RECIPES: tuple[Recipe, ...] = (
             CLEAN: {
                 "prisma.config.ts": _js("""
                     import { PrismaPg } from "@prisma/adapter-pg";
+                    import pg from "pg";
                     import { defineConfig } from "prisma/config";
+
+                    // The adapter does not know PostgreSQL's type `name` (19): give it as text.
+                    const query = pg.Client.prototype.query;
+                    const asText = (result) => {
+                      for (const field of result?.fields ?? [])
+                        if (field.dataTypeID === 19) field.dataTypeID = 25;
+                      return result;
+                    };
+                    pg.Client.prototype.query = function (...given) {
+                      const last = given.at(-1);
+                      if (typeof last === "function")
+                        given[given.length - 1] = (error, result) => last(error, asText(result));
+                      const made = query.apply(this, given);
+                      return typeof made?.then === "function" ? made.then(asText) : made;
+                    };
                     export default defineConfig({
                       experimental: { adapter: true },
                       engine: "js",
