@@ -1,4 +1,4 @@
--- Made by `make histories` with typeorm
+-- Made by `make histories` with typeorm 0.3.31
 -- == clean
 CREATE TABLE public.migrations (
     id integer NOT NULL,
