@@ -1,4 +1,4 @@
-"""How each migration tool is installed and run: a clean history, a newer one, and a failure.
+"""How each migration tool is installed and run: a clean history, a newer history, and a failure.
 
 Data only. Commands are of the shell, in a folder of the tool's own, with DATABASE_URL, JDBC_URL and
 libpq's variables set. A stage's files come beside those of the stage before.
@@ -28,6 +28,8 @@ class Recipe:
     """Files of each stage, by path."""
     is_killed: bool = False
     """The last stage hangs until the tool is killed; otherwise its migration fails."""
+    documented: str = ""
+    """SQL of the mark that the tool documents for a failure, and does not leave on this server."""
 
 
 def _version_of(package: str) -> str:
@@ -292,9 +294,10 @@ RECIPES: tuple[Recipe, ...] = (
                 "sql/R__view.sql": "CREATE OR REPLACE VIEW sold AS SELECT id FROM tickets;\n",
             },
             NEWER: {"sql/V10__prices.sql": f"{THREE};\n"},
-            # In a transaction, which is its default, a failure leaves nothing.
             DIRTY: {"sql/V11__fails.sql": "CREATE INDEX CONCURRENTLY fails ON nowhere(id);\n"},
         },
+        documented="INSERT INTO flyway_schema_history VALUES (5, '11', 'fails', 'SQL',"
+        " 'V11__fails.sql', 0, 'ticket', now(), 0, false)",
     ),
     Recipe(
         "Liquibase",

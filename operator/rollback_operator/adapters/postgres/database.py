@@ -74,7 +74,7 @@ Pin = Callable[[str, int, str], Awaitable[Pinned | Failure]]
 
 
 class _ParsedAnswer(BaseModel, extra="forbid"):
-    """What the reader answers: one of migrations, dirty, missing and error."""
+    """What the reader answers: either migrations, dirty, missing or error."""
 
     migrations: list[tuple[str, datetime | None]] | None = None
     form: HistoryForm = HistoryForm.LIST

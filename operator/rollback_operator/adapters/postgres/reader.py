@@ -63,7 +63,7 @@ class ReadRequest(TypedDict):
 
 
 class ReadAnswer(TypedDict, total=False):
-    """One of migrations, dirty, missing and error."""
+    """Either migrations, dirty, missing or error."""
 
     migrations: Sequence[tuple[str, str | None]]
     form: str
