@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "tests" / "integration" / "histories"
 TICKET_SERVICE = ROOT / "lab" / "ticket-service"
 SECONDS = 900
-"""For one command of a tool, its downloads included."""
+"""For each command of a tool, its downloads included."""
 MARK = "-- == "
 _MACHINE = re.compile(r"'[^' ]+ \(\d+(?:\.\d+){3}\)'")
 """What Liquibase says of the machine that holds its lock."""
@@ -39,7 +39,7 @@ _NOISE = ("--", "SET ", "SELECT pg_catalog.set_config", "\\")
 
 
 class Maker:
-    """Makes the history of one tool in a database of its own."""
+    """Makes the history of a tool in its own database."""
 
     def __init__(self, server: Postgres, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -71,7 +71,8 @@ class Maker:
             self._run_stage(stage)
             parts.append(f"{MARK}{stage}\n{self._dump()}")
         made_by = self._run(self._recipe.version).stdout.strip().splitlines()[-1]
-        header = f"-- Made by `make histories` with {made_by}\n"
+        note = "the mark of its failure by its documentation, " if self._recipe.documented else ""
+        header = f"-- Made by `make histories`, {note}with {made_by}\n"
         TARGET.joinpath(f"{self._recipe.preset}.sql").write_text(header + "".join(parts))
 
     def _lay_out(self) -> None:
@@ -101,6 +102,9 @@ class Maker:
         done = self._run(self._recipe.run)
         if bool(done.returncode) is (stage != DIRTY):
             raise LabError(f"{stage}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"[-3000:])
+        if stage == DIRTY and self._recipe.documented:
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                connection.execute(self._recipe.documented)
 
     def _kill_midway(self) -> None:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How each migration tool is installed and run: a clean history, a newer one, and a failure.
+"""How each migration tool is installed and run: a clean history, a newer history, and a failure.
 
 Data only. Commands are of the shell, in a folder of the tool's own, with DATABASE_URL, JDBC_URL and
 libpq's variables set. A stage's files come beside those of the stage before.
@@ -28,6 +28,16 @@ class Recipe:
     """Files of each stage, by path."""
     is_killed: bool = False
     """The last stage hangs until the tool is killed; otherwise its migration fails."""
+    documented: str = ""
+    """SQL of the mark that the tool documents for a failure, and does not leave on this server."""
+
+
+def _version_of(package: str) -> str:
+    # Not by require: a package need not export its package.json.
+    return (
+        f"node -p \"'{package} ' + JSON.parse(require('fs').readFileSync("
+        f"'node_modules/{package}/package.json')).version\""
+    )
 
 
 def _js(text: str) -> str:
@@ -145,7 +155,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "NodePgMigrate",
-        "echo node-pg-migrate $(npx node-pg-migrate --version)",
+        _version_of("node-pg-migrate"),
         "npm install --silent node-pg-migrate@8 pg@8",
         "npx node-pg-migrate up --migration-file-language sql",
         {
@@ -159,7 +169,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "Knex",
-        "echo knex $(node -p \"require('knex/package.json').version\")",
+        _version_of("knex"),
         "npm install --silent knex@3 pg@8",
         "npx knex migrate:latest",
         {
@@ -181,7 +191,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "Sequelize",
-        "echo sequelize-cli $(node -p \"require('sequelize-cli/package.json').version\")",
+        _version_of("sequelize-cli"),
         "npm install --silent sequelize@6 sequelize-cli@6 pg@8",
         'npx sequelize-cli db:migrate --url "$DATABASE_URL"',
         {
@@ -195,7 +205,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "TypeORM",
-        "echo typeorm $(node -p \"require('typeorm/package.json').version\")",
+        _version_of("typeorm"),
         "npm install --silent typeorm@0.3 pg@8 reflect-metadata@0.2",
         "npx typeorm migration:run -d source.js",
         {
@@ -217,8 +227,8 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "Prisma",
-        "echo prisma $(node -p \"require('prisma/package.json').version\")",
-        "npm install --silent prisma@6 @prisma/adapter-pg@6",
+        _version_of("prisma"),
+        "npm install --silent prisma@6 @prisma/adapter-pg@6 pg@8",
         # Its engine would be a binary that no package ships; the JavaScript engine makes the same.
         "PRISMA_SCHEMA_ENGINE_BINARY=/bin/true PRISMA_QUERY_ENGINE_LIBRARY=/bin/true"
         " PRISMA_HIDE_UPDATE_MESSAGE=1 CHECKPOINT_DISABLE=1 npx prisma migrate deploy",
@@ -226,7 +236,23 @@ RECIPES: tuple[Recipe, ...] = (
             CLEAN: {
                 "prisma.config.ts": _js("""
                     import { PrismaPg } from "@prisma/adapter-pg";
+                    import pg from "pg";
                     import { defineConfig } from "prisma/config";
+
+                    // The adapter does not know PostgreSQL's type `name` (19): give it as text.
+                    const query = pg.Client.prototype.query;
+                    const asText = (result) => {
+                      for (const field of result?.fields ?? [])
+                        if (field.dataTypeID === 19) field.dataTypeID = 25;
+                      return result;
+                    };
+                    pg.Client.prototype.query = function (...given) {
+                      const last = given.at(-1);
+                      if (typeof last === "function")
+                        given[given.length - 1] = (error, result) => last(error, asText(result));
+                      const made = query.apply(this, given);
+                      return typeof made?.then === "function" ? made.then(asText) : made;
+                    };
                     export default defineConfig({
                       experimental: { adapter: true },
                       engine: "js",
@@ -268,12 +294,10 @@ RECIPES: tuple[Recipe, ...] = (
                 "sql/R__view.sql": "CREATE OR REPLACE VIEW sold AS SELECT id FROM tickets;\n",
             },
             NEWER: {"sql/V10__prices.sql": f"{THREE};\n"},
-            DIRTY: {
-                # In a transaction, which is its default, a failure leaves nothing.
-                "sql/V11__fails.sql": f"{FAILS};\n",
-                "sql/V11__fails.sql.conf": "executeInTransaction=false\n",
-            },
+            DIRTY: {"sql/V11__fails.sql": "CREATE INDEX CONCURRENTLY fails ON nowhere(id);\n"},
         },
+        documented="INSERT INTO flyway_schema_history VALUES (5, '11', 'fails', 'SQL',"
+        " 'V11__fails.sql', 0, 'ticket', now(), 0, false)",
     ),
     Recipe(
         "Liquibase",

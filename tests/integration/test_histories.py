@@ -107,8 +107,10 @@ async def test_a_history_is_compatible_newer_or_dirty(server: Postgres, preset: 
         mark = " ".join((after.reason, *after.names))
     wrong = wrong_preset_for(preset)
     said = message(await read(loaded(server, dumps["clean"]).dsn, history={"preset": wrong}))
+    expected, _, there = said.partition(" (in ")[0].partition(", and ")
+    assert expected == f"history.preset {wrong} expects {BY_NAME[wrong]}"
     count = same.count if preset.form == "List" else f"at {clean.migrations[0].name}"
-    cells = (f"`{preset.name}`", made_by, str(count), later.names[-1], mark, f"{wrong}: {said}")
+    cells = (f"`{preset.name}`", made_by, str(count), later.names[-1], mark, f"{wrong}: {there}")
     row = f"| {' | '.join(cells)} |"
     assert row in MATRIX.read_text().splitlines(), row
 

@@ -1,4 +1,4 @@
--- Made by `make histories` with node-pg-migrate unknown
+-- Made by `make histories` with node-pg-migrate 8.0.4
 -- == clean
 CREATE TABLE public.pgmigrations (
     id integer NOT NULL,

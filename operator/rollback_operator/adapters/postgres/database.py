@@ -85,7 +85,7 @@ class _ParsedRows(BaseModel, extra="forbid"):
 
 
 class _ParsedAnswer(BaseModel, extra="forbid"):
-    """What the reader answers: one of migrations, dirty, answers, missing and error."""
+    """What the reader answers: either migrations, dirty, answers, missing or error."""
 
     migrations: list[tuple[str, datetime | None]] | None = None
     form: HistoryForm = HistoryForm.LIST

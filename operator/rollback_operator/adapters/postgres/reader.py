@@ -73,7 +73,7 @@ class ReadRequest(ReaderQuestion):
 
 
 class ReadAnswer(TypedDict, total=False):
-    """One of migrations, dirty, answers, missing and error."""
+    """Either migrations, dirty, answers, missing or error."""
 
     answers: Mapping[str, Rows]
     migrations: Sequence[tuple[str, str | None]]
