@@ -40,7 +40,6 @@ from rollback_operator.reconcile.act.verifying import (
     Verifier,
 )
 from rollback_operator.remedies import autoscaling, progress, rollback_status
-from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
 from rollback_operator.report import events
@@ -252,10 +251,7 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        # Migrations that have begun have limits of their own.
-        is_begun = step in MIGRATION_STEPS and progress.step_status(rollback, step) is not None
-        is_free = is_begun or step is StepName.RESTORE_STRATEGY
-        if is_free or not progress.is_stale(rollback, self.clock()):
+        if progress.is_never_late(rollback, step) or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 
