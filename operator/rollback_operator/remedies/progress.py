@@ -343,6 +343,12 @@ def is_stale(rollback: Rollback, now: datetime) -> bool:
     return now - last_time(rollback, now) > timedelta(seconds=bound)
 
 
+def is_never_late(rollback: Rollback, step: StepName) -> bool:
+    """Return whether a step restores something, or has a limit of its own since it began."""
+    is_begun = step in MIGRATION_STEPS and step_status(rollback, step) is not None
+    return is_begun or step is StepName.RESTORE_STRATEGY
+
+
 def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
     """End a rollback whose act was not done in time."""
     since = last_time(rollback, now)

@@ -45,7 +45,7 @@ _COMMAND = (sys.executable, "-m", undoing.__name__)
 _SQL = "database.rollbackMigrations.sql"
 
 
-class _Result(BaseModel, extra="forbid"):
+class _UndoResult(BaseModel, extra="forbid"):
     """What the process found or did."""
 
     losses: list[tuple[str, str, int, bool]] = []
@@ -58,7 +58,7 @@ class _Result(BaseModel, extra="forbid"):
 class _UndoAnswer(BaseModel, extra="forbid"):
     """Exactly one of the three."""
 
-    result: _Result | None = None
+    result: _UndoResult | None = None
     fault: str = ""
     missing: str = ""
 
@@ -110,7 +110,7 @@ class PostgresChanges:
             "lock": limits.lock_timeout_seconds,
         }
         found = await self._ask(namespace, database, record, task)
-        if not isinstance(found, _Result):
+        if not isinstance(found, _UndoResult):
             return found
         is_undone = not found.left and found.count == record.applied - len(record.names)
         if is_undone:
@@ -123,7 +123,7 @@ class PostgresChanges:
         database: DatabaseSpec,
         record: MigrationRecord,
         task: dict[str, Any],
-    ) -> _Result | StatementFault | Missing:
+    ) -> _UndoResult | StatementFault | Missing:
         parameters = await self._parameters(namespace, database)
         if not isinstance(parameters, dict):
             return parameters
@@ -186,7 +186,7 @@ class PostgresChanges:
 
 async def _answered(
     parameters: dict[str, Any], pinned: Pinned, request: dict[str, Any]
-) -> _Result | StatementFault | Missing:
+) -> _UndoResult | StatementFault | Missing:
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:
         async with relay.open(pinned.ips, pinned.called_port):

@@ -40,7 +40,7 @@ WHERE n_tup_del + n_tup_upd > 0 LIMIT {MOST_PLACES + 1}
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _TableShape:
     schema: str
     name: str
     file: int
@@ -79,18 +79,18 @@ def changes_of(
     return found
 
 
-def _tables(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict[int, _Table]:
-    tables: dict[int, _Table] = {}
+def _tables(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict[int, _TableShape]:
+    tables: dict[int, _TableShape] = {}
     for oid, schema, name, file, number, column, kind, modifier in connection.execute(
         _TABLES, (list(oids),)
     ).fetchall():
-        table = tables.setdefault(oid, _Table(schema, name, file, {}))
+        table = tables.setdefault(oid, _TableShape(schema, name, file, {}))
         if number is not None:
             table.columns[number] = column, kind, modifier
     return tables
 
 
-def _compared(before: _Table, after: _Table | None) -> Iterator[Change]:
+def _compared(before: _TableShape, after: _TableShape | None) -> Iterator[Change]:
     if after is None:
         yield Change(before.schema, before.name, "", "dropped")
         return

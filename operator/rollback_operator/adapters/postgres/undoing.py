@@ -94,7 +94,7 @@ def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[s
     names, deadline = request["names"], time.monotonic() + request["seconds"]
     _set_limits(connection, request)
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_KEY,))
-    history = _History(connection, request["history"])
+    history = _LockedHistory(connection, request["history"])
     history.lock()
     before = history.names()
     left = [name for name in names if name in before]
@@ -163,7 +163,7 @@ def _execute(connection: Connection, name: str, statements: str, deadline: float
         raise _StatementError(f"migrations.sql of {name}: {primary}") from None
 
 
-class _History:
+class _LockedHistory:
     """The history in this transaction."""
 
     def __init__(self, connection: Connection, source: HistorySource) -> None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from rollback_operator.api.shape import (
     IMAGE_FORM,
+    LINE_FORM,
     DnsLabel,
     Model,
     Name,
@@ -21,7 +22,7 @@ MOST_DOWN = 20
 MOST_LOSSES = 32
 LONGEST_SQL = 8192
 DROP_FORM = r'^[^.\x00-\x1f"]{1,63}(\.[^.\x00-\x1f"]{1,63}){1,2}$'
-DownName = Annotated[str, Field(min_length=1, max_length=128)]
+DownName = Annotated[str, Field(min_length=1, max_length=128, pattern=LINE_FORM)]
 Drop = Annotated[str, Field(min_length=3, max_length=191, pattern=DROP_FORM)]
 
 

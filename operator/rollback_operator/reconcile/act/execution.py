@@ -40,7 +40,6 @@ from rollback_operator.reconcile.act.verifying import (
     relevant_evidence,
 )
 from rollback_operator.remedies import autoscaling, progress, rollback_status, stopped_traffic
-from rollback_operator.remedies.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
 from rollback_operator.remedies.steps import is_lasting_stop
@@ -255,10 +254,12 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        # Migrations that have begun have limits of their own; and while the traffic is stopped,
-        # only the rollback's end brings it back.
-        is_begun = step in MIGRATION_STEPS and progress.step_status(rollback, step) is not None
-        is_going_on = is_begun or step in _RESTORING or stopped_traffic.is_open(rollback)
+        # Nor is anything while the traffic is stopped: only its end brings the traffic back.
+        is_going_on = (
+            progress.is_never_late(rollback, step)
+            or step in _RESTORING
+            or stopped_traffic.is_open(rollback)
+        )
         if is_going_on or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
