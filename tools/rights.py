@@ -53,7 +53,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
     "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
-    "diagnosis.namespaces": {"diagnosis": {"namespaces": ["a"]}},
+    "podCommands.namespaces": {"podCommands": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -66,7 +66,7 @@ PURPOSES = {
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
-    "diagnosis.namespaces": "`diagnosis.exec`",
+    "podCommands.namespaces": "`diagnosis.exec`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }
