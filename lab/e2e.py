@@ -40,7 +40,7 @@ VALUES = {
     "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
     "traffic": {"namespaces": [STOPPED]},
-    "diagnosis": {"namespaces": [LEAKING]},
+    "podCommands": {"namespaces": [LEAKING]},
 }
 SCENARIOS = ROOT / "tests" / "e2e"
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"

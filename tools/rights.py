@@ -54,7 +54,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
     "migrations": {"migrations": {"namespaces": ["a"]}},
     "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
-    "diagnosis.namespaces": {"diagnosis": {"namespaces": ["a"]}},
+    "podCommands.namespaces": {"podCommands": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -68,7 +68,7 @@ PURPOSES = {
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
     "migrations": "`database.rollbackMigrations`",
     "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
-    "diagnosis.namespaces": "`diagnosis.exec`",
+    "podCommands.namespaces": "`diagnosis.exec`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }

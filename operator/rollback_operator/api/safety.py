@@ -227,7 +227,7 @@ class DiagnosisSpec(Model):
 
     run: Annotated[PodCommand | None, Field(alias="exec")] = None
     """Command to run in one pod of the release. The namespace must be listed in the chart value
-    `diagnosis.namespaces`. Default: none."""
+    `podCommands.namespaces`. Default: none."""
 
 
 class DiagnosisRecord(Model):

@@ -35,7 +35,7 @@ CREATE_JOBS = Right("create", "batch", "jobs", "", "migrations.namespaces")
 PATCH_SERVICES = Right("patch", "", "services", "", "traffic.namespaces")
 """Granted together with the right to set zero replicas, which only admission knows."""
 
-EXEC = Right("create", "", "pods", "exec", "diagnosis.namespaces")
+EXEC = Right("create", "", "pods", "exec", "podCommands.namespaces")
 
 PATCH_DEPLOYMENTS = Right("patch", "apps", "deployments", "", "")
 _REFUSALS = (
