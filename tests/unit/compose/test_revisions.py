@@ -103,8 +103,13 @@ def test_complete_is_when_it_was_first_seen_and_stays() -> None:
 def test_a_stopped_service_has_no_replicas_and_a_crashed_one_has() -> None:
     one = [container(A)]
     record = record_of(one)
-    stopped = [container(A, state={"Status": "exited", "Running": False, "ExitCode": 143})]
-    assert workload(record, stopped).deployment.replicas == 0
+    state = {"Status": "exited", "Running": False, "ExitCode": 143}
+    stopped = [container(A, state=state | {"FinishedAt": "2025-12-01T12:00:50Z"})]
+    assert workload(record, stopped, T0 + 100).deployment.replicas == 0
+    # Compose stops a container before it starts the next: the service is not given up.
+    replaced = workload(record, stopped, T0 + 55)
+    assert (replaced.deployment.replicas, replaced.deployment.available) == (1, 0)
+    assert replaced.pods[0].terminating
     crashed = [container(A, state={"Status": "exited", "Running": False, "ExitCode": 1})]
     made = workload(record, crashed)
     assert (made.deployment.replicas, made.deployment.available) == (1, 0)

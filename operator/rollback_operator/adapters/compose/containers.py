@@ -47,6 +47,8 @@ class Container:
     """healthy, unhealthy or starting; empty: no health check."""
     healthy_since: float | None
     is_ended: bool
+    ended: float | None
+    """When it ended last; None: never."""
     is_failed: bool
     """It ended with an error, or the daemon restarts it because of one."""
     failure: str
@@ -108,6 +110,7 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
         health=_health(health),
         healthy_since=_healthy_since(health),
         is_ended=ended,
+        ended=seconds_of(state.get("FinishedAt")),
         is_failed=is_failed,
         failure=_failure(state, health, code) if is_failed or health else "",
         restarts=int(raw.get("RestartCount") or 0),

@@ -21,6 +21,8 @@ STEADY_SECONDS = 10.0
 """A container without a health check that has restarted is ready after so long: one that crashes
 at once would else be available for a moment again and again."""
 COMPLETE_SECONDS = 3.0
+REPLACING_SECONDS = 30.0
+"""A container that has ended so recently is as a rule about to be replaced by the next release."""
 HEALTH_PATHS = frozenset(
     {"/health", "/health/live", "/health/ready", "/healthz", "/livez", "/readyz"}
 )
@@ -74,11 +76,11 @@ def workload_of(
     current = current_of(record)
     if current is None:
         return None
-    pods = tuple(_pod(each, record, now) for each in containers if not _is_stopped(each))
+    pods = tuple(_pod(each, record, now) for each in containers if not _is_stopped(each, now))
     newest = max(containers, key=lambda each: each.created, default=None)
     memory = newest.memory if newest is not None else None
     updated = [pod for pod in pods if pod.pod_hash == current.revision]
-    numbers = {each.number for each in containers if not _is_stopped(each)}
+    numbers = {each.number for each in containers if not _is_stopped(each, now)}
     deployment = Deployment(
         namespace=place.namespace,
         name=place.name,
@@ -136,7 +138,7 @@ def _replaced(record: ServiceRecord, changed: KnownRevision) -> ServiceRecord:
 
 
 def _is_complete(record: ServiceRecord, containers: Iterable[Container], now: float) -> bool:
-    serving = [each for each in containers if not _is_stopped(each)]
+    serving = [each for each in containers if not _is_stopped(each, now)]
     return bool(serving) and all(
         identity_of(each, record) == record.current
         and _is_ready(each, now)
@@ -145,8 +147,13 @@ def _is_complete(record: ServiceRecord, containers: Iterable[Container], now: fl
     )
 
 
-def _is_stopped(container: Container) -> bool:
+def _is_ending(container: Container) -> bool:
     return container.is_ended and not container.is_failed
+
+
+def _is_stopped(container: Container, now: float) -> bool:
+    """Report whether a person has stopped it; Compose itself stops what it then replaces."""
+    return _is_ending(container) and now - (container.ended or 0.0) >= REPLACING_SECONDS
 
 
 def _is_ready(container: Container, now: float) -> bool:
@@ -175,6 +182,7 @@ def _pod(container: Container, record: ServiceRecord, now: float) -> Pod:
         ready_since=since if is_ready else None,
         unready_since=None if is_ready else container.created,
         restarts=container.restarts,
+        terminating=_is_ending(container),
         own_failure=f"container {container.name}: {failure}" if failure and not is_ready else "",
         is_out_of_memory=container.is_out_of_memory,
         address=container.address,

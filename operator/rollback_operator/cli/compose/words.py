@@ -10,14 +10,17 @@ from dataclasses import replace
 
 from rollback_operator.model.message import Message, Moment
 
+_CLIENT = "kubectl"
 _IN = r" -n [\w.-]*"
-_UNDO = re.compile(rf"kubectl rollback undo [\w.-]+{_IN}( --to \S+)?( --dry-run)?( --reason TEXT)?")
-_VERB = re.compile(rf"kubectl rollback (approve|reject|explain|status)( [\w.-]+)?{_IN}")
-_DESCRIBE = re.compile(rf"kubectl describe \w+ ([\w.-]+){_IN}")
-_LOGS = re.compile(rf"kubectl logs deployment/([\w.-]+){_IN} --since=(\w+) --tail=(\d+)")
-_STATUS = re.compile(rf"kubectl (?:rollout status|get) deployments?/?([\w.-]*){_IN}")
-_HISTORY = re.compile(rf"kubectl rollout history deployment/[\w.-]+{_IN}")
-_OTHERS = re.compile(r"kubectl r(ollback (trust|resume|suspend)|ollout (undo|resume))[^,;]*")
+_UNDO = re.compile(
+    rf"{_CLIENT} rollback undo [\w.-]+{_IN}( --to \S+)?( --dry-run)?( --reason TEXT)?"
+)
+_VERB = re.compile(rf"{_CLIENT} rollback (approve|reject|explain|status)( [\w.-]+)?{_IN}")
+_DESCRIBE = re.compile(rf"{_CLIENT} describe \w+ ([\w.-]+){_IN}")
+_LOGS = re.compile(rf"{_CLIENT} logs deployment/([\w.-]+){_IN} --since=(\w+) --tail=(\d+)")
+_STATUS = re.compile(rf"{_CLIENT} (?:rollout status|get) deployments?/?([\w.-]*){_IN}")
+_HISTORY = re.compile(rf"{_CLIENT} rollout history deployment/[\w.-]+{_IN}")
+_OTHERS = re.compile(rf"{_CLIENT} r(ollback (trust|resume|suspend)|ollout (undo|resume))[^,;]*")
 _TERMS = {
     "[Tt]he Deployment controller": "Compose",
     "pod templates?": "settings",
