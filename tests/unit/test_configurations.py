@@ -90,7 +90,7 @@ def steps(world: World) -> list[StepName]:
 
 
 def is_told(world: World) -> bool:
-    """The release is bad, and that is told."""
+    """The status reports that the release is bad."""
     healthy = find(world.status.conditions, ConditionType.HEALTHY)
     return healthy is not None and healthy.status == "False"
 

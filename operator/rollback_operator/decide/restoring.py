@@ -56,7 +56,7 @@ def plan_restore(case: Case, remedy: Remedy, target: ReplicaSet) -> RestorePlan 
     return Refusal(
         Reason.SAME_TEMPLATE,
         f"revision {target.revision} has the same pod template and differs only in its ConfigMaps "
-        f"or Secrets, of which none can be restored ({why}). Restore them by hand, then: kubectl "
+        f"or Secrets, and none can be restored ({why}). Restore them by hand, then: kubectl "
         f"rollout restart deployment/{deployment.name} -n {deployment.namespace}",
     )
 

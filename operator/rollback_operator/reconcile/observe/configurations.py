@@ -189,7 +189,7 @@ class ConfigurationReader:
         name: str,
         what: tuple[ConfigState | Missing | None, Sequence[LedgerEntry]],
     ) -> StoredConfigMap | Failure:
-        """Add a content to those that are stored, of which each is that of a recorded revision."""
+        """Add a content to the stored contents of the revisions on record."""
         state, ledger = what
         assert isinstance(state, ConfigState)
         namespace = policy.metadata.namespace
