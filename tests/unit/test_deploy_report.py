@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rollback_operator.advise.deploy import DeployCheck, DeployFinding
+from rollback_operator.advise.deploy_facts import DeployCheck, DeployFinding
 from rollback_operator.advise.policy import FindingLevel, PolicyFinding
 from rollback_operator.cli.check.deploy_report import (
     DeployReport,

@@ -4,12 +4,10 @@ Pure. The rules are those by which the operator acts, applied to the target as i
 deploy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from rollback_operator.advise.migrations import MigrationFiles
+from rollback_operator.advise.deploy_facts import DeployCheck, DeployFacts, DeployFinding
 from rollback_operator.advise.policy import (
     FindingLevel,
     PolicyFinding,
@@ -21,19 +19,18 @@ from rollback_operator.advise.policy import (
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     Health,
-    MatrixSeverity,
     Mode,
     RemedyType,
     Revision,
 )
-from rollback_operator.decide import freeze, guards, matrix
+from rollback_operator.decide import freeze, guards
 from rollback_operator.decide.target import resolve_target
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Mention
-from rollback_operator.model.workload import ReplicaSet, Workload
+from rollback_operator.model.workload import ReplicaSet
 from rollback_operator.releases import quarantine
 from rollback_operator.releases.ledger import entry_of
 
@@ -42,69 +39,6 @@ _OWNED = (Reason.GITOPS_OWNER, Reason.ROLLOUT_OWNER)
 """The readiness of the policy reports these."""
 _AWAY = (RemedyType.UNDO, RemedyType.PIN_IMAGE)
 """Remedies that replace the release."""
-
-
-class DeployCheck(StrEnum):
-    """What is checked before a deploy, in the order of the output."""
-
-    POLICY = "Policy"
-    TARGET = "Target"
-    HISTORY = "History"
-    RELEASE = "Release"
-    REFERENCES = "References"
-    RESPONSE = "Response"
-    MIGRATIONS = "Migrations"
-    METRICS = "Metrics"
-    PROOF = "Proof"
-
-
-@dataclass(frozen=True, slots=True)
-class DeployFinding:
-    """A finding, and the check that made it."""
-
-    check: DeployCheck
-    finding: PolicyFinding
-
-
-@dataclass(frozen=True, slots=True)
-class DeployFacts:
-    """The target before and after the deploy, and what the release needs."""
-
-    case: Case
-    """The policy, the target as it is, the ledger and the rollbacks."""
-    after: Workload
-    """The target with the new template; the same as before if no manifest is given."""
-    now: datetime
-    is_first: bool = False
-    """The Deployment does not exist yet."""
-    is_stored: bool = True
-    """The policy is in the cluster."""
-    is_changed: bool = False
-    """The deploy changes the policy: its conditions are those of another spec."""
-    requests: tuple[str, ...] = ()
-    """Rollbacks that people requested and the operator has not planned yet."""
-    mentions: Mapping[Mention, bool | Missing] = field(default_factory=dict)
-    """Whether the objects and keys exist that the new template names."""
-    migrations: MigrationFiles | None = None
-    """None: not given."""
-    is_compared: bool = True
-    """The new template has the defaults of the API server, and can be compared with others."""
-    is_prometheus_given: bool = False
-    """The user has named an address of Prometheus: it must answer."""
-    refused: str = ""
-    """Why the API server would refuse the Deployment; empty: it would not, or was not asked."""
-
-    @property
-    def is_rollout(self) -> bool:
-        """Whether the deploy changes the pod template."""
-        before = self.case.workload.deployment.template.digest
-        return self.is_first or self.after.deployment.template.digest != before
-
-    @property
-    def severities(self) -> tuple[MatrixSeverity, ...]:
-        """The severities at which the operator acts."""
-        rules = self.case.policy.spec.matrix
-        return tuple(rule.severity for rule in rules if matrix.acts(rule))
 
 
 def of_deploy(facts: DeployFacts) -> tuple[DeployFinding, ...]:
@@ -336,6 +270,8 @@ def _response(facts: DeployFacts, case: Case) -> Iterator[PolicyFinding]:
     """Apply the guards of the operator to the new release, as if it were bad now."""
     for name in facts.requests:
         yield problem("", f"Rollback {name} was requested and is not planned yet: wait for its end")
+    if case.policy.spec.suspend:
+        return  # the check of the policy reports it
     refused: dict[str, list[str]] = {}
     for severity in facts.severities:
         refusal = guards.refusal(case, severity, facts.now)
@@ -348,11 +284,12 @@ def _response(facts: DeployFacts, case: Case) -> Iterator[PolicyFinding]:
     for message, names in refused.items():
         at = " and ".join(names)
         yield make("", f"a bad release would not be rolled back at {at}: {message}", _WAIT)
+    only = " on record" if case.policy.spec.mode is Mode.OBSERVE else ""
     if not facts.severities:
         yield warning("spec.matrix", "no rule acts: a bad release is only reported")
     elif able:
         yield passed(
-            "spec.matrix", f"a release that is bad at {' or '.join(able)} leads to a remedy"
+            "spec.matrix", f"a release that is bad at {' or '.join(able)} leads to a remedy{only}"
         )
     yield from _freeze_ahead(facts)
 

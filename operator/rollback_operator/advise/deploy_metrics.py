@@ -6,31 +6,31 @@ The findings are those of `rollback-operator check`.
 import math
 from collections.abc import Iterator
 
-from rollback_operator.advise.deploy import DeployCheck, DeployFacts, DeployFinding
+from rollback_operator.advise.deploy_facts import DeployCheck, DeployFacts, DeployFinding
 from rollback_operator.advise.findings import find as findings_of
 from rollback_operator.advise.outlook import outlook
-from rollback_operator.advise.policy import PolicyFinding, passed, problem, warning
+from rollback_operator.advise.policy import PolicyFinding, note, passed, problem, warning
 from rollback_operator.advise.survey import Survey
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.model.conditions import find
 
 _OF_METRICS = ("spec.signals", "spec.prometheus")
 _OF_PROOF = "spec.matrix, "
-_OF_TARGET = "spec.targetRef"
 
 
 def of_metrics(facts: DeployFacts, survey: Survey) -> Iterator[DeployFinding]:
     """List the findings of a survey that was made for the target after the deploy."""
     missing = survey.requests.missing
     is_away = missing is not None and missing.reason is Reason.PROVIDER_UNREACHABLE
-    is_hidden = is_away and not facts.is_prometheus_given
+    is_hidden = missing is not None and (
+        (is_away and not facts.is_prometheus_given) or (not is_away and facts.is_first)
+    )
     for finding in findings_of(survey):
-        is_first = facts.is_first and finding.path.startswith(_OF_TARGET) and not survey.rival
-        if is_first or (is_hidden and finding.path.startswith(_OF_METRICS)):
-            continue
-        yield DeployFinding(_check_of(finding), finding)
+        if not (is_hidden and finding.path.startswith(_OF_METRICS)):
+            yield DeployFinding(_check_of(finding), finding)
     if is_hidden and missing is not None:
-        yield DeployFinding(DeployCheck.METRICS, _away(facts, missing.message))
+        hidden = _away(facts, missing.message) if is_away else _none_yet(missing.message)
+        yield DeployFinding(DeployCheck.METRICS, hidden)
     elif missing is None and survey.errors.missing is None:
         series = len(survey.requests.series)
         message = f"{series} series, {survey.rate:.3g} requests a second"
@@ -43,6 +43,14 @@ def _check_of(finding: PolicyFinding) -> DeployCheck:
     if finding.path.startswith(_OF_METRICS):
         return DeployCheck.METRICS
     return DeployCheck.PROOF if finding.path.startswith(_OF_PROOF) else DeployCheck.POLICY
+
+
+def _none_yet(why: str) -> PolicyFinding:
+    return note(
+        "spec.signals",
+        f"before its first release it has no metrics: {why}",
+        "run `rollback-operator check` once it serves requests",
+    )
 
 
 def _away(facts: DeployFacts, why: str) -> PolicyFinding:

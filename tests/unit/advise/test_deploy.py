@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.advise.deploy import DeployFacts, of_deploy, ordered
+from rollback_operator.advise.deploy import of_deploy, ordered
+from rollback_operator.advise.deploy_facts import DeployFacts
 from rollback_operator.advise.deploy_metrics import of_metrics
 from rollback_operator.advise.migrations import MigrationFiles
 from rollback_operator.advise.policy import FindingLevel
@@ -364,12 +365,18 @@ def test_what_the_operator_says_of_its_metrics_counts_where_they_are_out_of_reac
     assert text == "MetricsAvailable is False (SamplesStale): the newest sample is 300 s old"
 
 
-def test_a_target_that_does_not_exist_yet_is_no_problem() -> None:
-    survey = make_survey(workload=None, is_gone=True)
+def test_a_first_release_has_no_metrics_yet() -> None:
+    none = Missing(Reason.NO_SERIES, "there are no series")
+    facts = SignalFacts("spec.signals.requests", "requests_total", missing=none)
+    survey = make_survey(requests=facts, errors=errors())
 
-    assert any(level is PROBLEM for _, level, _ in of_survey(make_facts(), survey))
-    listed = of_survey(make_facts(is_first=True), survey)
-    assert not any(level is PROBLEM for _, level, _ in listed)
+    levels = [
+        [level for check, level, _ in of_survey(make_facts(is_first=is_first), survey)
+         if check == "Metrics"]
+        for is_first in (False, True)
+    ]  # fmt: skip
+
+    assert levels == [[PROBLEM], [NOTE]]
 
 
 def test_what_the_policy_s_condition_says_is_not_said_again() -> None:

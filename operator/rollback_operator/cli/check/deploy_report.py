@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rollback_operator.advise.deploy import DeployCheck, DeployFinding, of_deploy, ordered
+from rollback_operator.advise.deploy import of_deploy, ordered
+from rollback_operator.advise.deploy_facts import DeployCheck, DeployFinding
 from rollback_operator.advise.deploy_metrics import of_metrics
 from rollback_operator.advise.outlook import outlook
 from rollback_operator.advise.policy import FindingLevel

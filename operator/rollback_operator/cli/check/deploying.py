@@ -16,7 +16,7 @@ from rollback_operator.adapters.kube.projections.deployments import deployment_o
 from rollback_operator.adapters.kube.projections.mentions import mentions_of
 from rollback_operator.adapters.kube.target.named_objects import ApiNamedObjects
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
-from rollback_operator.advise.deploy import DeployFacts
+from rollback_operator.advise.deploy_facts import DeployFacts
 from rollback_operator.advise.migrations import MigrationFiles
 from rollback_operator.advise.survey import Survey
 from rollback_operator.api.reasons import Reason

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollback_operator.advise.deploy import DeployCheck, DeployFinding
+from rollback_operator.advise.deploy_facts import DeployCheck, DeployFinding
 from rollback_operator.advise.migrations import MigrationFiles, files_of
 from rollback_operator.advise.policy import problem, warning
 from rollback_operator.cli import refused
