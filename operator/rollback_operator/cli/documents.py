@@ -170,17 +170,17 @@ def document_of(raw: Mapping[str, Any], namespace: str) -> Document:
             DocumentFault(path_of(raw, each["loc"]), fault_of(each)) for each in error.errors()
         )
         return Document(None, faults, unknown)
-    faults = tuple(_wrong_names(policy))
+    faults = tuple(wrong_names(*policy.key))
     return Document(None if faults else policy, faults, unknown)
 
 
-def _wrong_names(policy: RollbackPolicy) -> Iterator[DocumentFault]:
-    """Yield the names that the API server would refuse."""
-    forms = {"name": (OBJECT_FORM, LONGEST_NAME), "namespace": (DNS_LABEL_FORM, LONGEST_LABEL)}
-    for field, name in zip(forms, reversed(policy.key), strict=True):
-        form, longest = forms[field]
-        if len(name) > longest or not re.fullmatch(form, name):
-            yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {name[:100]!r})")
+def wrong_names(namespace: str, name: str) -> Iterator[DocumentFault]:
+    """Yield the faults of an object's name and namespace, for which the API server refuses it."""
+    forms = (("name", name, OBJECT_FORM, LONGEST_NAME),)
+    forms += (("namespace", namespace, DNS_LABEL_FORM, LONGEST_LABEL),)
+    for field, text, form, longest in forms:
+        if len(text) > longest or not re.fullmatch(form, text):
+            yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {text[:100]!r})")
 
 
 def _faulty(path: str, message: str) -> Document:

@@ -26,7 +26,7 @@ from rollback_operator.cli.check.deploying import DeployTarget
 
 STOPPED = 2
 """Exit status: nothing was checked."""
-MOST_SHOWN = 20
+MOST_FINDINGS = 20
 """Findings of one check; more are counted."""
 _COMMANDS = {
     FindingLevel.PROBLEM: "error",
@@ -72,7 +72,7 @@ class DeployReport:
         """The findings without repetitions beyond a bound."""
         for check in DeployCheck:
             of_check = [each for each in self.findings if each.check is check]
-            yield from of_check[:MOST_SHOWN]
+            yield from of_check[:MOST_FINDINGS]
 
 
 # -- for programs ----------------------------------------------------------------------------------

@@ -1,22 +1,14 @@
 """The manifest of a deploy: its Deployments, its policies, and the objects that it brings along."""
 
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from rollback_operator.api.shape import (
-    DNS_LABEL_FORM,
-    FORMS,
-    LONGEST_LABEL,
-    LONGEST_NAME,
-    OBJECT_FORM,
-)
 from rollback_operator.api.user_text.documents import UnparsableError
 from rollback_operator.api.v1alpha1 import RollbackPolicy
-from rollback_operator.cli.documents import Document, document_of, objects_in
+from rollback_operator.cli.documents import Document, document_of, objects_in, wrong_names
 
 _KEYED, _LISTED = ("ConfigMap", "Secret"), ("ServiceAccount", "PersistentVolumeClaim")
 _KEYS = ("data", "binaryData", "stringData")
@@ -146,12 +138,8 @@ def _checked(raw: Mapping[str, Any], namespace: str) -> tuple[str, str]:
         raise ManifestError(f"{where}: {fault}")
     assert isinstance(metadata, Mapping | None)
     place = str((metadata or {}).get("namespace") or namespace)
-    for field, text, form, longest in (
-        ("name", name, OBJECT_FORM, LONGEST_NAME),
-        ("namespace", place, DNS_LABEL_FORM, LONGEST_LABEL),
-    ):
-        if len(text) > longest or not re.fullmatch(form, text):
-            raise ManifestError(f"{where}: metadata.{field} {FORMS[form]} (it is {text[:100]!r})")
+    for wrong in wrong_names(place, name):
+        raise ManifestError(f"{where}: {wrong.path} {wrong.message}")
     pod = ((raw.get("spec") or {}).get("template") or {}).get("spec") or {}
     if not pod.get("containers"):
         raise ManifestError(f"{where}: spec.template.spec.containers is missing or empty")

@@ -35,7 +35,7 @@ from rollback_operator.cli.documents import STANDARD_INPUT
 from rollback_operator.runtime.bootstrap import utc_now
 from rollback_operator.runtime.settings import Settings, faults
 
-MOST_MIGRATIONS, MOST_MIGRATION_BYTES = 2000, 1024 * 1024
+MOST_MIGRATION_FILES, MOST_MIGRATION_BYTES = 2000, 1024 * 1024
 _DESCRIPTION = """\
 Run before a deploy, with the manifest that is about to be applied. Checks that a revision to go
 back to is known good and kept, that the objects exist which the new pod template names, that the
@@ -152,8 +152,8 @@ def _migrations(folder: Path) -> MigrationFiles:
     contents: dict[str, str] = {}
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
-        if len(files) > MOST_MIGRATIONS:
-            message = f"{folder} holds more than {MOST_MIGRATIONS} files"
+        if len(files) > MOST_MIGRATION_FILES:
+            message = f"{folder} holds more than {MOST_MIGRATION_FILES} files"
             raise ManifestError(f"--down-migrations: {message}")
         for path in files:
             with path.open(encoding="utf-8", errors="replace") as file:
