@@ -4,7 +4,6 @@ Objects of a cluster are written by many: no text of theirs becomes a command of
 control sequence of a terminal.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +126,9 @@ def inert(line: str) -> str:
     """Make a line that neither a terminal nor a runner takes for a command."""
     printable = "".join(each if each.isprintable() else " " for each in line)
     # GitHub's runner reads `::` at the start of a line, and `##[` anywhere.
-    return re.sub(r"^( *):(?=:)", r"\1: ", printable).replace("##[", "## [")
+    if printable.lstrip().startswith("::"):
+        printable = printable.replace("::", ": :", 1)
+    return printable.replace("##[", "## [")
 
 
 # -- for GitHub's workflows ------------------------------------------------------------------------
