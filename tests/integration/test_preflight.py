@@ -32,11 +32,11 @@ from tests.integration.pipelines import (
     shown,
     write_kubeconfig,
 )
-from tests.integration.service import Service
+from tests.integration.service import Service, outcome
+from tests.integration.traffic import BAD
 
 pytestmark = [
     pytest.mark.xdist_group("preflight"),
-    pytest.mark.usefixtures("operator"),
     pytest.mark.timeout(1200),
 ]
 
@@ -73,7 +73,16 @@ def deployment(version: str, *variables: Mapping[str, Any], **spec: Any) -> dict
 
 @pytest.fixture
 def service(make_service: Callable[..., Service]) -> Service:
-    """v1 runs, is Good, and is watched in mode Enforce."""
+    """v1 runs, and stands on record as Good; no operator runs here, which would go on watching."""
+    made = deployed(make_service)
+    made.watch()
+    put_on_record(made)
+    eventually(lambda: are_pods_read(made), "each pod is scraped")
+    return made
+
+
+def deployed(make_service: Callable[..., Service]) -> Service:
+    """Apply v1 as the pipelines do, with what it needs and five minutes of past."""
     made = make_service(NAME)
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}}
@@ -87,11 +96,23 @@ def service(make_service: Callable[..., Service]) -> Service:
     )
     made.wait_for_rollout()
     made.remember()
-    made.adopt()
-    made.settle()
-    made.wait_for("Ready", "WatchingTarget")
-    eventually(lambda: are_pods_read(made), "each pod is scraped")
     return made
+
+
+def put_on_record(service: Service) -> None:
+    """Write what the operator writes of a policy that is ready and whose release is Good."""
+    now = datetime.now(UTC)
+    since = (now - timedelta(days=1)).isoformat()
+    revision = {**service.revision(service.replica_set()), "since": since}
+    ready = {"type": "Ready", "status": "True", "reason": "WatchingTarget", "message": ""}
+    known = {
+        "observedGeneration": 1,
+        "conditions": [{**ready, "lastTransitionTime": now.isoformat()}],
+        "revision": revision,
+        "revisions": [{**revision, "health": "Good"}],
+    }
+    path = f"{policies(service.namespace)}/{service.name}/status"
+    service.stand.api.merge(path, {"status": known})
 
 
 def are_pods_read(service: Service) -> bool:
@@ -277,6 +298,27 @@ def sync(
     (folder / "preflight.yaml").write_text(hooks.replace("production", service.namespace))
     stand = service.stand
     return Sync(machine, stand.api, service.namespace, stand.prometheus.url).run(folder)
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_release_that_the_operator_rolled_back_is_not_deployed_again(
+    make_service: Callable[..., Service],
+) -> None:
+    service = deployed(make_service)
+    service.adopt()
+    service.flow("v2", BAD)
+    manifest = chart.stream([deployment("v2")])
+    service.stand.cluster.kubectl(
+        "apply", f"--namespace={service.namespace}", "-f", "-", input=manifest
+    )
+    rollback = service.wait_for_rollback()
+    assert outcome(rollback) == ("Verified", "Recovered"), service.told()
+
+    status, said = preflight(service, given=[deployment("v2")])
+
+    assert status == 1, said
+    name = rollback["metadata"]["name"]
+    assert f"{name} rolled registry.example.com/{NAME}:v2 back" in " ".join(said.split())
 
 
 # -- what is found ---------------------------------------------------------------------------------
