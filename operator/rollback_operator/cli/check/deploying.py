@@ -239,7 +239,9 @@ def _presence(mention: Mention, state: frozenset[str] | Failure | None) -> bool 
 def _merged(changed: RollbackPolicy, stored: RollbackPolicy | None) -> RollbackPolicy:
     """Give a policy as it would be stored: the spec of the file, the rest as it is."""
     if stored is None:
-        return changed
+        # Names of Rollbacks derive from it, and none may be empty.
+        metadata = changed.metadata.model_copy(update={"uid": "not-stored-yet"})
+        return changed.model_copy(update={"metadata": metadata})
     return stored.model_copy(update={"spec": changed.spec})
 
 
