@@ -11,6 +11,7 @@ from rollback_operator import __version__
 COMMANDS = {
     "run": "run",
     "check": "check.command",
+    "preflight": "check.preflight",
     "backtest": "backtest.command",
     "compose": "compose.command",
     "release": "release",

@@ -26,6 +26,8 @@ class FindingLevel(StrEnum):
     WARNING = "Warning"
     """It delays or limits the evaluation."""
     NOTE = "Note"
+    PASSED = "Passed"
+    """Nothing is wrong; `preflight` lists what it has checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def warning(path: str, message: str, remedy: str = "") -> PolicyFinding:
 def note(path: str, message: str, remedy: str = "") -> PolicyFinding:
     """Make a finding for information."""
     return PolicyFinding(FindingLevel.NOTE, path, message, remedy)
+
+
+def passed(path: str, message: str) -> PolicyFinding:
+    """Make a finding that nothing is wrong."""
+    return PolicyFinding(FindingLevel.PASSED, path, message)
 
 
 _ALWAYS = {

@@ -239,11 +239,11 @@ class ApiServer:
         return await self._call("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def patch(
-        self, path: ApiPath, operations: list[dict[str, Any]]
+        self, path: ApiPath, operations: list[dict[str, Any]], **query: str
     ) -> dict[str, Any] | Failure:
         """Apply a JSON patch, whole or not at all."""
         return await self._call(
-            "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
+            "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER, **query}
         )
 
     async def may(self, namespace: str, right: Right, name: str = "") -> bool | Failure:
