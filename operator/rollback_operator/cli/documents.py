@@ -176,8 +176,10 @@ def document_of(raw: Mapping[str, Any], namespace: str) -> Document:
 
 def wrong_names(namespace: str, name: str) -> Iterator[DocumentFault]:
     """Yield the faults of an object's name and namespace, for which the API server refuses it."""
-    forms = (("name", name, OBJECT_FORM, LONGEST_NAME),)
-    forms += (("namespace", namespace, DNS_LABEL_FORM, LONGEST_LABEL),)
+    forms = (
+        ("name", name, OBJECT_FORM, LONGEST_NAME),
+        ("namespace", namespace, DNS_LABEL_FORM, LONGEST_LABEL),
+    )
     for field, text, form, longest in forms:
         if len(text) > longest or not re.fullmatch(form, text):
             yield DocumentFault(f"metadata.{field}", f"{FORMS[form]} (it is {text[:100]!r})")

@@ -126,7 +126,7 @@ def with_report(record: MigrationRecord, report: LossReport) -> MigrationRecord:
 
 
 def undeclared(database: DatabaseSpec, record: MigrationRecord) -> list[str]:
-    """List the migrations of which nobody has declared what their rollback drops."""
+    """List the migrations whose rollback drops nothing that is declared."""
     allowed = _allowed(database)
     return [name for name in record.names if allowed.entry(name).drops is None]
 
@@ -144,8 +144,8 @@ def item(database: DatabaseSpec, record: MigrationRecord) -> CheckItem:
     if record.order is MigrationOrder.UNDO_ONLY:
         text = f"applied after the target revision, which runs on them: {names}; the schema stays"
         return _item(CheckResult.PASSED, text, Consequence.PROCEED)
-    way = "SQL" if allowed.sql is not None else "a Job"
-    text = f"{names} will be rolled back by {way} {_THEN[record.order]}; {_lost(record)}"
+    means = "SQL" if allowed.sql is not None else "a Job"
+    text = f"{names} will be rolled back by {means} {_THEN[record.order]}; {_lost(record)}"
     lost = sum(loss.values for loss in record.losses)
     is_estimated = any(loss.is_estimated for loss in record.losses)
     if record.unknown_loss or is_estimated or lost > allowed.max_rows_lost:
