@@ -15,8 +15,9 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, T
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 FULL = next(path for path in EXAMPLES if path.stem == "policy-ticket-service")
-OTHER_REMEDIES = {"revision", "container", "image", "replicas", "flag"} | {
-    f"flag.{one}" for one in ("name", "value", "configMapRef", "configMapRef.name")
+OTHER_REMEDIES = {"revision", "container", "image", "replicas", "flag", "restore"} | {
+    f"flag.{one}"
+    for one in ("name", "value", "configMapRef", "configMapRef.name", "env", "env.container")
 }
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,8 +10,9 @@ from rollback_operator.adapters.kube.projections.fields import entries_of, secon
 from rollback_operator.adapters.kube.projections.owners import DATA, changed_by, owner_of
 from rollback_operator.model.workload import ConfigRead, ConfigState, FlagState
 
-_CONTENT_HASH = re.compile(r"-[2456789bcdfghkmt]{10}$")
-"""The end of a name that kubectl or kustomize makes from the content."""
+_HASH_LETTERS = frozenset("2456789bcdfghkmt")
+_HASH_LENGTH = 10
+"""Of the end of a name that kubectl or kustomize makes from the content."""
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
@@ -45,7 +45,8 @@ def _restore_obstacle(raw: Mapping[str, Any]) -> str:
         return "it is being deleted"
     if raw.get("immutable"):
         return "it is immutable: release a ConfigMap with another name"
-    if _CONTENT_HASH.search(str(metadata["name"])):
+    end = str(metadata["name"]).rpartition("-")[2]
+    if len(end) == _HASH_LENGTH and set(end) <= _HASH_LETTERS:
         return "its name is made from its content: a change is another ConfigMap"
     return _other_owner(metadata)
 
