@@ -186,9 +186,9 @@ class HistorySpec(RuledModel):
     """Layout of the migrations table. SchemaMigrations: table schema_migrations(name, applied_at).
     Auto (default): table schema_migrations with key column name, version, filename or id, and
     optional columns applied_at and dirty. Cannot be set with `query`."""
-    schema_name: Annotated[
-        str, Field(alias="schema", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
-    ] = ""
+    schema_name: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] | None
+    ) = Field(default=None, alias="schema")
     """PostgreSQL schema of the migrations table. Default: the first schema in the role's search
     path that contains the table. Cannot be set with `query`."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None

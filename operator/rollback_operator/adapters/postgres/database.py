@@ -101,7 +101,7 @@ class PostgresSchemas:
 
 async def _read(parameters: dict[str, Any], pinned: Pinned, spec: HistorySpec) -> Applied | Missing:
     history = reader.HistorySource(
-        query=spec.query, preset=spec.preset or HistoryPreset.AUTO, schema=spec.schema_name
+        query=spec.query, preset=spec.preset or HistoryPreset.AUTO, schema=spec.schema_name or ""
     )
     relay = Relay(MOST_SENT_BYTES, CONNECT_SECONDS)
     try:

@@ -137,7 +137,7 @@ class PostgresChanges:
             "history": HistorySource(
                 query=database.history.query,
                 preset=database.history.preset or HistoryPreset.AUTO,
-                schema=database.history.schema_name,
+                schema=database.history.schema_name or "",
             ),
             "names": list(record.names),
             "sql": [allowed.entry(name).sql or "" for name in record.names],
