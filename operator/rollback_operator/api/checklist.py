@@ -202,12 +202,12 @@ class HistorySpec(RuledModel):
     """Migration tool. Auto (default): the tool is recognized by the columns of its table. A named
     tool is checked against the columns of its table. SchemaMigrations: table
     schema_migrations(name, applied_at). Cannot be set with `query`."""
-    table: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] = ""
+    table: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] | None = None
     """Name of the migrations table if the tool is configured to use another than its default. The
     tool is recognized by the columns. Cannot be set with `query`."""
-    schema_name: Annotated[
-        str, Field(alias="schema", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
-    ] = ""
+    schema_name: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] | None
+    ) = Field(default=None, alias="schema")
     """PostgreSQL schema of the migrations table. Default: the first schema in the role's search
     path that contains the table. Cannot be set with `query`."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None

@@ -111,8 +111,8 @@ class PostgresSchemas:
         history = reader.HistorySource(
             query=spec.query,
             preset=spec.preset or HistoryPreset.AUTO,
-            schema=spec.schema_name,
-            table=spec.table,
+            schema=spec.schema_name or "",
+            table=spec.table or "",
         )
         answer = await self._answer(namespace, database, {"history": history})
         return UnknownSchema(answer) if isinstance(answer, str) else _history_of(answer)

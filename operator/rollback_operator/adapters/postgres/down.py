@@ -137,8 +137,8 @@ class PostgresChanges:
             "history": HistorySource(
                 query=database.history.query,
                 preset=database.history.preset or HistoryPreset.AUTO,
-                schema=database.history.schema_name,
-                table=database.history.table,
+                schema=database.history.schema_name or "",
+                table=database.history.table or "",
             ),
             "names": list(record.names),
             "sql": [allowed.entry(name).sql or "" for name in record.names],
