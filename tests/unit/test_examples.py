@@ -112,7 +112,7 @@ def test_the_full_example_has_every_field() -> None:
         missing
         == {f"spec.remedies.{name}" for name in OTHER_REMEDIES}
         | {f"spec.matrix.when.{name}" for name in QUERY_ONLY}
-        | {"spec.database.history.query"}
+        | {"spec.database.history.query", "spec.database.history.table"}
         | {path for path in known if path.startswith("spec.database.rollbackMigrations")}
         | TRUST
         | OTHER_SERVERS

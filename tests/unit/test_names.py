@@ -34,6 +34,7 @@ FREE = frozenset(
         *("releaseMessage", "releaseReason", "restoreMessage", "severity", "text", "tool"),
         *("transition", "type", "value"),
         *("command[]", "how", "place", "undone[]", "unknownLoss"),
+        *("diff", "expect", "keptConfiguration", "memory", "output", "rows[]", "selector"),
     }
 )
 """Fields whose text has no form: words, queries, values, and what the API server took elsewhere."""

@@ -191,7 +191,7 @@ class RollbackStatus(Model):
     steps: Annotated[
         list[StepStatus],
         Field(
-            max_length=16,
+            max_length=len(StepName),
             json_schema_extra=keyed_by("name"),
         ),
     ] = []

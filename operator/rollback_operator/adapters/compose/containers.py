@@ -15,7 +15,7 @@ LONGEST_CONTAINER_FAILURE = 400
 MOST_CONTAINER_NAMES = 32
 _COMMIT = "org.opencontainers.image.revision"
 _NEVER = "0001-01-01"
-STOPPED = (0, 137, 143)
+STOPPED_STATUSES = (0, 137, 143)
 """Exit codes of a container that ended by itself without an error, or that a person stopped."""
 _HOST_SETTINGS = ("Binds", "Memory", "NanoCpus", "NetworkMode", "PortBindings", "Privileged")
 
@@ -88,7 +88,7 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
     ended = str(state.get("Status")) in ("exited", "dead")
     code = int(state.get("ExitCode") or 0)
     is_failed = bool(state.get("Restarting")) or (
-        ended and (code not in STOPPED or bool(state.get("OOMKilled")))
+        ended and (code not in STOPPED_STATUSES or bool(state.get("OOMKilled")))
     )
     ports = (raw.get("NetworkSettings") or {}).get("Ports") or {}
     return Container(
