@@ -67,7 +67,7 @@ def load_shop(docker: Docker, name: str, **environment: str) -> str:
         folders=("tmp",),
         env=[f"{key}={value}" for key, value in made.items()],
     )
-    archive = docker.directory / f"{name.replace(':', '-')}.tar"
+    archive = docker.directory / f"{name.replace(':', '-').replace('/', '-')}.tar"
     oci.write_for_docker(image, archive)
     docker.load(archive)
     archive.unlink()
@@ -238,14 +238,14 @@ class AgentProcess:
         self._process = None
 
     def poll(self) -> int | None:
-        """Return the exit status if it has ended by itself."""
+        """Return the exit status if it has ended."""
         status = self._process.poll() if self._process is not None else None
         if status is not None:
             self._process = None
         return status
 
     def wait(self, seconds: float) -> int:
-        """Wait for it to end by itself, and return the exit status."""
+        """Wait for it to end, and return the exit status."""
         assert self._process is not None
         status = self._process.wait(seconds)
         self._process = None

@@ -150,11 +150,11 @@ class Docker(Occupant):
         labels = [f"com.docker.compose.{k}={v}" for k, v in
                   (("project", project), ("service", service))]  # fmt: skip
         filters = json.dumps({"label": labels})
-        found = []
+        inspected = []
         for each in self.ask("GET", "/containers/json", all="1", filters=filters):
             with contextlib.suppress(LabError):  # removed since it was listed
-                found.append(self.ask("GET", f"/containers/{each['Id']}/json"))
-        return found
+                inspected.append(self.ask("GET", f"/containers/{each['Id']}/json"))
+        return inspected
 
     def compose(
         self, command: Sequence[str], folder: Path, *arguments: str, **variables: str

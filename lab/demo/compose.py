@@ -79,7 +79,7 @@ def play(story: Story, stack: ExitStack) -> int:
     """Play the story; the exit status."""
     story.say("Building the sample service's images (a few minutes the first time).")
     archive = images.build("ticket-service")
-    story.say("Starting a Docker daemon of its own; the machine's, if there is one, is left alone.")
+    story.say("Starting a Docker daemon of its own; the machine's own is left alone.")
     docker = stack.enter_context(Docker())
     docker.load(loadable(archive, docker.directory / "images.tar"))
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rollback-demo-")))
@@ -133,13 +133,13 @@ def play(story: Story, stack: ExitStack) -> int:
 
 
 def _await_end(story: Story, project: Tickets, agent: AgentProcess) -> Mapping[str, Any]:
-    told: set[str] = set()
+    shown_steps: set[str] = set()
 
     def look() -> Mapping[str, Any] | None:
         for rollback in project.rollbacks:
             for step in rollback["status"].get("steps", []):
-                if "finishedTime" in step and step["name"] not in told:
-                    told.add(step["name"])
+                if "finishedTime" in step and step["name"] not in shown_steps:
+                    shown_steps.add(step["name"])
                     story.say(f"{step['name']}: {step.get('message', '')}")
             if rollback["status"].get("outcome"):
                 return rollback

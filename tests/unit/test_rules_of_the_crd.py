@@ -106,7 +106,7 @@ BROKEN: dict[str, dict[str, Any]] = {
         "remedies": [{"type": "DisableFlag", "flag": {"name": "NEW", "value": "false"}}]
     },
     "restore must not be set unless": {
-        "remedies": [{"type": "Scale", "replicas": 3, "restore": [{"configMapRef": {"name": "a"}}]}]
+        "remedies": [{"type": "Scale", "replicas": 3, "restore": ["a"]}]
     },
     "rollbackMigrations is required with": _database(onNewerSchema="RollbackMigrations"),
     "set exactly one of job and sql": _down(backup={"required": False}),

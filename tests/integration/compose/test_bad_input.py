@@ -144,7 +144,7 @@ services:
 
 
 def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
-    """A release is an image, not a tag: the one before has no name any more, and is kept."""
+    """A release is an image, not a tag: the image before has no name any more, and is kept."""
     load_shop(docker, "shop-base:1")
     load_shop(docker, "shop-base:2", FAIL="100")
     containerfile = project.files.folder / "Dockerfile"

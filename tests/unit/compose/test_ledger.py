@@ -93,7 +93,7 @@ def test_a_failed_write_changes_neither_disk_nor_memory(tmp_path: Path) -> None:
     before = LedgerState(policies={"shop": policy})
     assert ledger.store(before) is None
     written = (tmp_path / LEDGER).read_bytes()
-    (tmp_path / f"{LEDGER}.new").mkdir()  # no file can be written there, whoever asks
+    (tmp_path / f"{LEDGER}.new").mkdir()  # no file can be written there, not even by root
     failure = ledger.store(LedgerState())
     assert isinstance(failure, Failure)
     assert failure.kind is FailureKind.UNAVAILABLE

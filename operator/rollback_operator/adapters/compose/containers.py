@@ -16,7 +16,7 @@ MOST_CONTAINER_NAMES = 32
 _COMMIT = "org.opencontainers.image.revision"
 _NEVER = "0001-01-01"
 STOPPED_STATUSES = (0, 137, 143)
-"""Exit codes of a container that ended by itself without an error, or that a person stopped."""
+"""Exit codes of a container that ended without an error, or that a person stopped."""
 _HOST_SETTINGS = ("Binds", "Memory", "NanoCpus", "NetworkMode", "PortBindings", "Privileged")
 
 
@@ -50,7 +50,7 @@ class Container:
     ended: float | None
     """When it ended last; None: never."""
     is_failed: bool
-    """It ended with an error, or the daemon restarts it because of one."""
+    """It ended with an error, or the daemon restarts it because of an error."""
     failure: str
     restarts: int
     is_out_of_memory: bool
@@ -187,8 +187,8 @@ def _failure(state: Mapping[str, Any], health: Mapping[str, Any], code: int) -> 
         return f"exited with {code}{f': {error}' if error else ''}"[:LONGEST_CONTAINER_FAILURE]
     if _health(health) == "unhealthy":
         entries = health.get("Log") or [{}]
-        said = " ".join(str(entries[-1].get("Output") or "").split())
-        return f"its health check fails: {said}"[:LONGEST_CONTAINER_FAILURE]
+        output = " ".join(str(entries[-1].get("Output") or "").split())
+        return f"its health check fails: {output}"[:LONGEST_CONTAINER_FAILURE]
     return ""
 
 

@@ -1,7 +1,7 @@
 """The agent's record on disk: one file, replaced as a whole, behind a lock.
 
 A write goes to a second file, is synced, and takes the place of the first in one rename: after a
-crash at any point the file holds the old record or the new one, complete. The lock is the
+crash at any point the file holds the old record or the new record, complete. The lock is the
 kernel's (flock): it ends with the process that holds it, however that ends.
 """
 
@@ -115,7 +115,7 @@ class Ledger:
         os.close(self._lock)
 
     def store(self, state: LedgerState) -> Failure | None:
-        """Replace the record; after a failure memory and disk hold the old one."""
+        """Replace the record; after a failure memory and disk hold the old record."""
         failure = replace_file(
             self.folder / LEDGER, state.model_dump_json(by_alias=True, exclude_none=True)
         )

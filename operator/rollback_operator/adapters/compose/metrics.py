@@ -41,8 +41,8 @@ class Incarnations:
 
     def named(self, instance: str, is_single: bool) -> Sequence[Container]:
         """List the containers behind a target, in order of their start."""
-        found = [each for each in self.known.values() if is_single or _is_at(each, instance)]
-        return sorted(found, key=lambda each: each.started or 0.0)
+        behind = [each for each in self.known.values() if is_single or _is_at(each, instance)]
+        return sorted(behind, key=lambda each: each.started or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,9 @@ class ComposeTrends:
         situation = self._find(query.pods)
         named = {}
         for instance, value in read.items():
-            found = situation.incarnations.named(instance, situation.is_single)
-            if found:
-                named[found[-1].key] = value
+            behind = situation.incarnations.named(instance, situation.is_single)
+            if behind:
+                named[behind[-1].key] = value
         return named
 
 
@@ -154,10 +154,10 @@ def _by_container(
 ) -> Iterator[CounterSeries]:
     """Cut series where containers begin; samples before the first known container are left out."""
     for series in all_:
-        found = situation.incarnations.named(series.pod, situation.is_single)
-        starts = [each.started or 0.0 for each in found]
+        behind = situation.incarnations.named(series.pod, situation.is_single)
+        starts = [each.started or 0.0 for each in behind]
         ends = [*starts, float("inf")][1:] if starts else []
-        for container, start, end in zip(found, starts, ends, strict=True):
+        for container, start, end in zip(behind, starts, ends, strict=True):
             samples = tuple(each for each in series.samples if start <= each[0] < end)
             if samples:
                 yield replace(series, pod=container.key, samples=samples)

@@ -94,11 +94,11 @@ class Compose:
 
     async def resolved(self) -> Mapping[str, Any] | Failure:
         """Resolve the files; Rejected: Compose refuses them, with what it says."""
-        said = await self._run([*self.files.options, "config"], CONFIG_SECONDS)
-        if isinstance(said, Failure):
-            return said
+        printed = await self._run([*self.files.options, "config"], CONFIG_SECONDS)
+        if isinstance(printed, Failure):
+            return printed
         try:
-            loaded = yaml.safe_load(said)
+            loaded = yaml.safe_load(printed)
         except (yaml.YAMLError, RecursionError, ValueError):
             loaded = None
         if not isinstance(loaded, dict) or not isinstance(loaded.get("services"), dict):
@@ -109,13 +109,13 @@ class Compose:
     async def hash_of(self, service: str, is_pinned: bool) -> str | Failure:
         """Compute the hash that Compose would label a container of the service with now."""
         asked = [*self._options(is_pinned), "config", "--hash", service]
-        said = await self._run(asked, CONFIG_SECONDS)
-        if isinstance(said, Failure):
-            return said
-        lines = [line.split() for line in said.splitlines()]
-        found = next((line[1] for line in lines if line[:1] == [service] and len(line) > 1), "")
+        printed = await self._run(asked, CONFIG_SECONDS)
+        if isinstance(printed, Failure):
+            return printed
+        lines = [line.split() for line in printed.splitlines()]
+        computed = next((line[1] for line in lines if line[:1] == [service] and len(line) > 1), "")
         text = f"{self.program} config --hash {service} prints no hash"
-        return found or Failure(FailureKind.REJECTED, text)
+        return computed or Failure(FailureKind.REJECTED, text)
 
     async def up(self, service: str, replicas: int) -> Failure | None:
         """Start a service, alone, from the files and the override file.
@@ -125,8 +125,8 @@ class Compose:
         """
         asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
         asked += ["--scale", f"{service}={replicas}", service]
-        said = await self._run(asked, UP_SECONDS)
-        return said if isinstance(said, Failure) else None
+        printed = await self._run(asked, UP_SECONDS)
+        return printed if isinstance(printed, Failure) else None
 
     def pin(self, pins: Sequence[Pin]) -> Failure | None:
         """Write the override file; without pins there is none."""
@@ -198,16 +198,18 @@ _REGISTRY = ("pull access denied", "no such host", "i/o timeout", "connection re
 
 
 def _refused(what: str, err: str) -> Failure:
-    """Give what Compose said, and the remedy where it is known."""
+    """Give what Compose printed, and the remedy where it is known."""
     lines = [" ".join(line.split()) for line in err.splitlines() if line.strip()]
-    said = " / ".join(lines[-4:])[-LONGEST_SAID:] or "it says nothing"
-    low = said.lower()
+    printed = " / ".join(lines[-4:])[-LONGEST_SAID:] or "it says nothing"
+    low = printed.lower()
     if any(word in low for word in _AWAY):
-        return Failure(FailureKind.UNAVAILABLE, f"{what}: {said}: start the Docker daemon")
+        return Failure(FailureKind.UNAVAILABLE, f"{what}: {printed}: start the Docker daemon")
     if any(word in low for word in _REGISTRY):
-        text = f"{what}: {said}: the registry does not give the image; load it by hand: docker load"
+        text = (
+            f"{what}: {printed}: the registry does not give the image; load it by hand: docker load"
+        )
         return Failure(FailureKind.UNAVAILABLE, text)
-    return Failure(FailureKind.REJECTED, f"{what}: {said}")
+    return Failure(FailureKind.REJECTED, f"{what}: {printed}")
 
 
 def _override(pin: Pin) -> Mapping[str, object]:

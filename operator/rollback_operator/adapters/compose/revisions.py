@@ -18,8 +18,8 @@ from rollback_operator.model.workload import Deployment, ReplicaSet, Template, W
 
 MOST_KNOWN_REVISIONS = 10
 STEADY_SECONDS = 10.0
-"""A container without a health check that has restarted is ready after so long: one that crashes
-at once would else be available for a moment again and again."""
+"""A container without a health check that has restarted is ready after so long: in a crash loop it
+would else be available for a moment again and again."""
 COMPLETE_SECONDS = 3.0
 REPLACING_SECONDS = 30.0
 """A container that has ended so recently is as a rule about to be replaced by the next release."""
@@ -47,7 +47,7 @@ def identity_of(container: Container, record: ServiceRecord) -> str:
 
 
 def recorded(record: ServiceRecord, containers: Sequence[Container], now: float) -> ServiceRecord:
-    """Add the releases that run to the record; the newest container's is the current one.
+    """Add the releases that run to the record; the newest container's is current.
 
     The number of a release that returns increases, as that of a ReplicaSet does.
     """

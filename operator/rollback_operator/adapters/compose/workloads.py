@@ -70,10 +70,10 @@ class ComposeWorkloads:
     _images: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     _hashed: dict[str, _Hashed] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """A slower read must not put an older release on record after a newer one."""
+    """A slower read must not put an older release on record after a newer release."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
-        """Read the containers of a service; the first sight of a release is put on record."""
+        """Read the containers of a service; a release that is seen first is put on record."""
         place = self.places.get((namespace, name))
         if place is None:
             return Failure(FailureKind.GONE, f"the agent watches no service {name}")
@@ -97,7 +97,7 @@ class ComposeWorkloads:
         refused = read if isinstance(read, Failure) else self._refusal(place, read, rollback)
         record = self.known[place.service].record if place.service in self.known else None
         revisions = record.revisions if record is not None else ()
-        known = next((one for one in revisions if one.revision == target.digest), None)
+        known = next((each for each in revisions if each.revision == target.digest), None)
         if known is None and refused is None:
             refused = Failure(FailureKind.GONE, f"revision {target.number} is not on record")
         if refused is None and known is not None and isinstance(read, Workload):
@@ -114,7 +114,7 @@ class ComposeWorkloads:
     def _refusal(
         self, place: ServicePlace, workload: Workload, rollback: Rollback
     ) -> Failure | None:
-        """Refuse an undo of another release than was judged, or one that would change more."""
+        """Refuse an undo of another release than was judged, or an undo that would change more."""
         deployment, hashed = workload.deployment, self._hashed.get(place.service)
         if deployment.template.digest != rollback.spec.from_revision.digest:
             return Failure(FailureKind.CONFLICT, "the service is not as it was judged")

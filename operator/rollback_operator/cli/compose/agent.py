@@ -30,7 +30,7 @@ class Agent:
     parts: AgentParts
     watched: Sequence[tuple[RollbackPolicy, ServicePlace]]
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _said: dict[str, str] = field(default_factory=dict)
+    _logged: dict[str, str] = field(default_factory=dict)
     """The last obstacle that was logged, by service: repetitions are not."""
     _unread: set[Key] = field(default_factory=set)
     """Policies whose status says that their service cannot be read."""
@@ -113,25 +113,25 @@ class Agent:
                 self._unread.add(key)
                 self.parts.queue.add(key)  # its status says that there is no such service
             return
-        if self._said.pop(place.service, None):
+        if self._logged.pop(place.service, None):
             _log.info("service %s can be read again", place.service)
         self.parts.cache.deployments[target] = read.deployment
         if known is None or _urgent(known) != _urgent(read.deployment):
             self.parts.queue.add(key)
 
     def _say(self, service: str, message: str) -> None:
-        if self._said.get(service) != message:
-            self._said[service] = message
+        if self._logged.get(service) != message:
+            self._logged[service] = message
             _log.warning("%s", message)
 
     # -- requests ----------------------------------------------------------------------------------
 
     def _take_requests(self) -> None:
         """Put requests on record, and remove their files after that."""
-        found, refused = inbox.letters(self.parts.ledger.folder)
+        letters, refused = inbox.letters(self.parts.ledger.folder)
         for message in refused:
             _log.warning("%s", message)
-        for letter in found:
+        for letter in letters:
             failure = self._take(letter)
             if failure is not None and failure.kind is FailureKind.UNAVAILABLE:
                 self._say("requests", failure.message)  # a full disk: again at the next look

@@ -51,7 +51,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("verb", nargs="?", choices=COMPOSE_VERBS, default="run", metavar="VERB",
                         help=f"{', '.join(COMPOSE_VERBS)} (default: run)")  # fmt: skip
     parser.add_argument("name", nargs="?", default="", metavar="NAME",
-                        help="policy of undo, rollback of the other verbs; default: the only one, "
+                        help="policy of undo, rollback of other verbs; default: the only policy, "
                         "or the newest")  # fmt: skip
     for flags, settings in _OPTIONS:
         parser.add_argument(*flags, **settings)
@@ -74,7 +74,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--service",),
         {"metavar": "NAME", "help": "service of the policy (default: its spec.targetRef.name)"},
     ),
-    (("-p", "--project"), {"metavar": "NAME", "help": "project, if Compose is given one"}),
+    (("-p", "--project"), {"metavar": "NAME", "help": "project, as for Compose"}),
     (
         ("--profile",),
         {
@@ -93,7 +93,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "type": Path,
             "action": "append",
             "default": [],
-            "help": "file of variables, if Compose is given one",
+            "help": "file of variables, as for Compose",
         },
     ),
     (
@@ -265,15 +265,15 @@ def _files(given: dict[str, Any]) -> ComposeFiles:
 
 def _named_in(paths: Sequence[Path]) -> str:
     """Read the project's name from the files; the last counts. Variables in it are not known."""
-    found = ""
+    name = ""
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: cannot be read: {error}") from None
         match = re.search(r"^name:[ \t]*[\"']?([a-z0-9][a-z0-9_-]*)[\"']?[ \t]*$", text, re.M)
-        found = match[1] if match else found
-    return found
+        name = match[1] if match else name
+    return name
 
 
 def _socket(given: dict[str, Any]) -> Path:

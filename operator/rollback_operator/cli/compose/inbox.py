@@ -28,11 +28,11 @@ class Asked(Model):
 
     verb: Literal["undo", "approve", "reject"]
     name: Name
-    """Of the Rollback: the one to be made, or the one to be decided."""
+    """Of the Rollback that is to be made, or to be decided."""
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
     policy: NameOrNone = ""
     to: Annotated[str, Field(pattern=r"^(previous|[1-9][0-9]{0,8})?$")] = ""
-    """Revision to restore, by number, or `previous`; empty: the last known good one."""
+    """Revision to restore, by number, or `previous`; empty: the last known good revision."""
     revision: int = 0
     digest: str = ""
     """Of an undo: the revision that the person saw. Of a decision: of the plan."""
@@ -58,19 +58,19 @@ def leave(folder: Path, asked: Asked) -> Failure | None:
 
 def letters(folder: Path) -> tuple[list[Letter], list[str]]:
     """Read the requests, and say which files were thrown away because they are none."""
-    found, refused = [], []
+    readable, refused = [], []
     paths = sorted((folder / REQUESTS).glob("*.json"))[:MOST_LETTERS]
     for path in paths:
         try:
             with path.open("rb") as file:
                 asked = Asked.model_validate_json(file.read(MOST_REQUEST_BYTES))
-            found.append(Letter(path, asked, user_of(path)))
+            readable.append(Letter(path, asked, user_of(path)))
         except FileNotFoundError:
             continue
         except (OSError, ValidationError) as error:
             refused.append(f"{path} is no request and was removed: {str(error)[:200]}")
             path.unlink(missing_ok=True)
-    return found, refused
+    return readable, refused
 
 
 def name_of(policy: str) -> str:

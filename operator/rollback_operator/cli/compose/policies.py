@@ -56,7 +56,9 @@ def load(
         faults.append(f"--service: {path} has {len(documents)} policies: name each in targetRef")
     names = [policy.spec.target_ref.name for policy in policies]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(f"{path}: spec.targetRef.name: two policies watch service {name}: keep one")
+        faults.append(
+            f"{path}: spec.targetRef.name: two policies watch service {name}: keep a single policy"
+        )
     if faults:
         raise PolicyError("\n".join(faults))
     made = []

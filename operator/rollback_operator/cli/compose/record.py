@@ -117,11 +117,11 @@ def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
 
 def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Follow:
     """Follow a rollback through the record."""
-    said: list[str] = []
+    printed: list[str] = []
 
     def say(text: str) -> None:
-        if text not in said and not is_silent:
-            said.append(text)
+        if text not in printed and not is_silent:
+            printed.append(text)
             print(words.text(text), flush=True)  # noqa: T201 (this command's output)
 
     def follow(known: StoredRecord) -> int | None:
@@ -153,7 +153,7 @@ def wait(folder: Path, follow: Follow) -> int:
 
 
 def _decide(verb: str, known: StoredRecord, name: str, reason: str, folder: Path) -> int:
-    """Leave a decision on a rollback that waits for one."""
+    """Leave a decision on a rollback that waits for it."""
     waiting = [
         each
         for each in known.rollbacks

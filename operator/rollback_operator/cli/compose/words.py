@@ -65,14 +65,14 @@ class ComposeWords:
         """Reword a text."""
         command, compose = self._command, self._compose
         text = _UNDO.sub(
-            lambda found: f"{command} undo{found[1] or ''} --reason TEXT", text[:_MOST]
+            lambda match: f"{command} undo{match[1] or ''} --reason TEXT", text[:_MOST]
         )
-        text = _VERB.sub(lambda found: f"{command} {found[1]}{found[2] or ''}", text)
-        text = _DESCRIBE.sub(lambda found: f"{command} explain {found[1]}", text)
+        text = _VERB.sub(lambda match: f"{command} {match[1]}{match[2] or ''}", text)
+        text = _DESCRIBE.sub(lambda match: f"{command} explain {match[1]}", text)
         text = _LOGS.sub(
-            lambda found: f"{compose} logs --since {found[2]} --tail {found[3]} {found[1]}", text
+            lambda match: f"{compose} logs --since {match[2]} --tail {match[3]} {match[1]}", text
         )
-        text = _STATUS.sub(lambda found: f"{compose} ps {found[1]}".rstrip(), text)
+        text = _STATUS.sub(lambda match: f"{compose} ps {match[1]}".rstrip(), text)
         text = _HISTORY.sub(f"{command} history", text)
         text = _OTHERS.sub("deploy it from your own file", text)
         for pattern, word in _COMPILED:

@@ -255,11 +255,8 @@ class Executor:
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
         # Nor is anything while the traffic is stopped: only its end brings the traffic back.
-        is_going_on = (
-            progress.is_never_late(rollback, step)
-            or step in _RESTORING
-            or stopped_traffic.is_open(rollback)
-        )
+        is_restoring = step in _RESTORING or stopped_traffic.is_open(rollback)
+        is_going_on = is_restoring or progress.is_never_late(rollback, step)
         if is_going_on or not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
