@@ -35,7 +35,7 @@ from rollback_operator.model.samples import Counters, CounterSeries, Missing, Re
 from rollback_operator.model.schema import UnknownSchema
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import PageQuery, PodPage
-from rollback_operator.remedies.migrations import LossReport
+from rollback_operator.remedies.database.migrations import LossReport
 from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 

@@ -12,9 +12,14 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.ports.application import SchemaChanges
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, Jobs, JobState
-from rollback_operator.remedies import migrations
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
+from rollback_operator.remedies.database.schema import Applied
 from tests.fakes.application import FakeSchemas
 from tests.fakes.failures import Journal
 

@@ -42,7 +42,12 @@ from rollback_operator.model.schema import (
 )
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
 from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram

@@ -25,7 +25,7 @@ from rollback_operator.model.schema import (
     NewerSchema,
     SchemaHistory,
 )
-from rollback_operator.remedies.schema import HistoryComparison, compare, recorded
+from rollback_operator.remedies.database.schema import HistoryComparison, compare, recorded
 from tests.integration.databases import Database, message, read
 
 pytestmark = pytest.mark.xdist_group("database")

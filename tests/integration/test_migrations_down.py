@@ -20,7 +20,12 @@ from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
 
 pytestmark = pytest.mark.xdist_group("database")
 

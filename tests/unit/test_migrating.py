@@ -24,9 +24,9 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
 from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.reconcile.act.migrating import PATIENCE_SECONDS
-from rollback_operator.remedies import migrations
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault
-from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.database.migrations import HalfWay, LossReport, StatementFault
+from rollback_operator.remedies.database.schema import Applied, Migration
 from tests.builders import at, make_policy, make_rollback, make_template
 from tests.carrying import Carried
 from tests.fakes.database import without

@@ -18,7 +18,7 @@ from rollback_operator.adapters.kube.projections.templates import MOST_CONTAINER
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.model.workload import ConfigRead
-from rollback_operator.remedies.declared_schema import MOST_DECLARED_CHARACTERS
+from rollback_operator.remedies.database.declared_schema import MOST_DECLARED_CHARACTERS
 
 
 def owner(manager: str, *fields: str, operation: str = "Update") -> dict[str, Any]:

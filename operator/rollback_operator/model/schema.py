@@ -1,7 +1,7 @@
 """The schema of a database: what its migration history shows, and how a release relates to it.
 
-Values only. `adapters/postgres` reads a history, `remedies/schema` compares it with what a release
-knows. The migration tools' tables are data of the adapter.
+Values only. `adapters/postgres` reads a history, `remedies/database/schema` compares it with what
+a release knows. The migration tools' tables are data of the adapter.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,12 @@ from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import SchemaHistory
 from rollback_operator.ports.failure import Failure
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
 from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import LineCount, Reply, Silence
 

@@ -27,7 +27,7 @@ from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.releases.ledger import health_of
-from rollback_operator.remedies import schema
+from rollback_operator.remedies.database import schema
 from rollback_operator.report import live_counts
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.live_counts import RecordRateLimit

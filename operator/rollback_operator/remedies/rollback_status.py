@@ -8,7 +8,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model import conditions
-from rollback_operator.remedies import migrations
+from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.restoring import left_restored
 

@@ -15,7 +15,7 @@ from rollback_operator.api.v1alpha1 import (
     TrafficStop,
 )
 from rollback_operator.remedies import gitops
-from rollback_operator.remedies.migration_order import StepParts, ordered
+from rollback_operator.remedies.database.migration_order import StepParts, ordered
 
 
 def keeps_release(remedy: RemedyType) -> bool:

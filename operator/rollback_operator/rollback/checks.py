@@ -39,8 +39,8 @@ from rollback_operator.model.schema import (
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
 from rollback_operator.remedies import autoscaling, gitops
+from rollback_operator.remedies.database.migrations import LossReport
 from rollback_operator.remedies.gitops import warning
-from rollback_operator.remedies.migrations import LossReport
 from rollback_operator.remedies.progress import has_acted
 
 FRESH_SECONDS = 60.0

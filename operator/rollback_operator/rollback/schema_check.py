@@ -18,8 +18,8 @@ from rollback_operator.model.schema import (
     SchemaAnswer,
     UnknownSchema,
 )
-from rollback_operator.remedies import declared_schema, migrations, schema
-from rollback_operator.remedies.migration_order import can_stop_traffic
+from rollback_operator.remedies.database import declared_schema, migrations, schema
+from rollback_operator.remedies.database.migration_order import can_stop_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 from rollback_operator.rollback.checks import ChecklistFacts, no_target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollback_operator.model.schema import DeclaredSchema, UnknownSchema
-from rollback_operator.remedies.declared_schema import (
+from rollback_operator.remedies.database.declared_schema import (
     MOST_DECLARED_CHARACTERS,
     MOST_LISTED,
     MOST_OUTPUT_CHARACTERS,

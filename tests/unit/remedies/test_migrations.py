@@ -16,10 +16,10 @@ from rollback_operator.api.database.rolling_back import (
     MigrationRecord,
 )
 from rollback_operator.api.v1alpha1 import Outcome, Pace, RollbackStatus, StepName
-from rollback_operator.remedies import migrations
-from rollback_operator.remedies.migration_order import Fit, fit_of, order_of
-from rollback_operator.remedies.migrations import HalfWay, LossReport, Undone, Untouched
-from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.database.migration_order import Fit, fit_of, order_of
+from rollback_operator.remedies.database.migrations import HalfWay, LossReport, Undone, Untouched
+from rollback_operator.remedies.database.schema import Applied, Migration
 from rollback_operator.remedies.steps import steps_of
 from tests.builders import make_rollback, make_step
 

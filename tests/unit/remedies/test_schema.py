@@ -29,8 +29,8 @@ from rollback_operator.model.schema import (
     SchemaHistory,
     UnknownSchema,
 )
-from rollback_operator.remedies import schema
-from rollback_operator.remedies.schema import HistoryComparison, compare, ordered, recorded
+from rollback_operator.remedies.database import schema
+from rollback_operator.remedies.database.schema import HistoryComparison, compare, ordered, recorded
 from tests.builders import at
 
 RELEASED = 10_000.0

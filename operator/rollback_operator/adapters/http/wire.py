@@ -29,7 +29,8 @@ class CountedConnector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # There is no public way to choose the protocol of a connection.
-        self._factory = partial[ResponseHandler](_CountedResponses, loop=self._loop)
+        protocol: type[ResponseHandler] = _CountedResponses
+        self._factory = partial(protocol, loop=self._loop)
 
 
 class _CountedResponses(ResponseHandler):

@@ -40,7 +40,7 @@ from rollback_operator.model.schema import (
 )
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.remedies.schema import ordered
+from rollback_operator.remedies.database.schema import ordered
 from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 
 MOST_SENT_BYTES = 4 * 1024 * 1024

@@ -36,8 +36,13 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.model.samples import Missing
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
-from rollback_operator.remedies import migrations
-from rollback_operator.remedies.migrations import HalfWay, LossReport, StatementFault, Undone
+from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
 
 TRY_SECONDS, TRY_LOCK_SECONDS = 10, 2
 """For the statements that are only tried, and for each of their locks."""

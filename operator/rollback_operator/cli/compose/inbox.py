@@ -19,7 +19,7 @@ from rollback_operator.api.shape import Model, Name, NameOrNone
 from rollback_operator.ports.failure import Failure
 
 REQUESTS = "requests"
-MOST_REQUEST_BYTES = 64 * 1024
+MOST_INBOX_BYTES = 64 * 1024
 MOST_LETTERS = 100
 
 
@@ -63,7 +63,7 @@ def letters(folder: Path) -> tuple[list[Letter], list[str]]:
     for path in paths:
         try:
             with path.open("rb") as file:
-                asked = Asked.model_validate_json(file.read(MOST_REQUEST_BYTES))
+                asked = Asked.model_validate_json(file.read(MOST_INBOX_BYTES))
             readable.append(Letter(path, asked, user_of(path)))
         except FileNotFoundError:
             continue

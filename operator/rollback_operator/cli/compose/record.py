@@ -20,7 +20,7 @@ from rollback_operator.cli.plugin.record import Record, newest_first
 from rollback_operator.ports.failure import Failure
 
 FOLLOW_SECONDS = 0.3
-WAIT_SECONDS = 1800.0
+ANSWERED_SECONDS = 1800.0
 """An undo waits for its verification; the agent goes on after that."""
 GOOD_ENDS = ("Verified",)
 
@@ -143,7 +143,7 @@ def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Foll
 
 def wait(folder: Path, follow: Follow) -> int:
     """Wait for an undo to end, and return the exit status."""
-    until = time.monotonic() + WAIT_SECONDS
+    until = time.monotonic() + ANSWERED_SECONDS
     while time.monotonic() < until:
         status = follow(StoredRecord(read(folder)))
         if status is not None:

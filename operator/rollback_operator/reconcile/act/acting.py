@@ -21,7 +21,7 @@ from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.remedies import autoscaling, flags, progress
-from rollback_operator.remedies.migration_order import MIGRATION_STEPS
+from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Done, Wait
 from rollback_operator.remedies.steps import done_in_words
 

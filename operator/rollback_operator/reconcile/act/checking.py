@@ -25,9 +25,9 @@ from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops
+from rollback_operator.remedies.database.migrations import LossReport
+from rollback_operator.remedies.database.schema import MIGRATIONS_SECONDS
 from rollback_operator.remedies.gitops import claimed
-from rollback_operator.remedies.migrations import LossReport
-from rollback_operator.remedies.schema import MIGRATIONS_SECONDS
 from rollback_operator.rollback import approval, checklist, schema_check
 from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist

@@ -40,6 +40,7 @@ from rollback_operator.reconcile.act.verifying import (
     relevant_evidence,
 )
 from rollback_operator.remedies import autoscaling, progress, rollback_status, stopped_traffic
+from rollback_operator.remedies.comparison import compare
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
 from rollback_operator.remedies.steps import is_lasting_stop
@@ -50,7 +51,6 @@ from rollback_operator.rollback.course import REPLACED_MESSAGE
 
 _log = logging.getLogger(__name__)
 STEP_POLL_SECONDS = 1.0
-_RESTORING = (StepName.RESTORE_STRATEGY, StepName.RESTORE_TRAFFIC)
 MOST_STEP_ATTEMPTS = 5
 
 
@@ -233,7 +233,7 @@ class Executor:
         seen: _ExecutionState,
     ) -> _Stepped | Rollback | Again:
         """Do what follows from a comparison, or from an act."""
-        if isinstance(following, Act) and self.stopped() and step not in _RESTORING:
+        if isinstance(following, Act) and self.stopped() and step not in progress.RESTORING:
             following = Wait()
         match following:
             case Act():
@@ -255,9 +255,9 @@ class Executor:
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
         # Nor is anything while the traffic is stopped: only its end brings the traffic back.
-        is_restoring = step in _RESTORING or stopped_traffic.is_open(rollback)
-        is_going_on = is_restoring or progress.is_never_late(rollback, step)
-        if is_going_on or not progress.is_stale(rollback, self.clock()):
+        if stopped_traffic.is_open(rollback) or progress.is_never_late(rollback, step):
+            return False
+        if not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 
@@ -278,7 +278,7 @@ class Executor:
             )
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            following = late or progress.compare(rollback, step, seen.deployment, now)
+            following = late or compare(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(following, Act) and rests else following
 
@@ -376,7 +376,7 @@ class Executor:
     ) -> Rollback | Again:
         """Store the end; but leave no surge of ours on a Deployment, if it is given."""
         if deployment is not None and rollback.status.strategy is not None:
-            left = progress.compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
+            left = compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:

@@ -20,10 +20,16 @@ from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, Jobs, JobState
 from rollback_operator.reconcile.act.recording import Write
-from rollback_operator.remedies import migrations, progress
-from rollback_operator.remedies.migrations import HalfWay, StatementFault, Undone, Untouched
+from rollback_operator.remedies import progress
+from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    StatementFault,
+    Undone,
+    Untouched,
+)
+from rollback_operator.remedies.database.schema import MIGRATIONS_SECONDS
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
-from rollback_operator.remedies.schema import MIGRATIONS_SECONDS
 
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0

@@ -6,7 +6,7 @@ from typing import Any
 from rollback_operator.adapters.kube.projections.needs import quantity
 from rollback_operator.evidence.retention import LABEL_BYTES, shortened, weight
 from rollback_operator.model.workload import Template, digest_of
-from rollback_operator.remedies.declared_schema import (
+from rollback_operator.remedies.database.declared_schema import (
     HEAD_ANNOTATION,
     MOST_DECLARED_CHARACTERS,
     RANGE_ANNOTATION,

@@ -24,7 +24,7 @@ from rollback_operator.api.database.rolling_back import (
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, RollbackStatus, StepName
 from rollback_operator.model.schema import Applied, NewerSchema
-from rollback_operator.remedies.migration_order import MIGRATION_STEPS, fit_of, order_of
+from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS, fit_of, order_of
 
 MOST_LOSSES_SHOWN = 5
 _FIELD = "database.rollbackMigrations"

@@ -36,7 +36,7 @@ from rollback_operator.model.schema import (
     SchemaHistory,
     UnknownSchema,
 )
-from rollback_operator.remedies.declared_schema import (
+from rollback_operator.remedies.database.declared_schema import (
     HEAD_ANNOTATION,
     ListedNames,
     is_reached,
@@ -58,7 +58,7 @@ _CONSEQUENCES = {
 _CONSEQUENCES_OF_NEWER = {
     NewerSchemaResponse.BLOCK: Consequence.BLOCK,
     NewerSchemaResponse.REQUIRE_APPROVAL: Consequence.REQUIRE_APPROVAL,
-    # `remedies/migrations` makes the item, unless the rollback has no plan for the database.
+    # `migrations` makes the item, unless the rollback has no plan for the database.
     NewerSchemaResponse.ROLLBACK_MIGRATIONS: Consequence.BLOCK,
     NewerSchemaResponse.IGNORE: Consequence.PROCEED,
 }
