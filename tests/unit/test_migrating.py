@@ -20,13 +20,19 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    Migration,
+    UnknownSchema,
+)
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
 from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.reconcile.act.migrating import PATIENCE_SECONDS
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migrations import HalfWay, LossReport, StatementFault
-from rollback_operator.remedies.database.schema import Applied, Migration
 from tests.builders import at, make_policy, make_rollback, make_template
 from tests.carrying import Carried
 from tests.fakes.database import without
@@ -180,11 +186,20 @@ def other(world: World, _: JobOrder) -> JobPhase:
     return JobPhase.SUCCEEDED
 
 
+DIRTY = DirtySchema(DirtyReason.HALF_APPLIED, "Prisma marks 003_seats as begun", ("003_seats",))
+
+
+def half(world: World, _: JobOrder) -> JobPhase:
+    world.schemas.found = DIRTY
+    return JobPhase.FAILED
+
+
 ENDS = {
     "exits 0 without doing anything": (nothing, Reason.MIGRATION_FAILED, "history is as before"),
     "fails, hangs or is evicted": (fails, Reason.MIGRATION_FAILED, "has failed"),
     "undoes too much": (too_much, Reason.MIGRATION_INCOMPLETE, "still applied: none"),
     "somebody migrates meanwhile": (other, Reason.MIGRATION_INCOMPLETE, "3 migrations"),
+    "stops half way": (half, Reason.MIGRATION_INCOMPLETE, "Prisma marks 003_seats as begun"),
 }
 
 
@@ -203,6 +218,44 @@ async def test_the_history_decides_and_not_the_exit_code(case: str) -> None:
     assert found == reason
     assert said in message
     assert "undo" not in world.journal
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before the Job", "after the Job"])
+async def test_a_dirty_schema_ends_it_at_once(is_before: bool) -> None:
+    world = World()
+
+    def run(order: JobOrder) -> JobPhase:
+        if ("down" in order.command) is not is_before:
+            world.schemas.found = DIRTY
+        return JobPhase.SUCCEEDED
+
+    world.jobs.run = run
+    await world.until_end()
+
+    reason, message = world.said()
+    assert (world.stored.status.outcome, reason) == (Outcome.FAILED, Reason.MIGRATION_INCOMPLETE)
+    assert DIRTY.message in message
+    assert world.seconds < PATIENCE_SECONDS
+    assert len(world.jobs.orders) == (1 if is_before else 2)
+    assert "undo" not in world.journal
+
+
+async def test_a_history_that_cannot_be_read_after_the_job_is_read_again() -> None:
+    world = World()
+
+    def run(order: JobOrder) -> JobPhase:
+        if "down" in order.command:
+            world.schemas.found = UnknownSchema("the connection was refused")
+        return JobPhase.SUCCEEDED
+
+    world.jobs.run = run
+    await world.until_end(2000)
+
+    reason, message = world.said()
+    assert reason == Reason.MIGRATION_INCOMPLETE
+    assert "the connection was refused" in message
+    assert world.seconds > PATIENCE_SECONDS
+    assert len(world.jobs.orders) == 2
 
 
 async def test_a_job_that_fails_after_its_work_has_done_it() -> None:

@@ -16,10 +16,10 @@ from rollback_operator.api.database.rolling_back import (
     MigrationRecord,
 )
 from rollback_operator.api.v1alpha1 import Outcome, Pace, RollbackStatus, StepName
+from rollback_operator.model.schema import Applied, Migration, NewerSchema
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migration_order import Fit, fit_of, order_of
 from rollback_operator.remedies.database.migrations import HalfWay, LossReport, Undone, Untouched
-from rollback_operator.remedies.database.schema import Applied, Migration
 from rollback_operator.remedies.steps import steps_of
 from tests.builders import make_rollback, make_step
 
@@ -45,6 +45,10 @@ def database(way: dict[str, Any], *known: dict[str, Any], **more: Any) -> Databa
 
 def history(*names: str) -> Applied:
     return Applied(tuple(Migration(name) for name in names))
+
+
+def newer(*names: str) -> NewerSchema:
+    return NewerSchema(len(names), names)
 
 
 def record(*names: str, applied: int = 3, **more: Any) -> MigrationRecord:
@@ -131,40 +135,43 @@ APPLIED = history("001", "002", "003")
 
 def test_the_newest_is_rolled_back_first() -> None:
     two = ({"name": "002", "newReleaseRuns": True}, RUNS)
-    found = migrations.plan(database(JOB, *two), ["002", "003"], APPLIED, can_stop=False)
+    found = migrations.plan(database(JOB, *two), newer("002", "003"), APPLIED, can_stop=False)
 
     assert found == record("003", "002")
     assert migrations.steps_variable(found) == {"STEPS": "2"}
 
 
-OBSTACLES: dict[str, tuple[DatabaseSpec, list[str], Applied, str]] = {
-    "no sql for one": (database(SQL, RUNS), ["003"], APPLIED, "migrations has no sql for 003"),
-    "not the last": (database(JOB, RUNS), ["002"], APPLIED, "not the last migrations"),
-    "neither release runs": (database(JOB), ["003"], APPLIED, "traffic has to be stopped"),
+UNLISTED = "does not list which migrations"
+OBSTACLES: dict[str, tuple[DatabaseSpec, NewerSchema, Applied, str]] = {
+    "no sql for one": (database(SQL, RUNS), newer("003"), APPLIED, "migrations has no sql for 003"),
+    "not the last": (database(JOB, RUNS), newer("002"), APPLIED, "not the last migrations"),
+    "neither release runs": (database(JOB), newer("003"), APPLIED, "traffic has to be stopped"),
     "too many": (
         database(JOB),
-        [str(one) for one in range(MOST_DOWN + 1)],
+        newer(*(str(one) for one in range(MOST_DOWN + 1))),
         history(*(str(one) for one in range(MOST_DOWN + 1))),
         f"at most {MOST_DOWN}",
     ),
+    "a head alone": (database(JOB, RUNS), NewerSchema(None, ("003",), ("002",)), APPLIED, UNLISTED),
+    "a branch": (database(JOB, RUNS), NewerSchema(1, ("003",), ("002b",)), APPLIED, UNLISTED),
 }
 
 
 @pytest.mark.parametrize("case", OBSTACLES)
 def test_an_obstacle_is_named_with_its_field_and_blocks(case: str) -> None:
-    spec, newer, applied, said = OBSTACLES[case]
+    spec, answer, applied, said = OBSTACLES[case]
 
-    found = migrations.plan(spec, newer, applied, can_stop=False)
+    found = migrations.plan(spec, answer, applied, can_stop=False)
 
     assert isinstance(found, str)
     assert said in found
-    item = migrations.blocked(newer, found)
+    item = migrations.blocked(answer.names, found)
     assert (item.result, item.consequence) == (CheckResult.FAILED, Consequence.BLOCK)
     assert said in item.message
 
 
 def test_with_stopped_traffic_neither_release_has_to_run_on_the_others_schema() -> None:
-    found = migrations.plan(database(JOB), ["003"], APPLIED, can_stop=True)
+    found = migrations.plan(database(JOB), newer("003"), APPLIED, can_stop=True)
 
     assert isinstance(found, MigrationRecord)
     assert found.order is MigrationOrder.TRAFFIC_STOPPED
@@ -172,9 +179,9 @@ def test_with_stopped_traffic_neither_release_has_to_run_on_the_others_schema() 
 
 def test_a_schema_that_the_target_runs_on_stays() -> None:
     expands = {"name": "003", "oldReleaseRuns": True}
-    kept = migrations.plan(database(JOB, expands), ["003"], APPLIED, can_stop=False)
+    kept = migrations.plan(database(JOB, expands), newer("003"), APPLIED, can_stop=False)
     asked = database(JOB, expands, keepCompatible=False)
-    taken = migrations.plan(asked, ["003"], APPLIED, can_stop=False)
+    taken = migrations.plan(asked, newer("003"), APPLIED, can_stop=False)
 
     assert isinstance(kept, MigrationRecord)
     assert isinstance(taken, MigrationRecord)

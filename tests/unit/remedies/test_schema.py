@@ -14,6 +14,7 @@ from rollback_operator.api.checklist import (
     CheckItem,
     CheckResult,
     Consequence,
+    NewerSchemaResponse,
     SchemaResponse,
 )
 from rollback_operator.model.schema import (
@@ -282,7 +283,8 @@ def test_what_follows_is_the_policys_to_say(
     finding: SchemaAnswer, result: CheckResult, consequences: tuple[Consequence, ...]
 ) -> None:
     for response, consequence in zip((BLOCK, ASK, IGNORE), consequences, strict=True):
-        found: CheckItem = schema.item(finding, response, response)
+        on_newer = NewerSchemaResponse(response)
+        found: CheckItem = schema.item(finding, on_newer, response)
 
         assert found.consequence is consequence
         is_ignored = response is IGNORE and isinstance(finding, NewerSchema | DirtySchema)
@@ -292,19 +294,27 @@ def test_what_follows_is_the_policys_to_say(
 def test_newer_migrations_are_named_the_newest_first_of_all() -> None:
     names = tuple(f"{one:03}" for one in range(8))
 
-    found = schema.item(NewerSchema(8, names), BLOCK, ASK)
+    found = schema.item(NewerSchema(8, names), NewerSchemaResponse.BLOCK, ASK)
 
     assert "003, 004, 005, 006, 007 and 3 earlier" in found.message
     assert "fix forward, or revert the migrations" in found.message
 
 
 def test_a_head_that_nobody_can_count_names_both_states() -> None:
-    found = schema.item(NewerSchema(None, ("b",), ("a",)), BLOCK, ASK)
+    found = schema.item(NewerSchema(None, ("b",), ("a",)), NewerSchemaResponse.BLOCK, ASK)
 
     assert "the database is at b, and the target knows a" in found.message
 
 
 def test_to_ignore_what_is_half_applied_takes_both_fields() -> None:
-    assert schema.item(DIRTY, BLOCK, IGNORE).consequence is Consequence.REQUIRE_APPROVAL
-    assert schema.item(DIRTY, IGNORE, IGNORE).consequence is Consequence.PROCEED
-    assert schema.item(DIRTY, IGNORE, BLOCK).consequence is Consequence.BLOCK
+    newer = NewerSchemaResponse
+
+    assert schema.item(DIRTY, newer.BLOCK, IGNORE).consequence is Consequence.REQUIRE_APPROVAL
+    assert schema.item(DIRTY, newer.IGNORE, IGNORE).consequence is Consequence.PROCEED
+    assert schema.item(DIRTY, newer.IGNORE, BLOCK).consequence is Consequence.BLOCK
+
+
+def test_migrations_are_not_rolled_back_on_a_half_applied_schema_without_a_person() -> None:
+    found = schema.item(DIRTY, NewerSchemaResponse.ROLLBACK_MIGRATIONS, IGNORE)
+
+    assert found.consequence is Consequence.REQUIRE_APPROVAL

@@ -122,6 +122,8 @@ class Migrator:
                 state = await self._state(rollback, record)
                 if isinstance(state, str):
                     return self._later(rollback, state)
+                if isinstance(state, DirtySchema):
+                    return _marked(rollback, state, "no Job has run")
                 if not isinstance(state, Untouched):
                     return _concluded(rollback, record, state, "no Job has run")
         ended = await self._run(rollback, step, job)
@@ -131,6 +133,8 @@ class Migrator:
         if isinstance(state, str):
             message = f"{ended.message}, and the history cannot be read: {state}"
             return self._later(ended.rollback, message, Reason.MIGRATION_INCOMPLETE)
+        if isinstance(state, DirtySchema):
+            return _marked(ended.rollback, state, ended.message)
         if isinstance(state, Untouched):
             message = f"{ended.message}, and the history is as before: no migration is rolled back"
             return Migrated(ended.rollback, _failed(Reason.MIGRATION_FAILED, message))
@@ -138,7 +142,7 @@ class Migrator:
 
     async def _state(
         self, rollback: Rollback, record: MigrationRecord
-    ) -> Untouched | Undone | HalfWay | str:
+    ) -> Untouched | Undone | HalfWay | DirtySchema | str:
         database, namespace = rollback.spec.database, rollback.metadata.namespace
         assert database is not None
         try:
@@ -149,8 +153,10 @@ class Migrator:
         match history:
             case Applied():
                 return migrations.state_of(record, history)
-            case DirtySchema(message=message) | UnknownSchema(reason=message):
-                return message
+            case DirtySchema():
+                return history
+            case UnknownSchema(reason):
+                return reason
 
     async def _run(self, rollback: Rollback, step: StepName, job: ReleaseJob) -> _Ended | Migrated:
         """Create the Job of a step unless it exists, and look at it until it is over."""
@@ -239,6 +245,12 @@ def _concluded(
     message = f"{how}, and the history is not as planned; {migrations.half_way(record, state)}"
     noted = migrations.with_undone(rollback, state.undone)
     return Migrated(noted, _failed(Reason.MIGRATION_INCOMPLETE, message))
+
+
+def _marked(rollback: Rollback, dirty: DirtySchema, how: str) -> Migrated:
+    """End at the tool's own mark, which no wait removes: only a person does."""
+    message = f"{how}, and the schema is dirty: {dirty.message}"
+    return Migrated(rollback, _failed(Reason.MIGRATION_INCOMPLETE, message))
 
 
 def _failed(reason: Reason, message: str) -> RollbackEnd:
