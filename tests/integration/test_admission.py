@@ -45,6 +45,8 @@ SEEN = {"deployment": "shop", "revision": 1, "digest": "b"}
 OPERATOR = "system:serviceaccount:operators:rollback-operator"
 DIGEST = "0123456789abcdef"
 GROUP = "rollback.tickettoken.io"
+OURS = "rollback-operator-"
+"""How the names of the chart's admission policies begin."""
 RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
     # user: (group, resource, names, verbs)
     "author": [
@@ -210,6 +212,12 @@ def flagging(name: str, *config_maps: str) -> Object:
     return policy(name, remedies=remedies)
 
 
+def restoring(name: str, *config_maps: str) -> Object:
+    """A policy with a remedy that restores these ConfigMaps, and a remedy that restores none."""
+    undo = {"type": "Undo", "to": "LastKnownGood", "restore": list(config_maps)}
+    return policy(name, remedies=[{"type": "Undo", "to": "Previous"}, undo])
+
+
 def by_hand(**spec: Any) -> Object:
     return {
         **API,
@@ -245,6 +253,7 @@ class TestAuthors:
     def test_may_what_they_may_themselves(self, as_user: Callable[[str], Api]) -> None:
         as_user("author").create(policies(NAMESPACE), probing("own", "probe", "probe"))
         as_user("author").create(policies(NAMESPACE), policy("st", database=stopping("shop")))
+        as_user("author").create(policies(NAMESPACE), restoring("rs", "flags"))
 
     @pytest.mark.parametrize(
         ("user", "made", "said"),
@@ -257,6 +266,12 @@ class TestAuthors:
             ),
             pytest.param(
                 "author", flagging("m", "flags", "other"), "patch ConfigMap other", id="ConfigMap"
+            ),
+            pytest.param(
+                "author",
+                restoring("r", "flags", "other"),
+                "patch ConfigMap other, which the operator would restore for you",
+                id="restored ConfigMap",
             ),
             pytest.param(
                 "author",
@@ -664,3 +679,29 @@ class TestQuarantine:
             api.merge(path, self.image(BAD))["spec"]["template"]["spec"]["containers"][0]["image"]
             == BAD
         )
+
+
+def test_each_expression_has_the_types_that_it_needs(
+    cluster: ControlPlane, as_user: Callable[[str], Api]
+) -> None:
+    """The API server checks types after it has stored a policy, and only warns."""
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    ours = [
+        one for one in as_user("").get(path)["items"] if one["metadata"]["name"].startswith(OURS)
+    ]
+    assert len(ours) > 10
+
+    def unchecked() -> list[str]:
+        seen = {
+            one["metadata"]["name"]: one.get("status", {}).get("observedGeneration")
+            for one in as_user("").get(path)["items"]
+        }
+        return [one["metadata"]["name"] for one in ours if seen[one["metadata"]["name"]] is None]
+
+    eventually(lambda: not unchecked(), "each is checked")
+    warned = {
+        one["metadata"]["name"]: warnings
+        for one in as_user("").get(path)["items"]
+        if (warnings := one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"))
+    }
+    assert warned == {}

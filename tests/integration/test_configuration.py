@@ -22,6 +22,8 @@ RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [SETTINGS]}
 QUICK = {"goodAfterSeconds": 10}
 KEY = "0123456789abcdef0123456789abcdef"
 PASSWORD = "password"
+FORMER, ROTATED = "zxq-1971", "zxq-2042"
+"""Two passwords, which no other text contains."""
 MODERATE = Flow(failing={PURCHASE: 0.3, LIST: 0.3})
 """Three in ten fail, on all routes: P2."""
 MakeService = Callable[..., Service]
@@ -111,7 +113,7 @@ def test_a_release_of_a_configmap_alone_is_taken_back(
 
 
 def test_a_rotated_secret_is_a_release_and_is_left_alone(service: Service) -> None:
-    rotate(service, "old")
+    rotate(service, FORMER)
     source = {"secretKeyRef": {"name": PASSWORD, "key": "password"}}
     service.environment = ({"name": "PASSWORD", "valueFrom": source},)
     permit(service)
@@ -119,7 +121,7 @@ def test_a_rotated_secret_is_a_release_and_is_left_alone(service: Service) -> No
     service.remember()
     service.adopt(safety=QUICK)
     before = service.status()["revision"]
-    rotate(service, "new")
+    rotate(service, ROTATED)
     known = secret(service)
     service.roll_over("v2", BAD)
 
@@ -129,8 +131,8 @@ def test_a_rotated_secret_is_a_release_and_is_left_alone(service: Service) -> No
     assert secret(service) == known
     assert service.rollbacks() == []
     assert service.status()["revision"]["release"] != before["release"]
-    assert "old" not in str(service.policy())
-    assert "new" not in str(service.status())
+    assert FORMER not in str(service.policy())
+    assert ROTATED not in str(service.policy())
 
 
 def test_a_restart_is_the_same_release(service: Service, operator: RunningOperator) -> None:

@@ -630,6 +630,10 @@ ALLOWED: dict[str, tuple[str, list[Object]]] = {
     "a Rollback's status": (f"{STORED}/status", put("/status", {"severity": "P1"})),
     "let that go": (STORED, put("/metadata/finalizers", [])),
     "a flag": (FLAGS, put("/data/NEW", "false", "replace")),
+    "a content as a whole": (
+        CONFIG,
+        [*put("/data", {"OTHER": "1"}), *put("/binaryData", {"a": "AAAA"})],
+    ),
     "an autoscaler's bounds": (
         SCALER,
         [*put("/spec/minReplicas", 4, "replace"), *put("/spec/maxReplicas", 8, "replace")],
@@ -934,6 +938,26 @@ class TestOperator:
         asked = manifests.by_hand("asked")
         said = refusal(lambda: operator.create(rollbacks(NAMESPACE), asked))
         assert "carry their plan" in said
+
+    def test_creates_only_known_good_contents(self, admin: Api, operator: Api) -> None:
+        uid = admin.get(POLICY)["metadata"]["uid"]
+        owner = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "RollbackPolicy", "name": "shop"}
+        owners = {"ownerReferences": [{**owner, "uid": uid}]}
+        for name in ("config", "flags.known-good", "x.config.known-good"):
+            other = {"metadata": {"name": name, **owners}}
+            assert "creates only NAME.known-good" in refusal(
+                lambda other=other: operator.create(CONFIG_MAPS, other)
+            ), name
+        generated = {"metadata": {"generateName": "config.known-good", **owners}}
+        assert "creates only NAME.known-good" in refusal(
+            lambda: operator.create(CONFIG_MAPS, generated)
+        )
+        free = {"metadata": {"name": "config.known-good"}}
+        assert "a RollbackPolicy owns" in refusal(lambda: operator.create(CONFIG_MAPS, free))
+        operator.create(CONFIG_MAPS, {"metadata": {"name": "config.known-good", **owners}})
+        path = f"{CONFIG_MAPS}/config.known-good"
+        operator.patch(path, put("/data", {"a" * 64: "{}"}))
+        assert "deletes none" in refusal(lambda: operator.delete(path))
 
     def test_deletes_no_rollback_that_goes_on(self, admin: Api, operator: Api) -> None:
         operator.create(rollbacks(NAMESPACE), named("going-on", manifests.rollback()))
