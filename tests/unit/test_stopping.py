@@ -23,10 +23,11 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.api.verification import DamageQuery, VerificationSpec
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import Applied, Migration
 from rollback_operator.model.workload import Workload
 from rollback_operator.remedies import progress, stopped_traffic
 from rollback_operator.rollback.integrity import QueryFailure, QueryRows
-from tests.builders import make_pods, make_policy, make_replica_set, make_rollback, make_workload
+from tests.builders import at, make_pods, make_policy, make_replica_set, make_rollback, make_workload
 from tests.carrying import Carried
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 
@@ -45,6 +46,10 @@ def stopping(plan: TrafficPlan = REPLICAS, **changes: Any) -> Rollback:
 @dataclass
 class World(Carried):
     rollback: Rollback = field(default_factory=stopping)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.schemas.found = Applied((Migration("001_begin", at(-100_000)),))
 
     def target(self) -> Workload:
         sets = (
