@@ -27,7 +27,14 @@ from rollback_operator.model.schema import Applied, Migration
 from rollback_operator.model.workload import Workload
 from rollback_operator.remedies import progress, stopped_traffic
 from rollback_operator.rollback.integrity import QueryFailure, QueryRows
-from tests.builders import at, make_pods, make_policy, make_replica_set, make_rollback, make_workload
+from tests.builders import (
+    at,
+    make_pods,
+    make_policy,
+    make_replica_set,
+    make_rollback,
+    make_workload,
+)
 from tests.carrying import Carried
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
 
