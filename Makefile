@@ -117,7 +117,7 @@ e2e-all: install ## the same, and the scenarios that the integration tests cover
 	$(MARK)
 	@$(BIN)/python -m lab.e2e -m 'not long'
 
-runbook: install ## run the tests that docs/runbook.md names, and fail if one is skipped
+runbook: install ## run the tests that docs/runbook.md names, and fail if any is skipped
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m pytest $$($(BIN)/python tools/runbook.py --tests integration) -n 3 --dist loadgroup --timeout 600 --junitxml .runbook-integration.xml
 	@$(BIN)/python -m lab.e2e -m '' -k "$$($(BIN)/python tools/runbook.py --names e2e)" --junitxml .runbook-e2e.xml

@@ -80,7 +80,7 @@ class FakeWorkloads(Failures):
         return self._changed(replace(old, template=template, change_cause=cause))
 
     def _with_variable(self, rollback: Rollback, old: Deployment) -> Deployment | Failure:
-        """Change the template as planned, of which the controller makes another ReplicaSet."""
+        """Change the template as planned, from which the controller makes another ReplicaSet."""
         if old.template.digest != rollback.spec.from_revision.digest:
             return CONFLICT
         assert rollback.spec.flag is not None

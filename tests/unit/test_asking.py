@@ -119,7 +119,7 @@ async def test_without_a_database_a_release_is_neither_bad_nor_known_as_good() -
 
 
 async def damaged(made: RollbackPolicy) -> World:
-    """A release of which the data is intact at first."""
+    """A release whose data is intact at first."""
     world = World(made, bad=frozenset())
     operator = world.operator()
     world.tell(operator)

@@ -1,4 +1,4 @@
-"""A diagnosis before a slow or leaking release is replaced: kept, bounded, and never in the way."""
+"""A diagnosis before a slow or leaking release is replaced: kept, bounded, and never a delay."""
 
 from __future__ import annotations
 

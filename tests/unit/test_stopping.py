@@ -173,7 +173,7 @@ async def test_a_crash_at_any_call_neither_loses_nor_repeats_anything() -> None:
             assert world.store.told().count("RollbackStarted") >= 1
 
 
-# -- what stands in the way ------------------------------------------------------------------------
+# -- obstacles -------------------------------------------------------------------------------------
 
 
 async def test_pods_that_do_not_stop_are_waited_for_and_then_given_up() -> None:

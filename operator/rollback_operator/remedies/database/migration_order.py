@@ -47,7 +47,7 @@ class StepParts:
 
 
 def fit_of(migrations: Iterable[DownMigration]) -> Fit:
-    """Combine what is declared of each migration: one that does not fit decides for all."""
+    """Combine what is declared of each migration: the strictest decides for all."""
     known = tuple(migrations)
     return Fit(
         old_on_new=all(each.old_release_runs for each in known),

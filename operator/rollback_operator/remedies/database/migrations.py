@@ -43,7 +43,7 @@ class LossReport:
     unknown: str = ""
     """Why the loss is not known, or not whole; empty: it is known."""
     fault: str = ""
-    """Why the migrations cannot be rolled back this way, with the field to correct; empty: they
+    """Why the migrations cannot be rolled back so, with the field to correct; empty: they
     can."""
 
 
