@@ -32,6 +32,7 @@ OWNERS = {
         ("helm.toolkit.fluxcd.io", "helmreleases"),
     ],
 }
+JOB = {"job": {"command": ["down"]}}
 SUSPENDING = {"gitOps": "Suspend"}
 SCALE = {"type": "Scale", "replicas": 6}
 TRUST = {
@@ -61,6 +62,8 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
         (GROUP, "rollbacks", [], ["create", "get", "patch"]),
         ("apps", "deployments", ["shop"], ["patch"]),
         ("autoscaling", "horizontalpodautoscalers", [], ["patch"]),
+        ("batch", "jobs", [], ["create"]),
+        ("", "secrets", ["probe"], ["get"]),
     ],
     "stranger": [(GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"])],
     "oncall": [
@@ -180,6 +183,17 @@ def stopping(service: str) -> Object:
     """A database whose damage stops the traffic of a Service."""
     rules = {"stopTraffic": "Service", "service": service}
     return {"connectionSecretRef": {"name": "probe"}, "onCorruption": rules}
+
+
+def migrating(**backup: Any) -> Object:
+    """A database whose migrations a Job rolls back, or SQL after the backup of a Job."""
+    way = {"sql": {"migrationsSecretRef": {"name": "probe"}}} if backup else JOB
+    terms = {**way, "backup": backup or {"required": False}}
+    return {
+        "connectionSecretRef": {"name": "probe"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": terms,
+    }
 
 
 def policy(name: str, target: str = "shop", **spec: Any) -> Object:
@@ -306,6 +320,18 @@ class TestAuthors:
                 "spec.remedies: you may not patch HorizontalPodAutoscalers",
                 id="autoscaler",
             ),
+            pytest.param(
+                "author",
+                policy("j", database=migrating()),
+                "spec.database.rollbackMigrations: you may not create Jobs",
+                id="Job of a migration",
+            ),
+            pytest.param(
+                "author",
+                policy("k", database=migrating(**JOB)),
+                "spec.database.rollbackMigrations: you may not create Jobs",
+                id="Job of a backup",
+            ),
         ],
     )
     def test_gain_nothing_through_the_operator(
@@ -348,6 +374,17 @@ class TestAuthors:
             said = refusal(lambda user=lacking: as_user(user).merge(path, wish))
             assert "you may not patch Deployments and Services" in said
         as_user("").merge(path, wish)
+
+    def test_who_may_create_jobs_may_have_migrations_rolled_back(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        migrates = policy("migrates", database=migrating())
+        as_user("platform").create(policies(NAMESPACE), migrates)
+        asked = by_hand(policyRef={"name": "migrates"})
+
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), asked))
+        assert "spec.policyRef: you may not create Jobs" in said
+        assert refusal(lambda: as_user("platform").create(rollbacks(NAMESPACE), asked)) == ""
 
     def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"

@@ -6,13 +6,18 @@ for want of a right; the tenant has every verb on our kinds in a namespace.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Iterator
+from operator import getitem
 from typing import Any
 
 import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
+from rollback_operator.adapters.kube.target.jobs import job_of
+from rollback_operator.ports.jobs import JobOrder, JobOwner
 from tests.integration import manifests
 from tests.integration.api import (
     Api,
@@ -62,6 +67,7 @@ def cluster() -> Iterator[ControlPlane]:
             "prometheus": {"url": "http://prometheus"},
             "restoreConfigMaps": [{"namespace": NAMESPACE, "names": ["config"]}],
             "traffic": {"namespaces": [LISTED]},
+            "migrations": {"namespaces": [NAMESPACE]},
         }
         rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
         objects = [*chart.crds(), chart.namespace(HOME), *rendered]
@@ -851,6 +857,66 @@ MORE: dict[str, tuple[Object, list[Object], str]] = {
 }
 
 
+JOBS = "/apis/batch/v1/namespaces/{}/jobs"
+_BARE = {"containers": [_SHOP]}
+_ON_NODE = "no power over its node"
+
+
+def job(pods: Object, name: str = "rollback-a", kind: str = "Rollback") -> Object:
+    """What the operator makes of the pods of a release."""
+    owner = JobOwner(kind, "stored", "11111111-2222")
+    order = JobOrder(NAMESPACE, name, owner, "shop", None, None, ("down",), {"STEPS": "1"}, 60)
+    made = job_of(order, pods)
+    assert isinstance(made, dict)
+    return made
+
+
+FOREIGN_JOBS: dict[str, tuple[Object, list[str | int], Any, str]] = {
+    # the Job, and what is written where
+    "another name": (job(_BARE, "backup"), [], None, "only Jobs of its own Rollbacks"),
+    "no owner": (job(_BARE), ["metadata", "ownerReferences"], [], "only Jobs of its own"),
+    "another owner": (
+        job(_BARE),
+        ["metadata", "ownerReferences", 0, "apiVersion"],
+        "apps/v1",
+        "only Jobs of its own Rollbacks",
+    ),
+    "again and again": (job(_BARE), ["spec", "backoffLimit"], 6, "one container, once"),
+    "without an end": (job(_BARE), ["spec", "activeDeadlineSeconds"], 3601, "a time limit"),
+    "for ever": (job(_BARE), ["spec", "ttlSecondsAfterFinished"], None, "a time limit"),
+    "host network": (job({**_BARE, "hostNetwork": True}), [], None, _ON_NODE),
+    "host processes": (job({**_BARE, "hostPID": True}), [], None, _ON_NODE),
+    "a host path": (
+        job(_BARE),
+        ["spec", "template", "spec", "volumes"],
+        [{"name": "root", "hostPath": {"path": "/"}}],
+        _ON_NODE,
+    ),
+    "privileged": (
+        job({"containers": [{**_SHOP, "securityContext": {"privileged": True}}]}),
+        [],
+        None,
+        _ON_NODE,
+    ),
+    "a capability": (
+        job({"containers": [{**_SHOP, "securityContext": _ADDS}]}),
+        [],
+        None,
+        _ON_NODE,
+    ),
+    **{
+        f"an account that may {verb} {resource}": (
+            job({**_BARE, "serviceAccountName": name}),
+            [],
+            None,
+            f"may {verb} {resource}",
+        )
+        for name, (verb, resource) in POWERS.items()
+        if name in (POWERFUL, "maker", "binder")
+    },
+}
+
+
 def made(admin: Api, name: str, pods: Object) -> str:
     """Make a Deployment anew, with such pods."""
     path = f"{deployments(NAMESPACE)}/{name}"
@@ -933,6 +999,32 @@ class TestOperator:
         changed = [{**one, "image": "example.com/shop:v0"} for one in many]
         assert not refusal(lambda: operator.patch(path, put(f"{POD}/containers", changed)))
         assert not refusal(lambda: operator.patch(path, put("/spec/paused", True)))
+
+    @pytest.mark.parametrize("case", FOREIGN_JOBS)
+    def test_creates_no_job_that_is_not_a_migrations(self, operator: Api, case: str) -> None:
+        body, path, value, said = copy.deepcopy(FOREIGN_JOBS[case])
+        if path:
+            *outer, last = path
+            functools.reduce(getitem, outer, body)[last] = value
+
+        found = refusal(lambda: operator.create(JOBS.format(NAMESPACE), body))
+
+        assert said in found
+
+    def test_creates_and_deletes_the_jobs_of_migrations_where_they_are_listed(
+        self, admin: Api, operator: Api
+    ) -> None:
+        path = JOBS.format(NAMESPACE)
+        operator.create(path, job({**_BARE, "serviceAccountName": "plain"}, "rollback-own"))
+        operator.delete(f"{path}/rollback-own")
+        said = refusal(lambda: operator.create(JOBS.format(LISTED), job(_BARE)))
+        assert "only in the namespaces of migrations.namespaces" in said
+
+        others = job(_BARE, "backup")
+        del others["metadata"]["ownerReferences"]
+        admin.create(path, others)
+        said = refusal(lambda: operator.delete(f"{path}/backup"))
+        assert "only Jobs of its own Rollbacks" in said
 
     def test_makes_no_request_and_approves_nothing(self, operator: Api) -> None:
         asked = manifests.by_hand("asked")

@@ -83,11 +83,10 @@ class MigrationWalk(Walk):
         given = rights(
             namespace,
             watchNamespaces=[namespace],
-            readSecrets=[{"namespace": namespace, "names": ["database"]}],
             migrations={"namespaces": [namespace]},
         )
         for one in given:
-            if one["metadata"]["name"].endswith(("-secrets", "-migrations")):
+            if one["metadata"]["name"].endswith("-migrations"):
                 api.create(PATHS[one["kind"]].format(namespace), dict(one))
         self.flags = ("--allowed-hosts=127.0.0.1", "--loopback=allowed")
         yield

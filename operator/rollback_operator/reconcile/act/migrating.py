@@ -122,8 +122,6 @@ class Migrator:
                 state = await self._state(rollback, record)
                 if isinstance(state, str):
                     return self._later(rollback, state)
-                if isinstance(state, DirtySchema):
-                    return _marked(rollback, state, "no Job has run")
                 if not isinstance(state, Untouched):
                     return _concluded(rollback, record, state, "no Job has run")
         ended = await self._run(rollback, step, job)
@@ -133,8 +131,6 @@ class Migrator:
         if isinstance(state, str):
             message = f"{ended.message}, and the history cannot be read: {state}"
             return self._later(ended.rollback, message, Reason.MIGRATION_INCOMPLETE)
-        if isinstance(state, DirtySchema):
-            return _marked(ended.rollback, state, ended.message)
         if isinstance(state, Untouched):
             message = f"{ended.message}, and the history is as before: no migration is rolled back"
             return Migrated(ended.rollback, _failed(Reason.MIGRATION_FAILED, message))
@@ -234,9 +230,15 @@ def _followed(rollback: Rollback, name: str, job: JobState) -> _Ended | Migrated
 
 
 def _concluded(
-    rollback: Rollback, record: MigrationRecord, state: Undone | HalfWay | Untouched, how: str
+    rollback: Rollback,
+    record: MigrationRecord,
+    state: Undone | HalfWay | Untouched | DirtySchema,
+    how: str,
 ) -> Migrated:
     """Draw the conclusion from the history."""
+    if isinstance(state, DirtySchema):  # a person removes the tool's mark, and no wait
+        message = f"{how}, and the schema is dirty: {state.message}"
+        return Migrated(rollback, _failed(Reason.MIGRATION_INCOMPLETE, message))
     if isinstance(state, Undone):
         return Migrated(
             migrations.with_undone(rollback, record.names), Done(migrations.done(record))
@@ -245,12 +247,6 @@ def _concluded(
     message = f"{how}, and the history is not as planned; {migrations.half_way(record, state)}"
     noted = migrations.with_undone(rollback, state.undone)
     return Migrated(noted, _failed(Reason.MIGRATION_INCOMPLETE, message))
-
-
-def _marked(rollback: Rollback, dirty: DirtySchema, how: str) -> Migrated:
-    """End at the tool's own mark, which no wait removes: only a person does."""
-    message = f"{how}, and the schema is dirty: {dirty.message}"
-    return Migrated(rollback, _failed(Reason.MIGRATION_INCOMPLETE, message))
 
 
 def _failed(reason: Reason, message: str) -> RollbackEnd:
