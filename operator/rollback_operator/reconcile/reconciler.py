@@ -216,7 +216,7 @@ class Reconciler:
             return workload
         workload = await self.configurations.identify(policy, workload, rollbacks)
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
-        flags = await self.switch.states(policy)
+        flags = await self.switch.states(policy, workload.deployment.template.digest)
         records = self.cache.records_of(policy, deployment.uid)
         known = ownership.informed(policy, self.cache.policies_on(key[0], deployment.name))
         return replace(case_of(known, workload, records, now), load=load, flags=flags)

@@ -41,31 +41,43 @@ class FlagSetter:
 
     flags: Flags
     clock: Callable[[], datetime]
-    known: dict[tuple[str, str, Flag], tuple[datetime, FlagReading]] = field(default_factory=dict)
-    """Until when it is known how a flag stands, and how, by namespace and Deployment."""
+    known: dict[tuple[str, str, Flag], tuple[datetime, str, FlagReading]] = field(
+        default_factory=dict
+    )
+    """Until when it is known how a flag stands, for which template, and how, by namespace and
+    Deployment. A variable is part of the template: what was read of another is not of this."""
     foreseen: dict[PreflightKey, tuple[datetime, FlagReading | None]] = field(default_factory=dict)
     """The end of a preflight result's lifetime, and the result."""
 
-    async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], FlagReading]:
-        """Read the flags of a policy's remedies; only while a release is judged."""
+    async def states(
+        self, policy: RollbackPolicy, digest: str
+    ) -> Mapping[tuple[str, str], FlagReading]:
+        """Read the flags of a policy's remedies; only while a release is judged.
+
+        Args:
+            policy: names them.
+            digest: of the pod template that is judged.
+        """
         return {
-            flag.key: await self._read_for_decision(policy, flag)
+            flag.key: await self._read_for_decision(policy, flag, digest)
             for flag in flags.wanted(policy.spec.remedies)
         }
 
-    async def _read_for_decision(self, policy: RollbackPolicy, flag: Flag) -> FlagReading:
+    async def _read_for_decision(
+        self, policy: RollbackPolicy, flag: Flag, digest: str
+    ) -> FlagReading:
         now, namespace = self.clock(), policy.metadata.namespace
         target = policy.spec.target_ref.name
         place = namespace, target, flag
-        until, known = self.known.get(place, (now, None))
-        if known is not None and now < until:
+        until, of, known = self.known.get(place, (now, "", None))
+        if known is not None and of == digest and now < until:
             return known
         self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
         answer = await self.flags.read(namespace, flag, target)
         state = (
             Missing(Reason.READ_FAILED, answer.message) if isinstance(answer, Failure) else answer
         )
-        self.known[place] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), state
+        self.known[place] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), digest, state
         return state
 
     async def obstacles(self, policy: RollbackPolicy, deployment: Deployment) -> Mapping[Flag, str]:
