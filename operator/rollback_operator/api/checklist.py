@@ -224,7 +224,8 @@ class DatabaseSpec(RuledModel):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "has(self.rollbackMigrations) == (self.onNewerSchema == 'RollbackMigrations')",
+            "has(self.rollbackMigrations) == (has(self.onNewerSchema)"
+            " && self.onNewerSchema == 'RollbackMigrations')",
             lambda it: (
                 (it.rollback_migrations is not None)
                 == (it.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS)
