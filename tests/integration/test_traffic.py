@@ -69,6 +69,8 @@ def test_a_deployment_is_scaled_to_zero_by_hand_and_back(service: Service, stand
 
     eventually(lambda: replicas(service) == before, "the replicas are back", 90.0)
     eventually(lambda: "restoredTime" in only(service)["status"]["traffic"], "that is on record")
+    eventually(lambda: service.status().get("recentRollbacks"), "the policy knows it")
+    assert [one["replicas"] for one in service.status()["recentRollbacks"]] == [0]
 
 
 def test_a_service_is_stopped_for_damaged_data_and_selects_its_pods_again(

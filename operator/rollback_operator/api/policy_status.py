@@ -114,8 +114,8 @@ class RecentRollback(Model):
     """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
     flag: Flag | None = None
     """Flag that was set instead of rolling back the release."""
-    replicas: Annotated[int, Field(ge=1)] | None = None
-    """Number of replicas that was set instead of rolling back the release."""
+    replicas: Annotated[int, Field(ge=0)] | None = None
+    """Number of replicas that was set instead of rolling back the release; 0: it was stopped."""
     by_hand: bool = False
     """Indicates that a person requested the rollback. It does not count toward
     `safety.maxRollbacksPerDay`."""

@@ -52,7 +52,7 @@ class MigrationBackup(RuledModel):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "has(self.job) || !self.required",
+            "has(self.job) || has(self.required) && !self.required",
             lambda it: it.job is not None or not it.required,
             "job is required: name the Job that backs the database up, or set required to false",
             ".job",
