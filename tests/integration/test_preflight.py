@@ -139,7 +139,7 @@ def preflight(
         argv += ["-f", "-"]
         text = given if isinstance(given, str) else yaml.safe_dump_all(given)
     done = subprocess.run(
-        argv, input=text, capture_output=True, text=True, check=False, timeout=120
+        argv, input=text, capture_output=True, text=True, check=False, timeout=300
     )
     return done.returncode, done.stdout + done.stderr
 

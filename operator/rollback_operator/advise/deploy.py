@@ -131,13 +131,26 @@ def _target(facts: DeployFacts, targets: Sequence[_Target]) -> Iterator[PolicyFi
         return
     for number, target in targets:
         path = f"spec.remedies[{number}]"
-        if isinstance(target, Refusal):
+        if (running := _running_only(facts, target)) is not None:
+            yield _health(facts, running, path)
+        elif isinstance(target, Refusal):
             yield problem(path, f"{target.reason}: {target.message}")
         elif target is None:
             image = facts.case.policy.spec.remedies[number].image
             yield passed(path, f"the image {image} would be pinned")
         else:
             yield _health(facts, target, path)
+
+
+def _running_only(facts: DeployFacts, target: ReplicaSet | Refusal | None) -> ReplicaSet | None:
+    """Give the running revision if the deploy brings no release and there is no earlier revision.
+
+    Nothing is to be taken back then: it is the running revision that the next release goes back to.
+    """
+    before, new = facts.case.workload, facts.after.deployment.template
+    if not isinstance(target, Refusal) or target.reason is not Reason.NO_TARGET_REVISION:
+        return None
+    return before.current if new.release == before.deployment.template.release else None
 
 
 def _health(facts: DeployFacts, target: ReplicaSet, path: str) -> PolicyFinding:

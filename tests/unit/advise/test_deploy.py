@@ -306,6 +306,19 @@ def test_a_release_that_is_still_under_watch_is_no_target() -> None:
     assert "revision 1 " in text
 
 
+@pytest.mark.parametrize(("health", "level"), [(Health.GOOD, PASSED), (Health.UNKNOWN, WARNING)])
+def test_where_nothing_is_deployed_the_only_revision_is_what_the_next_goes_back_to(
+    health: Health, level: FindingLevel
+) -> None:
+    before = make_workload("v2", older=())
+    case = Case(stored(make_policy()), before, [make_entry("v2", health)], ())
+
+    ((given, said),) = of(DeployFacts(case=case, after=before, now=at(7200)), "Target")
+
+    assert given is level, said
+    assert f"revision 2 ({before.deployment.template.images[0]}) is recorded as {health}" in said
+
+
 def test_a_first_release_is_neither_known_nor_compared() -> None:
     before = Workload(make_deployment("v1"))
     facts = DeployFacts(
