@@ -1,4 +1,4 @@
-"""A tenant names another namespace on a Deployment: what is read there, and what is reported."""
+"""A tenant names another namespace on a Deployment: what is read and reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVED = {
     "helm.toolkit.fluxcd.io": ("helmreleases",),
 }
 NAMED = {plural for _, plural in OWNER_KINDS.values()} | {"applicationsets"}
-"""Kinds whose object, if a label names it, may be read, to see whether it names the label's
+"""Kinds whose object may be read if a label names it, to see whether it names the label's
 Deployment."""
 
 
