@@ -1,6 +1,6 @@
 """The detection bench.
 
-    python -m bench.detection run [--small] [--development] [--jobs 2] [--fresh]
+    python -m bench.detection run [--small] [--family NAME] [--development] [--jobs 2] [--fresh]
     python -m bench.detection explain '<scenario line>'
     python -m bench.detection wrong
     python -m bench.detection throughput
@@ -22,6 +22,7 @@ late.json. `floors` judges development releases without each floor.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -45,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     run = commands.add_parser("run")
     run.add_argument("--small", action="store_true", help="200 scenarios")
     run.add_argument("--part", type=int, help="only so many, mixed as all are")
+    names = [each.name for each in dataclasses.fields(families.Counts)]
+    run.add_argument("--family", choices=names, help="only this family")
     run.add_argument("--development", action="store_true", help="seeds for development")
     run.add_argument("--fresh", action="store_true", help="forget what has been run")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -91,6 +94,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(arguments: argparse.Namespace, said: str) -> None:
     counts = families.SMALL if arguments.small else families.FULL
+    counts = counts.only(arguments.family) if arguments.family else counts
     first = DEVELOPMENT if arguments.development else families.REPORTED
     runs: Path = arguments.output / "detection.runs.jsonl"
     if arguments.fresh:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import count
 
 from bench.detection import further
@@ -48,6 +48,11 @@ class Counts:
     """Faults that grow over minutes, of the release or of both revisions."""
     skewed: int = 0
     """Services with few purchases among many requests."""
+
+    def only(self, family: str) -> Counts:
+        """Leave out all other families."""
+        none = {each.name: 0 for each in fields(self)}
+        return Counts(**{**none, family: getattr(self, family)})
 
 
 FULL = Counts(

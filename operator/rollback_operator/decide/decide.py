@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rollback_operator.api.checklist import LEAST_APPROVAL_SECONDS, ApprovalSpec, ApprovalTimeout
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
@@ -77,9 +78,9 @@ def _is_as_severe(decision: Decision, asked: Match) -> bool:
 
 def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision:
     if verdict.value is VerdictValue.BAD:
-        match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
-        if match is not None:
-            return _respond(case, verdict, match, now)
+        proved = _by_proof(case, verdict, odds, now)
+        if proved is not None:
+            return proved
         # Proved only on a route for which the matrix has no rule, not on all routes together:
         # people are notified of the open question as of any other suspicion.
     if verdict.value is VerdictValue.SUSPECT:
@@ -97,6 +98,27 @@ def _by_verdict(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -
         return Decision(verdict, doubted=Severity.P1)
     doubted = matrix.doubted(case.policy.spec.matrix, verdict, odds, now.timestamp())
     return Decision(verdict, doubted=doubted)
+
+
+def _by_proof(case: Case, verdict: Verdict, odds: Thresholds, now: datetime) -> Decision | None:
+    """Respond to a bad release; None: the matrix has no rule for what is proved.
+
+    A release stays bad at the odds of a deadline. What could be done at once was done, or refused,
+    when it became bad; after that a deadline is needed.
+    """
+    match = matrix.classify(case.policy.spec.matrix, verdict, odds.bad)
+    if match is not None:
+        return _respond(case, verdict, match, now)
+    is_kept = verdict.reason is Reason.ERROR_RATE_ABOVE_CONTROL and all(
+        scope.odds < odds.bad for scope in verdict.scopes
+    )
+    kept = matrix.classify(case.policy.spec.matrix, verdict, odds.deadline) if is_kept else None
+    due = matrix.deadline(kept, verdict) if kept is not None else None
+    if kept is None:
+        return None
+    if due is not None and now.timestamp() >= due:
+        return _respond(case, verdict, kept, now)
+    return Decision(verdict, Severity(kept.rule.severity), deadline=due)
 
 
 def _is_useless(case: Case, verdict: Verdict, now: datetime) -> bool:

@@ -105,7 +105,15 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
         watch = open_watch(digest, opened(case, now), control)
         before = replaced_hashes(case)
         pods = _remembered(known, control | good | before)
-        return replace(watch, source=source, pods=pods, good_hashes=good, replaced_hashes=before)
+        against = goodness.stored_against(case)
+        return replace(
+            watch,
+            source=source,
+            pods=pods,
+            good_hashes=good,
+            replaced_hashes=before,
+            against=against,
+        )
     # A revision that proved bad since is no witness: it caused its own failures.
     if witnesses := known.replaced_hashes & bad_hashes(case):
         known = replace(known, replaced_hashes=known.replaced_hashes - witnesses)

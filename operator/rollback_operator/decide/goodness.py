@@ -9,7 +9,7 @@ been absent for as long. A release does not wait for a signal without series, wh
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import MatrixCondition, Severity, SignalName, VerdictValue
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.limits import (
@@ -21,11 +21,23 @@ from rollback_operator.evidence.limits import (
 )
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import Watch
+from rollback_operator.model import conditions
+from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import AGAINST_RELEASE, SUSPECT_ODDS, Cause, Verdict
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases.ledger import FAILS_ALIKE
 
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
+_BY_OTHER_EVIDENCE = frozenset(
+    {
+        Reason.FOUND_BAD,
+        Reason.STUCK_ROLLOUT,
+        Reason.SYMPTOM_FOUND,
+        Reason.TRAFFIC_LOST,
+        Reason.UNAVAILABLE,
+    }
+)
 _SLOW = _LATENCY | {SignalName.MEMORY_GROWTH, SignalName.QUERY}
 
 
@@ -53,6 +65,21 @@ def with_against(watch: Watch, verdict: Verdict) -> Watch:
     return replace(watch, against=verdict.value if is_against else None)
 
 
+def stored_against(case: Case) -> VerdictValue | None:
+    """Return the verdict against the running release by its counts that an operator has stored.
+
+    A new leader, or a restarted operator, keeps it on the same terms: people see no flap.
+    """
+    status, digest = case.policy.status, case.workload.deployment.template.digest
+    healthy = conditions.find(status.conditions, ConditionType.HEALTHY)
+    is_same = status.revision is not None and status.revision.digest == digest
+    if healthy is None or not is_same or healthy.reason in _BY_OTHER_EVIDENCE:
+        return None
+    if healthy.message.startswith(FAILS_ALIKE):
+        return None
+    return status.verdict if status.verdict in AGAINST_RELEASE else None
+
+
 def _is_clean(decision: Decision) -> bool:
     verdict = decision.verdict
     is_told = decision.severity is not Severity.NONE or decision.doubted is not Severity.NONE
@@ -61,19 +88,19 @@ def _is_clean(decision: Decision) -> bool:
 
 
 def is_ripe(
-    watch: Watch, workload: Workload, conditions: Iterable[MatrixCondition], since: float
+    watch: Watch, workload: Workload, wanted: Iterable[MatrixCondition], since: float
 ) -> bool:
     """Return whether a release has been clean since a time, by every signal of the matrix.
 
     Args:
         watch: its counts.
         workload: the target now.
-        conditions: of the policy's matrix.
+        wanted: conditions of the policy's matrix.
         since: `goodAfterSeconds` ago.
     """
     if watch.clean_since is None or watch.clean_since > since:
         return False
-    signals, trends = {one.signal for one in conditions}, watch.trends
+    signals, trends = {one.signal for one in wanted}, watch.trends
     if signals & _SLOW and trends.read is None:
         return False
     if any(one.reason is not Reason.NO_SERIES for one in trends.missing.values()):

@@ -66,6 +66,11 @@ class Arms:
         return self.odds.suspect / (1.0 if self.against is None else HYSTERESIS_TIMES)
 
     @property
+    def bad_odds(self) -> float:
+        """Give the odds from which the release is bad; once bad, a deadline's odds keep it so."""
+        return self.odds.deadline if self.against is VerdictValue.BAD else self.odds.bad
+
+    @property
     def has_control(self) -> bool:
         """Return whether there is a control: old pods, or enough history."""
         return bool(self.living_old) or (self.control is not None and self.control.is_sufficient)

@@ -123,7 +123,7 @@ def fold(evidence: Evidence, counters: Counters, pods: tuple[Pod, ...]) -> Evide
         result,
         scraped=_later(evidence.scraped, times),
         instances=instances,
-        interval=_interval(counters, evidence.interval),
+        interval=scrape_interval(counters, evidence.interval),
     )
     return replace(result, book=_within_bounds(result, pods))
 
@@ -370,10 +370,16 @@ def _times(counted: Iterable[CounterSeries]) -> dict[str, list[float]]:
     return {pod: sorted(times) for pod, times in times_of.items()}
 
 
-def _interval(counters: Counters, known: float) -> float:
+def scrape_interval(counters: Counters, known: float) -> float:
+    """Give the usual time between two samples of a pod; `known` if no pod has two.
+
+    In halves of a second: what a scrape is late by moves the cells in which revisions are compared,
+    and a restarted operator, which sees other gaps, would come to other odds.
+    """
     gaps = sorted(
         later[0] - earlier[0]
         for series in counters.requests
         for earlier, later in zip(series.samples, series.samples[1:], strict=False)
     )
-    return gaps[len(gaps) // 2] if gaps else known
+    gap = gaps[len(gaps) // 2] if gaps else known
+    return round(2 * gap) / 2 or gap

@@ -37,11 +37,11 @@ def cells(
         interval: seconds between two samples of a pod.
         moment: by how much later a new pod may have been read, seconds.
     """
-    until = min(read_until, max((increment.end for increment in old), default=0.0))
+    until = min(read_until, max([increment.end for increment in old], default=0.0))
     new = [increment for increment in new if increment.end <= until + moment]
     if not new:
         return []
-    until = max(increment.end for increment in new)
+    until = max([increment.end for increment in new])
     edges = _edges(new, old, until, interval)
     result: list[Cell] = []
     fresh, stale = by_route(new), by_route(old)
@@ -73,12 +73,18 @@ def _edges(
     Within a cell the same pods are counted all the time: else errors at its end would be held
     against the share that a pod had at its beginning.
     """
-    begin = min(increment.start for increment in new)
+    begin = min([increment.start for increment in new])
     firsts: dict[str, float] = {}
     lasts: dict[str, float] = {}
-    for increment in (*new, *old):
-        firsts[increment.pod] = min(increment.start, firsts.get(increment.pod, increment.start))
-        lasts[increment.pod] = max(increment.end, lasts.get(increment.pod, increment.end))
+    for side in (new, old):
+        for increment in side:
+            pod, start, end = increment.pod, increment.start, increment.end
+            first = firsts.get(pod)
+            if first is None or start < first:
+                firsts[pod] = start
+            last = lasts.get(pod)
+            if last is None or end > last:
+                lasts[pod] = end
     cuts = {time for time in (*firsts.values(), *lasts.values()) if begin < time < until}
     while begin < until:
         cuts.add(begin)
@@ -104,8 +110,10 @@ def _spread(increments: Iterable[Increment], edges: Sequence[float]) -> _Spread:
     spread = _Spread([0.0] * count, [0.0] * count, [0.0] * count, [0.0] * count)
     for increment in increments:
         begin, end = increment.start, increment.end
-        index = max(0, bisect_right(edges, begin) - 1)
-        if begin >= edges[index] and index < count and end <= edges[index + 1]:
+        index = bisect_right(edges, begin) - 1
+        if index < 0:
+            index = 0
+        elif index < count and end <= edges[index + 1]:
             # Most counts lie within one cell.
             if end > begin:
                 spread.requests[index] += increment.requests

@@ -20,6 +20,7 @@ from rollback_operator.evidence.retention import OTHER, pod_size
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends, with_kills
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.pod_names import survives
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
 from rollback_operator.model.services import Routing
 from rollback_operator.model.workload import Workload
@@ -138,8 +139,10 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
     # A pod that was unready for a moment has become ready long after its start: not the longest.
     startup = min(LONGEST_STARTUP_SECONDS, median_low(startups)) if startups else watch.startup
     restarted = watch.restarted_since
-    if restarted is None and any(pod.restarts for pod in workload.current_of(workload.pods)):
-        restarted = now
+    if restarted is None:
+        # An operator that starts later sees the start of a container, not the end before it.
+        begun = (pod.started or now for pod in workload.current_of(workload.pods) if pod.restarts)
+        restarted = min(begun, default=None)
     return replace(
         watch,
         unavailable_since=since,
@@ -148,6 +151,29 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         pods=tuple(pods.values()),
         trends=with_kills(watch.trends, pods),
     )
+
+
+def with_gone(watch: Watch, workload: Workload, counters: Counters) -> Watch:
+    """Add pods that left before this operator saw them: their counts are still in Prometheus.
+
+    A pod belongs to the ReplicaSet whose complete name its name contains. It counts from zero where
+    it came after the release, at most one scrape interval before its first sample.
+    """
+    known = {pod.name for pod in watch.pods}
+    sets = {each.name: each for each in workload.replica_sets if survives(each.name)}
+    gone: dict[str, Pod] = {}
+    for series in counters.requests:
+        replica_set = sets.get(series.pod.rpartition("-")[0])
+        if replica_set is None or series.pod in known or not series.samples:
+            continue
+        first = series.samples[0][0] - watch.skew
+        least = watch.opened if first > watch.opened else 0.0
+        created = max(replica_set.created, least, first - watch.evidence.interval)
+        if series.pod not in gone or created < gone[series.pod].created:
+            gone[series.pod] = Pod(
+                series.pod, replica_set.pod_hash, created=created, terminating=True
+            )
+    return replace(watch, pods=(*gone.values(), *watch.pods)) if gone else watch
 
 
 def _without_oldest(

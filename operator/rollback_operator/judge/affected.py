@@ -14,6 +14,7 @@ from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     LEAST_REQUESTS,
     SHARED_ODDS,
+    STEADY_TIMES,
     SURELY_BAD_ODDS,
 )
 from rollback_operator.stats.windows import Increment, by_route, total
@@ -160,7 +161,8 @@ class _FaultCounts:
 
     def __init__(self, pods: Pods, usual: float) -> None:
         self.pods = pods
-        self._usual = max(LEAST_CEILING, usual)
+        # Errors in clumps exceed the usual rate itself by chance, and ceilings are higher, too.
+        self._usual = max(LEAST_CEILING, STEADY_TIMES * usual)
         self._total = _sum(pods.values())
         # Among many healthy pods the fault of a single pod is diluted.
         self._surely_bad = frozenset(

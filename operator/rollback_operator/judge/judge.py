@@ -31,7 +31,6 @@ from rollback_operator.model.verdict import (
     Cause,
     EvidentFault,
     ScopeVerdict,
-    Thresholds,
     Verdict,
 )
 from rollback_operator.model.workload import Workload
@@ -266,7 +265,7 @@ def _value(leading: ScopeVerdict, pooled: ScopeVerdict, arms: Arms) -> tuple[Ver
     are a tenth of those that made it suspect, or the newest counts show the fault's end (100 : 1).
     """
     if leading.odds >= arms.least_odds and not leading.unmet:
-        return _suspicion(leading, arms.odds)
+        return _suspicion(leading, arms)
     if arms.against is not None and leading.odds >= arms.least_odds and leading.unmet != ENDED:
         return VerdictValue.SUSPECT, Reason.EVIDENCE_GATHERING
     if max(pooled.requests, leading.requests) < VERDICT_REQUESTS:
@@ -276,11 +275,11 @@ def _value(leading: ScopeVerdict, pooled: ScopeVerdict, arms: Arms) -> tuple[Ver
     return VerdictValue.WATCHING, Reason.NO_EVIDENCE_AGAINST
 
 
-def _suspicion(leading: ScopeVerdict, odds: Thresholds) -> tuple[VerdictValue, Reason]:
+def _suspicion(leading: ScopeVerdict, arms: Arms) -> tuple[VerdictValue, Reason]:
     if leading.veto is not None:
         # A fault is present, but the release is not shown to be its cause: people are notified.
         return VerdictValue.SUSPECT, leading.veto
     if not leading.is_proved:
         return VerdictValue.SUSPECT, Reason.ENVIRONMENT_SUSPECTED
-    value = VerdictValue.BAD if leading.odds >= odds.bad else VerdictValue.SUSPECT
+    value = VerdictValue.BAD if leading.odds >= arms.bad_odds else VerdictValue.SUSPECT
     return value, Reason.ERROR_RATE_ABOVE_CONTROL

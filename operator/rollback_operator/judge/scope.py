@@ -102,14 +102,21 @@ def _against_control(arms: Arms, counted: Counts, old: Sequence[Increment], enou
 
 
 def _flipped(arms: Arms, new: Sequence[Increment], old: Sequence[Increment], enough: float) -> Odds:
-    groups: dict[tuple[str, int], dict[tuple[str, float], tuple[float, float]]] = {}
+    groups: dict[tuple[str, float], dict[tuple[str, float], tuple[float, float]]] = {}
+    width = max(1.0, arms.interval)
     for increment in old:
-        key = increment.route, int(increment.end // max(1.0, arms.interval))
+        pod, end = increment.pod, increment.end
+        key = increment.route, end // width
         # Frequent reads of a pod count once: dispersion is that between pods, not within a pod.
-        name = increment.pod, 0.0 if increment.pod in arms.read else increment.end
-        group = groups.setdefault(key, {})
-        requests, errors = group.get(name, (0.0, 0.0))
-        group[name] = requests + increment.requests, errors + increment.errors
+        name = pod, 0.0 if pod in arms.read else end
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = {}
+        known = group.get(name)
+        requests, errors = increment.requests, increment.errors
+        group[name] = (
+            (requests, errors) if known is None else (known[0] + requests, known[1] + errors)
+        )
     read = [arms.seen[pod] for pod in arms.living_old if pod in arms.seen]
     overlap = cells(new, old, min(read, default=math.inf), arms.interval, _moment(arms, new))
     return coin_flip(

@@ -44,6 +44,8 @@ Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good 
 _EARNED = (Health.GOOD, Health.ASSUMED)
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
+FAILS_ALIKE = "a person is needed, it is "
+"""How the status begins to report a release that fails no more than its control: no verdict."""
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """A release that is blamed at these severities is Bad; P4 only prevents Good."""
 

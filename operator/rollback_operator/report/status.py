@@ -30,6 +30,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.releases import quarantine, watch_time
 from rollback_operator.releases.ledger import (
     CLEAN,
+    FAILS_ALIKE,
     entry_of,
     fails_alike,
     health_of,
@@ -276,7 +277,7 @@ def _healthy(
         return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
     if _fails_alike(seen):
-        message = f"a person is needed, it is {_fails_alike(seen)}: {judged.message}"
+        message = f"{FAILS_ALIKE}{_fails_alike(seen)}: {judged.message}"
         return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, message)
     return _compared(old, seen, status)
 

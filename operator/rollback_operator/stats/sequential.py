@@ -60,19 +60,16 @@ def coin_flip(cells: Sequence[Cell], dispersion: float, enough: float) -> Odds:
         dispersion: how much more the old pods differ than chance allows, at least 1.
         enough: odds that are enough for an act.
     """
-    parts = [
-        _Segment(
-            cell.start,
-            cell.new_requests,
-            cell.new_errors,
-            _coin(cell, cell.new_errors, cell.old_errors),
+    parts = []
+    for cell in cells:
+        if cell.new_requests > 0 and cell.old_requests > 0:
+            coins = _coins(cell.new_requests / (cell.new_requests + cell.old_requests))
             # A count is only sure of what happened after its start. What the samples leave open is
             # decided against suspicion: doubtful errors of the new revision out, of the old in.
-            _coin(cell, -cell.new_errors_unsure, cell.old_errors_before),
-        )
-        for cell in cells
-        if cell.new_requests > 0 and cell.old_requests > 0
-    ]
+            unsure, before = -cell.new_errors_unsure, cell.old_errors_before
+            scores = [cell.new_errors * new + cell.old_errors * old for new, old in coins]
+            border = [unsure * new + before * old for new, old in coins]
+            parts.append(_Segment(cell.start, cell.new_requests, cell.new_errors, scores, border))
     return _best_count(parts, dispersion, enough)
 
 
@@ -225,15 +222,13 @@ class _Segment(NamedTuple):
         )
 
 
-def _coin(cell: Cell, new_errors: float, old_errors: float) -> list[float]:
-    share = cell.new_requests / (cell.new_requests + cell.old_requests)
-    scores = []
+def _coins(share: float) -> list[tuple[float, float]]:
+    """Give what an error of the new, and of the old, revision adds to the log-likelihood ratios."""
+    coins = []
     for effect in EFFECTS:
         worse = effect * share / (effect * share + 1 - share)
-        scores.append(
-            new_errors * math.log(worse / share) + old_errors * math.log((1 - worse) / (1 - share))
-        )
-    return scores
+        coins.append((math.log(worse / share), math.log((1 - worse) / (1 - share))))
+    return coins
 
 
 def _worse(rate: float, effect: float) -> float:
@@ -296,11 +291,13 @@ def dispersion(groups: Iterable[Sequence[tuple[float, float]]]) -> float:
     """
     spread, freedom = 0.0, 0
     for group in groups:
+        if not any(errors for _, errors in group):
+            continue  # of most groups: no error
         known = [(requests, errors) for requests, errors in group if requests > 0]
-        total = sum(requests for requests, _ in known)
-        rate = sum(errors for _, errors in known) / total if total else 0.0
+        total = sum([requests for requests, _ in known])
+        rate = sum([errors for _, errors in known]) / total if total else 0.0
         if len(known) > 1 and 0 < rate < 1:
-            spread += sum((e - n * rate) ** 2 / (n * rate * (1 - rate)) for n, e in known)
+            spread += sum([(e - n * rate) ** 2 / (n * rate * (1 - rate)) for n, e in known])
             freedom += len(known) - 1
     return max(1.0, spread / freedom) if freedom else 1.0
 

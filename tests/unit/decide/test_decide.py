@@ -120,7 +120,9 @@ def test_an_investigation_may_end_in_a_rollback_at_its_time(now, response, is_pl
 )
 def test_the_policy_says_from_which_odds_on_is_acted(odds, is_planned) -> None:
     case = make_case(make_policy(safety=SafetySpec(bad_odds=20_000)))
-    assert (decide(case, make_verdict(rate(0.2, odds=odds)), at(10)).plan is not None) == is_planned
+    made = decide(case, make_verdict(rate(0.2, odds=odds)), at(10))
+    assert (made.plan is not None) == is_planned
+    assert made.severity is Severity.P2
 
 
 def test_the_policy_says_from_which_odds_on_a_release_is_suspect_and_bad() -> None:

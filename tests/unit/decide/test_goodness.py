@@ -7,24 +7,27 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.api.reasons import Reason
+from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import (
     RUNBOOK_MATRIX,
     Health,
+    RollbackPolicy,
+    RollbackPolicyStatus,
     Severity,
     SignalName,
     Starts,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
-from rollback_operator.decide.evaluate import evaluate_release
+from rollback_operator.decide.evaluate import evaluate_release, watch_of
 from rollback_operator.decide.goodness import is_ripe, with_against, with_clean_since
 from rollback_operator.evidence.trends import LatencySample, PastGrowth, Point, Trends, Trial
 from rollback_operator.evidence.watch import Watch, open_watch, with_reading, with_workload
+from rollback_operator.model.conditions import condition
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Cause, Symptom, Verdict
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import health_of
+from rollback_operator.releases.ledger import FAILS_ALIKE, health_of, revision_of
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import (
     T0,
@@ -36,6 +39,7 @@ from tests.builders import (
     make_entry,
     make_pods,
     make_policy,
+    make_replica_set,
     make_scope,
     make_series,
     make_template,
@@ -189,6 +193,39 @@ def test_a_verdict_against_it_by_counts_is_kept_for_the_next_one(
 ) -> None:
     before = replace(watched(), against=VerdictValue.BAD)
     assert with_against(before, verdict).against is expected
+
+
+def stored(
+    reason: Reason, verdict: VerdictValue, version: str = "v2", message: str = "it is so"
+) -> RollbackPolicy:
+    """A policy whose status another operator has written."""
+    revision = revision_of(make_replica_set(version), at(0))
+    healthy = condition(ConditionType.HEALTHY, False, reason, message)
+    status = RollbackPolicyStatus(revision=revision, conditions=[healthy], verdict=verdict)
+    return make_policy().model_copy(update={"status": status})
+
+
+BY_COUNTS = Reason.ERROR_RATE_ABOVE_CONTROL
+STORED = {
+    "bad": (stored(BY_COUNTS, VerdictValue.BAD), VerdictValue.BAD),
+    "suspect": (stored(Reason.ENVIRONMENT_SUSPECTED, VerdictValue.SUSPECT), VerdictValue.SUSPECT),
+    "healthy": (stored(BY_COUNTS, VerdictValue.HEALTHY), None),
+    "found bad earlier": (stored(Reason.FOUND_BAD, VerdictValue.BAD), None),
+    "no worse than its control": (
+        stored(
+            Reason.ENVIRONMENT_SUSPECTED, VerdictValue.SUSPECT, message=f"{FAILS_ALIKE}no target"
+        ),
+        None,
+    ),
+    "by Kubernetes": (stored(Reason.UNAVAILABLE, VerdictValue.BAD), None),
+    "of another release": (stored(BY_COUNTS, VerdictValue.BAD, "v1"), None),
+    "nothing": (make_policy(), None),
+}
+
+
+@pytest.mark.parametrize(("policy", "expected"), STORED.values(), ids=STORED)
+def test_a_new_leader_knows_the_stored_verdict_against_a_release(policy, expected) -> None:
+    assert watch_of(None, make_case(policy), "http://prometheus", at(60)).against is expected
 
 
 def served(trends: Trends) -> Watch:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollback_operator.evidence.counters import Evidence, fold
+from rollback_operator.evidence.counters import Evidence, fold, scrape_interval
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters
 from rollback_operator.stats.windows import COARSE_SECONDS, EARLY_SECONDS
@@ -304,3 +304,11 @@ def test_an_error_on_a_quiet_route_counts_up_to_the_requests_of_its_own_route() 
     requests = [make_series([(7, 50)]), make_series([(7, 30), (12, 60)], route=LIST)]
     errors = [make_series([(7, 50), (12, 90)])]
     assert totals(folded(make_counters(requests, errors))) == (110, 50)
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"), [(15.004, 15.0), (4.8, 5.0), (7.5, 7.5), (0.1, 0.1), (None, 15.0)]
+)
+def test_the_scrape_interval_is_taken_in_halves_of_a_second(gap, expected) -> None:
+    samples = [(0.0, 1.0)] if gap is None else [(gap * number, 1.0) for number in range(4)]
+    assert scrape_interval(make_counters([make_series(samples)]), 15.0) == pytest.approx(expected)

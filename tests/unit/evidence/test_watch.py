@@ -5,7 +5,13 @@ import pytest
 from rollback_operator.api.reasons import Reason
 from rollback_operator.decide.evaluate import watch_of
 from rollback_operator.evidence.scrape_state import Direct
-from rollback_operator.evidence.watch import NOT_YET_READ, open_watch, with_reading, with_workload
+from rollback_operator.evidence.watch import (
+    NOT_YET_READ,
+    open_watch,
+    with_gone,
+    with_reading,
+    with_workload,
+)
 from rollback_operator.model.samples import Missing
 from tests.builders import (
     T0,
@@ -107,10 +113,43 @@ def test_an_outage_is_as_old_for_an_operator_that_begins_anew(pods, fell, since)
 def test_the_first_restart_of_a_new_pod_is_dated() -> None:
     calm = with_workload(WATCH, make_workload(pods=make_pods(2, "v1", restarts=3)), T0 + 5)
     assert calm.restarted_since is None
-    restarted = make_workload(pods=(make_pod(0), make_pod(1, restarts=1)))
+    restarted = make_workload(pods=(make_pod(0), make_pod(1, restarts=1, started=None)))
     first = with_workload(calm, restarted, T0 + 9)
     assert first.restarted_since == T0 + 9
     assert with_workload(first, restarted, T0 + 20).restarted_since == T0 + 9
+
+
+def test_a_restart_is_dated_by_its_container_for_an_operator_that_begins_later() -> None:
+    pods = (make_pod(0), *(make_pod(n, restarts=1, started=T0 + 9 + n) for n in (1, 2)))
+    late = with_workload(WATCH, make_workload(pods=pods), T0 + 300)
+    assert late.restarted_since == T0 + 10
+
+
+GONE = {
+    "an old pod": ("ticket-service-hashv1-x", -170, -185),
+    "a new pod": ("ticket-service-hashv2-x", 20, 5),
+    "a new pod, scraped at once": ("ticket-service-hashv2-x", 4, 0),
+}
+
+
+@pytest.mark.parametrize(("name", "first", "created"), GONE.values(), ids=GONE)
+def test_a_pod_that_left_before_the_operator_began_is_known_by_its_name(
+    name, first, created
+) -> None:
+    workload = make_workload()
+    watch = with_workload(WATCH, workload, T0 + 300)
+    samples = make_series([(first, 10), (first + 15, 20)], pod=name)
+    gone, *others = with_gone(watch, workload, make_counters([samples])).pods
+    assert tuple(others) == workload.pods
+    assert (gone.name, gone.pod_hash) == (name, name.split("-")[2])
+    assert (gone.ready, gone.terminating) == (False, True)
+    assert gone.created == T0 + created
+
+
+@pytest.mark.parametrize("name", ["ticket-service-hashv3-x", "ticket-service-hashv1-x-1", "hashv1"])
+def test_a_pod_of_no_revision_is_not_taken_for_one_that_left(name) -> None:
+    counters = make_counters([make_series([(1, 10)], pod=name)])
+    assert with_gone(WATCH, make_workload(), counters) == WATCH
 
 
 @pytest.mark.parametrize(

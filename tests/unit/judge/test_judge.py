@@ -974,6 +974,18 @@ def test_a_single_new_pod_is_compared_with_the_old_pods_of_its_node(
         )
 
 
+@pytest.mark.parametrize(
+    ("errors", "value", "reason"),
+    [(2, SUSPECT, Reason.FEW_PODS_AFFECTED), (7, BAD, Reason.ERROR_RATE_ABOVE_CONTROL)],
+    ids=["a chance run of usual errors", "the same fault, milder"],
+)
+def test_usual_errors_of_other_pods_make_no_shared_fault(errors, value, reason) -> None:
+    control = make_control(requests=100_000, errors=1000, worst_minute=0.011)
+    worst, others = served(NEW[:1], *[(125, 38)] * 10), served(NEW[1:], *[(125, errors)] * 10)
+    found = judged(watch_of(worst, others, control=control))
+    assert (found.value, found.reason) == (value, reason)
+
+
 def test_new_pods_that_fail_on_two_nodes_are_explained_only_by_both() -> None:
     old = tuple(f"old-{number}" for number in range(12))
     fails, clean = [(60, 30)] * LONG, served(old[2:], *CLEAN_OLD)
@@ -1055,6 +1067,17 @@ def test_a_verdict_against_a_release_stays_while_its_errors_go_on(
 def test_a_suspicion_ends_at_a_tenth_of_the_odds_at_which_it_began(against, value) -> None:
     found = judged(watch_of(served(NEW[:1], *[(60, 2)] * 8), against=against))
     assert 10 < max(one.odds for one in found.scopes) < 100
+    assert found.value is value
+
+
+@pytest.mark.parametrize(
+    ("against", "value"),
+    [(None, SUSPECT), (SUSPECT, SUSPECT), (BAD, BAD)],
+    ids=["new", "was suspect", "was bad"],
+)
+def test_a_bad_release_stays_bad_at_the_odds_of_a_deadline(against, value) -> None:
+    found = judged(watch_of(served(NEW[:1], *[(60, 3)] * 6), against=against))
+    assert 1000 < max(one.odds for one in found.scopes) < BAD_ODDS
     assert found.value is value
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 
 from rollback_operator.adapters.fairness.slices import apart
 from rollback_operator.api.reasons import Reason
@@ -12,11 +11,12 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
-from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.counters import Evidence, scrape_interval
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import (
     Watch,
     naming,
+    with_gone,
     with_pages,
     with_reading,
     with_workload,
@@ -168,7 +168,7 @@ class Observer:
         watch = _with_pod_names(replace(watch, trends=trends), workload, source)
         size = _sample_count(reading) + _kept_series_count(watch)
         namespace = source.policy.metadata.namespace
-        return await apart(namespace, size, partial(_with_counters, watch, reading))
+        return await apart(namespace, size, partial(_with_counters, watch, workload, reading))
 
     async def _trends(self, watch: Watch, workload: Workload, source: Source, now: float) -> Trends:
         """Read the slow signals, with a time limit so that a P1 is not late."""
@@ -257,12 +257,13 @@ def _with_pod_names(watch: Watch, workload: Workload, source: Source) -> Watch:
     )
 
 
-def _with_counters(watch: Watch, reading: Reading) -> Watch:
+def _with_counters(watch: Watch, workload: Workload, reading: Reading) -> Watch:
     if isinstance(reading, Counters):
         if watch.evidence.newest_scrape is None:
             # Before the new pods have two samples, the replaced pods show the interval.
-            interval = _sample_interval(reading, watch.evidence.interval)
+            interval = scrape_interval(reading, watch.evidence.interval)
             watch = replace(watch, evidence=replace(watch.evidence, interval=interval))
+        watch = with_gone(watch, workload, reading)
         reading = of_target(reading, watch.pods)
     return with_reading(watch, reading)
 
@@ -315,16 +316,6 @@ def _pod_patterns(watch: Watch, workload: Workload, hashes: frozenset[str]) -> t
     if all(map(pod_names.survives, names)):
         return tuple(map(pod_names.of_replica_set, names))
     return tuple(pod_names.escaped(pod.name) for pod in watch.pods if pod.pod_hash in hashes)
-
-
-def _sample_interval(counters: Counters, known: float) -> float:
-    """Give the time between two samples of any pod; `known` if no pod has two."""
-    gaps = sorted(
-        later[0] - earlier[0]
-        for series in counters.requests
-        for earlier, later in pairwise(series.samples)
-    )
-    return gaps[len(gaps) // 2] if gaps else known
 
 
 def of_target(counters: Counters, pods: Iterable[Pod]) -> Counters:
