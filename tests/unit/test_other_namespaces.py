@@ -1,4 +1,4 @@
-"""A tenant names another namespace on a Deployment: what is read there, and what is told."""
+"""A tenant names another namespace on a Deployment: what is read and reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVED = {
     "helm.toolkit.fluxcd.io": ("helmreleases",),
 }
 NAMED = {plural for _, plural in OWNER_KINDS.values()} | {"applicationsets"}
-"""Kinds of which the object that a label names may be read, to see whether it names the label's
+"""Kinds whose object may be read if a label names it, to see whether it names the label's
 Deployment."""
 
 
@@ -121,7 +121,7 @@ def thing(name: str, namespace: str) -> dict[str, Any]:
 
 
 async def test_no_name_on_a_deployment_opens_another_namespace() -> None:
-    """Of others only the named owner is read, and nothing of it is told."""
+    """Of others only the named owner is read, and nothing of it is reported."""
     seen: set[str] = set()
     for raw in spies():
         cluster, deployment = Cluster(), deployment_of(raw)

@@ -54,8 +54,8 @@ class LoginProof:
         if isinstance(answer, Missing) and answer.reason in _SILENT:
             return answer
         is_refused = isinstance(answer, Missing) and answer.reason is Reason.PROVIDER_UNAUTHORIZED
-        said = f" ({answer.message})" if isinstance(answer, Missing) else ""
-        fault = None if is_refused else _unproved(prometheus.url, said)
+        detail = f" ({answer.message})" if isinstance(answer, Missing) else ""
+        fault = None if is_refused else _unproved(prometheus.url, detail)
         self._known.put(prometheus, fault, PROOF_SECONDS if is_refused else NO_PROOF_SECONDS)
         return fault
 
@@ -67,10 +67,10 @@ def _nobody(prometheus: Prometheus) -> str:
     return basic({key: secrets.token_urlsafe(24) for key in LOGIN_KEYS})
 
 
-def _unproved(url: str, said: str) -> Missing:
+def _unproved(url: str, detail: str) -> Missing:
     return Missing(
         Reason.QUERY_NOT_ALLOWED,
         "own queries are sent with the policy's credentials only (ownQueries of the chart), but "
-        f"{url} does not refuse a wrong login with 401 or 403{said}, so they prove no right: turn "
+        f"{url} does not refuse a wrong login with 401 or 403{detail}, so they prove no right: turn "
         "authentication on there, or use a Prometheus of this namespace",
     )

@@ -37,7 +37,7 @@ def _names(raw: Mapping[str, Any], steered: OwnedDeployment) -> bool:
     if steered.object.kind is OwnerKind.APPLICATION:
         return _resource_entry(status, steered) is not None
     # A HelmRelease of older versions has no inventory. Its target namespace and the names that
-    # Helm writes on the Deployment are no proof: whoever may patch the Deployment sets those.
+    # Helm writes on the Deployment are no proof: people who may patch the Deployment set those.
     wanted = f"{steered.namespace}_{steered.deployment}_apps_Deployment"
     entries = (status.get("inventory") or {}).get("entries") or []
     return any(entry.get("id") == wanted for entry in entries)
