@@ -35,6 +35,8 @@ class Provider:
     answer: Callable[[str], Answer] = lambda query: Answer()
     queries: list[str] = field(default_factory=list)
     parameters: list[dict[str, str]] = field(default_factory=list)
+    heads: list[tuple[str, str]] = field(default_factory=list)
+    """Path and headers of each query, as they were sent."""
     tokens: list[str | None] = field(default_factory=list)
     """What stood in the header Authorization."""
     tenants: list[str | None] = field(default_factory=list)
@@ -80,6 +82,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             if "query" in asked:
                 provider.queries.append(asked["query"])
                 provider.parameters.append(asked)
+                provider.heads.append((self.path, str(self.headers)))
                 provider.tokens.append(self.headers.get("Authorization"))
                 provider.tenants.append(self.headers.get("X-Scope-OrgID"))
             if provider.hangs:

@@ -201,7 +201,17 @@ def application(images: str | None = None, **labels: str) -> dict[str, Any]:
             "namespace": "argocd",
             "labels": labels,
             "annotations": annotations,
-        }
+        },
+        "status": {
+            "resources": [
+                {
+                    "group": "apps",
+                    "kind": "Deployment",
+                    "namespace": "production",
+                    "name": "ticket-service",
+                }
+            ]
+        },
     }
 
 

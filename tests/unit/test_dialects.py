@@ -567,6 +567,44 @@ async def test_a_server_that_takes_no_such_wish_is_asked_without_it(
     assert all("partial_response" not in one for one in provider.parameters)
 
 
+ANSWERS_TO_A_TENANT = {
+    "a refusal": (400, "unknown function with name"),
+    "an unprocessable query": (422, "unknown name"),
+    "no right": (401, "not for"),
+    "forbidden": (403, "not for"),
+    "elsewhere": (302, "moved for"),
+    "a fault": (500, "panic at"),
+    "no answer of the API": (200, "<html>"),
+}
+
+
+@pytest.mark.parametrize(("status", "said"), ANSWERS_TO_A_TENANT.values(), ids=ANSWERS_TO_A_TENANT)
+async def test_no_answer_to_a_tenant_changes_what_is_asked_for_others(
+    provider: Provider, metrics: PrometheusMetrics, status: int, said: str
+) -> None:
+    """A server quotes what it refuses: a tenant could make it name a parameter."""
+
+    def answer(text: str) -> Answer:
+        if "_re" in text:
+            error = json.dumps({"status": "error", "error": f"{said} {text}"}).encode()
+            return Answer(error if status != 200 else f"{said}{text}".encode(), status)
+        return answer_of([T0, str(T0)])
+
+    async def asked_for(namespace: str) -> list[tuple[str, str]]:
+        provider.heads.clear()
+        reader = replace(provider.prometheus, namespace=namespace)
+        assert await metrics.read_clock(reader) == T0
+        return list(provider.heads)
+
+    provider.answer = answer
+    before = await asked_for("victim")
+    tenant = replace(provider.prometheus, namespace="tenant")
+    for name in ("partial_response", "deny_partial_response", "max_source_resolution"):
+        assert isinstance(await metrics.read_vector(tenant, f"{name}(1)"), Missing)
+
+    assert before == await asked_for("victim") == await asked_for("tenant")
+
+
 async def test_a_hint_is_no_warning(provider: Provider, metrics: PrometheusMetrics) -> None:
     """Prometheus 3 doubts a counter whose name does not end in _total."""
     said = ["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count"]

@@ -12,6 +12,7 @@ from rollback_operator.adapters.kube.projections.gitops import (
     application_of,
     flux_of,
     generator_of,
+    manages,
 )
 from rollback_operator.adapters.kube.projections.owners import changed_by, owner_of
 from rollback_operator.api.remedy import OwnerKind
@@ -213,6 +214,11 @@ OBSTACLES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
     "another cluster by name": (application(destination={"name": "eu"}), None, "another cluster"),
     "by its name in Argo CD": (application(destination={"name": "in-cluster"}), None, ""),
     "not its resource": (application(status={"resources": []}), None, "does not name"),
+    "another cluster, and not its resource": (
+        application(destination={"server": "https://10.0.0.1"}, status={"resources": []}),
+        None,
+        "does not name",
+    ),
     "somebody else's resource": (
         application(status={"resources": [ENTRY | {"namespace": "staging"}]}),
         None,
@@ -251,9 +257,12 @@ OBSTACLES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
 def test_what_stands_against_suspending_an_application(
     raw: dict[str, Any], generator: dict[str, Any] | None, said: str
 ) -> None:
-    found = application_of(raw, generator, SHOP).obstacle
+    state = application_of(raw, generator, SHOP)
+    found = state.obstacle
     assert said in found
     assert bool(said) == bool(found)
+    assert state.is_proved is ("does not name" not in found)
+    assert manages(raw, SHOP) is (said not in ("another cluster", "does not name"))
 
 
 def test_a_generated_application_loses_its_mark_and_is_ours_all_the_same() -> None:
@@ -362,18 +371,30 @@ FLUX: dict[str, tuple[OwnerKind, dict[str, Any], tuple[bool, bool], str]] = {
         "does not name",
     ),
     "no inventory yet": (KUSTOMIZATION, flux(status={}), (False, False), "does not name"),
-    "a release of its namespace": (HELM_RELEASE, flux(status={}), (False, False), ""),
-    "a release of another namespace": (
+    "a release that names it": (HELM_RELEASE, flux(), (False, False), ""),
+    "a release without an inventory": (
         HELM_RELEASE,
-        flux(status={}, targetNamespace="staging"),
+        flux(status={}),
         (False, False),
-        "does not name",
+        "update Flux, or set spec.safety.gitOps to Proceed",
     ),
-    "a release into this namespace": (
+    "a release into this namespace, without an inventory": (
         HELM_RELEASE,
         flux(status={}, namespace="flux-system", targetNamespace="production"),
         (False, False),
-        "",
+        "does not name",
+    ),
+    "another cluster is not told of what is not its own": (
+        KUSTOMIZATION,
+        flux(status={}, kubeConfig={"x": 1}),
+        (False, False),
+        "does not name",
+    ),
+    "suspended, and not proved": (
+        KUSTOMIZATION,
+        flux(status={}, suspend=True),
+        (True, False),
+        "does not name",
     ),
     "a release with an inventory": (
         HELM_RELEASE,
@@ -391,6 +412,8 @@ def test_an_object_of_flux_is_read(
     found = flux_of(raw, steered(kind))
     assert (found.is_suspended, found.is_ours) == suspended
     assert (said in found.obstacle, bool(said)) == (True, bool(found.obstacle))
+    assert found.is_proved is ("does not name" not in found.obstacle)
+    assert manages(raw, steered(kind)) is (not found.obstacle)
 
 
 # -- of autoscalers --------------------------------------------------------------------------------

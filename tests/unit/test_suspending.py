@@ -33,6 +33,7 @@ from rollback_operator.reconcile.preflight import (
     Preflight,
 )
 from rollback_operator.remedies import gitops, suspension
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report.readiness import Around
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
@@ -183,6 +184,21 @@ async def test_an_owner_that_would_not_stay_suspended_blocks() -> None:
 
     assert isinstance(done, Rollback)
     assert (done.status.outcome, "ApplicationSet shops" in why(done)[1]) == (Outcome.BLOCKED, True)
+
+
+async def test_an_object_that_does_not_name_the_deployment_counts_as_no_suspended_owner() -> None:
+    world = World()
+    suspender, deployment = world.executor.actor.suspender, world.workloads.workload.deployment
+    policy = make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND))
+    world.owners.state = replace(
+        UNTOUCHED, is_suspended=True, is_proved=False, obstacle="it does not name the Deployment"
+    )
+
+    assert await suspender.obstacle(policy, deployment) == world.owners.state.obstacle
+    taken = await suspender.suspend(world.rollback)
+
+    assert isinstance(taken.next, RollbackEnd)
+    assert world.owners.state.obstacle in taken.next.message
 
 
 @pytest.mark.parametrize("failure", BLOCKS.values(), ids=BLOCKS)

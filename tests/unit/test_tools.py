@@ -166,22 +166,60 @@ async def test_what_cannot_be_read_is_named_and_denies_nothing(failure: Failure)
     assert found.denied == {"Flagger"}
 
 
-async def test_flux_is_looked_for_where_the_owner_is_and_where_the_deployment_is() -> None:
+LISTED = {"inventory": {"entries": [{"id": "production_ticket-service_apps_Deployment"}]}}
+KUSTOMIZE_API, HELM_API = "kustomize.toolkit.fluxcd.io/v1", "helm.toolkit.fluxcd.io/v2"
+AT_FLUX = "namespaces/flux-system"
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "count", "unseen"),
+    [
+        (OwnerKind.KUSTOMIZATION, {"status": LISTED}, 1, 0),
+        (OwnerKind.HELM_RELEASE, {"status": LISTED}, 1, 0),
+        (OwnerKind.KUSTOMIZATION, {"status": {"inventory": {"entries": []}}}, 0, 0),
+        (OwnerKind.KUSTOMIZATION, {"status": LISTED, "spec": {"kubeConfig": {"x": 1}}}, 0, 0),
+        (OwnerKind.HELM_RELEASE, {"spec": {"targetNamespace": "production"}}, 0, 0),
+        (OwnerKind.KUSTOMIZATION, {"status": 7}, 0, 0),
+        (OwnerKind.KUSTOMIZATION, ABSENT, 0, 0),
+        (OwnerKind.KUSTOMIZATION, FORBIDDEN, 0, 1),
+    ],
+    ids=[
+        "it lists the Deployment",
+        "a release that lists it",
+        "it does not",
+        "of another cluster",
+        "a release into the namespace",
+        "another form",
+        "there is none",
+        "no right",
+    ],
+)
+async def test_flux_is_looked_for_where_the_deployment_is_and_where_an_owner_lists_it(
+    kind: OwnerKind, owner: Any, count: int, unseen: int
+) -> None:
     cluster = Cluster(
-        {FLUX_API: ("imagepolicies", "imageupdateautomations")},
         {
-            "namespaces/flux-system/imagepolicies": [image_policy(latestRef={"name": SHOP})],
-            "namespaces/flux-system/imageupdateautomations": [automation()],
+            FLUX_API: ("imagepolicies", "imageupdateautomations"),
+            KUSTOMIZE_API: ("kustomizations",),
+            HELM_API: ("helmreleases",),
+        },
+        {
+            f"{AT_FLUX}/kustomizations/shop": owner,
+            f"{AT_FLUX}/helmreleases/shop": owner,
+            f"{AT_FLUX}/imagepolicies": [image_policy(latestRef={"name": SHOP})],
+            f"{AT_FLUX}/imageupdateautomations": [automation()],
             f"{HERE}/imagepolicies": [],
             f"{HERE}/imageupdateautomations": [],
         },
     )
-    steered = OwnerObject(OwnerKind.KUSTOMIZATION, "flux-system", "shop")
-    owner = Owner("Flux Kustomization", "label", "in Git", object=steered)
+    steered = Owner("Flux", "label", "in Git", object=OwnerObject(kind, "flux-system", "shop"))
 
-    assert [one.tool for one in (await cluster.look(running(owner))).updaters] == [
-        "Flux image automation"
-    ]
+    claims = await cluster.look(running(steered))
+
+    assert [one.tool for one in claims.updaters] == ["Flux image automation"] * count
+    assert len(claims.unseen) == unseen
+    lists = [path for path in cluster.asked if f"{AT_FLUX}/image" in path]
+    assert bool(lists) is bool(count)
     assert (await cluster.look(running())).updaters == ()
 
 
@@ -197,6 +235,7 @@ ARGO_CD = Owner(
         ({}, {"/shop-production": application()}, 0, 0),
         ({}, {"/shop-production": FORBIDDEN}, 0, 1),
         ({}, {"/shop-production": ABSENT}, 0, 0),
+        ({}, {"/shop-production": {**application(f"shop={SHOP}"), "status": {}}}, 0, 0),
         (
             {UPDATER_API: ("imageupdaters",)},
             {"/shop-production": application(), "argocd/imageupdaters": [image_updater()]},
@@ -210,7 +249,15 @@ ARGO_CD = Owner(
             1,
         ),
     ],
-    ids=["annotation", "none", "no right", "gone", "an ImageUpdater", "no right to ImageUpdaters"],
+    ids=[
+        "annotation",
+        "none",
+        "no right",
+        "gone",
+        "not its owner",
+        "an ImageUpdater",
+        "no right to ImageUpdaters",
+    ],
 )
 async def test_an_application_leads_to_its_image_updater(
     kinds: dict[str, tuple[str, ...]], answers: dict[str, Any], count: int, unseen: int

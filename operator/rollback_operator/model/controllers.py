@@ -73,6 +73,8 @@ class OwnerState:
     """Its resourceVersion: guards each write to it."""
     obstacle: str = ""
     """The reason why a suspension is forbidden or would not last; empty: none."""
+    is_proved: bool = True
+    """It names the Deployment itself; otherwise only the Deployment's labels name it."""
     is_suspended: bool = False
     suspended_for: str = ""
     """The Rollback for which this operator has suspended it, namespace/name; empty: none."""

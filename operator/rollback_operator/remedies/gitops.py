@@ -151,7 +151,7 @@ def _response(policy: RollbackPolicy | None, plan: OwnerPlan) -> GitOps:
 
 def _suspension_item(plan: OwnerPlan, state: OwnerState, manages: str) -> CheckItem:
     object_name = named(plan, state.namespace)
-    if state.is_suspended:
+    if state.is_suspended and state.is_proved:
         return _item(CheckResult.PASSED, f"{manages}; {object_name} is already suspended")
     if state.obstacle:
         return _item(CheckResult.FAILED, f"{manages}: {state.obstacle}", Consequence.BLOCK)

@@ -135,7 +135,7 @@ async def build(settings: Settings) -> Parts:
     outside = Outside(
         api=api,
         metrics=metrics,
-        trends=PrometheusTrends(metrics),
+        trends=PrometheusTrends(metrics, metrics.proof(settings.needs_login_proof)),
         pods=pods,
         schemas=PostgresSchemas(secrets, addresses.pin),
         probes=HttpProbes(addresses, secrets),

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     own_queries: Literal["allowed", "own-credentials"] = "allowed"
     """Policies that may use conditions with signal Query, whose PromQL can read the metrics of any
     namespace. allowed: all policies; own-credentials: policies that read a Prometheus in their
-    namespace, or that have credentials of their own."""
+    namespace, or that have credentials of their own, which the server must check."""
     allowed_hosts: Names = ()
     """Further hosts that the operator may call for policies (probes, messages, mail, databases),
     comma separated."""
@@ -178,6 +178,11 @@ class Settings(BaseSettings):
             for condition in rule.when
         )
         return not has_queries or _is_listed(host, namespace, ())
+
+    def needs_login_proof(self, url: str, namespace: str) -> bool:
+        """Report whether own queries of a policy need a server that refuses wrong logins."""
+        host = urlsplit(url).hostname or ""
+        return self.own_queries != "allowed" and not _is_listed(host, namespace, ())
 
     def may_call(self, host: str, namespace: str) -> bool:
         """Report whether the operator may call the host for a policy of this namespace.

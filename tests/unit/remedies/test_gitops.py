@@ -160,6 +160,13 @@ ITEMS: dict[str, tuple[Owner | None, OwnerPlan | None, Any, CheckResult, str]] =
         PASSED,
         "is already suspended",
     ),
+    "suspended, but somebody else's": (
+        ARGO,
+        PLAN,
+        replace(OFF, obstacle="it does not name the Deployment", is_proved=False),
+        FAILED,
+        "does not name",
+    ),
     "cannot be suspended": (ARGO, PLAN, OBSTACLE, FAILED, "another cluster"),
     "not seen": (ARGO, PLAN, UNSEEN, WARNED, "could not be read: no answer"),
     "proceeds": (ARGO, gitops.planned(ARGO, PROCEED), None, WARNED, "may revert the rollback"),

@@ -1,7 +1,8 @@
 """Prometheus' HTTP API -> counters, or the reason why there are none.
 
 `transport` sends a request within bounds, `session` queries a server, `queries` writes PromQL,
-`answers` parses, `dialects` finds the form of a metric; `metrics` and `trends` implement the ports.
+`answers` and `refusals` parse, `dialects` finds the form of a metric, `login_proof` asks whether a
+server checks logins; `metrics` and `trends` implement the ports.
 """
 
 from rollback_operator.adapters.prometheus.metrics import PrometheusMetrics

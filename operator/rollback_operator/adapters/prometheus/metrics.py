@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from rollback_operator.adapters.prometheus.dialects import (
     is_one_metric,
     missing_error_label,
 )
+from rollback_operator.adapters.prometheus.login_proof import LoginProof
 from rollback_operator.adapters.prometheus.queries import quoted, selector
 from rollback_operator.adapters.prometheus.session import SampleWindow, Session, Steps
 from rollback_operator.adapters.prometheus.transport import DEFAULT_QUERY_LIMITS, Access, Limits
@@ -154,6 +155,10 @@ class PrometheusMetrics:
     ) -> answers.Vector | Missing:
         """Evaluate an expression, now or at a time; a scalar has no labels."""
         return await self._session.query(prometheus, expression, at, answers.vector)
+
+    def proof(self, is_needed: Callable[[str, str], bool]) -> LoginProof:
+        """Ask the same servers whether they check logins."""
+        return LoginProof(self._session, is_needed)
 
     async def read_vectors(
         self, prometheus: Prometheus, expression: str, steps: Steps

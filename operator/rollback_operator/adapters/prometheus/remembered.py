@@ -20,6 +20,9 @@ class Remembered(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return self.clock() < self._entries.get(key, (0.0, None))[0]
+
     def get(self, key: K) -> V | None:
         """Return a value that has not expired."""
         until, value = self._entries.get(key, (0.0, None))

@@ -6,8 +6,8 @@ and another around the await. The state of an address is dropped after a while w
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -23,11 +23,7 @@ from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.prometheus.answers import UNREADABLE
 from rollback_operator.adapters.prometheus.budget import AnswerBudget
 from rollback_operator.adapters.prometheus.connections import AnswerError
-from rollback_operator.adapters.prometheus.credentials import (
-    Credentials,
-    PolicyCredentials,
-    login_needed,
-)
+from rollback_operator.adapters.prometheus.credentials import Credentials, PolicyCredentials
 from rollback_operator.adapters.prometheus.known import (
     IDLE_SERVER_SECONDS,
     Breaker,
@@ -35,13 +31,13 @@ from rollback_operator.adapters.prometheus.known import (
     circuit_fault,
     unless_open,
 )
+from rollback_operator.adapters.prometheus.refusals import partial_answer, refused
 from rollback_operator.adapters.prometheus.threads import CallLane, NoTurnError, Threads
 from rollback_operator.adapters.prometheus.transport import (
     Access,
     BoundedSession,
     Limits,
     Opening,
-    QueryResponse,
 )
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
@@ -57,9 +53,6 @@ OTHER_THREADS = 48
 """For all other addresses together."""
 TRIAL_SECONDS = 3.0
 """Time in which a healthy server answers the light query."""
-_REFUSED = (400, 422)
-_UNAUTHORIZED = (401, 403)
-_REDIRECTS = (301, 302, 303, 307, 308)
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "max_source_resolution": "0s"}
 """Complete raw data or an error: the first parameter is Thanos', the second VictoriaMetrics', the
 third excludes downsampled blocks of Thanos. Most other servers ignore them."""
@@ -170,14 +163,31 @@ class Session:
     async def _evaluate(
         self, prometheus: Prometheus, call: Callable[[PrometheusConnect, dict[str, str]], Any]
     ) -> Any | Missing:
-        """Query with the parameters for complete data; without them if the server rejects them."""
+        """Query with the parameters for complete data; without them if the server rejects them.
+
+        A query of the operator's own decides: a refusal quotes what it refuses, which may be a
+        policy's text, and the decision applies to all policies that read this server.
+        """
         if not self._known.of(prometheus.url).seen_by(prometheus).is_plain:
             params = {**self._params, **_WHOLE}
             answer = await self._ask(prometheus, lambda api: call(api, params))
             if not _is_parameter_refused(answer):
                 return answer
+            own = await self._ask(prometheus, partial(_light_query, params=params))
+            if not _is_parameter_refused(own):
+                return answer
             self._known.of(prometheus.url).seen_by(prometheus).is_plain = True
         return await self._ask(prometheus, lambda api: call(api, self._params))
+
+    async def query_as(self, prometheus: Prometheus, authorization: str) -> Any | Missing:
+        """Send the light query with another login than the policy's."""
+        if not self._access.admits(prometheus):
+            return Missing(Reason.TENANT_NOT_ALLOWED, tenant_refused(prometheus.tenant))
+        known = await self.credentials.of(prometheus)
+        if isinstance(known, Missing):
+            return known
+        other = replace(known, authorization=authorization)
+        return await self._through_breaker(prometheus, other, _light_query)
 
     async def types(self, prometheus: Prometheus, metric: str) -> frozenset[str] | Missing:
         """Read a metric's types in the metadata of its targets; empty if unknown."""
@@ -318,8 +328,8 @@ class Session:
         return PrometheusConnect(url=opening.base, session=session, retry=Retry(total=0))
 
 
-def _light_query(api: PrometheusConnect) -> Any:
-    return api.custom_query("time()")
+def _light_query(api: PrometheusConnect, params: dict[str, str] | None = None) -> Any:
+    return api.custom_query("time()", params=params)
 
 
 def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> Any:
@@ -330,12 +340,12 @@ def _call(api: PrometheusConnect, call: Callable[[PrometheusConnect], Any]) -> A
     except AnswerError as error:
         return error.missing
     except PrometheusApiClientException:
-        return _refused(session.answer, session.credentials)
+        return refused(session.answer, session.credentials)
     except (OSError, HTTPError) as error:  # requests' exceptions and unreadable token files
         return Missing(Reason.PROVIDER_UNREACHABLE, f"{api.url}: {cause(error)}"[:500])
     except UNREADABLE as error:
         return Missing(Reason.ANSWER_MALFORMED, f"the answer cannot be read: {error!r}"[:300])
-    return _partial(session.envelope) or answer
+    return partial_answer(session.envelope) or answer
 
 
 def _is_parameter_refused(answer: Any | Missing) -> bool:
@@ -345,43 +355,3 @@ def _is_parameter_refused(answer: Any | Missing) -> bool:
         and answer.reason is Reason.QUERY_REFUSED
         and any(name in answer.message for name in _WHOLE)
     )
-
-
-def _partial(envelope: Mapping[str, Any]) -> Missing | None:
-    """Recognize an incomplete answer by the fields of Prometheus and Thanos, or VictoriaMetrics."""
-    warnings = envelope.get("warnings")
-    if warnings:
-        first = warnings[0] if isinstance(warnings, list) else warnings
-        return Missing(Reason.ANSWER_PARTIAL, f"Prometheus warns: {first}"[:500])
-    if envelope.get("isPartial"):
-        return Missing(
-            Reason.ANSWER_PARTIAL, "the answer is partial: a storage node did not answer"
-        )
-    return None
-
-
-def _refused(answer: QueryResponse, credentials: Credentials) -> Missing:
-    status, detail = answer.status_code, _error_text(answer)
-    if status in _UNAUTHORIZED:
-        return Missing(
-            Reason.PROVIDER_UNAUTHORIZED,
-            f"Prometheus answers {status}{detail}: {login_needed(credentials)}",
-        )
-    if status in _REFUSED:
-        return Missing(Reason.QUERY_REFUSED, f"Prometheus refuses the query ({status}){detail}")
-    if status in _REDIRECTS:
-        # The location is not quoted: it may repeat the login.
-        detail = f"{detail}: redirects are not followed; set the URL that it redirects to"
-    return Missing(Reason.PROVIDER_ERROR, f"Prometheus answers {status}{detail}")
-
-
-def _error_text(answer: QueryResponse) -> str:
-    """Quote the server: `error` of an API answer, else the beginning of the text."""
-    try:
-        error = answer.json()["error"]
-        error = error.get("message", error) if isinstance(error, dict) else error
-    except (KeyError, TypeError, ValueError):
-        error = answer.content[:200].decode(errors="replace")
-    text = " ".join(str(error).split())[:200]
-    # The first line of an HTML page explains nothing.
-    return f": {text}" if text and not text.startswith("<") else ""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rollback_operator.adapters.prometheus.answers import Vector
+from rollback_operator.adapters.prometheus.login_proof import LoginProof
 from rollback_operator.adapters.prometheus.queries import matchers, quoted, select
 from rollback_operator.adapters.prometheus.queries import text as in_quotes
 from rollback_operator.adapters.prometheus.remembered import Remembered
@@ -39,8 +40,10 @@ class Vectors(Protocol):
 class PrometheusTrends:
     """The TrendMetrics port."""
 
-    def __init__(self, metrics: Vectors) -> None:
+    def __init__(self, metrics: Vectors, proof: LoginProof | None = None) -> None:
+        """Take what evaluates expressions; `proof` comes before an own query, None: no proof."""
         self._metrics = metrics
+        self._proof = proof
         self._native: Remembered[tuple[Prometheus, str, str], bool]
         self._native = Remembered(MOST_REMEMBERED, time.monotonic)
         """Whether a metric is a native histogram."""
@@ -118,6 +121,9 @@ class PrometheusTrends:
 
     async def read_query(self, prometheus: Prometheus, query: str, at: float) -> float | Missing:
         """Evaluate a query to a single number; NaN without data."""
+        fault = await self._proof.fault(prometheus) if self._proof is not None else None
+        if fault is not None:
+            return fault
         vector = await self._metrics.read_vector(prometheus, query, at)
         if isinstance(vector, Missing):
             return vector

@@ -250,7 +250,7 @@ class Suspender(Reversible):
             return why
         owner = await self.owners.read_owner(steered)
         if not isinstance(owner, Failure):
-            why = "" if owner.is_suspended else owner.obstacle
+            why = "" if owner.is_suspended and owner.is_proved else owner.obstacle
         elif owner.kind in _FINAL:
             why = owner.message
         forgotten = now - timedelta(seconds=OWNER_SECONDS)
@@ -267,7 +267,7 @@ class Suspender(Reversible):
         if isinstance(owner, Failure):
             return Taken(rollback, _refused(owner.message) if owner.kind in _FINAL else owner)
         record = suspension.recorded(rollback, owner)
-        if owner.obstacle and not record.was_suspended:
+        if owner.obstacle and not (record.was_suspended and owner.is_proved):
             return Taken(rollback, _refused(owner.obstacle))
         noted = await self._record_owner(rollback, record)
         if isinstance(noted, Failure):

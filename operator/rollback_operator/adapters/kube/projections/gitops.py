@@ -1,7 +1,7 @@
 """State of the objects through which GitOps controllers own Deployments.
 
 An object counts only if it names the Deployment itself: any user who may patch the Deployment can
-set its labels, and must not get an unrelated object suspended.
+set its labels and annotations, and must not get an unrelated object suspended, or read about it.
 """
 
 import json
@@ -17,6 +17,38 @@ from rollback_operator.remedies.suspension import SUSPENDED_BY
 SKIP_RECONCILE = "argocd.argoproj.io/skip-reconcile"
 _HERE = frozenset({"", "https://kubernetes.default.svc", "https://kubernetes.default.svc:443"})
 _KEEPS_CHANGES = frozenset({"create-only", "create-delete"})
+_WITHOUT_INVENTORY = (
+    ". If its helm-controller keeps no status.inventory, update Flux, or set spec.safety.gitOps to "
+    "Proceed"
+)
+
+
+def manages(raw: Mapping[str, Any], steered: OwnedDeployment) -> bool:
+    """Report whether an owner's object names the Deployment among what it applies here."""
+    spec = raw.get("spec") or {}
+    if not _names(raw, steered):
+        return False
+    is_application = steered.object.kind is OwnerKind.APPLICATION
+    return _deploys_here(spec) if is_application else not spec.get("kubeConfig")
+
+
+def _names(raw: Mapping[str, Any], steered: OwnedDeployment) -> bool:
+    status = raw.get("status") or {}
+    if steered.object.kind is OwnerKind.APPLICATION:
+        return _resource_entry(status, steered) is not None
+    # A HelmRelease of older versions has no inventory. Its target namespace and the names that
+    # Helm writes on the Deployment are no proof: people who may patch the Deployment set those.
+    wanted = f"{steered.namespace}_{steered.deployment}_apps_Deployment"
+    entries = (status.get("inventory") or {}).get("entries") or []
+    return any(entry.get("id") == wanted for entry in entries)
+
+
+def _deploys_here(spec: Mapping[str, Any]) -> bool:
+    destination = spec.get("destination") or {}
+    return (
+        destination.get("name") in (None, "", "in-cluster")
+        and str(destination.get("server") or "") in _HERE
+    )
 
 
 def application_of(
@@ -39,6 +71,7 @@ def application_of(
         namespace=metadata["namespace"],
         version=str(metadata.get("resourceVersion") or ""),
         obstacle=_application_obstacle(raw, generator, steered) or _length_obstacle(stored),
+        is_proved=_names(raw, steered),
         is_suspended=is_off or annotations.get(SKIP_RECONCILE) == "true",
         suspended_for=by,
         # A removed field has no owner, hence the annotation decides, and what has been synced.
@@ -61,19 +94,14 @@ def generator_of(raw: Mapping[str, Any]) -> str:
 def _application_obstacle(
     raw: Mapping[str, Any], generator: Mapping[str, Any] | None, steered: OwnedDeployment
 ) -> str:
-    name, spec = raw["metadata"]["name"], raw.get("spec") or {}
-    destination = spec.get("destination") or {}
-    is_here = (
-        destination.get("name") in (None, "", "in-cluster")
-        and str(destination.get("server") or "") in _HERE
-    )
-    if not is_here:
-        return f"Application {name} deploys to another cluster: suspend it there"
-    if _resource_entry(raw.get("status") or {}, steered) is None:
+    name = raw["metadata"]["name"]
+    if not _names(raw, steered):
         return (
             f"Application {name} does not name the Deployment among its resources: the operator "
             "does not suspend it"
         )
+    if not _deploys_here(raw.get("spec") or {}):
+        return f"Application {name} deploys to another cluster: suspend it there"
     if generator is not None and not _keeps_auto_sync(generator, str(name)):
         return (
             f"ApplicationSet {generator['metadata']['name']} would turn auto-sync on again: list "
@@ -145,6 +173,7 @@ def flux_of(raw: Mapping[str, Any], steered: OwnedDeployment) -> OwnerState:
         namespace=metadata["namespace"],
         version=str(metadata.get("resourceVersion") or ""),
         obstacle=_flux_obstacle(raw, steered),
+        is_proved=_names(raw, steered),
         is_suspended=is_suspended,
         suspended_for=by,
         is_ours=is_suspended and bool(by) and managers == [FIELD_MANAGER],
@@ -153,19 +182,10 @@ def flux_of(raw: Mapping[str, Any], steered: OwnedDeployment) -> OwnerState:
 
 def _flux_obstacle(raw: Mapping[str, Any], steered: OwnedDeployment) -> str:
     kind, name = steered.object.kind, raw["metadata"]["name"]
-    spec, status = raw.get("spec") or {}, raw.get("status") or {}
-    if spec.get("kubeConfig"):
+    if not _names(raw, steered):
+        fault = f"{kind} {name} does not name the Deployment in its inventory"
+        remedy = _WITHOUT_INVENTORY if kind is OwnerKind.HELM_RELEASE else ""
+        return f"{fault}: the operator does not suspend it{remedy}"
+    if (raw.get("spec") or {}).get("kubeConfig"):
         return f"{kind} {name} deploys to another cluster: suspend it there"
-    inventory = status.get("inventory")
-    if inventory is None and kind is OwnerKind.HELM_RELEASE:
-        # Older versions keep no inventory; the objects are in the namespace of the release.
-        where = spec.get("targetNamespace") or raw["metadata"]["namespace"]
-        is_named = where == steered.namespace
-    else:
-        wanted = f"{steered.namespace}_{steered.deployment}_apps_Deployment"
-        entries = (inventory or {}).get("entries") or []
-        is_named = any(entry.get("id") == wanted for entry in entries)
-    if is_named:
-        return ""
-    fault = f"{kind} {name} does not name the Deployment in its inventory"
-    return f"{fault}: the operator does not suspend it"
+    return ""

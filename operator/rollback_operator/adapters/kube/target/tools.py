@@ -2,6 +2,9 @@
 
 Most clusters serve few of these kinds. The served kinds are read first and remembered for a while,
 which saves requests and distinguishes an absent kind from a missing right.
+
+A Deployment's labels may name any object of any namespace. Of another namespace only the named
+object is read, and nothing else before that object names the Deployment.
 """
 
 import asyncio
@@ -24,8 +27,10 @@ from rollback_operator.adapters.kube.projections.claims import (
     rollout_on,
 )
 from rollback_operator.adapters.kube.projections.fields import projected
+from rollback_operator.adapters.kube.projections.gitops import manages
+from rollback_operator.adapters.kube.target.owners import OWNER_KINDS
 from rollback_operator.api.remedy import OwnerKind
-from rollback_operator.model.controllers import Claims
+from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerObject
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.gitops import joined
@@ -34,16 +39,22 @@ ToolKind = tuple[str, str]
 """Group and plural."""
 CANARIES: ToolKind = ("flagger.app", "canaries")
 ROLLOUT_KIND: ToolKind = ("argoproj.io", "rollouts")
-APPLICATIONS: ToolKind = ("argoproj.io", "applications")
 IMAGE_UPDATERS: ToolKind = ("argocd-image-updater.argoproj.io", "imageupdaters")
 IMAGE_POLICIES: ToolKind = ("image.toolkit.fluxcd.io", "imagepolicies")
 AUTOMATIONS: ToolKind = ("image.toolkit.fluxcd.io", "imageupdateautomations")
 _GROUPS = frozenset(
-    group for group, _ in (CANARIES, ROLLOUT_KIND, IMAGE_UPDATERS, IMAGE_POLICIES, AUTOMATIONS)
+    group
+    for group, _ in (
+        CANARIES,
+        ROLLOUT_KIND,
+        IMAGE_UPDATERS,
+        IMAGE_POLICIES,
+        AUTOMATIONS,
+        *OWNER_KINDS.values(),
+    )
 )
 SERVED_SECONDS = 300.0
 """How long the served kinds are remembered."""
-_FLUX = (OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE)
 
 Served = Mapping[ToolKind, paths.ResourceKind]
 """The served kinds with their versions."""
@@ -123,15 +134,38 @@ class ApiTools:
         return _evaluated("Rollouts", lambda: rollout_on(listed, deployment.name))
 
     async def _flux(self, served: Served, deployment: Deployment) -> Claims:
-        """Read the namespaces of the Deployment and of its owner."""
+        """Read the namespace of the Deployment, and that of an owner that names it."""
         if IMAGE_POLICIES not in served or AUTOMATIONS not in served:
             return Claims()
-        places = {deployment.namespace}
-        steering = deployment.owner.object if deployment.owner is not None else None
-        if steering is not None and steering.kind in _FLUX:
-            places.add(steering.namespace)
-        claims = [await self._flux_in(served, place, deployment) for place in sorted(places)]
+        claims = [await self._flux_in(served, deployment.namespace, deployment)]
+        steering = _owner_object(deployment)
+        if steering is None or steering.kind is OwnerKind.APPLICATION:
+            return joined(claims)
+        if steering.namespace == deployment.namespace:
+            return joined(claims)
+        owner = await self._owner(served, deployment, steering)
+        if isinstance(owner, Failure):
+            claims.append(_unseen_claims("Flux image policies of its owner", owner))
+        elif owner is not None:
+            claims.append(await self._flux_in(served, steering.namespace, deployment))
         return joined(claims)
+
+    async def _owner(
+        self, served: Served, deployment: Deployment, steering: OwnerObject
+    ) -> dict[str, Any] | Failure | None:
+        """Read the owner's object; None: there is none that names the Deployment.
+
+        An absent object and somebody else's have the same answer: labels could ask which exist.
+        """
+        if OWNER_KINDS[steering.kind] not in served:
+            return None
+        kind, namespace = served[OWNER_KINDS[steering.kind]], steering.namespace or self.argo_cd
+        raw = await self.api.get(paths.object_in(kind, namespace, steering.name))
+        if isinstance(raw, Failure):
+            return None if raw.kind is FailureKind.GONE else raw
+        steered = OwnedDeployment(steering, deployment.namespace, deployment.name)
+        is_owner = projected(steering.kind, lambda: manages(raw, steered))
+        return raw if is_owner is True else None
 
     async def _flux_in(self, served: Served, namespace: str, deployment: Deployment) -> Claims:
         policies, automations = await asyncio.gather(
@@ -149,16 +183,14 @@ class ApiTools:
         )
 
     async def _argo_cd(self, served: Served, deployment: Deployment) -> Claims:
-        steering = deployment.owner.object if deployment.owner is not None else None
+        steering = _owner_object(deployment)
         if steering is None or steering.kind is not OwnerKind.APPLICATION:
             return Claims()
-        if APPLICATIONS not in served:
+        raw = await self._owner(served, deployment, steering)
+        if raw is None:
             return Claims()
-        namespace, kind = steering.namespace or self.argo_cd, served[APPLICATIONS]
-        raw = await self.api.get(paths.object_in(kind, namespace, steering.name))
         if isinstance(raw, Failure):
-            is_gone = raw.kind is FailureKind.GONE
-            return Claims() if is_gone else _unseen_claims("its Application's image updater", raw)
+            return _unseen_claims("its Application's image updater", raw)
         application = projected(f"Application {steering.name}", lambda: application_of(raw))
         if isinstance(application, Failure):
             return _unseen_claims("its Application's image updater", application)
@@ -181,6 +213,10 @@ class ApiTools:
     async def _list(self, served: Served, kind: ToolKind, namespace: str) -> Items | Failure:
         path = paths.in_namespace(served[kind], namespace)
         return await self.api.list_of(Listing(path, lambda raw: raw, free=0))
+
+
+def _owner_object(deployment: Deployment) -> OwnerObject | None:
+    return deployment.owner.object if deployment.owner is not None else None
 
 
 def _versions(groups: dict[str, Any]) -> dict[str, str]:
