@@ -10,7 +10,7 @@ import rollback_operator
 from rollback_operator.adapters.fairness.gates import Gate
 
 SOURCES = Path(rollback_operator.__file__).parent
-UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|TCPConnector\(limit=[^0]")
+UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|(TCP|Counted)Connector\(limit=[^0]")
 
 
 async def hold(gate: Gate, share: str, until: asyncio.Event, order: list[str]) -> None:

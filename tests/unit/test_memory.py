@@ -16,6 +16,7 @@ from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api.user_text import expression
 from rollback_operator.evidence import retention
+from rollback_operator.runtime import listening
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ BUDGETS = {
     "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
     "processes that read databases": database.AT_ONCE * reader.MOST_MEMORY_BYTES,
+    "connections to its own port": listening.MOST_CONNECTIONS * listening.MOST_CONNECTION_MEMORY,
     "what they answer": database.AT_ONCE * database.MOST_READER_BYTES,
 }
 WITHIN_ONE = {

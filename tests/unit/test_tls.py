@@ -125,7 +125,8 @@ def test_whatever_calls_a_tenants_server_takes_its_context_from_here() -> None:
         {keyword.arg for keyword in call.keywords}
         for path in folder.rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "aiohttp.TCPConnector"
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("aiohttp.TCPConnector", "CountedConnector")
     ]
     assert connectors
     assert all("ssl" in given for given in connectors)

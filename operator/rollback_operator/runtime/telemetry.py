@@ -34,6 +34,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import is_active
 from rollback_operator.reconcile.cache import Cache, Unreadable
+from rollback_operator.runtime.listening import BoundedServer
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
@@ -113,30 +114,35 @@ class Telemetry:
         self.api_calls.labels(verb, result).inc()
 
 
-async def serve(telemetry: Telemetry, health: ProcessHealth, host: str, port: int) -> web.AppRunner:
+async def serve(
+    telemetry: Telemetry, health: ProcessHealth, host: str, port: int
+) -> web.ServerRunner:
     """Serve the endpoints until the runner is cleaned up.
 
     Raises:
         OSError: the port cannot be bound; the message names it.
     """
 
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n", status=200 if health.is_alive() else 500)
-
-    async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n", status=200 if health.is_ready() else 503)
-
-    async def metrics(_: web.Request) -> web.Response:
+    def metrics() -> web.Response:
         telemetry.leading.set(health.is_leading())
         telemetry.depth.set(health.depth())
         body = generate_latest(telemetry.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
-    app.add_routes(
-        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
-    )
-    runner = web.AppRunner(app, access_log=None)
+    async def answer(request: web.BaseRequest) -> web.Response:
+        match request.path if request.method in ("GET", "HEAD") else "":
+            case "/healthz":
+                response = web.Response(text="ok\n", status=200 if health.is_alive() else 500)
+            case "/readyz":
+                response = web.Response(text="ok\n", status=200 if health.is_ready() else 503)
+            case "/metrics":
+                response = metrics()
+            case _:
+                response = web.Response(status=404)
+        response.force_close()
+        return response
+
+    runner = web.ServerRunner(BoundedServer(answer))
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

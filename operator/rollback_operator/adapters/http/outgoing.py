@@ -17,6 +17,7 @@ from yarl import URL
 from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl, family_of
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.http.tls import verified
+from rollback_operator.adapters.http.wire import CountedConnector
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CHUNK_BYTES = MOST_BODY_BYTES = 65536
@@ -108,7 +109,7 @@ class Unpacking:
 
 
 def guarded_session(
-    connector: aiohttp.TCPConnector,
+    connector: CountedConnector,
     accept: str = "*/*",
     connect_seconds: float | None = None,
 ) -> aiohttp.ClientSession:
@@ -145,7 +146,7 @@ async def send(request: Request, tls: ssl.SSLContext | None = None) -> HttpRespo
 
 async def _sent(request: Request, tls: ssl.SSLContext | None) -> HttpResponse:
     at = request.url.at
-    connector = aiohttp.TCPConnector(
+    connector = CountedConnector(
         resolver=_PinnedResolver(at), ssl=tls or verified(), use_dns_cache=False
     )
     async with (

@@ -27,6 +27,7 @@ from rollback_operator.adapters.http.page_text import (
     wanted_lines,
 )
 from rollback_operator.adapters.http.tls import verified
+from rollback_operator.adapters.http.wire import CountedConnector
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.user_text.expression import expression
 from rollback_operator.api.v1alpha1 import CounterSignal, SignalLabels, split_matcher
@@ -186,7 +187,7 @@ class PodPages:
         self, query: PageQuery, pod: PodPage, reservation: PageReservation
     ) -> _PageResponse | Missing:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, ssl=verified())
+            connector = CountedConnector(limit=0, ssl=verified())
             self._session = guarded_session(connector, _ACCEPT, self._limits.connect_seconds)
         sent = self._clock()
         async with asyncio.timeout(self._limits.answer_seconds):

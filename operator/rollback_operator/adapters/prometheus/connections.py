@@ -1,6 +1,8 @@
 """Connections to Prometheus: restricted to allowed addresses, and closable by another thread."""
 
 import contextlib
+import http.client
+import io
 import socket
 import threading
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import create_connection
 
 from rollback_operator.adapters.http.addresses import Pinned
+from rollback_operator.adapters.http.wire import MOST_FRAME_BYTES, MOST_HEAD_BYTES
 from rollback_operator.adapters.prometheus.credentials import trusting
 from rollback_operator.api.reasons import Reason
 from rollback_operator.model.samples import Missing
@@ -58,6 +61,56 @@ class Connections(HTTPAdapter):
         """Set the CA certificates, unless the context holds them: both would be trusted."""
         if self._authorities is None:
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+
+
+class _CountedInput(io.RawIOBase):
+    """Bytes of a server, as many as it may send beside the body."""
+
+    def __init__(self, connection: io.RawIOBase) -> None:
+        self._connection = connection
+        # A read of the body may take all its bytes from the connection before they count.
+        self.left = MOST_HEAD_BYTES + MOST_FRAME_BYTES
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read some bytes.
+
+        Raises:
+            OSError: there are too many.
+        """
+        size: int | None = self._connection.readinto(buffer)
+        self.left -= size or 0
+        if self.left < 0:
+            raise OSError(
+                "the server sends more headers, interim answers and chunk frames than body"
+            )
+        return size
+
+    def close(self) -> None:
+        """Close the connection's input."""
+        self._connection.close()
+        super().close()
+
+
+class _CountedResponse(http.client.HTTPResponse):
+    """A response whose server sends a bounded number of bytes beside the body.
+
+    http.client skips interim answers, chunk extensions and trailers without an end.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._input = _CountedInput(self.fp.detach())
+        self.fp = io.BufferedReader(self._input)
+
+    def read1(self, n: int = -1) -> bytes:
+        """Read a part of the body; each of its bytes allows another beside it."""
+        part = super().read1(n)
+        self._input.left += 2 * len(part)
+        return part
 
 
 class Line:
@@ -113,11 +166,15 @@ class Line:
 
 def _pools(line: Line) -> dict[str, type[HTTPConnectionPool]]:
     class Plain(HTTPConnection):
+        response_class = _CountedResponse
+
         def _new_conn(self) -> socket.socket:
             at = line.pinned
             return line.hold(super()._new_conn() if at is None else _connected(self, at))
 
     class Tls(HTTPSConnection):
+        response_class = _CountedResponse
+
         def _new_conn(self) -> socket.socket:
             at = line.pinned
             return line.hold(super()._new_conn() if at is None else _connected(self, at))

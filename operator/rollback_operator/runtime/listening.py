@@ -1,0 +1,81 @@
+"""The operator's listening socket: any pod may connect, so connections are few, small and short.
+
+Each connection has a single request. Beyond the limit the oldest connection of the address with the
+most connections is closed, so that the kubelet and Prometheus are served whatever a pod holds open.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+MOST_CONNECTIONS = 32
+MOST_REQUEST_BYTES = 16 * 1024
+"""Of a connection, headers and body together."""
+CONNECTION_SECONDS = 10.0
+"""From the connect to the end of the answer."""
+MOST_CONNECTION_MEMORY = 64 * 1024
+"""Memory of a connection: the request, parsed, and the answer."""
+
+
+class BoundedServer(web.Server):
+    """Accepts a bounded number of connections."""
+
+    def __init__(self, handler: Any) -> None:
+        super().__init__(handler)
+        self._open: dict[_Connection, str] = {}
+        """The address of each connection, the oldest first."""
+
+    def __call__(self) -> web.RequestHandler:
+        """Make the protocol of a connection."""
+        return _Connection(self)
+
+    def enter(self, connection: "_Connection", address: str) -> None:
+        """Count a connection, and close another if there are too many."""
+        self._open[connection] = address
+        if len(self._open) > MOST_CONNECTIONS:
+            crowd = Counter(self._open.values()).most_common(1)[0][0]
+            oldest = next(one for one, of in self._open.items() if of == crowd)
+            oldest.end()
+
+    def leave(self, connection: "_Connection") -> None:
+        """Count a connection no longer."""
+        self._open.pop(connection, None)
+
+
+class _Connection(web.RequestHandler):
+    """A connection with a single, small request and a deadline."""
+
+    def __init__(self, server: BoundedServer) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, access_log=None, lingering_time=0)  # type: ignore[arg-type] # None: no log
+        self._server = server
+        self._received = 0
+        self._deadline = loop.call_later(CONNECTION_SECONDS, self.end)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername") or ("",)
+        self._server.enter(self, str(peer[0]))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a part of the request, unless there is too much."""
+        self._received += len(data)
+        if self._received > MOST_REQUEST_BYTES:
+            self.end()
+        else:
+            super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._deadline.cancel()
+        self._server.leave(self)
+        super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Close the connection at once, with all that is not sent."""
+        self._server.leave(self)
+        if self.transport is not None:
+            self.transport.abort()
