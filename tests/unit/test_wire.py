@@ -115,7 +115,7 @@ def flooding(element: str) -> Iterator[int]:
 
 
 async def by_request(port: int) -> list[str]:
-    """Probes, webhooks, Slack, PagerDuty and Alertmanager send this way."""
+    """Probes, webhooks, Slack, PagerDuty and Alertmanager send so."""
     at = Pinned("127.0.0.1", port, ("127.0.0.1",))
     request = Request(PinnedUrl("http", at, "/"), seconds=SECONDS)
     answers = await asyncio.gather(*(send(request) for _ in range(CONNECTIONS)))

@@ -36,7 +36,7 @@ class BoundedServer(web.Server):
         self._open[connection] = address
         if len(self._open) > MOST_CONNECTIONS:
             crowd = Counter(self._open.values()).most_common(1)[0][0]
-            oldest = next(one for one, of in self._open.items() if of == crowd)
+            oldest = next(caller for caller, of in self._open.items() if of == crowd)
             oldest.end()
 
     def leave(self, connection: "_Connection") -> None:

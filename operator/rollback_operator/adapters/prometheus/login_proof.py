@@ -71,6 +71,6 @@ def _unproved(url: str, detail: str) -> Missing:
     return Missing(
         Reason.QUERY_NOT_ALLOWED,
         "own queries are sent with the policy's credentials only (ownQueries of the chart), but "
-        f"{url} does not refuse a wrong login with 401 or 403{detail}, so they prove no right: turn "
-        "authentication on there, or use a Prometheus of this namespace",
+        f"{url} does not refuse a wrong login with 401 or 403{detail}, so they prove no right: "
+        "turn authentication on there, or use a Prometheus of this namespace",
     )
