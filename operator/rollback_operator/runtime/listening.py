@@ -24,14 +24,14 @@ class BoundedServer(web.Server):
 
     def __init__(self, handler: Any) -> None:
         super().__init__(handler)
-        self._open: dict[_Connection, str] = {}
+        self._open: dict[_Caller, str] = {}
         """The address of each connection, the oldest first."""
 
     def __call__(self) -> web.RequestHandler:
         """Make the protocol of a connection."""
-        return _Connection(self)
+        return _Caller(self)
 
-    def enter(self, connection: "_Connection", address: str) -> None:
+    def enter(self, connection: "_Caller", address: str) -> None:
         """Count a connection, and close another if there are too many."""
         self._open[connection] = address
         if len(self._open) > MOST_CONNECTIONS:
@@ -39,12 +39,12 @@ class BoundedServer(web.Server):
             oldest = next(caller for caller, of in self._open.items() if of == crowd)
             oldest.end()
 
-    def leave(self, connection: "_Connection") -> None:
+    def leave(self, connection: "_Caller") -> None:
         """Count a connection no longer."""
         self._open.pop(connection, None)
 
 
-class _Connection(web.RequestHandler):
+class _Caller(web.RequestHandler):
     """A connection with a single, small request and a deadline."""
 
     def __init__(self, server: BoundedServer) -> None:

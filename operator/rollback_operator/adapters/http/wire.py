@@ -29,7 +29,8 @@ class CountedConnector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # aiohttp has no public parameter to choose the protocol of a connection.
-        self._factory = partial(_CountedResponses, loop=self._loop)  # type: ignore[assignment] # a subclass
+        protocol: type[ResponseHandler] = _CountedResponses
+        self._factory = partial(protocol, loop=self._loop)
 
 
 class _CountedResponses(ResponseHandler):
