@@ -28,7 +28,7 @@ class CountedConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # There is no public way to choose the protocol of a connection.
+        # aiohttp has no public parameter to choose the protocol of a connection.
         protocol: type[ResponseHandler] = _CountedResponses
         self._factory = partial(protocol, loop=self._loop)
 
