@@ -17,6 +17,8 @@ from rollback_operator.model.schema import Applied, SchemaHistory, UnknownSchema
 from rollback_operator.ports.failure import Failure
 
 REF = {"connectionSecretRef": {"name": "ticket-db"}}
+TRIES = 5
+"""The operator gives a server two seconds: a busy machine may take longer to start a process."""
 MIGRATIONS = "CREATE TABLE {}(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
 
 
@@ -91,7 +93,12 @@ class Database:
 async def read(dsn: str | Failure, **spec: Any) -> SchemaHistory:
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
     schemas = PostgresSchemas(Secret(dsn), addresses.pin)
-    return await schemas.read("shop", DatabaseSpec.model_validate({**REF, **spec}))
+    database = DatabaseSpec.model_validate({**REF, **spec})
+    for _ in range(TRIES):
+        found = await schemas.read("shop", database)
+        if not (isinstance(found, UnknownSchema) and "did not answer within" in found.reason):
+            break
+    return found
 
 
 def names(found: SchemaHistory) -> list[str]:

@@ -42,7 +42,7 @@ def template_of(template: Mapping[str, Any]) -> Template:
 
 
 def _declared(annotations: Mapping[str, Any], name: str) -> str:
-    """Keep a declaration; of one that is too long, enough to be refused later."""
+    """Keep a declaration, or enough of it to be refused later if it is too long."""
     return str(annotations.get(name) or "")[: MOST_DECLARED_CHARACTERS + 1]
 
 
