@@ -87,6 +87,8 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
                 lambda: project.runs() == {images[GOOD]},
                 lambda: agent.tail,
             )
+            # Else the next agent would rightly continue it against the next release.
+            wait_for("its end", 300, lambda: not open_rollbacks(project), lambda: agent.tail)
             # One request, one rollback, however often it was begun.
             assert len(project.record["rollbacks"]) == seen + 1
         assert project.files.compose.read_bytes() == written
