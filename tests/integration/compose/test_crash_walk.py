@@ -36,23 +36,29 @@ def open_rollbacks(project: Project) -> list[str]:
             if not each["status"].get("outcome")]  # fmt: skip
 
 
+def runs(project: Project, image: str) -> bool:
+    """Tell whether the agent has evaluated an image as the running release."""
+    status = project.record.get("policies", {}).get("shop", {}).get("status", {})
+    return bool(status.get("revision", {}).get("images", [""])[0].startswith(image))
+
+
 def test_killed_at_every_write(images: dict[str, str], project: Project) -> None:
     project.write(GOOD)
-    project.policy(verification={"timeoutSeconds": 30})
+    project.policy(verification={"timeoutSeconds": 10})
     project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        wait_for("the good release on record", 300, lambda: runs(project, GOOD), lambda: agent.tail)
     kills = 0
     for fatal in range(1, MOST_WRITES):
         written = project.write(BAD)
         project.up()
         with AgentProcess(project, NO_PROMETHEUS) as agent:
             wait_for(
-                "the bad release on record",
+                "the bad release on record, and nothing open",
                 300,
-                lambda: project.record.get("policies", {}).get("shop", {}).get("status", {})
-                .get("revision", {}).get("images", [""])[0].startswith(BAD)
-                and not open_rollbacks(project),
+                lambda: runs(project, BAD) and not open_rollbacks(project),
                 lambda: agent.tail,
-            )  # fmt: skip
+            )
             seen = len(project.record["rollbacks"])
         ask(project)
         program = [sys.executable, "-m", "tests.integration.compose.killed"]
@@ -81,6 +87,8 @@ def test_killed_at_every_write(images: dict[str, str], project: Project) -> None
                 lambda: project.runs() == {images[GOOD]},
                 lambda: agent.tail,
             )
+            # Else the next agent would rightly continue it against the next release.
+            wait_for("its end", 300, lambda: not open_rollbacks(project), lambda: agent.tail)
             # One request, one rollback, however often it was begun.
             assert len(project.record["rollbacks"]) == seen + 1
         assert project.files.compose.read_bytes() == written
