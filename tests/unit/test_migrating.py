@@ -1,4 +1,4 @@
-"""Migrations rolled back for a rollback: once, in order, proved by the history, whichever process dies."""
+"""Migrations rolled back for a rollback: once, in order, proved by the history, whatever dies."""
 
 from __future__ import annotations
 
