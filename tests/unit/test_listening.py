@@ -90,8 +90,7 @@ async def test_the_newest_of_many_is_served_and_others_keep_their_connection() -
         assert (await first[0].read()).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_unfinished_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "CONNECTION_SECONDS", 0.1)
+async def test_an_unfinished_request_ends() -> None:
     async with port() as at, asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", at)
         writer.write(FULL)
