@@ -9,6 +9,8 @@ IMAGES ?=
 # What `make takeover` takes over from.
 FROM ?=
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The migration tools whose histories `make histories` makes; empty: all.
+TOOLS ?=
 # What `make image` makes, and by what; BUILD_FLAGS are more of the builder's own.
 IMAGE ?= rollback-operator:$(VERSION)
 BASE_IMAGE ?=
@@ -26,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install image chart demo demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all takeover hostile e2e-long lint fmt types rights generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
+.PHONY: help install image chart demo demo-compose demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all runbook takeover hostile e2e-long lint fmt types rights histories generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-compose bench-faults bench-undo fuzz simulate bench-handover bench-scale clean
 
 ##@ use
 help: ## show this list
@@ -62,6 +64,9 @@ chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
 ##@ use
 demo: install ## roll back a bad release on a real cluster (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
+
+demo-compose: install ## roll back a bad image of a Docker Compose service (root; installs docker.io)
+	@$(BIN)/python -m lab.demo.compose
 
 demo-down: ## remove everything that the demo created (CLUSTER as for demo)
 	@$(PYTHON) -m lab.demo.down --cluster $(CLUSTER)
@@ -112,6 +117,12 @@ e2e-all: install ## the same, and the scenarios that the integration tests cover
 	$(MARK)
 	@$(BIN)/python -m lab.e2e -m 'not long'
 
+runbook: install ## run the tests that docs/runbook.md names, and fail if any is skipped
+	@$(PYTHON) -m lab build
+	@$(BIN)/python -m pytest $$($(BIN)/python tools/runbook.py --tests integration) -n 3 --dist loadgroup --timeout 600 --junitxml .runbook-integration.xml
+	@$(BIN)/python -m lab.e2e -m '' -k "$$($(BIN)/python tools/runbook.py --names e2e)" --junitxml .runbook-e2e.xml
+	@$(BIN)/python tools/runbook.py --report .runbook-integration.xml .runbook-e2e.xml
+
 takeover: install ## an operator takes over from another build's (FROM=commit), and back
 	@test -n "$(FROM)" || { echo "make takeover needs FROM=, a commit of the other build, such as the last release"; exit 1; }
 	@$(PYTHON) -m lab build
@@ -133,11 +144,15 @@ lint: install ## ruff, mypy strict, import contracts, generated files, words, sp
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python tools/runbook.py --check
 	@$(BIN)/python tools/words.py --check
 	@$(BIN)/codespell
 
 rights: install ## compare the permissions that the operator uses with those of the chart
 	@$(BIN)/python -m tools.rights
+
+histories: install ## run each migration tool on a real PostgreSQL -> tests/integration/histories
+	@$(BIN)/python -m lab.histories $(TOOLS)
 
 types: install ## mypy strict
 	@$(BIN)/mypy
@@ -146,11 +161,12 @@ fmt: install ## format, and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-generate: install ## write the CRDs and docs/api.md from the models
+generate: install ## write the CRDs and docs/api.md from the models, docs/runbook.md from its table
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/runbook.py
 
 verify: generate ## fail if a generated file is not committed
-	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/files/crds docs/api.md
+	@git diff --exit-code -- deploy/crds deploy/helm/rollback-operator/files/crds docs/api.md docs/runbook.md
 
 ##@ benchmarks
 bench: bench-race bench-standing bench-detection ## the benchmarks of speed and of right and wrong verdicts
@@ -183,6 +199,9 @@ bench-undo: install ## time of an undo by hand while Prometheus fails (15 minute
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.undo_latency
 
+bench-compose: install ## failed requests and seconds of a bad image under Docker Compose (root)
+	@$(BIN)/python -m bench.compose
+
 bench-faults: install ## undos lost or doubled under connection faults (an hour)
 	@$(PYTHON) -m lab build
 	@$(BIN)/python -m bench.faults
@@ -197,4 +216,4 @@ simulate: install ## whole operators on virtual time with seeded faults (half an
 
 ##@ use
 clean: demo-down ## remove what make created here; keeps the lab's builds in ~/.cache
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .lint-imports.log .runbook-*.xml dist

@@ -31,12 +31,16 @@ ROOT = Path(__file__).parents[1]
 # them on two cores, pods fail their own probes.
 WORKERS = 3
 LIMIT_SECONDS = 900
+STOPPED, LEAKING = "e2e-database-corruption", "e2e-a-memory-leak"
+"""The namespaces of scenarios in which the operator has more rights."""
 VALUES = {
     # A killed leader keeps its successor waiting for this long.
     "lease": {"seconds": 5},
     "log": {"format": "text"},
     "rbac": {"podLogs": True, "autoscalers": True},
     "gitOps": {"argoCD": {"namespaces": ["argocd"]}},
+    "traffic": {"namespaces": [STOPPED]},
+    "podCommands": {"namespaces": [LEAKING]},
 }
 SCENARIOS = ROOT / "tests" / "e2e"
 CRDS = ROOT / "tests" / "gitops" / "crds.yaml"
@@ -52,7 +56,10 @@ def main(arguments: Sequence[str]) -> int:
             lab = node.session
             lab.import_image(archives["ticket-service"])
             lab.kubectl("apply", "--server-side", "-f", str(CRDS))
-            values = {**VALUES, **_vouched_for()}
+            migrating = _migrating()
+            for namespace in (*migrating, STOPPED, LEAKING):
+                lab.kubectl("create", "namespace", namespace)  # the chart puts a Role into each
+            values = {**VALUES, **_vouched_for(), "migrations": {"namespaces": migrating}}
             operator = install_operator(lab, archives["rollback-operator"], values)
             say(f"the operator is ready after {time.monotonic() - began:.0f} s")
             code = _pytest(lab, arguments)
@@ -84,6 +91,12 @@ def _vouched_for() -> dict[str, list[str]]:
         "allowedPrometheusHosts": [f"prometheus.{one}.svc" for one in places],
         "allowedHosts": [f"postgres.{one}.svc" for one in places],
     }
+
+
+def _migrating() -> list[str]:
+    """List the namespaces of scenarios in which the operator may create Jobs."""
+    text = (SCENARIOS / "test_migrations.py").read_text()
+    return [namespace_of(one) for one in re.findall(r"^def (test_\w+)", text, re.M)]
 
 
 def _pytest(lab: session.Session, arguments: Sequence[str]) -> int:

@@ -58,19 +58,7 @@ def write(image: Image, archive: Path) -> None:
     """Write the image as an archive that `ctr images import` takes."""
     layer = _layer(image)
     packed = gzip.compress(layer, compresslevel=1, mtime=0)
-    config = _json(
-        {
-            "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-            "os": "linux",
-            "config": {
-                "Entrypoint": list(image.entrypoint),
-                "Cmd": list(image.command),
-                "Env": list(image.env),
-                "User": image.user,
-            },
-            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
-        }
-    )
+    config = _config(image, layer)
     manifest = _json(
         {
             "schemaVersion": 2,
@@ -90,6 +78,33 @@ def write(image: Image, archive: Path) -> None:
         _add(tar, "index.json", _json({"schemaVersion": 2, "manifests": [entry]}), 0o644)
         for name, blob in sorted(blobs.items()):
             _add(tar, name, blob, 0o644)
+
+
+def write_for_docker(image: Image, archive: Path) -> None:
+    """Write the image as an archive that `docker load` takes, of whatever version."""
+    layer = _layer(image)
+    config = _config(image, layer)
+    names = {"Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"]}
+    with tarfile.open(archive, "w") as tar:
+        _add(tar, "config.json", config, 0o644)
+        _add(tar, "layer.tar", layer, 0o644)
+        _add(tar, "manifest.json", _json([names]), 0o644)
+
+
+def _config(image: Image, layer: bytes) -> bytes:
+    return _json(
+        {
+            "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "os": "linux",
+            "config": {
+                "Entrypoint": list(image.entrypoint),
+                "Cmd": list(image.command),
+                "Env": list(image.env),
+                "User": image.user,
+            },
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        }
+    )
 
 
 def _layer(image: Image) -> bytes:

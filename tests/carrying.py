@@ -12,14 +12,27 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import VerificationInputs, Verifier
 from tests.builders import at, make_policy, make_rollback, make_workload
-from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
-from tests.fakes.cluster import FakeAutoscalers, FakeFlags, FakeOwners, FakeTools, FakeWorkloads
+from tests.fakes.application import FakeLogs, FakePodTools, FakeProbes, FakeSchemas
+from tests.fakes.cluster import (
+    FakeAutoscalers,
+    FakeFlags,
+    FakeOwners,
+    FakeSelectors,
+    FakeTools,
+    FakeWorkloads,
+)
+from tests.fakes.configurations import FakeConfigurations
+from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeTrends
 from tests.fakes.store import FakeStore
@@ -40,13 +53,18 @@ class Carried:
         self.journal = Journal()
         self.workloads = FakeWorkloads(calls=self.journal, workload=self.target())
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.selectors = FakeSelectors(calls=self.journal)
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.probes, self.logs, self.trends = FakeProbes(), FakeLogs(), FakeTrends()
         self.schemas = FakeSchemas()
+        self.changes = FakeChanges(self.schemas, self.journal)
+        self.jobs = FakeJobs(self.journal)
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.configurations = FakeConfigurations(calls=self.journal)
+        self.tools_of_pods = FakePodTools()
         kept = self.rollback.metadata.model_copy(update={"finalizers": [FINALIZER]})
         self.store.hold(self.rollback.model_copy(update={"metadata": kept}))
         self.executor = self.operator()
@@ -65,6 +83,7 @@ class Carried:
         checker = Checker(
             self.surroundings,
             self.schemas,
+            self.changes,
             records,
             self.now,
             self.owners,
@@ -73,12 +92,19 @@ class Carried:
             database_seconds=0.2,
         )
         recorder = Recorder(self.store, remember)
-        verifier = Verifier(self.probes, self.logs, self.trends, self.now)
+        verifier = Verifier(self.probes, self.logs, self.trends, self.schemas, self.now)
         actor = Actor(
             self.workloads,
             Suspender(self.store, self.now, recorder.write, remember, self.owners),
             FlagSetter(self.flags, self.now),
             Scaler(self.store, self.now, recorder.write, remember, self.autoscalers),
+            Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now),
+            ConfigurationRestorer(self.configurations),
+            TrafficSwitch(
+                self.store, self.now, recorder.write, remember, self.workloads, self.selectors
+            ),
+            DamageReader(self.schemas, records, self.now),
+            Diagnoser(self.tools_of_pods, self.now),
             self.now,
         )
         return Executor(self.workloads, self.store, recorder, self.now, checker, verifier, actor)

@@ -15,17 +15,23 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Metrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.asking import IntegrityReader
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -53,16 +59,19 @@ from tests.builders import (
     make_series,
     make_workload,
 )
-from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
+from tests.fakes.application import FakeLogs, FakePodTools, FakeProbes, FakeSchemas
 from tests.fakes.channels import FakeChannels
 from tests.fakes.cluster import (
     FakeAutoscalers,
     FakeFlags,
     FakeOwners,
     FakeRights,
+    FakeSelectors,
     FakeTools,
     FakeWorkloads,
 )
+from tests.fakes.configurations import FakeConfigurations
+from tests.fakes.database import FakeChanges, FakeJobs
 from tests.fakes.failures import Journal
 from tests.fakes.metrics import FakeCredentialsCheck, FakeMetrics, FakePods, FakeTrends
 from tests.fakes.store import FakeStore
@@ -100,11 +109,15 @@ class World:
         self.store = FakeStore(calls=self.journal)
         self.surroundings = FakeSurroundings()
         self.schemas = FakeSchemas()
+        self.changes = FakeChanges(self.schemas, self.journal)
+        self.jobs = FakeJobs(self.journal)
         self.owners = FakeOwners(calls=self.journal)
         self.tools = FakeTools()
         self.flags = FakeFlags(calls=self.journal)
+        self.configurations = FakeConfigurations(calls=self.journal)
         self.rights = FakeRights()
         self.autoscalers = FakeAutoscalers(workloads=self.workloads, calls=self.journal)
+        self.selectors = FakeSelectors(calls=self.journal)
         self.metrics = FakeMetrics(control=make_control())
         self.credentials = FakeCredentialsCheck()
         self.pods = FakePods()
@@ -118,7 +131,7 @@ class World:
         return at(self.seconds)
 
     def verifier(self) -> Verifier:
-        return Verifier(self.probes, self.logs, self.trends, self.now)
+        return Verifier(self.probes, self.logs, self.trends, self.schemas, self.now)
 
     def operator(self) -> Reconciler:
         """Start an operator that knows what the watches tell at its start."""
@@ -139,13 +152,31 @@ class World:
             lambda: self.now().timestamp(),
             pods=self.pods,
             trier=ProbeSender(self.probes, lambda: self.now().timestamp()),
+            asker=IntegrityReader(self.schemas, lambda: self.now().timestamp()),
             credentials=self.credentials,
         )
         recorder = Recorder(store, cache.remember, teller.announced)
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
-        actor = Actor(self.workloads, suspender, switch, scaler, self.now)
+        migrator = Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now)
+        configurations = ConfigurationReader(self.configurations, self.now)
+        traffic = TrafficSwitch(
+            store, self.now, recorder.write, cache.take_in, self.workloads, self.selectors
+        )
+        records = OwnResources(cache.policy_of, cache.rollbacks_of)
+        actor = Actor(
+            self.workloads,
+            suspender,
+            switch,
+            scaler,
+            migrator,
+            ConfigurationRestorer(self.configurations),
+            traffic,
+            DamageReader(self.schemas, records, self.now),
+            Diagnoser(FakePodTools(), self.now),
+            self.now,
+        )
         executor = Executor(
             self.workloads, store, recorder, self.now, self.checker(cache), self.verifier(), actor,
             lambda: self.stopped,
@@ -154,6 +185,7 @@ class World:
         made = Reconciler(
             cache=cache,
             inspector=Inspector(self.workloads, lookout, self.now),
+            configurations=configurations,
             readings=Readings(observer, self.woken.append, quick=self.quick),
             foresight=Preflight(
                 suspender,
@@ -174,13 +206,14 @@ class World:
                 executor,
                 suspender,
                 scaler,
+                traffic,
                 self.now,
                 refresh,
             ),
             holder=Holder(self.workloads, self.store, cache.take_in, self.now),
             desk=RequestHandler(self.store, cache.remember, self.now, teller.refused),
             details=DetailReader(
-                MigrationRecorder(self.schemas, self.now), observer, OWN, self.now
+                MigrationRecorder(self.schemas, self.now), configurations, observer, OWN, self.now
             ),
             teller=teller,
             reporter=Reporter(cache, self.store, self.now),
@@ -201,6 +234,7 @@ class World:
         return Checker(
             self.surroundings,
             self.schemas,
+            self.changes,
             records,
             self.now,
             self.owners,
@@ -223,7 +257,7 @@ class World:
         operator.cache.deployments[KEY] = workload.deployment
         self.metrics.clock = T0 + self.seconds
         self.metrics.reading = make_counters(
-            self._counted(workload, frozenset({"v1", "v2", "v2-restarted"})),
+            self._counted(workload, frozenset({"v1", "v2", "v2-restarted", "v2-set"})),
             self._counted(workload, self.bad),
         )
 

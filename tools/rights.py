@@ -35,6 +35,7 @@ TESTS = (
     f"{HERE}/test_checklist.py::test_a_person_approves_and_it_goes_on",
     f"{HERE}/test_checklist.py::test_a_schema_that_the_target_knows_lets_it_go_back",
     f"{HERE}/test_rights_used.py",
+    f"{HERE}/test_traffic.py",
     f"{HERE}/test_autoscaler.py::"
     "test_replicas_are_raised_through_the_bounds_and_the_bounds_are_put_back",
     f"{HERE}/test_gitops.py::test_an_application_is_suspended_until_git_wants_what_runs",
@@ -51,6 +52,9 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
     "readConfigMaps": {"readConfigMaps": [{"namespace": "a"}]},
     "patchConfigMaps": {"patchConfigMaps": [{"namespace": "a"}]},
     "readSecrets": {"readSecrets": [{"namespace": "a"}]},
+    "migrations": {"migrations": {"namespaces": ["a"]}},
+    "traffic.namespaces": {"traffic": {"namespaces": ["a"]}},
+    "podCommands.namespaces": {"podCommands": {"namespaces": ["a"]}},
     "gitOps.argoCD": {"gitOps": {"argoCD": {"namespaces": ["a"]}}},
     "gitOps.flux": {"gitOps": {"flux": {"namespaces": ["a"]}}},
 }
@@ -62,10 +66,19 @@ PURPOSES = {
     "readConfigMaps": "the checklist checks that the ConfigMaps exist that pods reference",
     "patchConfigMaps": "a remedy `DisableFlag`",
     "readSecrets": "webhooks, mail, probe headers, a database, a login at Prometheus",
+    "migrations": "`database.rollbackMigrations`",
+    "traffic.namespaces": "`database.onCorruption` with `stopTraffic: Service`",
+    "podCommands.namespaces": "`diagnosis.exec`",
     "gitOps.argoCD": "`safety.gitOps: Suspend` of an Application",
     "gitOps.flux": "`safety.gitOps: Suspend` of a Kustomization or a HelmRelease",
 }
 NOT_RUN = {
+    "create pods/exec": "the run has no kubelet",
+    "get pods/exec": "the run has no kubelet",
+    "list pods.metrics.k8s.io": "the run has no metrics-server",
+    "create jobs.batch": "its operators have one namespace each (test_migration_crashes.py)",
+    "get jobs.batch": "its operators have one namespace each (test_migration_crashes.py)",
+    "delete jobs.batch": "no Job is deleted before its time",
     "get helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "patch helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "list imageupdaters.argocd-image-updater.argoproj.io": "the run has no ImageUpdater",

@@ -10,7 +10,7 @@ import asyncio
 import math
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -25,15 +25,18 @@ from bench.simulation.releases import ROUTES, Truth
 from bench.simulation.server import Request, Response, Server
 from bench.simulation.weather import Effect, Fate, Weather
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.schema import UnknownSchema
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.metrics import PageQuery, PodPage
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.database.migrations import LossReport
+from rollback_operator.rollback.integrity import Answers
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 
 KEPT = 4000
@@ -316,6 +319,28 @@ class Inbox:
 class NoSchemas:
     """The Schemas port: no policy here names a database."""
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> UnknownSchema:
         """Know nothing."""
+        return UnknownSchema("there is no database")
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Know nothing."""
+        return Missing(Reason.SCHEMA_UNKNOWN, "there is no database")
+
+
+class NoChanges:
+    """The SchemaChanges port: no policy here names a database."""
+
+    async def measure(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> LossReport:
+        """Know nothing."""
+        return LossReport(unknown="there is no database")
+
+    async def roll_back(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> Missing:
+        """Change nothing."""
         return Missing(Reason.SCHEMA_UNKNOWN, "there is no database")

@@ -11,7 +11,9 @@ from rollback_operator import __version__
 COMMANDS = {
     "run": "run",
     "check": "check.command",
+    "preflight": "check.preflight",
     "backtest": "backtest.command",
+    "compose": "compose.command",
     "release": "release",
     "crd": "crd",
 }

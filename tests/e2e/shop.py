@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lab import chart
+from lab.e2e import VALUES
 from lab.errors import LabError
 from lab.loadgen import Failure, Load
 from lab.namespace import network_of
 from lab.remote_write import Sample, write
 from lab.session import Session
-from lab.tickets import OPERATOR, TicketService, query, wait_for
+from lab.tickets import OPERATOR, TicketService, operator_objects, query, wait_for
 
 GOOD = "v1.2.3"
 CONFIG_MAP, FLAG = "ticket-service-config", "FEATURE_NEW_CHECKOUT"
@@ -65,6 +67,14 @@ class Shop:
     def is_watched(self, rate: float = 15, **policy: Any) -> None:
         """What is deployed serves customers, under a policy as that of `opens`."""
         self.service.apply_policy(policy)
+        self._has_customers(rate)
+
+    def has_customers_of(self, version: str, rate: float = 15) -> None:
+        """A release serves customers, and no policy is there yet."""
+        self.service.deploy(version)
+        self._has_customers(rate)
+
+    def _has_customers(self, rate: float) -> None:
         self._load = self.service.load(rate, self.folder)
         self._load.__enter__()
         self._rate = rate
@@ -97,7 +107,8 @@ class Shop:
             counted = [(end + at, rate * (PAST_SECONDS + at)) for at in times]
             yield {**requests, "status": "200"}, counted
             errors = {**labels, "__name__": "http_request_errors_total"}
-            yield errors, [(end + at, 0.0) for at in times]
+            for none in (errors, {**requests, "status": "400"}):
+                yield none, [(end + at, 0.0) for at in times]
 
     def _replica_set(self) -> str:
         """Give the name of the newest release's ReplicaSet."""
@@ -146,6 +157,34 @@ class Shop:
         patch = json.dumps({"data": {FLAG: "true"}})
         self.service.kubectl("patch", "configmap", CONFIG_MAP, "--patch", patch)
         self._operator_may("get,patch", "configmaps", CONFIG_MAP)
+
+    def has_settings_to_restore(self) -> None:
+        """The operator may restore the ConfigMap, as by the chart's restoreConfigMaps."""
+        listed = [{"namespace": self.namespace, "names": [CONFIG_MAP]}]
+        url = {"prometheus": {"url": self.lab.prometheus_url_in_cluster}}
+        values = {**VALUES, **url, "restoreConfigMaps": listed}
+        kinds = ("Role", "RoleBinding", "ValidatingAdmissionPolicy")
+        changed = [
+            made
+            for made in operator_objects(values)
+            if made["kind"] in kinds and made["metadata"]["name"].endswith("-configmaps")
+        ]
+        self.lab.kubectl("apply", "--server-side", "-f", "-", input=chart.stream(changed))
+
+    def has_stored_its_settings(self) -> None:
+        """The running release is Good, and the content of its ConfigMap is stored."""
+
+        def look() -> bool:
+            revisions = self.service.policy().get("status", {}).get("revisions", [])
+            return any("digest" in one for each in revisions for one in each.get("configMaps", []))
+
+        wait_for("the ConfigMap to be stored", DECISION_SECONDS, look)
+
+    def changes_settings(self, data: Mapping[str, str]) -> None:
+        """A release goes out that is a changed ConfigMap and a restart."""
+        patch = json.dumps({"data": data})
+        self.service.kubectl("patch", "configmap", CONFIG_MAP, "--patch", patch)
+        self.service.kubectl("rollout", "restart", "deployment/ticket-service")
 
     def _operator_may(self, verb: str, resource: str, name: str) -> None:
         kubectl, role = self.service.kubectl, f"operator-{name}"

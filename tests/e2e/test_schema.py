@@ -232,8 +232,8 @@ def test_without_a_table_of_migrations_a_person_is_asked_and_may_go_back(
     asked = shop.awaits_approval()
     result, said = said_of_the_schema(asked)
     assert result == "Warned", said
-    assert "there is no table schema_migrations in the search path" in said
-    assert "no table schema_migrations" in shop.tells("ApprovalNeeded")
+    assert "there is no table of a known migration tool" in said
+    assert "no table of a known migration tool" in shop.tells("ApprovalNeeded")
     known = shop.service.policy()["status"]["revisions"]
     assert not any(one.get("migrations") for one in known)
     shop.runs("v1.3.0")

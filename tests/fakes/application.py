@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
-from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.model.schema import Applied, SchemaHistory
+from rollback_operator.ports.application import (
+    CommandOutput,
+    LogQuery,
+    Logs,
+    PodTools,
+    Probes,
+    Schemas,
+)
+from rollback_operator.ports.failure import Failure
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import LineCount, ProbeResponse, Reply, Silence
 
 
@@ -61,14 +72,44 @@ class FakeLogs:
 class FakeSchemas:
     """A policy's database: gives what a test puts in, and counts the reads."""
 
-    found: Applied | Missing = field(default_factory=lambda: Applied(()))
+    found: SchemaHistory = field(default_factory=lambda: Applied(()))
     delay: float = 0.0
     reads: int = 0
+    answers: Mapping[str, QueryRows | QueryFailure] | Missing = field(default_factory=dict)
+    """To questions, by name; a count of zero where a test puts in none."""
+    asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         self.reads += 1
         await asyncio.sleep(self.delay)
         return self.found
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        self.asked.append(tuple(questions))
+        await asyncio.sleep(self.delay)
+        if isinstance(self.answers, Missing):
+            return self.answers
+        return {name: self.answers.get(name, QueryRows(('{"count":0}',))) for name in questions}
+
+
+@dataclass
+class FakePodTools:
+    """Pods: a command says what a test puts in, and takes as long."""
+
+    output: CommandOutput | Failure = field(default_factory=lambda: CommandOutput("done"))
+    usage: Mapping[str, int] | Failure = field(default_factory=dict)
+    delay: float = 0.0
+    ran: list[tuple[str, PodCommand]] = field(default_factory=list)
+
+    async def run(self, namespace: str, pod: str, command: PodCommand) -> CommandOutput | Failure:
+        self.ran.append((pod, command))
+        await asyncio.sleep(self.delay)
+        return self.output
+
+    async def memory(self, namespace: str) -> Mapping[str, int] | Failure:
+        return self.usage
 
 
 if TYPE_CHECKING:
@@ -76,3 +117,4 @@ if TYPE_CHECKING:
     _schemas: Schemas = FakeSchemas()
     _probes: Probes = FakeProbes()
     _logs: Logs = FakeLogs()
+    _tools: PodTools = FakePodTools()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rollback_operator.api.remedy import Flag, FlagPlan
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
+from rollback_operator.model.pod import Pod
 from rollback_operator.model.rights import Right
+from rollback_operator.model.services import STOP_LABEL, ServiceSelector
 from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
 from rollback_operator.ports.cluster import Autoscalers, Flags, Owners, Rights, Tools, Workloads
 from rollback_operator.ports.failure import Failure
@@ -32,6 +34,8 @@ class FakeWorkloads(Failures):
     surges: list[StoredStrategy | None] = field(default_factory=list)
     dropped: list[Overdue] = field(default_factory=list)
     """Change-causes of ours that were taken off."""
+    lingering: tuple[Pod, ...] = ()
+    """Pods that do not end when there are to be none."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         self.calls.append("inspect")
@@ -68,10 +72,26 @@ class FakeWorkloads(Failures):
             count = remedy.replicas
             scaled = replace(old, replicas=count, updated=count, total=count, available=count)
             return self._changed(scaled)
+        if remedy.flag is not None:
+            return self._with_variable(rollback, old)
         images = (str(remedy.image), *old.template.images[1:])
         template = replace(old.template, digest="pinned", release="pinned", images=images)
         cause = written(rollback, "")
         return self._changed(replace(old, template=template, change_cause=cause))
+
+    def _with_variable(self, rollback: Rollback, old: Deployment) -> Deployment | Failure:
+        """Change the template as planned, from which the controller makes another ReplicaSet."""
+        if old.template.digest != rollback.spec.from_revision.digest:
+            return CONFLICT
+        assert rollback.spec.flag is not None
+        release = str(rollback.spec.flag.unannotated_digest)
+        template = replace(old.template, digest=f"{old.template.digest}-set", release=release)
+        bad = next(one for one in self.workload.replica_sets if one.template == old.template)
+        names = {field: f"{getattr(bad, field)}-set" for field in ("name", "uid", "pod_hash")}
+        made = replace(bad, **names, revision=bad.revision + 1, template=template)
+        sets = (made, *(replace(one, replicas=0) for one in self.workload.replica_sets))
+        self.workload = replace(self.workload, replica_sets=sets)
+        return self._changed(replace(old, template=template, revision=made.revision))
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         self.calls.append("restart")
@@ -107,6 +127,21 @@ class FakeWorkloads(Failures):
             return failure
         old = self.workload.deployment
         return self._changed(replace(old, max_surge=strategy.max_surge))
+
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        self.calls.append("set_replicas")
+        failure, old = self.take("set_replicas"), self.workload.deployment
+        if failure is None and old.replicas != known:
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        counts = {"replicas": wanted, "updated": wanted, "total": wanted, "available": wanted}
+        changed = self._changed(replace(old, is_stopped=not wanted, **counts))
+        if not wanted:
+            self.workload = replace(self.workload, pods=self.lingering)
+        return changed
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         self.calls.append("drop_cause")
@@ -155,6 +190,33 @@ class FakeWorkloads(Failures):
 def lifted(deployment: Deployment) -> Deployment:
     """Lift a pause of ours, as each act on a Deployment does."""
     return replace(deployment, paused=deployment.paused and not deployment.is_held, is_held=False)
+
+
+SELECTED = ServiceSelector("shop", "service-uid", (("app", "shop"),))
+
+
+@dataclass
+class FakeSelectors(Failures):
+    """One Service in front of the pods."""
+
+    selected: ServiceSelector = SELECTED
+    calls: list[str] = field(default_factory=list)
+
+    async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:
+        return self.take("read_selector") or (self.selected if name == "shop" else GONE)
+
+    async def set_mark(
+        self, namespace: str, known: ServiceSelector, mark: str
+    ) -> ServiceSelector | Failure:
+        self.calls.append("set_mark" if mark else "drop_mark")
+        failure = self.take("set_mark")
+        if failure is None and known != self.selected:
+            failure = CONFLICT
+        if failure is not None:
+            return failure
+        labels = {**known.original, **({STOP_LABEL: mark} if mark else {})}
+        self.selected = replace(known, selector=tuple(sorted(labels.items())))
+        return self.selected
 
 
 @dataclass
@@ -226,7 +288,7 @@ class FakeFlags(Failures):
     asked: list[str] = field(default_factory=list)
     """For which flags it was asked for."""
 
-    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
+    async def read(self, namespace: str, flag: Flag, target: str) -> FlagState | Failure:
         return self.take("read_flag") or self.state or GONE
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:

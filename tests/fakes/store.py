@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     HOLD_FINALIZER,
     OWNER_FINALIZER,
+    TRAFFIC_FINALIZER,
     ObjectMeta,
     Resource,
     Rollback,
@@ -36,6 +37,7 @@ _GUARDED = {
     FINALIZER: "rollback",
     BOUNDS_FINALIZER: "bounds",
     OWNER_FINALIZER: "owner",
+    TRAFFIC_FINALIZER: "traffic",
     HOLD_FINALIZER: "policy",
 }
 """The purpose of each finalizer, as recorded calls name it."""

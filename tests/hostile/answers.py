@@ -23,6 +23,7 @@ import aiohttp
 from bench.simulation.network import Received
 from bench.simulation.server import Request, Response, Server, refusal
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.notify import Channel
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.verification import HttpProbe
@@ -30,9 +31,24 @@ from rollback_operator.evidence.baseline import Control, RouteControl
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Counters, CounterSeries, Missing, Reading
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    HistoryForm,
+    Migration,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.ports.failure import MOST_RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.metrics import CounterQuery, PageQuery, Prometheus, SeriesQuery
-from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.remedies.database.migrations import (
+    HalfWay,
+    LossReport,
+    StatementFault,
+    Undone,
+)
+from rollback_operator.rollback.integrity import Answers, QueryFailure, QueryRows
 from rollback_operator.rollback.probing import ProbeResponse, Reply, Silence
 from rollback_operator.stats.histogram import Histogram
 
@@ -344,16 +360,65 @@ class DrawnSchemas:
     weather: Weather
     ledger: Ledger
 
-    async def read(self, namespace: str, database: DatabaseSpec) -> Applied | Missing:
+    async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read migrations."""
+        self.ledger.call("database", namespace)
+        if await self.weather.fails():
+            return UnknownSchema("drawn")
+        dice = self.weather.dice
+        if dice.random() < self.weather.failing:
+            return DirtySchema(dice.choice(tuple(DirtyReason)), "drawn", ("\u202e", "m" * 5000))
+        times = (None, datetime(1970, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+        names = ("001_init", "", "\u202e", "m" * 5000)
+        made = (Migration(dice.choice(names), dice.choice(times)) for _ in range(200))
+        form = dice.choice(tuple(HistoryForm))
+        return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))], form)
+
+
+@dataclass
+class DrawnChanges:
+    """Changes of a policy's database."""
+
+    weather: Weather
+    ledger: Ledger
+
+    async def measure(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> LossReport:
+        """Measure what would be lost."""
+        self.ledger.call("measure", namespace)
+        if await self.weather.fails():
+            return self.weather.dice.choice(
+                (LossReport(fault="drawn" * 900), LossReport(unknown="drawn" * 900))
+            )
+        values = self.weather.dice.choice((0, 1, 2**62))
+        return LossReport((DataLoss(place="public.\u202e", values=values),))
+
+    async def roll_back(
+        self, namespace: str, database: DatabaseSpec, record: MigrationRecord
+    ) -> Undone | HalfWay | StatementFault | Missing:
+        """Roll migrations back."""
+        self.ledger.call("roll_back", namespace)
+        if await self.weather.fails():
+            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
+        names = tuple(record.names)
+        return self.weather.dice.choice(
+            (Undone(), HalfWay(names[:1], names[1:], 5000), StatementFault("drawn" * 900))
+        )
+
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer queries."""
         self.ledger.call("database", namespace)
         if await self.weather.fails():
             return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
         dice = self.weather.dice
-        times = (None, datetime(1970, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
-        names = ("001_init", "", "\u202e", "m" * 5000)
-        made = (Migration(dice.choice(names), dice.choice(times)) for _ in range(200))
-        return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))])
+        rows = ('{"count":0}', '{"count":7}', "{}", "[", "null", '"', '{"a":"\u202e"}', "x" * 2000)
+        return {
+            name: dice.choice((QueryFailure("drawn"), QueryRows((dice.choice(rows),) * 3)))
+            for name in questions
+        }
 
 
 @dataclass

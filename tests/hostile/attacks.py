@@ -52,7 +52,9 @@ class Form(Enum):
     ROUTE = "a route, which ends up in PromQL"
     PROMQL = "a query to Prometheus"
     SQL = "a query to a database"
-    SCHEMA = "a schema of a database, which ends up in SQL"
+    STATEMENTS = "statements that change a database, with the role of their author"
+    PLACE = "a table or column, which ends up in SQL"
+    SCHEMA = "a schema or a table of a database, which ends up in SQL"
     JSON_PATH = "a path into an answer"
     PATH = "a path of a URL"
     ZONE = "a time zone, which is a file"
@@ -312,6 +314,26 @@ ATTACKS: Mapping[Form, tuple[Attack, ...]] = {
         Attack("2,049 characters", "x" * 2049),
         Attack("nothing", ""),
     ),
+    Form.STATEMENTS: (
+        *_harmless(
+            ("the end of a transaction", "DROP TABLE tickets; COMMIT"),
+            ("endless", "DO 'BEGIN LOOP END LOOP; END'"),
+            ("another database", "DROP TABLE other.public.tickets"),
+            ("no SQL", "'"),
+        ),
+        Attack("NUL", f"SELECT 1{NUL}"),
+        Attack("8,193 characters", "x" * 8193),
+        Attack("nothing", ""),
+    ),
+    Form.PLACE: (
+        *_harmless(("a statement", "public.x; DROP TABLE y; --"), ("a path", "../x/y")),
+        Attack("a quote", 'public.x"; DROP TABLE y; --'),
+        Attack("NUL", f"public.x{NUL}"),
+        Attack("no schema", "tickets"),
+        Attack("four parts", "a.b.c.d"),
+        Attack("64 characters", f"public.{'x' * 64}"),
+        Attack("nothing", ""),
+    ),
     Form.SCHEMA: (
         *_harmless(("a quote", 'public"; DROP TABLE x; --'), ("a path", "../x")),
         Attack("NUL", f"public{NUL}"),
@@ -390,6 +412,8 @@ _REMEDY = {
     "flag.name": Form.KEY,
     "flag.value": Form.TEXT,
     "flag.configMapRef.name": Form.NAME,
+    "flag.env.container": Form.LABEL,
+    "restore[]": Form.NAME,
 }
 _VERIFICATION = {
     "http[].name": Form.LABEL,
@@ -405,6 +429,8 @@ _REVISION = {
     "templateHash": Form.ID,
     "digest": Form.ID,
     "release": Form.ID,
+    "unannotatedDigest": Form.ID,
+    "configuration": Form.ID,
     "images[]": Form.TEXT,
     "initImages[]": Form.TEXT,
     "imageDigests[]": Form.TEXT,
@@ -427,6 +453,30 @@ _SIGNALS = {
         ("matchers{}", Form.MATCHER),
     )
 }
+_DATABASE = {
+    "connectionSecretRef.name": Form.NAME,
+    "connectionSecretRef.key": Form.KEY,
+    "history.schema": Form.SCHEMA,
+    "history.table": Form.SCHEMA,
+    "history.query": Form.SQL,
+    "integrityChecks[].query": Form.SQL,
+    "integrityChecks[].name": Form.LABEL,
+    "integrityChecks[].expect": Form.TEXT,
+    "onCorruption.assess[].query": Form.SQL,
+    "onCorruption.assess[].name": Form.LABEL,
+    "onCorruption.service": Form.NAME,
+    "rollbackMigrations.job.container": Form.LABEL,
+    "rollbackMigrations.job.image": Form.IMAGE,
+    "rollbackMigrations.job.command[]": Form.TEXT,
+    "rollbackMigrations.backup.job.container": Form.LABEL,
+    "rollbackMigrations.backup.job.image": Form.IMAGE,
+    "rollbackMigrations.backup.job.command[]": Form.TEXT,
+    "rollbackMigrations.sql.migrationsSecretRef.name": Form.NAME,
+    "rollbackMigrations.sql.migrationsSecretRef.key": Form.KEY,
+    "rollbackMigrations.migrations[].name": Form.TEXT,
+    "rollbackMigrations.migrations[].sql": Form.STATEMENTS,
+    "rollbackMigrations.migrations[].drops[]": Form.PLACE,
+}
 FORMS: Mapping[str, Mapping[str, Form]] = {
     "RollbackPolicy": {
         "spec.targetRef.name": Form.NAME,
@@ -437,6 +487,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.prometheus.tenant": Form.TENANT,
         **_SIGNALS,
         "spec.signals.latency.quantile": Form.DECIMAL,
+        "spec.signals.latency.objectiveSeconds": Form.DECIMAL,
         "spec.signals.labels.pod": Form.METRIC,
         "spec.signals.labels.route": Form.METRIC,
         "spec.signals.purchaseRoutes[]": Form.ROUTE,
@@ -448,15 +499,15 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.matrix[].when[].query": Form.PROMQL,
         "spec.matrix[].when[].name": Form.TEXT,
         **_under("spec.remedies[]", _REMEDY),
-        **_secret("spec.database.connectionSecretRef"),
-        "spec.database.history.schema": Form.SCHEMA,
-        "spec.database.history.query": Form.SQL,
+        **_under("spec.database", _DATABASE),
         **_under("spec.verification", _VERIFICATION),
         "spec.safety.freeze[].name": Form.TEXT,
         "spec.safety.freeze[].timeZone": Form.ZONE,
         "spec.safety.freeze[].from": Form.TIME,
         "spec.safety.freeze[].until": Form.TIME,
         "spec.podMetrics.path": Form.PATH,
+        "spec.diagnosis.exec.command[]": Form.TEXT,
+        "spec.diagnosis.exec.container": Form.LABEL,
         "spec.notify[].name": Form.LABEL,
         **_secret("spec.notify[].secretRef"),
         "spec.notify[].url": Form.URL,
@@ -484,6 +535,14 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         **_under("spec.toRevision", _REVISION),
         "spec.flag.configMapUid": Form.ID,
         "spec.flag.oldValue": Form.TEXT,
+        **_under("spec.database", _DATABASE),
+        "spec.flag.unannotatedDigest": Form.ID,
+        "spec.configMaps[].name": Form.NAME,
+        "spec.configMaps[].uid": Form.ID,
+        "spec.configMaps[].digest": Form.ID,
+        "spec.configMaps[].previousDigest": Form.ID,
+        "spec.configMaps[].diff": Form.TEXT,
+        "spec.keptConfiguration": Form.TEXT,
         **_under("spec.verification", _VERIFICATION),
         "spec.owner.tool": Form.TEXT,
         "spec.owner.namespace": Form.NAME_OR_NONE,
@@ -492,6 +551,11 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "spec.updaters[].advice": Form.TEXT,
         "spec.autoscaler.name": Form.NAME,
         "spec.autoscaler.uid": Form.ID,
+        "spec.diagnosis.command[]": Form.TEXT,
+        "spec.diagnosis.container": Form.LABEL,
+        "spec.traffic.service": Form.NAME_OR_NONE,
+        "spec.traffic.assess[].name": Form.LABEL,
+        "spec.traffic.assess[].query": Form.SQL,
         "spec.trigger.reason": Form.TEXT,
         "spec.trigger.message": Form.TEXT,
         "spec.trigger.firstBadTime": Form.TIME,

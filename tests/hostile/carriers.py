@@ -11,6 +11,7 @@ PERSON = "tess"
 """Who writes policies, and says so where a policy holds a name."""
 SECRET = {"name": "own", "key": "token"}
 FLAG = {"name": "FEATURE", "value": "false", "configMapRef": {"name": "flags"}}
+VARIABLE = {"name": "FEATURE", "value": "false", "env": {"container": "shop"}}
 PROBE = {
     "name": "reserve",
     "url": "http://shop.tenant.svc/reserve",
@@ -31,6 +32,7 @@ MATRIX = [
             {"signal": "ErrorRate", "above": "0.5"},
             {"signal": "Unavailable"},
             {"signal": "Probe", "name": "reserve"},
+            {"signal": "Integrity", "name": "invalid-tickets"},
         ],
         "response": "Rollback",
         "withinSeconds": 60,
@@ -56,9 +58,12 @@ MATRIX = [
         "propose": True,
     },
 ]
+EXEC = {"command": ["cat", "/proc/1/smaps_rollup"], "container": "shop", "timeoutSeconds": 1}
+COUNTED = {"name": "invalid-tickets", "query": "SELECT 0"}
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
-    {"type": "Undo", "to": "Revision", "revision": 1},
+    {"type": "DisableFlag", "severities": ["P3"], "flag": VARIABLE},
+    {"type": "Undo", "to": "Revision", "revision": 1, "restore": ["flags"]},
     {"type": "PinImage", "container": "shop", "image": "registry.example/shop:v1"},
     {"type": "Scale", "replicas": 2},
 ]
@@ -84,7 +89,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
         "signals": {
             "requests": {"metric": "requests_total", "matchers": {"service": "shop"}},
             "errors": _metric("errors_total"),
-            "latency": _metric("duration_seconds", quantile="0.99"),
+            "latency": _metric("duration_seconds", quantile="0.99", objectiveSeconds="0.5"),
             "memory": _metric("memory_bytes"),
             "labels": {"pod": "pod", "route": "route"},
             "purchaseRoutes": ["/buy"],
@@ -94,9 +99,16 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
         "remedies": REMEDIES,
         "database": {
             "connectionSecretRef": {"name": "own", "key": "dsn"},
-            "history": {"preset": "SchemaMigrations", "schema": "public"},
+            "history": {"preset": "SchemaMigrations", "schema": "public", "table": "steps"},
             "onNewerSchema": "RequireApproval",
             "onUnknownSchema": "Ignore",
+            "integrityChecks": [{**COUNTED, "expect": "0"}],
+            "onCorruption": {
+                "response": "Proceed",
+                "stopTraffic": "Service",
+                "service": "shop",
+                "assess": [COUNTED],
+            },
         },
         "verification": VERIFICATION,
         "safety": {
@@ -131,6 +143,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "onTimeout": "Abandon",
             "onTimeoutWhenDown": "Abandon",
         },
+        "diagnosis": {"exec": EXEC},
         "stage": {"maxSeconds": 10},
         "podMetrics": {"everyMilliseconds": 500, "port": 8080, "path": "/metrics"},
         "notify": [
@@ -173,6 +186,38 @@ def with_query(name: str = "carrier", **spec: Any) -> Manifest:
     return policy(name, **spec | {"database": database})
 
 
+DOWN_JOB = {"container": "shop", "image": "registry.example/tools:v1", "command": ["down", "1"]}
+BY_JOB = {
+    "job": {**DOWN_JOB, "timeoutSeconds": 60},
+    "backup": {"required": True, "job": {**DOWN_JOB, "timeoutSeconds": 60}},
+    "migrations": [{"name": "002", "drops": ["public.tickets.seat"], "oldReleaseRuns": False}],
+    "maxRowsLost": 1,
+    "keepCompatible": False,
+}
+BY_SQL = {
+    "sql": {
+        "migrationsSecretRef": {"name": "own", "key": "owner"},
+        "lockTimeoutSeconds": 1,
+        "timeoutSeconds": 10,
+    },
+    "backup": {"required": False},
+    "migrations": [{"name": "002", "sql": "DROP TABLE seats", "newReleaseRuns": True}],
+}
+
+
+def _database(terms: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "connectionSecretRef": {"name": "own", "key": "dsn"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": terms,
+    }
+
+
+def with_migrations(terms: dict[str, Any], name: str = "carrier", **spec: Any) -> Manifest:
+    """A policy that rolls migrations back."""
+    return policy(name, **spec | {"database": _database(terms)})
+
+
 def with_password(name: str = "carrier", **spec: Any) -> Manifest:
     """A policy that reads its Prometheus with a user's name and password."""
     source = {"url": "http://prometheus.tenant.svc:9090", "basicAuthSecretRef": {"name": "own"}}
@@ -195,6 +240,8 @@ REVISION = {
     "templateHash": "6d5f9c",
     "digest": "a" * 64,
     "release": "b" * 64,
+    "unannotatedDigest": "d" * 64,
+    "configuration": "e" * 64,
     "images": ["registry.example/shop:v2"],
     "initImages": ["registry.example/migrate:v2"],
     "imageDigests": [f"sha256:{'c' * 64}"],
@@ -217,6 +264,16 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         "attempt": 2,
         "fromRevision": REVISION,
         "toRevision": {**REVISION, "number": 6, "health": "Good"},
+        "configMaps": [
+            {
+                "name": "flags",
+                "uid": "11111111-5555",
+                "digest": "a" * 32,
+                "previousDigest": "b" * 32,
+                "diff": 'FEATURE: "true" -> "false"',
+            }
+        ],
+        "keptConfiguration": "other ConfigMaps differ",
         "verification": VERIFICATION,
         "approvalPolicy": {
             "timeoutSeconds": 60,
@@ -233,6 +290,8 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
         },
         "updaters": [{"tool": "Flux", "advice": "suspend it"}],
         "autoscaler": {"name": "shop", "uid": "11111111-4444", "restoreAfterSeconds": 60},
+        "diagnosis": EXEC,
+        "traffic": {"stop": "Service", "service": "shop", "assess": [COUNTED]},
         "trigger": {
             "reason": "ErrorRateAboveControl",
             "message": "240 of 240 requests failed",
@@ -254,7 +313,18 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
 def plans() -> list[Manifest]:
     """Plans of every remedy."""
     flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart"}
-    return [plan(), plan(REMEDIES[0], flag=flag), *(plan(one) for one in REMEDIES[1:])]
+    query = {"query": "SELECT name FROM schema_migrations"}
+    schema = {"preset": "SchemaMigrations", "schema": "public"}
+    databases = (
+        _database(BY_JOB) | {"history": schema, "onUnknownSchema": "Ignore"},
+        _database(BY_SQL) | {"history": query},
+    )
+    return [
+        plan(),
+        plan(REMEDIES[0], flag=flag),
+        *(plan(one) for one in REMEDIES[1:]),
+        *(plan(database=one) for one in databases),
+    ]
 
 
 def requests(person: str) -> list[Manifest]:
@@ -271,7 +341,13 @@ def decided(person: str) -> Manifest:
 
 def policies() -> list[Manifest]:
     """Policies that have every field between them."""
-    return [policy("tried"), with_query("tried"), with_password("tried")]
+    return [
+        policy("tried"),
+        with_query("tried"),
+        with_password("tried"),
+        with_migrations(BY_JOB, "tried"),
+        with_migrations(BY_SQL, "tried"),
+    ]
 
 
 def _manifest(kind: str, name: str, spec: dict[str, Any]) -> Manifest:

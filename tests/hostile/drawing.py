@@ -55,14 +55,24 @@ _CONDITIONS = (
     Variant({"signal": ["Query"]}, ("query", "below"), _QUERY),
     Variant({"signal": ["Unavailable", "StuckRollout", "TrafficLost"]}),
     Variant({"signal": ["Probe"]}, ("name",)),
+    Variant({"signal": ["Integrity"]}, (), ("name",)),
 )
 _SEVERITIES = ("severities",)
-_REMEDIES = (
+_UNDO = ("severities", "restore")
+_REQUESTED = (
     Variant({"type": ["Undo"], "to": ["LastKnownGood", "Previous"]}, (), _SEVERITIES),
     Variant({"type": ["Undo"], "to": ["Revision"]}, ("revision",), _SEVERITIES),
+)
+_REMEDIES = (
+    Variant({"type": ["Undo"], "to": ["LastKnownGood", "Previous"]}, (), _UNDO),
+    Variant({"type": ["Undo"], "to": ["Revision"]}, ("revision",), _UNDO),
     Variant({"type": ["PinImage"]}, ("container", "image"), _SEVERITIES),
     Variant({"type": ["Scale"]}, ("replicas",), _SEVERITIES),
     Variant({"type": ["DisableFlag"]}, ("flag",), _SEVERITIES),
+)
+_FLAGS = (
+    Variant({}, ("name", "value", "configMapRef")),
+    Variant({}, ("name", "value", "env")),
 )
 _PROBE = ("headersSecretRef", "expectStatus", "expectJson", "timeoutSeconds")
 _PROBES = (
@@ -113,8 +123,37 @@ NARROWED: Mapping[str, tuple[Variant, ...]] = {
         Variant({}, ("url",), ("basicAuthSecretRef", "caSecretRef", "tenant")),
     ),
     "spec.remedies[]": _REMEDIES,
-    "spec.remedy": _REMEDIES[:4],
-    "spec.database.history": (Variant({}, (), ("preset", "schema")), Variant({}, ("query",))),
+    "spec.remedy": (*_REQUESTED, *_REMEDIES[2:4]),
+    "spec.remedies[].flag": _FLAGS,
+    "spec.remedy.flag": _FLAGS,
+    "spec.database": (
+        Variant(
+            {"onNewerSchema": ["Block", "RequireApproval", "Ignore"]},
+            ("connectionSecretRef",),
+            ("history", "onUnknownSchema", "integrityChecks", "onCorruption"),
+        ),
+        Variant(
+            {"onNewerSchema": ["RollbackMigrations"]},
+            ("connectionSecretRef", "rollbackMigrations"),
+            ("history", "onUnknownSchema", "integrityChecks", "onCorruption"),
+        ),
+    ),
+    "spec.database.rollbackMigrations": (
+        Variant({}, ("sql", "backup", "migrations"), ("maxRowsLost", "keepCompatible")),
+        Variant({}, ("job", "backup"), ("maxRowsLost", "keepCompatible")),
+    ),
+    "spec.database.rollbackMigrations.backup": (
+        Variant({"required": [False]}, ()),
+        Variant({"required": [True, False]}, ("job",)),
+    ),
+    "spec.database.history": (
+        Variant({}, (), ("preset", "schema", "table")),
+        Variant({}, ("query",)),
+    ),
+    "spec.database.onCorruption": (
+        Variant({"stopTraffic": ["Replicas"]}, (), ("response", "assess")),
+        Variant({"stopTraffic": ["Service"]}, ("service",), ("response", "assess")),
+    ),
     "spec.verification.http[]": _PROBES,
     "spec.safety.freeze[]": _FREEZES,
     "spec.notify[]": _CHANNELS,
@@ -282,6 +321,8 @@ ASKED, PLANNED_ONLY = (
         "toRevision",
         "trigger",
         "flag",
+        "configMaps",
+        "keptConfiguration",
         "pace",
         "verification",
         "approvalPolicy",
@@ -289,6 +330,8 @@ ASKED, PLANNED_ONLY = (
         "owner",
         "updaters",
         "autoscaler",
+        "traffic",
+        "diagnosis",
         "attempt",
     ),
 )
@@ -307,6 +350,7 @@ def policies(seed: int, values: int, person: str) -> Drawer:
         "spec.mode": ("Enforce", "Enforce", "Observe"),
         "spec.prometheus.url": ("http://prometheus.tenant.svc:9090",),
         "spec.verification.http[].name": probes,
+        "spec.database.integrityChecks[].name": probes,
         "spec.verification.http[].url": ("http://shop.tenant.svc/buy", "https://shop.tenant/"),
         "spec.matrix[].when[].name": probes,
         "spec.matrix[].when[].times": (1, 2),
@@ -317,6 +361,8 @@ def policies(seed: int, values: int, person: str) -> Drawer:
         "spec.safety.suspectOdds": (10, 99),
         "spec.remedies[].flag.configMapRef.name": ("flags",),
         "spec.remedies[].flag.name": ("FEATURE",),
+        "spec.remedies[].flag.env.container": ("shop",),
+        "spec.remedies[].restore[]": ("flags",),
         "spec.remedies[].container": ("shop",),
         "spec.signals.purchaseRoutes[]": ("/buy", "/list"),
         "spec.signals.latency.matchers{}": ("shop", "=~5.."),

@@ -29,6 +29,7 @@ from rollback_operator.runtime.bootstrap import Outside, Parts, wire
 from rollback_operator.runtime.settings import Settings
 from rollback_operator.runtime.telemetry import Telemetry
 from tests.hostile.answers import (
+    DrawnChanges,
     DrawnChannels,
     DrawnClient,
     DrawnMetrics,
@@ -133,6 +134,7 @@ class _Life:
             trends=metrics,
             pods=metrics,
             schemas=DrawnSchemas(self.weather, self.ledger),
+            changes=DrawnChanges(self.weather, self.ledger),
             probes=DrawnProbes(self.weather, self.ledger),
             channels=DrawnChannels(self.weather, self.ledger),
             clock=clock.now,

@@ -71,7 +71,9 @@ def _fault(field: Field, attack: Attack, said: str) -> str:
     )
 
 
-@pytest.mark.parametrize("base", [*carriers.policies()], ids=["whole", "query", "password"])
+@pytest.mark.parametrize(
+    "base", [*carriers.policies()], ids=["whole", "query", "password", "job", "sql"]
+)
 def test_the_policies_themselves_are_taken(ground: HostileStand, base: Manifest) -> None:
     assert refusal(ground.tenant, policies(TENANT) + DRY, base) == ""
 

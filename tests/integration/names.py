@@ -32,6 +32,14 @@ def _flag(name: str, key: str) -> Manifest:
     return policy(remedies=[{"type": "DisableFlag", "flag": flag}])
 
 
+def _variable(container: str) -> Manifest:
+    flag = {"name": "A", "value": "off", "env": {"container": container}}
+    return policy(remedies=[{"type": "DisableFlag", "flag": flag}])
+
+
+_CONFIG_MAP = {"name": "a", "uid": "u", "digest": "b", "previousDigest": "c"}
+
+
 def _pin(container: str, image: str) -> Manifest:
     return policy(remedies=[{"type": "PinImage", "container": container, "image": image}])
 
@@ -79,6 +87,11 @@ FIELDS: Mapping[str, Make] = {
     "spec.notify[0].mail.host": _mail,
     "spec.remedies[0].flag.configMapRef.name": lambda one: _flag(one, "a"),
     "spec.remedies[0].flag.name": lambda one: _flag("a", one),
+    "spec.remedies[0].flag.env.container": _variable,
+    "spec.remedies[0].restore[0]": lambda one: policy(
+        remedies=[{"type": "Undo", "to": "Previous", "restore": [one]}]
+    ),
+    "spec.configMaps[0].name": lambda one: rollback(configMaps=[{**_CONFIG_MAP, "name": one}]),
     "spec.remedies[0].container": lambda one: _pin(one, "shop:v1"),
     "spec.database.connectionSecretRef.name": lambda one: _database(one, "a"),
     "spec.database.connectionSecretRef.key": lambda one: _database("a", one),

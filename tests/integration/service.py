@@ -23,6 +23,7 @@ PAST_SECONDS = 300
 PAST_REQUESTS = 120
 """Requests a second on each route in the past: at no time since are there more."""
 FLAGS, FLAG = "shop-config", "FEATURE_NEW_CHECKOUT"
+SETTINGS = "shop-settings"
 SAFETY = {"watchSeconds": 600, "goodAfterSeconds": 600}
 
 
@@ -89,6 +90,50 @@ class Service:
         self.stand.api.create(path, {**body, "data": {FLAG: value}})
         source = {"configMapKeyRef": {"name": FLAGS, "key": FLAG}}
         self.environment = ({"name": FLAG, "valueFrom": source},)
+
+    def has_settings(self, **data: str) -> None:
+        """Make a ConfigMap that the container reads into variables."""
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SETTINGS}}
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        self.stand.api.create(path, {**body, "data": data})
+        self.environment = tuple(
+            {"name": key, "valueFrom": {"configMapKeyRef": {"name": SETTINGS, "key": key}}}
+            for key in data
+        )
+
+    def settings(self) -> Object:
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/{SETTINGS}"
+        return dict(self.stand.api.get(path)["data"])
+
+    def set(self, **data: str) -> None:
+        """Change the ConfigMap, as a person does."""
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/{SETTINGS}"
+        self.stand.api.merge(path, {"data": data})
+
+    def reconfigure(self, version: str, flow: Flow, **data: str) -> None:
+        """Release a changed ConfigMap with an annotation of the template, and nothing else."""
+        self.set(**data)
+        self.roll_over(version, flow)
+
+    def roll_over(self, version: str, flow: Flow) -> None:
+        """Replace the pods by others of the same template, which do as `flow` says."""
+        self.flow(version, flow)
+        self.change(template={"metadata": {"annotations": {"version": version}}})
+
+    def wait_until_stored(self) -> Object:
+        """Wait until the content of the ConfigMap is stored with the running revision."""
+
+        def probe() -> Object | None:
+            status = self.status()
+            running = (status.get("revision") or {}).get("number")
+            entries = [one for one in status.get("revisions", []) if one["number"] == running]
+            stored = entries[0].get("configMaps", []) if entries else []
+            return dict(stored[0]) if stored else None
+
+        try:
+            return eventually(probe, f"{self.namespace}: the ConfigMap is stored", 90)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.told()}") from error
 
     def forget_flags(self) -> Object:
         """Delete the ConfigMap; what it was like, to be made again."""

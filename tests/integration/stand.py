@@ -127,8 +127,14 @@ class Stand:
 
 def _narrow(namespace: str) -> list[Mapping[str, Any]]:
     """For an operator of one namespace that may set flags there."""
+    listed = [{"namespace": namespace}]
     return rights(
-        namespace, watchNamespaces=[namespace], patchConfigMaps=[{"namespace": namespace}]
+        namespace,
+        watchNamespaces=[namespace],
+        patchConfigMaps=listed,
+        restoreConfigMaps=listed,
+        readSecrets=listed,
+        traffic={"namespaces": [namespace]},
     )
 
 
@@ -154,7 +160,12 @@ def _fences() -> list[Mapping[str, Any]]:
 
     Those on what people write are left out: tests make plans and approvals as they need them.
     """
-    values = {"prometheus": {"url": "http://prometheus"}}
+    values = {
+        "prometheus": {"url": "http://prometheus"},
+        "migrations": {"namespaces": ["any"]},
+        "restoreConfigMaps": [{"namespace": "any"}],
+        "traffic": {"namespaces": ["any"]},
+    }
     made = [
         one
         for one in chart.rendered(values, name=ACCOUNT, namespace=HOME)
@@ -164,7 +175,12 @@ def _fences() -> list[Mapping[str, Any]]:
     any_operator = f"({user}.startsWith('system:serviceaccount:') && {user}.endsWith(':{ACCOUNT}'))"
     named = f"'system:serviceaccount:{HOME}:{ACCOUNT}'"
     assert f"{user} == {named}" in text
+    assert "(request.namespace == 'any')" in text
+    text = text.replace("(request.namespace == 'any')", "true")
     text = text.replace(f"{user} == {named}", any_operator)
+    listed = "request.namespace in ['any']"
+    assert listed in text
+    text = text.replace(listed, "true")
     found: list[Mapping[str, Any]] = json.loads(
         text.replace(f"{user} != {named}", f"!{any_operator}")
     )

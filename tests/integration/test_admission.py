@@ -13,6 +13,7 @@ from lab import chart
 from lab.control_plane import ControlPlane
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.remedies.autoscaling import RESTORE
+from rollback_operator.remedies.stopped_traffic import RESTORE_TRAFFIC
 from tests.integration.api import Api, ApiError, Object, eventually, policies, rollbacks
 
 pytestmark = pytest.mark.xdist_group("admission")
@@ -31,6 +32,7 @@ OWNERS = {
         ("helm.toolkit.fluxcd.io", "helmreleases"),
     ],
 }
+JOB = {"job": {"command": ["down"]}}
 SUSPENDING = {"gitOps": "Suspend"}
 SCALE = {"type": "Scale", "replicas": 6}
 TRUST = {
@@ -44,6 +46,8 @@ SEEN = {"deployment": "shop", "revision": 1, "digest": "b"}
 OPERATOR = "system:serviceaccount:operators:rollback-operator"
 DIGEST = "0123456789abcdef"
 GROUP = "rollback.tickettoken.io"
+OURS = "rollback-operator-"
+"""How the names of the chart's admission policies begin."""
 RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
     # user: (group, resource, names, verbs)
     "author": [
@@ -51,12 +55,15 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
         ("apps", "deployments", ["shop"], ["patch"]),
         ("", "secrets", ["probe"], ["get"]),
         ("", "configmaps", ["flags"], ["patch"]),
+        ("", "services", ["shop"], ["patch"]),
     ],
     "platform": [
         (GROUP, "rollbackpolicies", [], ["create", "get"]),
         (GROUP, "rollbacks", [], ["create", "get", "patch"]),
         ("apps", "deployments", ["shop"], ["patch"]),
         ("autoscaling", "horizontalpodautoscalers", [], ["patch"]),
+        ("batch", "jobs", [], ["create"]),
+        ("", "secrets", ["probe"], ["get"]),
     ],
     "stranger": [(GROUP, "rollbackpolicies", [], ["create", "get", "update", "patch"])],
     "oncall": [
@@ -172,6 +179,23 @@ def refusal(call: Callable[[], object]) -> str:
     return ""
 
 
+def stopping(service: str) -> Object:
+    """A database whose damage stops the traffic of a Service."""
+    rules = {"stopTraffic": "Service", "service": service}
+    return {"connectionSecretRef": {"name": "probe"}, "onCorruption": rules}
+
+
+def migrating(**backup: Any) -> Object:
+    """A database whose migrations a Job rolls back, or SQL after the backup of a Job."""
+    way = {"sql": {"migrationsSecretRef": {"name": "probe"}}} if backup else JOB
+    terms = {**way, "backup": backup or {"required": False}}
+    return {
+        "connectionSecretRef": {"name": "probe"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": terms,
+    }
+
+
 def policy(name: str, target: str = "shop", **spec: Any) -> Object:
     return {
         **API,
@@ -200,6 +224,12 @@ def flagging(name: str, *config_maps: str) -> Object:
         for one in config_maps
     ]
     return policy(name, remedies=remedies)
+
+
+def restoring(name: str, *config_maps: str) -> Object:
+    """A policy with a remedy that restores these ConfigMaps, and a remedy that restores none."""
+    undo = {"type": "Undo", "to": "LastKnownGood", "restore": list(config_maps)}
+    return policy(name, remedies=[{"type": "Undo", "to": "Previous"}, undo])
 
 
 def by_hand(**spec: Any) -> Object:
@@ -236,6 +266,8 @@ def planned(name: str) -> Object:
 class TestAuthors:
     def test_may_what_they_may_themselves(self, as_user: Callable[[str], Api]) -> None:
         as_user("author").create(policies(NAMESPACE), probing("own", "probe", "probe"))
+        as_user("author").create(policies(NAMESPACE), policy("st", database=stopping("shop")))
+        as_user("author").create(policies(NAMESPACE), restoring("rs", "flags"))
 
     @pytest.mark.parametrize(
         ("user", "made", "said"),
@@ -248,6 +280,24 @@ class TestAuthors:
             ),
             pytest.param(
                 "author", flagging("m", "flags", "other"), "patch ConfigMap other", id="ConfigMap"
+            ),
+            pytest.param(
+                "author",
+                restoring("r", "flags", "other"),
+                "patch ConfigMap other, which the operator would restore for you",
+                id="restored ConfigMap",
+            ),
+            pytest.param(
+                "author",
+                policy("x", diagnosis={"exec": {"command": ["id"]}}),
+                "spec.diagnosis.exec: you may not create pods/exec",
+                id="command",
+            ),
+            pytest.param(
+                "author",
+                policy("v", database=stopping("other")),
+                "spec.database.onCorruption.service: you may not patch Service other",
+                id="Service",
             ),
             pytest.param(
                 "author",
@@ -269,6 +319,18 @@ class TestAuthors:
                 policy("s", remedies=[SCALE]),
                 "spec.remedies: you may not patch HorizontalPodAutoscalers",
                 id="autoscaler",
+            ),
+            pytest.param(
+                "author",
+                policy("j", database=migrating()),
+                "spec.database.rollbackMigrations: you may not create Jobs",
+                id="Job of a migration",
+            ),
+            pytest.param(
+                "author",
+                policy("k", database=migrating(**JOB)),
+                "spec.database.rollbackMigrations: you may not create Jobs",
+                id="Job of a backup",
             ),
         ],
     )
@@ -307,6 +369,22 @@ class TestAuthors:
         as_user("patcher").merge(path, {"metadata": {"annotations": {"team": "shop"}}})
         as_user("platform").merge(path, wish)
         as_user("patcher").merge(path, {"metadata": {"annotations": {"team": None}}})
+        wish = {"metadata": {"annotations": {RESTORE_TRAFFIC: "requested"}}}
+        for lacking in ("patcher", "platform"):
+            said = refusal(lambda user=lacking: as_user(user).merge(path, wish))
+            assert "you may not patch Deployments and Services" in said
+        as_user("").merge(path, wish)
+
+    def test_who_may_create_jobs_may_have_migrations_rolled_back(
+        self, as_user: Callable[[str], Api]
+    ) -> None:
+        migrates = policy("migrates", database=migrating())
+        as_user("platform").create(policies(NAMESPACE), migrates)
+        asked = by_hand(policyRef={"name": "migrates"})
+
+        said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), asked))
+        assert "spec.policyRef: you may not create Jobs" in said
+        assert refusal(lambda: as_user("platform").create(rollbacks(NAMESPACE), asked)) == ""
 
     def test_nor_by_a_change(self, as_user: Callable[[str], Api]) -> None:
         path = f"{policies(NAMESPACE)}/shop"
@@ -638,3 +716,29 @@ class TestQuarantine:
             api.merge(path, self.image(BAD))["spec"]["template"]["spec"]["containers"][0]["image"]
             == BAD
         )
+
+
+def test_each_expression_has_the_types_that_it_needs(
+    cluster: ControlPlane, as_user: Callable[[str], Api]
+) -> None:
+    """The API server checks types after it has stored a policy, and only warns."""
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    ours = [
+        one for one in as_user("").get(path)["items"] if one["metadata"]["name"].startswith(OURS)
+    ]
+    assert len(ours) > 10
+
+    def unchecked() -> list[str]:
+        seen = {
+            one["metadata"]["name"]: one.get("status", {}).get("observedGeneration")
+            for one in as_user("").get(path)["items"]
+        }
+        return [one["metadata"]["name"] for one in ours if seen[one["metadata"]["name"]] is None]
+
+    eventually(lambda: not unchecked(), "each is checked")
+    warned = {
+        one["metadata"]["name"]: warnings
+        for one in as_user("").get(path)["items"]
+        if (warnings := one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"))
+    }
+    assert warned == {}

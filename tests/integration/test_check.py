@@ -29,7 +29,7 @@ def check(service: Service, directory: Path, *options: str, **spec: Any) -> tupl
     argv = (sys.executable, "-m", "rollback_operator", "check", "-f", str(path))
     argv += ("--prometheus", service.stand.prometheus.url, *options)
     argv += ("--kubeconfig", str(service.stand.cluster.kubeconfig))
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout, done.stderr
     return done.returncode, done.stdout
 
@@ -42,7 +42,7 @@ def as_data(service: Service, directory: Path, **spec: Any) -> tuple[int, Any]:
 def test_a_policy_is_checked_before_it_is_applied(service: Service, tmp_path: Path) -> None:
     service.deploy(replicas=2)
     service.remember()
-    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 300)
 
     _, found = as_data(service, tmp_path)
     seen = found["seen"]
@@ -65,7 +65,7 @@ def test_a_flag_that_could_not_be_set_is_told(service: Service, tmp_path: Path) 
     flag = {"name": FLAG, "value": "false", "configMapRef": {"name": FLAGS}}
     disable = {"type": "DisableFlag", "flag": flag}
     undo = {"type": "Undo", "to": "LastKnownGood"}
-    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 300)
 
     alone, mild = (
         as_data(service, tmp_path, remedies=listed) for listed in ([disable], [disable, undo])
@@ -85,7 +85,7 @@ def test_a_flag_that_could_not_be_set_is_told(service: Service, tmp_path: Path) 
 def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> None:
     service.deploy(replicas=2)
     service.remember()
-    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 60)
+    eventually(lambda: as_data(service, tmp_path)[0] == 0, "the policy is usable", 300)
     service.change(paused=True)
 
     told = {

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.api import eventually
 from tests.integration.api_proxy import Call, Cut
 from tests.integration.operator_process import OperatorProcess, Options, Zygote
-from tests.integration.service import FLAG, FLAGS, REPOSITORY, Service, outcome
+from tests.integration.service import FLAG, FLAGS, REPOSITORY, SETTINGS, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
 from tests.integration.writes import BY_CUTTING, Cutting, kind, points
@@ -32,6 +32,7 @@ LONGEST_SECONDS = 120.0
 UNDO = {"type": "Undo", "to": "LastKnownGood"}
 PIN = {"type": "PinImage", "container": "shop", "image": f"{REPOSITORY}:v1"}
 SCALE = {"type": "Scale", "replicas": 6}
+RESTORE = {**UNDO, "restore": [SETTINGS]}
 DISABLE = {
     "type": "DisableFlag",
     "flag": {"name": FLAG, "value": "false", "configMapRef": {"name": FLAGS}},
@@ -64,6 +65,8 @@ class Walk:
         self.stand.grant(service.namespace)
         if self.remedy is DISABLE:
             service.has_flag("true")
+        if self.remedy is RESTORE:
+            service.has_settings(TIMEOUT="10")
         service.deploy()
         with self.surrounded():
             self._go()
@@ -75,10 +78,16 @@ class Walk:
         yield
 
     def adopt(self) -> None:
-        self.service.adopt(remedies=[self.remedy])
+        safety = {"safety": {"goodAfterSeconds": 10}} if self.remedy is RESTORE else {}
+        self.service.adopt(remedies=[self.remedy], **safety)
+        if self.remedy is RESTORE:
+            assert "digest" in self.service.wait_until_stored()
 
     def release(self) -> None:
-        self.service.roll_out("v2", BAD)
+        if self.remedy is RESTORE:
+            self.service.reconfigure("v2", BAD, TIMEOUT="0")
+        else:
+            self.service.roll_out("v2", BAD)
 
     def _go(self) -> None:
         service = self.service
@@ -163,6 +172,14 @@ class Walk:
         elif not any(one["health"] == "Bad" for one in service.status()["revisions"]):
             yield "the ledger does not know the bad release"
         yield from _open_steps(found[0])
+        if self.remedy is RESTORE:
+            yield from self._settings_left_wrong()
+
+    def _settings_left_wrong(self) -> Iterator[str]:
+        writes = [one for one in self.proxy.calls if one.status == 200 and is_restore(one)]
+        settings = self.service.settings()
+        if len(writes) != 1 or settings != {"TIMEOUT": "10"}:
+            yield f"the settings are {settings}, restored {len(writes)} times"
 
     def _flag_left_wrong(self) -> Iterator[str]:
         writes = [one for one in self.proxy.calls if one.status == 200 and is_flag(one)]
@@ -190,6 +207,11 @@ def _open_steps(rollback: Mapping[str, Any]) -> Iterator[str]:
 def is_flag(call: Call) -> bool:
     """Tell whether a call sets the flag."""
     return call.resource == "configmaps" and call.verb == "patch"
+
+
+def is_restore(call: Call) -> bool:
+    """Tell whether a call restores the ConfigMap."""
+    return (call.verb, call.resource, call.name) == ("patch", "configmaps", SETTINGS)
 
 
 def is_act(call: Call) -> bool:
@@ -265,6 +287,29 @@ def test_no_crash_about_a_flag_loses_or_repeats_anything(
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, DISABLE, number, is_before, point)
+        for point, number, is_before in cutting(cuts)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+
+
+@BY_CUTTING
+def test_no_crash_about_a_restored_configuration_loses_or_repeats_anything(
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
+) -> None:
+    cuts = (
+        ("rollbacks", 1),
+        ("rollbacks/status: RestoreConfiguration begun", 1),
+        ("configmaps: content", 1),
+        ("rollbacks/status: RestoreConfiguration ended", 1),
+        ("rollbacks/status: Undo begun", 1),
+        ("deployments: act", 1),
+        ("rollbacks/status: Undo ended", 1),
+        ("rollbacks/status: over", 1),
+    )
+
+    done = side_by_side(
+        Walk(stand, zygote, tmp_path, RESTORE, number, is_before, point)
         for point, number, is_before in cutting(cuts)
     )
 

@@ -8,7 +8,6 @@ import resource
 import secrets
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -21,81 +20,12 @@ from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.adapters.postgres.reader import MOST_MIGRATIONS
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import Applied, DirtyReason, DirtySchema
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.rollback.integrity import QueryFailure, QueryRows
+from tests.integration.databases import REF, Database, Secret, message, names, read
 
 pytestmark = pytest.mark.xdist_group("database")
-
-REF = {"connectionSecretRef": {"name": "ticket-db"}}
-MIGRATIONS = "CREATE TABLE {}(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-
-
-@dataclass
-class Secret:
-    """One Secret, with one DSN."""
-
-    value: str | Failure
-
-    async def read(self, namespace: str, name: str, key: str) -> str | Failure:
-        assert (namespace, name, key) == ("shop", "ticket-db", "dsn")
-        return self.value
-
-
-@dataclass
-class Database:
-    """A database of a test's own on the server, and the reader's role with SELECT only."""
-
-    server: Postgres
-    name: str
-    role: str = ""
-    password: str = field(default_factory=lambda: f"s3cr3t-{secrets.token_hex(4)}")
-
-    def __post_init__(self) -> None:
-        self.role = f"reader_{self.name}"
-        self._run("postgres", sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
-        role, password = sql.Identifier(self.role), sql.Literal(self.password)
-        self.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
-
-    @property
-    def dsn(self) -> str:
-        return self.dsn_with(self.password)
-
-    def dsn_with(self, password: str, **more: str) -> str:
-        fields: dict[str, Any] = {
-            "host": self.server.host,
-            "port": self.server.port,
-            "dbname": self.name,
-            "user": self.role,
-            "password": password,
-            **more,
-        }
-        return psycopg.conninfo.make_conninfo(**fields)
-
-    def run(self, statement: str | sql.Composable) -> None:
-        self._run(self.name, statement)
-
-    def has(self, *names: str, table: str = "schema_migrations") -> None:
-        """Make the runbook's table and let the reader see it."""
-        self.run(sql.SQL(MIGRATIONS).format(sql.Identifier(table)))
-        self.applies(*names, table=table)
-        self.lets_read(table)
-
-    def applies(self, *names: str, table: str = "schema_migrations") -> None:
-        for name in names:
-            self.run(
-                sql.SQL("INSERT INTO {} (name) VALUES ({})").format(
-                    sql.Identifier(table), sql.Literal(name)
-                )
-            )
-
-    def lets_read(self, table: str = "schema_migrations") -> None:
-        names = sql.Identifier(table), sql.Identifier(self.role)
-        self.run(sql.SQL("GRANT SELECT ON {} TO {}").format(*names))
-
-    def _run(self, database: str, statement: str | sql.Composable) -> None:
-        url = self.server.url.rpartition("/")[0] + f"/{database}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[arg-type] # statements of these tests
 
 
 @pytest.fixture(scope="module")
@@ -109,25 +39,9 @@ def database(server: Postgres, request: pytest.FixtureRequest) -> Database:
     return Database(server, f"d{secrets.token_hex(5)}")
 
 
-async def read(dsn: str | Failure, **spec: Any) -> Applied | Missing:
-    addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
-    schemas = PostgresSchemas(Secret(dsn), addresses.pin)
-    return await schemas.read("shop", DatabaseSpec.model_validate({**REF, **spec}))
-
-
-def names(found: Applied | Missing) -> list[str]:
-    assert isinstance(found, Applied), found
-    return [one.name for one in found.migrations]
-
-
 def peak() -> int:
     """Give the most memory that this process has held, in KiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def message(found: Applied | Missing) -> str:
-    assert isinstance(found, Missing), found
-    return found.message
 
 
 # -- shapes ----------------------------------------------------------------------------------------
@@ -156,15 +70,21 @@ async def test_other_keys_are_found_and_times_without_a_zone_are_none(database: 
     assert names(auto) == ["7", "8"]
     assert isinstance(auto, Applied)
     assert all(one.applied is None for one in auto.migrations)
-    assert "has the columns applied_at, version, and not name and applied_at" in message(exact)
+    assert (
+        "history.preset SchemaMigrations expects schema_migrations(applied_at, name), and there is"
+        " schema_migrations(applied_at, version)"
+    ) in message(exact)
 
 
-async def test_a_dirty_history_is_none(database: Database) -> None:
-    database.run("CREATE TABLE schema_migrations(version bigint PRIMARY KEY, dirty boolean)")
-    database.run("INSERT INTO schema_migrations VALUES (7, true)")
+async def test_a_mark_of_an_unknown_tool_counts(database: Database) -> None:
+    database.run("CREATE TABLE schema_migrations(id int, version bigint, dirty boolean)")
+    database.run("INSERT INTO schema_migrations VALUES (1, 6, false), (2, 7, true)")
     database.lets_read()
 
-    assert "midway" in message(await read(database.dsn))
+    found = await read(database.dsn)
+
+    assert isinstance(found, DirtySchema)
+    assert (found.reason, found.names) == (DirtyReason.HALF_APPLIED, ("7",))
 
 
 async def test_a_schema_may_be_named(database: Database) -> None:
@@ -216,7 +136,7 @@ async def test_nothing_is_written(database: Database) -> None:
 
 
 async def test_what_is_not_there_is_said(database: Database) -> None:
-    assert "no table schema_migrations" in message(await read(database.dsn))
+    assert "no table of a known migration tool" in message(await read(database.dsn))
     database.run("CREATE TABLE schema_migrations(name text)")
     assert "that the role may read" in message(await read(database.dsn))
     database.lets_read()
@@ -354,7 +274,22 @@ async def test_a_table_that_is_locked_does_not_hold_up(database: Database) -> No
         connection.execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")
         found = await read(database.dsn)
 
-    assert "lock timeout" in message(found)
+    assert isinstance(found, DirtySchema)
+    assert found.reason is DirtyReason.LOCKED
+
+
+async def test_a_migration_that_is_not_committed_is_seen(database: Database) -> None:
+    """Its row is not visible yet, and the release that runs it is about to change the schema."""
+    database.has("001")
+    url = database.server.url.rpartition("/")[0] + f"/{database.name}"
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO schema_migrations (name) VALUES ('002')")
+        during = await read(database.dsn)
+    after = await read(database.dsn)
+
+    assert isinstance(during, DirtySchema)
+    assert during.reason is DirtyReason.LOCKED
+    assert names(after) == ["001", "002"]
 
 
 async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database) -> None:
@@ -373,3 +308,55 @@ async def test_a_read_that_is_cancelled_leaves_nothing_behind(database: Database
                 break
             await asyncio.sleep(0.1)
     assert open_ == (0,)
+
+
+# -- queries of integrity checks, and on damage ----------------------------------------------------
+
+
+async def ask(dsn: str, **questions: str) -> Any:
+    addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
+    schemas = PostgresSchemas(Secret(dsn), addresses.pin)
+    return await schemas.ask("shop", DatabaseSpec.model_validate(REF), questions)
+
+
+async def test_rows_are_given_as_json_few_and_short(database: Database) -> None:
+    found = await ask(
+        database.dsn,
+        one="SELECT count(*) AS n FROM generate_series(1, 7);",
+        many="SELECT id FROM generate_series(1, 1000000) AS id ORDER BY id",
+        wide="SELECT repeat('x', 5000) AS text",
+        odd="SELECT '2030-01-01'::date AS day, ARRAY[1,2] AS list, NULL AS nothing",
+        none="SELECT 1 WHERE false",
+    )
+
+    assert found["one"] == QueryRows(('{"n":7}',))
+    assert (len(found["many"].rows), found["many"].is_whole) == (10, False)
+    assert len(found["wide"].rows[0]) == 2000
+    assert found["odd"].rows == ('{"day":"2030-01-01","list":[1,2],"nothing":null}',)
+    assert found["none"] == QueryRows()
+
+
+async def test_a_query_that_fails_spoils_no_other(database: Database) -> None:
+    database.has("001")
+    table = sql.Identifier("schema_migrations"), sql.Identifier(database.role)
+    database.run(sql.SQL("GRANT ALL ON {} TO {}").format(*table))
+
+    found = await ask(
+        database.dsn,
+        wrong="SELECT nothing FROM nowhere",
+        writing="DELETE FROM schema_migrations RETURNING name",
+        hidden="WITH gone AS (DELETE FROM schema_migrations RETURNING name) SELECT * FROM gone",
+        two="SELECT 1) AS own) AS asked; DELETE FROM schema_migrations; SELECT * FROM (SELECT (1",
+        ending="SELECT 1); COMMIT; DROP TABLE schema_migrations; --",
+        endless="SELECT pg_sleep(3600)",
+        right="SELECT count(*) AS n FROM schema_migrations",
+    )
+
+    assert found.pop("right") == QueryRows(('{"n":1}',))
+    assert all(isinstance(one, QueryFailure) and one.message for one in found.values()), found
+    assert "nowhere" in found["wrong"].message
+    assert "timeout" in found["endless"].message
+
+
+async def test_a_database_that_is_away_answers_nothing(database: Database) -> None:
+    assert isinstance(await ask(database.dsn_with("wrong"), one="SELECT 1"), Missing)

@@ -6,13 +6,18 @@ for want of a right; the tenant has every verb on our kinds in a namespace.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Iterator
+from operator import getitem
 from typing import Any
 
 import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
+from rollback_operator.adapters.kube.target.jobs import job_of
+from rollback_operator.ports.jobs import JobOrder, JobOwner
 from tests.integration import manifests
 from tests.integration.api import (
     Api,
@@ -43,6 +48,9 @@ POWERS = {
 POWERFUL = "powerful"
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 SCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+LISTED = "listed"
+"""The namespace of `traffic.namespaces`."""
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
 KUSTOMIZATIONS = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations"
 ESCAPED = GROUP + "~1suspended-by"
@@ -52,11 +60,16 @@ STATUS = {"conditions": [], "message": "x"}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
-        found.kubectl("create", "namespace", NAMESPACE)
+        for one in (NAMESPACE, LISTED):
+            found.kubectl("create", "namespace", one)
         found.kubectl("apply", "-f", str(GITOPS))
-        rendered = chart.rendered(
-            {"prometheus": {"url": "http://prometheus"}}, name=ACCOUNT, namespace=HOME
-        )
+        values = {
+            "prometheus": {"url": "http://prometheus"},
+            "restoreConfigMaps": [{"namespace": NAMESPACE, "names": ["config"]}],
+            "traffic": {"namespaces": [LISTED]},
+            "migrations": {"namespaces": [NAMESPACE]},
+        }
+        rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
         objects = [*chart.crds(), chart.namespace(HOME), *rendered]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
         for one in chart.crds():
@@ -151,9 +164,12 @@ def _ready(cluster: ControlPlane, admin: Api) -> None:
         (deployments(HOME), deployment("shop")),
         (policies(NAMESPACE), named("shop", manifests.policy(targetRef={"name": "shop"}))),
         (CONFIG_MAPS, {"metadata": {"name": "flags"}, "data": {"NEW": "true", "OLD": "1"}}),
+        (CONFIG_MAPS, {"metadata": {"name": "config"}, "data": {"NEW": "true", "OLD": "1"}}),
         (SCALERS, scaler("shop")),
         (APPLICATIONS, application("shop")),
         (KUSTOMIZATIONS, kustomization("shop")),
+        (SERVICES, {"metadata": {"name": "shop"}, "spec": service_spec()}),
+        (deployments(LISTED), deployment("shop")),
     ]
     for path, body in made:
         if admin.find(f"{path}/{body['metadata']['name']}") is None:
@@ -182,6 +198,10 @@ def deployment(name: str) -> Object:
             },
         },
     }
+
+
+def service_spec() -> Object:
+    return {"selector": {"app": "shop"}, "ports": [{"port": 80}]}
 
 
 def named(name: str, body: Object) -> Object:
@@ -243,7 +263,9 @@ POLICY = f"{policies(NAMESPACE)}/shop"
 PLAN_DIGEST = "0123456789abcdef"
 STORED = f"{rollbacks(NAMESPACE)}/stored"
 FLAGS, SCALER = f"{CONFIG_MAPS}/flags", f"{SCALERS}/shop"
+CONFIG = f"{CONFIG_MAPS}/config"
 APPLICATION, KUSTOMIZATION = f"{APPLICATIONS}/shop", f"{KUSTOMIZATIONS}/shop"
+SERVICE, STOPPED_BY = f"{SERVICES}/shop", f"/spec/selector/{GROUP}~1stopped-by"
 POD = "/spec/template/spec"
 ANNOTATION, CAUSE = "/metadata/annotations", "kubernetes.io~1change-cause"
 FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
@@ -472,6 +494,23 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
         put(ANNOTATION, {f"{GROUP}/restore-bounds": "requested"}),
         "changes only finalizers",
     ),
+    "whom a Service selects": (
+        SERVICE,
+        put("/spec/selector/app", "other", "replace"),
+        "adds and removes only its own label",
+    ),
+    "another label of a Service's selector": (
+        SERVICE,
+        put("/spec/selector/team", "x"),
+        "adds and removes only its own label",
+    ),
+    "a Service's selector as a whole": (
+        SERVICE,
+        [{"op": "remove", "path": "/spec/selector"}],
+        "adds and removes only its own label",
+    ),
+    "a Service's type": (SERVICE, put("/spec/type", "NodePort"), "changes only selector"),
+    "a Service's label": (SERVICE, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "a ConfigMap's label": (FLAGS, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "an autoscaler's label": (SCALER, put("/metadata/labels", {"a": "b"}), "metadata: "),
     "an autoscaler's status": (
@@ -488,6 +527,8 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     ),
     "binary data": (FLAGS, put("/binaryData", {"a": "AAAA"}), "changes only data"),
     "for good": (FLAGS, put("/immutable", True), "changes only data"),
+    "a restored ConfigMap's label": (CONFIG, put("/metadata/labels", {"a": "b"}), "metadata: "),
+    "a restored ConfigMap for good": (CONFIG, put("/immutable", True), "changes only data"),
     "who is scaled": (
         SCALER,
         put("/spec/scaleTargetRef/name", "other", "replace"),
@@ -534,6 +575,12 @@ FORBIDDEN: dict[str, tuple[str, list[Object], str]] = {
     ),
 }
 ALLOWED: dict[str, tuple[str, list[Object]]] = {
+    "no replicas where that is listed": (
+        f"{deployments(LISTED)}/shop",
+        put("/spec/replicas", 0, "replace"),
+    ),
+    "its own label of a selector": (SERVICE, put(STOPPED_BY, "11111111-2222")),
+    "the end of it": (SERVICE, [{"op": "remove", "path": STOPPED_BY}]),
     "template": (SHOP, put(f"{POD}/containers/0/image", "example.com/shop:v0", "replace")),
     "another account": (SHOP, put(f"{POD}/serviceAccountName", "plain")),
     "no node": (SHOP, put(f"{POD}/nodeName", "")),
@@ -589,6 +636,10 @@ ALLOWED: dict[str, tuple[str, list[Object]]] = {
     "a Rollback's status": (f"{STORED}/status", put("/status", {"severity": "P1"})),
     "let that go": (STORED, put("/metadata/finalizers", [])),
     "a flag": (FLAGS, put("/data/NEW", "false", "replace")),
+    "a content as a whole": (
+        CONFIG,
+        [*put("/data", {"OTHER": "1"}), *put("/binaryData", {"a": "AAAA"})],
+    ),
     "an autoscaler's bounds": (
         SCALER,
         [*put("/spec/minReplicas", 4, "replace"), *put("/spec/maxReplicas", 8, "replace")],
@@ -806,6 +857,66 @@ MORE: dict[str, tuple[Object, list[Object], str]] = {
 }
 
 
+JOBS = "/apis/batch/v1/namespaces/{}/jobs"
+_BARE = {"containers": [_SHOP]}
+_ON_NODE = "no power over its node"
+
+
+def job(pods: Object, name: str = "rollback-a", kind: str = "Rollback") -> Object:
+    """What the operator makes of the pods of a release."""
+    owner = JobOwner(kind, "stored", "11111111-2222")
+    order = JobOrder(NAMESPACE, name, owner, "shop", None, None, ("down",), {"STEPS": "1"}, 60)
+    made = job_of(order, pods)
+    assert isinstance(made, dict)
+    return made
+
+
+FOREIGN_JOBS: dict[str, tuple[Object, list[str | int], Any, str]] = {
+    # the Job, and what is written where
+    "another name": (job(_BARE, "backup"), [], None, "only Jobs of its own Rollbacks"),
+    "no owner": (job(_BARE), ["metadata", "ownerReferences"], [], "only Jobs of its own"),
+    "another owner": (
+        job(_BARE),
+        ["metadata", "ownerReferences", 0, "apiVersion"],
+        "apps/v1",
+        "only Jobs of its own Rollbacks",
+    ),
+    "again and again": (job(_BARE), ["spec", "backoffLimit"], 6, "one container, once"),
+    "without an end": (job(_BARE), ["spec", "activeDeadlineSeconds"], 3601, "a time limit"),
+    "for ever": (job(_BARE), ["spec", "ttlSecondsAfterFinished"], None, "a time limit"),
+    "host network": (job({**_BARE, "hostNetwork": True}), [], None, _ON_NODE),
+    "host processes": (job({**_BARE, "hostPID": True}), [], None, _ON_NODE),
+    "a host path": (
+        job(_BARE),
+        ["spec", "template", "spec", "volumes"],
+        [{"name": "root", "hostPath": {"path": "/"}}],
+        _ON_NODE,
+    ),
+    "privileged": (
+        job({"containers": [{**_SHOP, "securityContext": {"privileged": True}}]}),
+        [],
+        None,
+        _ON_NODE,
+    ),
+    "a capability": (
+        job({"containers": [{**_SHOP, "securityContext": _ADDS}]}),
+        [],
+        None,
+        _ON_NODE,
+    ),
+    **{
+        f"an account that may {verb} {resource}": (
+            job({**_BARE, "serviceAccountName": name}),
+            [],
+            None,
+            f"may {verb} {resource}",
+        )
+        for name, (verb, resource) in POWERS.items()
+        if name in (POWERFUL, "maker", "binder")
+    },
+}
+
+
 def made(admin: Api, name: str, pods: Object) -> str:
     """Make a Deployment anew, with such pods."""
     path = f"{deployments(NAMESPACE)}/{name}"
@@ -889,10 +1000,56 @@ class TestOperator:
         assert not refusal(lambda: operator.patch(path, put(f"{POD}/containers", changed)))
         assert not refusal(lambda: operator.patch(path, put("/spec/paused", True)))
 
+    @pytest.mark.parametrize("case", FOREIGN_JOBS)
+    def test_creates_no_job_that_is_not_a_migrations(self, operator: Api, case: str) -> None:
+        body, path, value, said = copy.deepcopy(FOREIGN_JOBS[case])
+        if path:
+            *outer, last = path
+            functools.reduce(getitem, outer, body)[last] = value
+
+        found = refusal(lambda: operator.create(JOBS.format(NAMESPACE), body))
+
+        assert said in found
+
+    def test_creates_and_deletes_the_jobs_of_migrations_where_they_are_listed(
+        self, admin: Api, operator: Api
+    ) -> None:
+        path = JOBS.format(NAMESPACE)
+        operator.create(path, job({**_BARE, "serviceAccountName": "plain"}, "rollback-own"))
+        operator.delete(f"{path}/rollback-own")
+        said = refusal(lambda: operator.create(JOBS.format(LISTED), job(_BARE)))
+        assert "only in the namespaces of migrations.namespaces" in said
+
+        others = job(_BARE, "backup")
+        del others["metadata"]["ownerReferences"]
+        admin.create(path, others)
+        said = refusal(lambda: operator.delete(f"{path}/backup"))
+        assert "only Jobs of its own Rollbacks" in said
+
     def test_makes_no_request_and_approves_nothing(self, operator: Api) -> None:
         asked = manifests.by_hand("asked")
         said = refusal(lambda: operator.create(rollbacks(NAMESPACE), asked))
         assert "carry their plan" in said
+
+    def test_creates_only_known_good_contents(self, admin: Api, operator: Api) -> None:
+        uid = admin.get(POLICY)["metadata"]["uid"]
+        owner = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "RollbackPolicy", "name": "shop"}
+        owners = {"ownerReferences": [{**owner, "uid": uid}]}
+        for name in ("config", "flags.known-good", "x.config.known-good"):
+            other = {"metadata": {"name": name, **owners}}
+            assert "creates only NAME.known-good" in refusal(
+                lambda other=other: operator.create(CONFIG_MAPS, other)
+            ), name
+        generated = {"metadata": {"generateName": "config.known-good", **owners}}
+        assert "creates only NAME.known-good" in refusal(
+            lambda: operator.create(CONFIG_MAPS, generated)
+        )
+        free = {"metadata": {"name": "config.known-good"}}
+        assert "a RollbackPolicy owns" in refusal(lambda: operator.create(CONFIG_MAPS, free))
+        operator.create(CONFIG_MAPS, {"metadata": {"name": "config.known-good", **owners}})
+        path = f"{CONFIG_MAPS}/config.known-good"
+        operator.patch(path, put("/data", {"a" * 64: "{}"}))
+        assert "deletes none" in refusal(lambda: operator.delete(path))
 
     def test_deletes_no_rollback_that_goes_on(self, admin: Api, operator: Api) -> None:
         operator.create(rollbacks(NAMESPACE), named("going-on", manifests.rollback()))

@@ -13,7 +13,7 @@ from tests.integration.api import eventually
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome, steps
 from tests.integration.stand import Stand
-from tests.integration.traffic import BAD, GOOD, SILENT, WORSE
+from tests.integration.traffic import BAD, GOOD, LIST, PURCHASE, SILENT, WORSE, Flow
 
 pytestmark = [pytest.mark.xdist_group("rollback"), pytest.mark.usefixtures("operator")]
 
@@ -50,6 +50,17 @@ def test_a_release_that_fails_in_part_is_undone_at_its_own_pace(service: Service
     assert (rollback["spec"]["severity"], rollback["spec"].get("pace")) == ("P2", "Normal")
     assert steps(rollback) == ["Undo", "RolloutComplete", "Verify"]
     assert service.image == "v1"
+
+
+def test_a_release_with_few_errors_is_reported_and_stays(service: Service) -> None:
+    service.prepare()
+
+    service.roll_out("v2", Flow(failing={PURCHASE: 0.04, LIST: 0.04}))
+
+    assert "P4" in service.wait_for_event("FixForwardAdvised")
+    assert service.status()["severity"] == "P4"
+    assert service.rollbacks() == []
+    assert service.image == "v2"
 
 
 def test_a_release_that_its_service_leads_past_is_undone(service: Service) -> None:

@@ -1,7 +1,8 @@
 """The metrics that real pods would serve: counters for each pod that KWOK makes Ready.
 
 One scrape target tells the counters of all pods under their own names (`honor_labels`). What they
-grow by is set per Deployment and image tag; a pod counts from zero, from when it became Ready.
+grow by is set per Deployment and image tag, or the annotation `version` where images are the same;
+a pod counts from zero, from when it became Ready.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ WORSE = Flow(failing={PURCHASE: 0.3, LIST: 0.3})
 SILENT = Flow(routes=())
 
 Group = tuple[str, str, str]
-"""Namespace, value of the label, image tag."""
+"""Namespace, value of the label, image tag or annotation."""
 
 
 @dataclass
@@ -168,7 +169,8 @@ class Traffic:
                 self._pods.pop(key, None)
             elif key not in self._pods and _is_ready(raw):
                 image = str(raw["spec"]["containers"][0]["image"])
-                group = key[0], metadata["labels"][LABEL], image.rpartition(":")[2]
+                version = (metadata.get("annotations") or {}).get("version")
+                group = key[0], metadata["labels"][LABEL], version or image.rpartition(":")[2]
                 flow = self._flows.get(group, GOOD)
                 counted = _Counted(group, time.monotonic())
                 counted.advance(flow, counted.since)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER, OWNER_FINALIZER
+from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER, OWNER_FINALIZER, TRAFFIC_FINALIZER
 from tests.integration.api_proxy import Call
 
 UNDO = frozenset(
@@ -61,18 +61,20 @@ def kind(call: Call) -> str:
         case "rollbackpolicies/status":
             stored = _of_policy(status)
         case "configmaps":
-            stored = "flag"
+            stored = "content" if "/data" in values else "flag"
         case "deployments":
             stored = _of_deployment(values)
         case "horizontalpodautoscalers":
             # No test scales below what there was before.
             stored = "raised" if values["/spec/minReplicas"]["value"] >= RAISED else "put back"
+        case "services":
+            stored = "stopped" if "add" in {one["op"] for one in values.values()} else "restored"
         case "applications":
             change = values.get("/spec/syncPolicy/automated") or {"op": "none"}
             stored = "suspended" if change["op"] == "remove" else "released"
         case _:
             finalizers = values.get("/metadata/finalizers", {}).get("value")
-            if {BOUNDS_FINALIZER, OWNER_FINALIZER} & set(finalizers or ()):
+            if {BOUNDS_FINALIZER, OWNER_FINALIZER, TRAFFIC_FINALIZER} & set(finalizers or ()):
                 return f"{call.resource}: guarded"
             stored = "finalizer on" if finalizers else "finalizer off"
     return f"{call.resource}: {stored}"

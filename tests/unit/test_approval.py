@@ -34,9 +34,15 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.model.conditions import find
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    Applied,
+    DirtyReason,
+    DirtySchema,
+    Migration,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.model.surroundings import Amounts, Quota, Reference
-from rollback_operator.remedies.schema import Applied, Migration
 from rollback_operator.rollback import approval
 from tests.builders import (
     NAMESPACE,
@@ -198,10 +204,10 @@ async def test_mode_observe_stores_what_the_checklist_would_have_said() -> None:
 
 OLD = Migration("001", at(-86400))
 NEW = Migration("002_rename", at(15))
-DOWN = Missing(Reason.SCHEMA_UNKNOWN, "the connection was refused")
+DOWN = UnknownSchema("the connection was refused")
 
 
-def with_database(found: Applied | Missing, **database: Any) -> World:
+def with_database(found: SchemaHistory, **database: Any) -> World:
     """A policy that knows which migrations v1 ran with, and what is found now."""
     ref = {"connectionSecretRef": {"name": "ticket-db"}}
     policy = make_policy(database=DatabaseSpec.model_validate({**ref, **database}))
@@ -224,6 +230,21 @@ async def test_an_old_release_does_not_go_onto_a_newer_schema() -> None:
     assert why(done) == Reason.NEWER_SCHEMA
     assert world.store.told() == ["RollbackBlocked"]
     assert "002_rename; fix forward, or revert" in world.store.notices[0].message
+
+
+async def test_a_schema_between_two_states_is_no_reason_to_proceed() -> None:
+    dirty = DirtySchema(DirtyReason.FAILED, "Flyway marks V2__prices.sql as failed", ("V2",))
+    asked = with_database(dirty, onUnknownSchema="Ignore")
+    blocked = with_database(dirty, onUnknownSchema="Block")
+    ignored = with_database(dirty, onUnknownSchema="Ignore", onNewerSchema="Ignore")
+
+    for world in (asked, blocked, ignored):
+        await world.carry_on()
+
+    assert asked.store.told() == ["ApprovalNeeded"]
+    assert why(blocked.stored) == Reason.SCHEMA_DIRTY
+    assert "V2__prices.sql" in item(blocked, CheckName.DATABASE_SCHEMA)[1]
+    assert [world.journal.count("undo") for world in (asked, blocked, ignored)] == [0, 0, 1]
 
 
 async def test_it_does_where_a_person_approves_or_the_policy_ignores_it() -> None:

@@ -103,6 +103,8 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
             "rbac": {"podLogs": True, "autoscalers": True, "otherTools": True},
             "gitOps": OWNERS,
             "patchConfigMaps": [{"namespace": "a"}],
+            "migrations": {"namespaces": ["a"]},
+            "restoreConfigMaps": [{"namespace": "a"}],
         },
         name="guard",
         namespace="operators",
@@ -126,6 +128,17 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
         for resource in rule["resources"]
     }
     assert written - fenced == unfenced | status
+
+
+def test_whoever_has_jobs_created_may_create_them() -> None:
+    """The texts; a real API server compiles them in tests/integration/test_admission.py."""
+    for name in ("rollback-operator-rights", "rollback-operator-requests"):
+        rules = policies()[POLICY, name]["spec"]["validations"]
+        asked = [one["expression"] for one in rules if "resource('jobs')" in one["expression"]]
+        (rule,) = asked
+        assert ".check('create').allowed()" in rule
+        assert "rollbackMigrations.job" in rule
+        assert "rollbackMigrations.backup.job" in rule
 
 
 def test_who_writes_a_status_is_asked_for_the_operators_account() -> None:
@@ -196,7 +209,8 @@ def _schema() -> dict[str, Any]:
 def test_every_config_map_that_a_policy_has_set_is_asked_for() -> None:
     rights = policies()[POLICY, "rollback-operator-rights"]["spec"]["validations"]
     asked = [one["expression"] for one in rights if "'configmaps'" in one["expression"]]
-    assert any(one["expression"] == f"size(variables.flags) <= {len(asked)}" for one in rights)
-    for place, one in enumerate(asked):
-        assert f"variables.flags[{place}]" in one
-        assert ".check('patch')" in one
+    for names, most in (("flags", 4), ("restored", 8)):
+        assert any(one["expression"] == f"size(variables.{names}) <= {most}" for one in rights)
+        for place in range(most):
+            (one,) = (each for each in asked if f"variables.{names}[{place}]" in each)
+            assert ".check('patch')" in one

@@ -249,12 +249,32 @@ def test_owners_are_suspended_only_where_they_are_listed() -> None:
     assert settings["ROLLBACK_OPERATOR_ARGO_CD_NAMESPACE"] == "argocd"
 
 
-@pytest.mark.parametrize("value", ["readSecrets", "patchConfigMaps", "readConfigMaps"])
+@pytest.mark.parametrize(
+    "value", ["readSecrets", "patchConfigMaps", "restoreConfigMaps", "readConfigMaps"]
+)
 def test_a_namespace_listed_twice_is_refused(value: str) -> None:
     twice = [{"namespace": "qa", "names": ["a"]}, {"namespace": "qa", "names": ["b"]}]
 
     with pytest.raises(LabError, match="namespace qa is listed twice"):
         render({**URL, value: twice})
+
+
+def test_config_maps_are_restored_and_stored_only_where_they_are_listed() -> None:
+    listed = [{"namespace": "production", "names": ["shop"]}, {"namespace": "qa"}]
+    objects = render({**URL, "restoreConfigMaps": listed})
+    rules = {
+        each["metadata"]["namespace"]: granted(objects, each)["rules"]
+        for each in of_kind(objects, "RoleBinding")
+        if each["metadata"]["name"] == "operators-guard-rollback-operator-configmaps"
+    }
+    config_maps = {"apiGroups": [""], "resources": ["configmaps"]}
+    changed = {**config_maps, "verbs": ["get", "patch"]}
+    made = {**config_maps, "verbs": ["create"]}
+
+    assert rules == {
+        "production": [{**changed, "resourceNames": ["shop", "shop.known-good"]}, made],
+        "qa": [changed, made],
+    }
 
 
 def test_config_maps_are_read_and_changed_only_where_they_are_listed() -> None:

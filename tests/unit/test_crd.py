@@ -16,9 +16,19 @@ from rollback_operator.api.crd import (
     custom_resource_definition,
     structural,
 )
+from rollback_operator.api.database.rolling_back import DataLoss, MigrationRecord
 from rollback_operator.api.policy_status import NotRecovered
-from rollback_operator.api.remedy import AutoscalerPlan, AutoscalerRecord, OwnerPlan, OwnerRecord
+from rollback_operator.api.remedy import (
+    AutoscalerPlan,
+    AutoscalerRecord,
+    ConfigMapPlan,
+    OwnerPlan,
+    OwnerRecord,
+    TrafficPlan,
+    TrafficRecord,
+)
 from rollback_operator.api.rollback import SeenByPerson
+from rollback_operator.api.safety import DiagnosisRecord, PodCommand
 from rollback_operator.api.v1alpha1 import (
     KINDS,
     CounterSignal,
@@ -42,6 +52,7 @@ from rollback_operator.api.v1alpha1 import (
     StoredStrategy,
 )
 from rollback_operator.api.verification import (
+    DamageAssessment,
     HttpProbe,
     LogCheck,
     ProbeRecord,
@@ -238,7 +249,21 @@ def filled_rollback() -> Rollback:
             restored_time=at(3660),
             restore_message="it has 2 to 4 replicas as before",
         ),
+        diagnosis=DiagnosisRecord(pod="shop-1", time=at(11), message="the command succeeded"),
+        traffic=TrafficRecord(
+            replicas=3, restored_time=at(55), restore_message="3 replicas are set as before"
+        ),
+        assessment=[DamageAssessment(name="invalid-tickets", time=at(12), rows=['{"id":7}'])],
         checklist=[CheckItem(name=CheckName.ROOM, result=CheckResult.PASSED)],
+        migrations=MigrationRecord(
+            names=["002"],
+            applied=2,
+            order="UndoFirst",
+            losses=[DataLoss(place="public.tickets.seat", values=7)],
+            unknown_loss="it is down",
+            jobs=["rollback-backup-0123456789abcdef"],
+            undone=["002"],
+        ),
         pace=Pace.NORMAL,
         plan_digest="0123456789abcdef",
         approval_deadline_time=at(3600),
@@ -260,10 +285,14 @@ def filled_rollback() -> Rollback:
         approval=approval,
         reason="customers call",
         requested_by="ann",
+        kept_configuration="ConfigMap b: it is immutable",
+        config_maps=[ConfigMapPlan(name="a", uid="u", digest="d", previous_digest="e")],
         seen=SeenByPerson(deployment="ticket-service", revision=7, digest="d" * 64),
         owner=OwnerPlan(tool="Argo CD", kind="Application", name="shop", response="Suspend"),
         flag=make_flag_plan(),
         autoscaler=AutoscalerPlan(name="shop", uid="u", restore_after_seconds=3600),
+        diagnosis=PodCommand(command=["heap"]),
+        traffic=TrafficPlan(stop="Replicas"),
     )
     planned = status.model_copy(update={"plan": made.spec.plan})
     return made.model_copy(update={"status": planned})

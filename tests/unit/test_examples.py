@@ -15,8 +15,9 @@ from rollback_operator.api.v1alpha1 import RollbackPolicy, RollbackPolicySpec, T
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 FULL = next(path for path in EXAMPLES if path.stem == "policy-ticket-service")
-OTHER_REMEDIES = {"revision", "container", "image", "replicas", "flag"} | {
-    f"flag.{one}" for one in ("name", "value", "configMapRef", "configMapRef.name")
+OTHER_REMEDIES = {"revision", "container", "image", "replicas", "flag", "restore"} | {
+    f"flag.{one}"
+    for one in ("name", "value", "configMapRef", "configMapRef.name", "env", "env.container")
 }
 
 
@@ -111,7 +112,8 @@ def test_the_full_example_has_every_field() -> None:
         missing
         == {f"spec.remedies.{name}" for name in OTHER_REMEDIES}
         | {f"spec.matrix.when.{name}" for name in QUERY_ONLY}
-        | {"spec.database.history.query"}
+        | {"spec.database.history.query", "spec.database.history.table"}
+        | {path for path in known if path.startswith("spec.database.rollbackMigrations")}
         | TRUST
         | OTHER_SERVERS
     )

@@ -27,11 +27,19 @@ CONSTANTS_ONLY = {
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",
     "cli/plugin/record.py",
+    "advise/migrations.py",  # names of files, and files of at most 1 MiB in linear time
     "adapters/kube/projections/needs.py",
+    "adapters/kube/target/pod_tools.py",  # an amount of at most 17 characters
+    "cli/compose/command.py",  # names of the user's own files
+    "cli/compose/words.py",  # our own messages, linear
     "runtime/settings.py",
 }
 """May compile and match patterns of their own that take linear time, or texts that are short."""
-BY_FORM = {("cli/documents.py", "re.fullmatch"), ("adapters/kube/paths.py", "re.fullmatch")}
+BY_FORM = {
+    ("cli/documents.py", "re.fullmatch"),
+    ("adapters/kube/paths.py", "re.fullmatch"),
+    ("cli/compose/words.py", "re.compile"),  # the terms of its own table
+}
 """By a form that the models give names: no author's, and of a text whose length is bounded."""
 ESCAPING = {"re.escape"}
 """Matches nothing."""

@@ -286,8 +286,19 @@ async def test_what_was_read_of_a_flag_is_used_for_a_moment_only() -> None:
     policy = world.policy
     assert policy is not None
     key = (CONFIG_MAP, FLAG)
-    assert (await switch.states(policy))[key] == flag_state()
+    assert (await switch.states(policy, "a"))[key] == flag_state()
     world.flags.state = replace(flag_state(), value="false")
-    assert (await switch.states(policy))[key] == flag_state()
+    assert (await switch.states(policy, "a"))[key] == flag_state()
     world.seconds += 6
-    assert (await switch.states(policy))[key] == flag_state("false")
+    assert (await switch.states(policy, "a"))[key] == flag_state("false")
+
+
+async def test_what_was_read_of_a_flag_is_not_used_for_another_template() -> None:
+    world = flagged(bad=frozenset())
+    switch = world.operator().switch
+    policy = world.policy
+    assert policy is not None
+    key = (CONFIG_MAP, FLAG)
+    assert (await switch.states(policy, "a"))[key] == flag_state()
+    world.flags.state = replace(flag_state(), bare="of-b")
+    assert (await switch.states(policy, "b"))[key] == flag_state(bare="of-b")

@@ -11,8 +11,7 @@ import pytest
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres.database import PostgresSchemas
 from rollback_operator.api.checklist import DatabaseSpec
-from rollback_operator.model.samples import Missing
-from rollback_operator.remedies.schema import Applied, Migration
+from rollback_operator.model.schema import Applied, Migration, SchemaHistory, UnknownSchema
 from tests.unit.forged_postgres import (
     INET,
     INT4,
@@ -46,7 +45,7 @@ async def pin(host: str, port: int, namespace: str) -> Pinned:
     return Pinned(host, port, ("127.0.0.1",))
 
 
-async def read(answer: Forged) -> Applied | Missing:
+async def read(answer: Forged) -> SchemaHistory:
     with forged(answer) as port:
         before = time.thread_time()
         found = await PostgresSchemas(Dsn(port), pin).read("shop", SPEC)
@@ -79,14 +78,14 @@ async def test_an_honest_answer_is_read() -> None:
 async def test_a_forged_answer_is_no_history(answer: Forged, part: str) -> None:
     found = await read(answer)
 
-    assert isinstance(found, Missing)
-    assert part in found.message
+    assert isinstance(found, UnknownSchema)
+    assert part in found.reason
 
 
 @pytest.mark.parametrize("oid", [INT4, TIMESTAMPTZ])
 async def test_a_value_shorter_than_its_type_leads_to_a_name_at_most(oid: int) -> None:
     """psycopg may read past it: into the memory of a process that holds only this tenant's DSN."""
-    assert isinstance(await read(Forged(b"\1", oid)), Applied | Missing)
+    assert isinstance(await read(Forged(b"\1", oid)), Applied | UnknownSchema)
 
 
 async def test_of_a_namespace_one_reads_at_a_time_and_another_namespace_is_served() -> None:

@@ -47,7 +47,9 @@ WITHIN_ONE = {
     ("adapters/postgres/reader", "MOST_MEMORY_BYTES"),
     ("evidence/retention", "MOST_SERIES_BYTES"),
 }
-"""Bounds of one answer or one watch: what all of them take is among the budgets, or small."""
+"""Bounds of one answer or one watch: what all of them take is among the budgets, or small.
+Commands and the Compose agent are processes of their own.
+"""
 COUNTED = {
     ("adapters/kube/response_budget", "MOST_RESPONSES_BYTES"),
     ("adapters/kube/apiserver", "LIST_BYTES"),
@@ -77,6 +79,8 @@ def test_no_bound_of_many_bytes_is_left_out() -> None:
         if isinstance(one, ast.Assign)
         for target in one.targets
         if isinstance(target, ast.Name) and target.id.endswith("_BYTES")
+        if not path.is_relative_to(SOURCE / "cli")
+        if not path.is_relative_to(SOURCE / "adapters" / "compose")
         if (_value(one.value) or 0) >= 4 * MIB
     }
     assert found == WITHIN_ONE | COUNTED

@@ -50,7 +50,7 @@ def keys() -> dict[str, set[str]]:
 
 
 def spies() -> Iterator[dict[str, Any]]:
-    """Give Deployments of the namespace `tenant` that name `victim` in every way."""
+    """Give Deployments of namespace `tenant` that name `victim` in each label and annotation."""
     for domain, names in keys().items():
         for value in VALUES:
             marks = dict.fromkeys(names, value)

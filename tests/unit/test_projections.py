@@ -18,6 +18,7 @@ from rollback_operator.adapters.kube.projections.templates import MOST_CONTAINER
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.model.workload import ConfigRead
+from rollback_operator.remedies.database.declared_schema import MOST_DECLARED_CHARACTERS
 
 
 def owner(manager: str, *fields: str, operation: str = "Update") -> dict[str, Any]:
@@ -291,3 +292,16 @@ def test_a_failure_to_create_pods_is_bounded() -> None:
         "status": {"conditions": [condition]},
     }
     assert len(deployment_of(raw).failed_create) <= LONGEST_FAILURE
+
+
+def test_what_a_template_declares_of_its_schema_is_kept_and_bounded() -> None:
+    annotations = {
+        "rollback.tickettoken.io/schema-head": "007_prices",
+        "rollback.tickettoken.io/schema-range": "x" * 100_000,
+    }
+
+    found = template_of({"metadata": {"annotations": annotations}})
+
+    assert found.schema_head == "007_prices"
+    assert MOST_DECLARED_CHARACTERS < len(found.schema_range) < 1024
+    assert template_of({}).schema_head == ""

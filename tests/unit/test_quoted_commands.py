@@ -30,6 +30,8 @@ FORMS = [
     rf"scale deployment/{NAME} -n {NAME} --replicas=(\d+|N)",
     rf"describe (1|{NAME} {NAME}) -n {NAME}",
     rf"logs deployment/{NAME} -n {NAME}( --since=10m --tail=100)?",
+    rf"logs job/{NAME} -n {NAME}",
+    r"set env",
     rf"patch {NAME} {NAME} -n {NAME} --type merge -p {NAME}",
     rf"annotate lease {NAME} -n {NAME} {NAME}=REASON",
     rf"edit rollbackpolicy {NAME} -n {NAME}",

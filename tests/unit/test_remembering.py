@@ -8,15 +8,13 @@ from datetime import datetime
 import pytest
 
 from rollback_operator.api.checklist import DatabaseSpec
-from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, RollbackPolicy, RollbackPolicyStatus
-from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import Applied, Migration, UnknownSchema
 from rollback_operator.reconcile.details import REST_SECONDS, MigrationRecorder
-from rollback_operator.remedies.schema import Applied, Migration
 from tests.builders import at, make_entry, make_policy
 from tests.fakes.application import FakeSchemas
 
-DOWN = Missing(Reason.SCHEMA_UNKNOWN, "refused")
+DOWN = UnknownSchema("refused")
 FOUND = Applied((Migration("001"), Migration("002")))
 DATABASE = DatabaseSpec.model_validate({"connectionSecretRef": {"name": "ticket-db"}})
 

@@ -52,7 +52,16 @@ def _told(**channel: Any) -> dict[str, Any]:
     return {"notify": [{"name": "one"} | channel]}
 
 
+def _database(**fields: Any) -> dict[str, Any]:
+    return {"database": {"connectionSecretRef": SECRET} | fields}
+
+
+def _down(**fields: Any) -> dict[str, Any]:
+    return _database(onNewerSchema="RollbackMigrations", rollbackMigrations=fields)
+
+
 SECRET = {"name": "one", "key": "key"}
+JOB = {"command": ["true"]}
 MAIL = {"host": "mail", "from": "a@example.com", "to": ["b@example.com"]}
 BROKEN: dict[str, dict[str, Any]] = {
     "goodAfterSeconds must be at most": {"safety": LONGEST | {"goodAfterSeconds": 601}},
@@ -93,10 +102,31 @@ BROKEN: dict[str, dict[str, Any]] = {
     "container and image are required": {"remedies": [{"type": "PinImage", "container": "web"}]},
     "replicas is required for type Scale": {"remedies": [{"type": "Scale"}]},
     "flag is required for type DisableFlag": {"remedies": [{"type": "DisableFlag"}]},
+    "set either configMapRef or env": {
+        "remedies": [{"type": "DisableFlag", "flag": {"name": "NEW", "value": "false"}}]
+    },
+    "restore must not be set unless": {
+        "remedies": [{"type": "Scale", "replicas": 3, "restore": ["a"]}]
+    },
+    "rollbackMigrations is required with": _database(onNewerSchema="RollbackMigrations"),
+    "set exactly one of job and sql": _down(backup={"required": False}),
+    "job is required: name the Job": _down(job=JOB, backup={}),
+    "migrations.sql must not be set together with job": _down(
+        job=JOB, backup={"required": False}, migrations=[{"name": "1", "sql": "SELECT 1"}]
+    ),
+    "service is required for 'stopTraffic: Service'": _database(
+        onCorruption={"stopTraffic": "Service"}
+    ),
     "query must not be set together with preset": {
         "database": {
             "connectionSecretRef": SECRET,
             "history": {"query": "select 1", "preset": "SchemaMigrations"},
+        }
+    },
+    "query must not be set together with preset, schema or table": {
+        "database": {
+            "connectionSecretRef": SECRET,
+            "history": {"query": "select 1", "table": "steps"},
         }
     },
     "name must not be the name of a built-in check": {

@@ -26,6 +26,7 @@ from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.reconcile.act.verifying import (
     MOST_VERIFIED_PODS,
     Meter,
+    VerificationInputs,
     VerificationSubject,
     Verifier,
 )
@@ -40,7 +41,7 @@ from tests.builders import (
     make_step,
     make_workload,
 )
-from tests.fakes.application import FakeLogs, FakeProbes
+from tests.fakes.application import FakeLogs, FakeProbes, FakeSchemas
 from tests.fakes.metrics import NOTHING, FakeTrends
 
 BUY = HttpProbe(name="buy", url="http://shop.production.svc/buy", method="POST", body="{}")
@@ -83,7 +84,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.probes, self.logs = FakeProbes(), FakeLogs()
         self.trends = FakeTrends()
-        self.verifier = Verifier(self.probes, self.logs, self.trends, self.now)
+        self.verifier = Verifier(self.probes, self.logs, self.trends, FakeSchemas(), self.now)
 
     def now(self) -> datetime:
         return at(self.seconds)
@@ -91,7 +92,9 @@ class Bench:
     async def look(self, seconds: float = 0.0, meter: Meter | None = METER) -> dict[str, Check]:
         self.seconds += seconds
         found = await self.verifier.check(
-            VerificationSubject(self.rollback, self.workload, meter, skew=2.0)
+            VerificationSubject(
+                self.rollback, self.workload, VerificationInputs(meter=meter), skew=2.0
+            )
         )
         return {one.name: one for one in found}
 

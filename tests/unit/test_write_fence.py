@@ -81,6 +81,7 @@ class Operator:
             trends=absent,
             pods=absent,
             schemas=absent,
+            changes=absent,
             probes=absent,
             channels=absent,
             clock=self.machine.now,

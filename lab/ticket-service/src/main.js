@@ -9,7 +9,7 @@ import { createHealth } from './health.js';
 import { log } from './log.js';
 import { createMetrics } from './metrics.js';
 import { migrateUp } from './migrations.js';
-import { releaseNamed, startLeak } from './releases.js';
+import { releaseNamed, startDamage, startLeak } from './releases.js';
 import { close, listen } from './server.js';
 import { createStore } from './store.js';
 
@@ -33,6 +33,9 @@ async function start(config) {
   health.state.started = true;
   if (release.leaks) {
     startLeak(config.leakMibPerSecond);
+  }
+  if (release.damages) {
+    startDamage(pool);
   }
   log('INFO', 'started', { release: config.release, port, newCheckout: config.newCheckout });
 }

@@ -16,6 +16,10 @@ export const RELEASES = {
   'v1.3.6': { failShareOfNewCheckout: 0.5 },
   // Brings a migration with it, so going back has to look at the database first.
   'v1.3.7': { failShare: { [PURCHASE]: 1 }, lastMigration: '004_add_seat_label' },
+  // Marks sold tickets as invalid while it runs; every request is answered well.
+  'v1.3.8': { damages: true },
+  // Knows another form of an order: clients that were good until now are refused.
+  'v1.3.9': { refuses: [PURCHASE, RESERVE] },
   'v1.4.0': {},
   // Its migration ends, after a while, what v1.2.3 lives by: going back is no cure.
   'v1.5.0': { failShare: { [PURCHASE]: 1 }, lastMigration: '005_retire_classic_checkout' },
@@ -26,6 +30,8 @@ const DEFAULTS = {
   failShareOfNewCheckout: 0,
   slow: false,
   leaks: false,
+  damages: false,
+  refuses: [],
   neverReady: false,
   portOffset: 0,
   lastMigration: '003_index_ticket_status',
@@ -43,6 +49,9 @@ export function faultsOf(config, route) {
   if (release.slow) {
     middleware.push(delay(config.slowMs));
   }
+  if (release.refuses.includes(route)) {
+    middleware.push(refusing);
+  }
   const share = failShare(release, config, route);
   if (share > 0) {
     middleware.push(failing(share, config.release));
@@ -56,6 +65,20 @@ export function startLeak(mibPerSecond) {
   const bytes = Math.round((mibPerSecond * 1024 * 1024) / 10);
   const timer = setInterval(() => kept.push(Buffer.alloc(bytes, 1)), 100);
   return () => clearInterval(timer);
+}
+
+/** Mark tickets that were sold as invalid, one each second. Returns a stop function. */
+export function startDamage(pool) {
+  const timer = setInterval(() => {
+    const text = `UPDATE tickets SET status = 'invalid'
+                  WHERE id = (SELECT id FROM tickets WHERE status = 'sold' LIMIT 1)`;
+    pool.query(text).catch(() => {}); // it is what the release does beside its work
+  }, 1000);
+  return () => clearInterval(timer);
+}
+
+function refusing(request, response) {
+  response.status(400).json({ error: 'an order names items, not tickets' });
 }
 
 function failShare(release, config, route) {

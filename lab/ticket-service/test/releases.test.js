@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
+import pg from 'pg';
+
 import { startPostgres } from './support/postgres.js';
 import { ORDER, sample, startService, until } from './support/service.js';
 
@@ -103,6 +105,26 @@ describe('the releases', () => {
     assert.equal(failed(await statuses(service, purchase, 5)), 5);
     assert.match(service.output(), /004_add_seat_label/);
   }, { DATABASE_SCHEMA: 'newer' }));
+
+  it('v1.3.8 damages what was sold, and answers all the same', release('v1.3.8', async (service) => {
+    assert.equal(failed(await statuses(service, purchase, 5)), 0);
+    const client = new pg.Client(postgres.url);
+    await client.connect();
+    try {
+      const asked = "SELECT 1 FROM damaging.tickets WHERE status = 'invalid'";
+      await until(async () => (await client.query(asked)).rowCount > 0, 'the damage');
+    } finally {
+      await client.end();
+    }
+  }, { DATABASE_SCHEMA: 'damaging' }));
+
+  it('v1.3.9 refuses the orders of its clients', release('v1.3.9', async (service) => {
+    for (const action of [reserve, purchase]) {
+      assert.deepEqual(await statuses(service, action, 3), [400, 400, 400]);
+    }
+    assert.deepEqual(await statuses(service, list, 3), [200, 200, 200]);
+    assert.equal(sample(await service.metrics(), 'http_request_errors_total', {}) ?? 0, 0);
+  }));
 
   it('v1.5.0 fails every purchase and retires the old checkout', release('v1.5.0', async (service) => {
     assert.equal(failed(await statuses(service, purchase, 5)), 5);

@@ -26,6 +26,8 @@ class FindingLevel(StrEnum):
     WARNING = "Warning"
     """It delays or limits the evaluation."""
     NOTE = "Note"
+    PASSED = "Passed"
+    """Nothing is wrong; `preflight` lists what it has checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def warning(path: str, message: str, remedy: str = "") -> PolicyFinding:
 def note(path: str, message: str, remedy: str = "") -> PolicyFinding:
     """Make a finding for information."""
     return PolicyFinding(FindingLevel.NOTE, path, message, remedy)
+
+
+def passed(path: str, message: str) -> PolicyFinding:
+    """Make a finding that nothing is wrong."""
+    return PolicyFinding(FindingLevel.PASSED, path, message)
 
 
 _ALWAYS = {
@@ -152,7 +159,7 @@ def _unusable(survey: Survey, facts: FlagFacts) -> str:
 
 
 def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
-    name, state = facts.flag.config_map_ref.name, facts.found
+    name, state = facts.flag.key[0], facts.found
     if not isinstance(state, FlagState):
         yield note(facts.path, f"it was not read: {state.message}")
         return

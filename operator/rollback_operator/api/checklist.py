@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
+from rollback_operator.api.database.rolling_back import RollbackMigrations
 from rollback_operator.api.shape import (
     LINE_FORM,
     TOKEN_FORM,
@@ -13,7 +14,9 @@ from rollback_operator.api.shape import (
     Name,
     Rule,
     RuledModel,
+    keyed_by,
 )
+from rollback_operator.api.verification import MOST_CHECKS, CorruptionSpec, IntegrityCheck
 
 
 class CheckName(StrEnum):
@@ -24,6 +27,7 @@ class CheckName(StrEnum):
     TARGET_TEMPLATE = "TargetTemplate"
     IMAGES = "Images"
     REFERENCES = "References"
+    CONFIGURATION = "Configuration"
     ROOM = "Room"
     CAPACITY = "Capacity"
     NOBODY_ELSE_STEERS = "NobodyElseSteers"
@@ -134,10 +138,23 @@ MigrationName = Annotated[str, Field(max_length=NAME_LENGTH)]
 
 
 class HistoryPreset(StrEnum):
-    """Layout of the table that records applied migrations."""
+    """Migration tool whose table records the applied migrations."""
 
     AUTO = "Auto"
     SCHEMA_MIGRATIONS = "SchemaMigrations"
+    NODE_PG_MIGRATE = "NodePgMigrate"
+    KNEX = "Knex"
+    SEQUELIZE = "Sequelize"
+    TYPEORM = "TypeORM"
+    PRISMA = "Prisma"
+    FLYWAY = "Flyway"
+    LIQUIBASE = "Liquibase"
+    ALEMBIC = "Alembic"
+    DJANGO = "Django"
+    GOLANG_MIGRATE = "GolangMigrate"
+    GOOSE = "Goose"
+    DBMATE = "Dbmate"
+    RAILS = "Rails"
 
 
 class SchemaResponse(StrEnum):
@@ -145,6 +162,15 @@ class SchemaResponse(StrEnum):
 
     BLOCK = "Block"
     REQUIRE_APPROVAL = "RequireApproval"
+    IGNORE = "Ignore"
+
+
+class NewerSchemaResponse(StrEnum):
+    """Action for a newer schema: Block, RequireApproval, RollbackMigrations or Ignore."""
+
+    BLOCK = "Block"
+    REQUIRE_APPROVAL = "RequireApproval"
+    ROLLBACK_MIGRATIONS = "RollbackMigrations"
     IGNORE = "Ignore"
 
 
@@ -162,50 +188,81 @@ class ConnectionSecretRef(Model):
 
 
 class HistorySpec(RuledModel):
-    """Source of the list of applied migrations: a preset table or a query."""
+    """Source of the list of applied migrations: the table of a migration tool, or a query."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.query) || !(has(self.preset) || has(self.schema))",
-            lambda it: it.query is None or not (it.preset or it.schema_name),
-            "query must not be set together with preset or schema",
+            "!has(self.query) || !(has(self.preset) || has(self.schema) || has(self.table))",
+            lambda it: it.query is None or not (it.preset or it.schema_name or it.table),
+            "query must not be set together with preset, schema or table",
         ),
     )
 
     preset: HistoryPreset | None = None
-    """Layout of the migrations table. SchemaMigrations: table schema_migrations(name, applied_at).
-    Auto (default): table schema_migrations with key column name, version, filename or id, and
-    optional columns applied_at and dirty. Cannot be set with `query`."""
-    schema_name: Annotated[
-        str, Field(alias="schema", min_length=1, max_length=63, pattern=r"^[^\x00]+$")
-    ] = ""
+    """Migration tool. Auto (default): the tool is recognized by the columns of its table. A named
+    tool is checked against the columns of its table. SchemaMigrations: table
+    schema_migrations(name, applied_at). Cannot be set with `query`."""
+    table: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] | None = None
+    """Name of the migrations table if the tool is configured to use another than its default. The
+    tool is recognized by the columns. Cannot be set with `query`."""
+    schema_name: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00]+$")] | None
+    ) = Field(default=None, alias="schema")
     """PostgreSQL schema of the migrations table. Default: the first schema in the role's search
     path that contains the table. Cannot be set with `query`."""
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """SELECT statement that returns a row for each applied migration, with a column `name` and an
-    optional column `applied_at` (timestamp with time zone). Use it instead of `preset`."""
+    optional column `applied_at` (timestamp with time zone). Use it for a tool without a preset."""
 
 
-class DatabaseSpec(Model):
+class DatabaseSpec(RuledModel):
     """PostgreSQL database that the target's releases migrate.
 
     The operator does not automatically roll back onto a schema that is newer than the schema of the
-    target revision, unless `onNewerSchema` is Ignore.
+    target revision, unless `onNewerSchema` is Ignore or RollbackMigrations.
     """
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.rollbackMigrations) == "
+            "(has(self.onNewerSchema) && self.onNewerSchema == 'RollbackMigrations')",
+            lambda it: (
+                (it.rollback_migrations is not None)
+                == (it.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS)
+            ),
+            "rollbackMigrations is required with onNewerSchema RollbackMigrations, and must not be "
+            "set otherwise",
+        ),
+    )
+
     connection_secret_ref: ConnectionSecretRef
-    """Secret with the connection string. The role needs only SELECT on the migrations table. The
-    host must be a Service in the policy's namespace or be listed in the operator's allow-list."""
+    """Secret with the connection string. The role needs only SELECT on the migrations table, and on
+    the lock table of Knex and Liquibase. The host must be a Service in the policy's namespace or be
+    listed in the operator's allow-list."""
     history: HistorySpec = HistorySpec()
     """Source of the list of applied migrations. Default: preset Auto."""
-    on_newer_schema: SchemaResponse = SchemaResponse.BLOCK
-    """Action when migrations were applied after the target revision was last Good. Block (default):
+    on_newer_schema: NewerSchemaResponse = NewerSchemaResponse.BLOCK
+    """Action when migrations were applied that the target revision does not know. Block (default):
     no rollback; fix forward, or revert the migrations first. RequireApproval: wait for a person's
-    approval. Ignore: continue."""
+    approval. RollbackMigrations: roll them back as `rollbackMigrations` allows. Ignore:
+    continue."""
+    rollback_migrations: RollbackMigrations | None = None
+    """How newer migrations are rolled back, for `onNewerSchema: RollbackMigrations`."""
+    integrity_checks: Annotated[
+        list[IntegrityCheck], Field(max_length=MOST_CHECKS, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries that show whether the data is intact. After a rollback, all of them must pass before
+    it is Verified. A matrix condition with signal: Integrity also evaluates them while a release is
+    watched. Default: none."""
+    on_corruption: CorruptionSpec | None = None
+    """Handling of a release that damages data. Default: as any other fault, without a stop of the
+    traffic."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
     """Action when the schema cannot be compared, because the database does not respond or no record
-    exists. Block: no rollback. RequireApproval (default): wait for a person's approval; the check
-    is repeated meanwhile, and approval is no longer needed if it passes. Ignore: continue."""
+    exists, or when the migration tool marks a migration as failed, incomplete or in progress.
+    Block: no rollback. RequireApproval (default): wait for a person's approval; the check is
+    repeated meanwhile, and approval is no longer needed if it passes. Ignore: continue; a marked
+    migration still requires approval, unless `onNewerSchema` is Ignore too."""
 
 
 class AppliedMigrations(Model):

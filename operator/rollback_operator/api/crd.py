@@ -22,6 +22,8 @@ BOUNDS_FINALIZER = f"{GROUP}/raised-bounds"
 bounds."""
 OWNER_FINALIZER = f"{GROUP}/suspended-owner"
 """Set on a Rollback while it suspends the GitOps owner: only its status has the original state."""
+TRAFFIC_FINALIZER = f"{GROUP}/stopped-traffic"
+"""Set on a Rollback while it stops the traffic: only its status has the original state."""
 FIELD_MANAGER = "rollback-operator"
 LONGEST_REASON = 1024
 """Maximum length of a person's reason, in characters."""

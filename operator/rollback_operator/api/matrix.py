@@ -22,7 +22,9 @@ _NO_THRESHOLD = (
     SignalName.STUCK_ROLLOUT,
     SignalName.TRAFFIC_LOST,
     SignalName.PROBE,
+    SignalName.INTEGRITY,
 )
+_NAMED = (SignalName.QUERY, SignalName.PROBE, SignalName.INTEGRITY)
 _TIMES, _LOOKS = 3, 5
 
 
@@ -34,8 +36,10 @@ class MatrixCondition(RuledModel):
     memory limit per hour) take `above`. OOMKills and Restarts take a whole number `atLeast`. Query
     takes your own PromQL in `query`, with `above` or `below`. Probe takes the `name` of a probe in
     `verification.http`; it matches when the old revision passes the probe and the new revision
-    fails it three times in a row. Unavailable (no available pod), StuckRollout (no rollout
-    progress) and TrafficLost (requests have never reached the new pods) take no threshold.
+    fails it three times in a row. Integrity takes the `name` of a check in
+    `database.integrityChecks` (default: any of them); it matches when the check passed during the
+    evaluation and then fails twice in a row. Unavailable (no available pod), StuckRollout (no
+    rollout progress) and TrafficLost (requests have never reached the new pods) take no threshold.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -72,13 +76,16 @@ class MatrixCondition(RuledModel):
         ),
         Rule(
             "self.signal == 'Query' || !(has(self.query) || has(self.below)"
-            " || has(self.changeAbove) || (has(self.name) && self.signal != 'Probe'))",
+            " || has(self.changeAbove)"
+            " || (has(self.name) && !(self.signal in ['Probe', 'Integrity'])))",
             lambda it: (
                 it.is_query
-                or not (it.query or it.below or it.change_above or (it.name and not it.is_probe))
+                or not (
+                    it.query or it.below or it.change_above or (it.name and it.signal not in _NAMED)
+                )
             ),
-            "query, below and changeAbove are allowed only for Query, and name only for Query and"
-            " Probe",
+            "query, below and changeAbove are allowed only for Query, and name only for Query,"
+            " Probe and Integrity",
         ),
         Rule(
             "self.signal != 'Probe' || has(self.name)",
@@ -86,10 +93,11 @@ class MatrixCondition(RuledModel):
             "Probe requires name, the name of a probe in spec.verification.http",
         ),
         Rule(
-            "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe'])"
+            "!(self.signal in ['Unavailable', 'StuckRollout', 'TrafficLost', 'Probe', 'Integrity'])"
             " || !(has(self.above) || has(self.atLeast))",
             lambda it: it.signal not in _NO_THRESHOLD or not (it.above or it.at_least),
-            "Unavailable, StuckRollout, TrafficLost and Probe do not accept above or atLeast",
+            "Unavailable, StuckRollout, TrafficLost, Probe and Integrity do not accept above or"
+            " atLeast",
         ),
         Rule(
             "self.signal == 'ErrorRate' || !has(self.routes)",
@@ -143,7 +151,8 @@ class MatrixCondition(RuledModel):
     Query."""
     name: Label | None = None
     """For Query: name of the value in messages. For Probe: name of the probe in
-    `verification.http`."""
+    `verification.http`. For Integrity: name of the check in `database.integrityChecks`; default:
+    all checks."""
     below: Decimal | None = None
     """Threshold for Query: the condition matches when the value is less."""
     change_above: Decimal | None = None

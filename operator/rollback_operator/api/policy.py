@@ -10,7 +10,7 @@ from rollback_operator.api.matrix import RUNBOOK_MATRIX, MatrixRule, worst_first
 from rollback_operator.api.notify import Channels, CommunicationSpec
 from rollback_operator.api.policy_status import RollbackPolicyStatus
 from rollback_operator.api.remedy import Remedy
-from rollback_operator.api.safety import SafetySpec, StageSpec
+from rollback_operator.api.safety import DiagnosisSpec, SafetySpec, StageSpec
 from rollback_operator.api.shape import (
     LINE_FORM,
     Identifier,
@@ -178,6 +178,8 @@ class RollbackPolicySpec(RuledModel):
     approval: ApprovalSpec = ApprovalSpec()
     """Deadline for a person's approval, and the action when nobody responds. Default: abandon the
     rollback after one hour."""
+    diagnosis: DiagnosisSpec = DiagnosisSpec()
+    """Data to collect from a slow or leaking release before it is rolled back. Default: none."""
     stage: StageSpec = StageSpec()
     """Staged rollout: pause with the first new pods until they are proved no worse. Default:
     rollouts are not staged."""

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 from rollback_operator.api.checklist import AppliedMigrations
 from rollback_operator.api.crd import GROUP, Condition
 from rollback_operator.api.notify import Notifications
-from rollback_operator.api.remedy import Flag
+from rollback_operator.api.remedy import Flag, StoredConfigMaps
 from rollback_operator.api.shape import (
     TOKEN_FORM,
     TOKEN_OR_NONE_FORM,
@@ -109,14 +109,13 @@ class RecentRollback(Model):
     severity: MatrixSeverity
     """Severity at the time of the decision."""
     from_release: Digest
-    """Release that was rolled back. It is not rolled back again automatically for
-    `safety.cooldownSeconds`."""
+    """Release that was rolled back, not again automatically for `safety.cooldownSeconds`."""
     to_release: Digest | None = None
     """Release that was restored. It is not rolled back automatically for `safety.watchSeconds`."""
     flag: Flag | None = None
     """Flag that was set instead of rolling back the release."""
-    replicas: Annotated[int, Field(ge=1)] | None = None
-    """Number of replicas that was set instead of rolling back the release."""
+    replicas: Annotated[int, Field(ge=0)] | None = None
+    """Number of replicas that was set instead of rolling back the release; 0: it was stopped."""
     by_hand: bool = False
     """Indicates that a person requested the rollback. It does not count toward
     `safety.maxRollbacksPerDay`."""
@@ -142,7 +141,7 @@ class QuarantineEntry(Model):
     rollback: Name
     """Name of the Rollback that replaced the release."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in `status.revisions`."""
     template_hash: PodHash = ""
     """pod-template-hash of the ReplicaSet."""
     images: Images = []
@@ -181,7 +180,10 @@ class Revision(Model):
     digest: Digest
     """Digest of the pod template. A new digest starts a new evaluation period."""
     release: Digest
-    """Digest of the pod template without annotations. Restarts of a release keep it."""
+    """Digest of the pod template without annotations, and of the ConfigMaps and Secrets that it
+    references as far as the operator may read them. Restarts of a release keep it."""
+    configuration: Digest | None = None
+    """Digest of the ConfigMaps and Secrets when the revision began. Absent: not read."""
     images: Images = []
     """Images of the containers."""
     init_images: Images = []
@@ -218,6 +220,8 @@ class LedgerEntry(Revision):
     not known."""
     migrations: AppliedMigrations | None = None
     """Migrations applied when the revision was recorded as good. Only with `spec.database`."""
+    config_maps: StoredConfigMaps = []
+    """ConfigMaps of `spec.remedies[].restore`, stored when the revision was recorded as good."""
 
 
 class LastRollback(Model):
@@ -300,7 +304,7 @@ class Investigation(Model):
     severity: MatrixSeverity
     """Severity of the release."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in `status.revisions`."""
     since: AwareDatetime
     """Time when the investigation began."""
     findings: Annotated[
@@ -377,8 +381,7 @@ class RollbackPolicyStatus(Model):
         list[EarlierTarget],
         Field(max_length=MOST_TARGETS, json_schema_extra=keyed_by("deployment")),
     ] = []
-    """Records for Deployments that `spec.targetRef` named most recently, used if the policy names
-    them again."""
+    """Records for Deployments that `spec.targetRef` named earlier, used if it names them again."""
     not_recovered: NotRecovered | None = None
     """Rollback after which Recovered was False, and the reasons that were reported."""
     hold: Hold | None = None
@@ -391,6 +394,6 @@ class RollbackPolicyStatus(Model):
     probes: Annotated[
         list[ProbeRecord], Field(max_length=16, json_schema_extra=keyed_by("name"))
     ] = []
-    """Most recent releases that passed the probes named in the matrix."""
+    """Most recent releases that passed the probes and integrity checks named in the matrix."""
     notifications: Notifications = []
     """Notifications about releases without a Rollback."""

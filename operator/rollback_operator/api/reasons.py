@@ -22,7 +22,9 @@ class ConditionType(StrEnum):
     TRUSTED = "Trusted"
     NOTIFIED = "Notified"
     OWNER_SUSPENDED = "OwnerSuspended"
+    CONFIGURATION_READ = "ConfigurationRead"
     BOUNDS_RAISED = "BoundsRaised"
+    TRAFFIC_STOPPED = "TrafficStopped"
 
 
 class Reason(StrEnum):
@@ -111,6 +113,8 @@ class Reason(StrEnum):
     GITOPS_OWNER = "GitOpsOwner"
     ROLLOUT_OWNER = "RolloutOwner"
     SAME_RELEASE = "SameRelease"
+    SAME_TEMPLATE = "SameTemplate"
+    CONFIGURATION_UNREAD = "ConfigurationUnread"
     NO_TARGET_REVISION = "NoTargetRevision"
     TARGET_KNOWN_BAD = "TargetKnownBad"
     TARGET_FAILING = "TargetFailing"
@@ -128,6 +132,10 @@ class Reason(StrEnum):
     REQUESTED = "Requested"
     FOREIGN_IMAGE = "ForeignImage"
     POLICY_NOT_FOUND = "PolicyNotFound"
+
+    # ConfigurationRead: a release includes its ConfigMaps and Secrets, or which it does not.
+    CONFIGURATION_COMPARED = "ConfigurationCompared"
+    CONFIGURATION_UNREADABLE = "ConfigurationUnreadable"
 
     # RolloutHeld: a rollout is held ...
     SUSPICION = "Suspicion"
@@ -164,7 +172,11 @@ class Reason(StrEnum):
     STEP_REFUSED = "StepRefused"
     TARGET_MOVED = "TargetMoved"
     UNDO_REVERTED = "UndoReverted"
+    BACKUP_FAILED = "BackupFailed"
+    MIGRATION_FAILED = "MigrationFailed"
+    MIGRATION_INCOMPLETE = "MigrationIncomplete"
     FLAG_CHANGED = "FlagChanged"
+    CONFIGURATION_CHANGED = "ConfigurationChanged"
     FLAG_REVERTED = "FlagReverted"
     OWNER_NOT_SUSPENDED = "OwnerNotSuspended"
     TARGET_DELETED = "TargetDeleted"
@@ -212,10 +224,19 @@ class Reason(StrEnum):
     # ... or had no effect.
     AUTOSCALER_IDLE = "AutoscalerIdle"
 
+    # TrafficStopped: the traffic is stopped, restored, or changed by another client.
+    STOPPED_FOR_ROLLBACK = "StoppedForRollback"
+    TRAFFIC_RESTORED = "TrafficRestored"
+    TRAFFIC_CHANGED = "TrafficChanged"
+    # How a rollback ends whose traffic stays stopped, or cannot be stopped.
+    TRAFFIC_STOPPED = "TrafficStopped"
+    TRAFFIC_NOT_STOPPED = "TrafficNotStopped"
+
     # Why the checklist stops a rollback.
     TARGET_TEMPLATE_CHANGED = "TargetTemplateChanged"
     REFERENCE_GONE = "ReferenceGone"
     NEWER_SCHEMA = "NewerSchema"
+    SCHEMA_DIRTY = "SchemaDirty"
     SCHEMA_UNKNOWN = "SchemaUnknown"
     CHECKLIST_BLOCKED = "ChecklistBlocked"
 
@@ -278,3 +299,6 @@ class EventReason(StrEnum):
     BOUNDS_RAISED = "BoundsRaised"
     BOUNDS_RESTORED = "BoundsRestored"
     BOUNDS_LEFT = "BoundsLeft"
+    TRAFFIC_STOPPED = "TrafficStopped"
+    TRAFFIC_RESTORED = "TrafficRestored"
+    TRAFFIC_LEFT = "TrafficLeft"

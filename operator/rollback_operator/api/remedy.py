@@ -11,7 +11,9 @@ from pydantic import AwareDatetime, Field
 
 from rollback_operator.api.shape import (
     IMAGE_FORM,
+    TOKEN_OR_NONE_FORM,
     DataKey,
+    Digest,
     DnsLabel,
     Identifier,
     Model,
@@ -19,11 +21,50 @@ from rollback_operator.api.shape import (
     NameOrNone,
     Rule,
     RuledModel,
+    keyed_by,
 )
-from rollback_operator.api.terms import MatrixSeverity, RemedyType, UndoTo
+from rollback_operator.api.terms import MatrixSeverity, RemedyType, TrafficStop, UndoTo
+from rollback_operator.api.verification import MOST_ASSESSED, DamageQuery
 
 LONGEST_VALUE = 1024
 MOST_REPLICAS = 10_000
+
+
+MOST_RESTORED = 4
+"""Maximum number of ConfigMaps that a policy restores."""
+
+
+class ConfigMapPlan(Model):
+    """ConfigMap that is restored with the rollback, as planned."""
+
+    name: Name
+    """Name of the ConfigMap."""
+    uid: Identifier
+    """UID of the ConfigMap."""
+    digest: Digest
+    """Digest of the content to restore, which the ConfigMap `NAME.known-good` holds."""
+    previous_digest: Digest
+    """Digest of the content at the time of the decision. The ConfigMap is restored only while it
+    still has this content."""
+    diff: Annotated[str, Field(max_length=1024)] = ""
+    """Keys that change, with their values before and after."""
+
+
+class StoredConfigMap(Model):
+    """Content of a ConfigMap that is stored for `spec.remedies[].restore`."""
+
+    name: Name
+    """Name of the ConfigMap. Its content is stored in the ConfigMap `NAME.known-good`."""
+    digest: Digest | None = None
+    """Digest of the stored content. Absent: it is not stored."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the content is not stored."""
+
+
+StoredConfigMaps = Annotated[
+    list[StoredConfigMap],
+    Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
+]
 
 
 class ConfigMapRef(Model):
@@ -34,40 +75,67 @@ class ConfigMapRef(Model):
     chart value `patchConfigMaps`."""
 
 
-class Flag(Model):
-    """Feature flag: a ConfigMap key and the value that disables the feature."""
+class EnvFlag(Model):
+    """Container whose environment holds a flag."""
+
+    container: DnsLabel
+    """Name of the container in the pod template. The variable must be in its `env` with a `value`:
+    for a variable from `valueFrom` or `envFrom`, set configMapRef to its ConfigMap."""
+
+
+class Flag(RuledModel):
+    """Feature flag, and the value that disables the feature."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.configMapRef) != has(self.env)",
+            lambda it: (it.config_map_ref is not None) != (it.env is not None),
+            "set either configMapRef or env",
+        ),
+    )
 
     name: DataKey
-    """Key in the ConfigMap."""
+    """Key in the ConfigMap, or name of the environment variable."""
     value: Annotated[str, Field(max_length=LONGEST_VALUE)]
     """Value to set."""
-    config_map_ref: ConfigMapRef
+    config_map_ref: ConfigMapRef | None = None
     """ConfigMap that holds the flag, in the policy's namespace. With the chart's admission
     policies, the author of the policy must have permission to patch it."""
+    env: EnvFlag | None = None
+    """Container with the flag as an environment variable. The pod template is changed, as by
+    `kubectl set env`, so that all pods are replaced."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Name of the ConfigMap, and its key."""
-        return self.config_map_ref.name, self.name
+        """Place of the flag, and its name."""
+        if self.config_map_ref is not None:
+            return self.config_map_ref.name, self.name
+        assert self.env is not None
+        return f"container {self.env.container}", self.name
 
 
 class FlagTaking(StrEnum):
-    """Mechanism by which pods receive a changed value: Restart or Mount."""
+    """Mechanism by which pods receive a changed value: Restart, Mount or Template."""
 
     RESTART = "Restart"
     MOUNT = "Mount"
+    TEMPLATE = "Template"
 
 
 class FlagPlan(Model):
-    """State of the ConfigMap at the time of the decision."""
+    """State of the flag at the time of the decision."""
 
-    config_map_uid: Identifier
-    """UID of the ConfigMap."""
+    config_map_uid: Identifier | None = None
+    """UID of the ConfigMap. Absent for an environment variable of the pod template."""
+    unannotated_digest: Digest | None = None
+    """For an environment variable: digest of the pod template with the new value, without
+    annotations."""
     old_value: Annotated[str, Field(max_length=LONGEST_VALUE)]
     """Value before the change. The change is applied only while the flag still has this value."""
     taken_by: FlagTaking
     """Restart: a container reads the flag as an environment variable, so the pods are restarted.
-    Mount: the flag is read only from a mounted file, which the kubelet updates in running pods."""
+    Mount: the flag is read only from a mounted file, which the kubelet updates in running pods.
+    Template: the pod template is changed, which replaces the pods."""
 
 
 Replicas = Annotated[int, Field(ge=0, le=2147483647)]
@@ -169,6 +237,44 @@ class OwnerRecord(Model):
         return self.suspended_time is not None and self.released_time is None
 
 
+class TrafficPlan(Model):
+    """Stop of the traffic for the duration of a rollback."""
+
+    stop: TrafficStop
+    """Method to stop the traffic."""
+    service: NameOrNone = ""
+    """For `stop: Service`: Service whose selector is changed."""
+    assess: Annotated[
+        list[DamageQuery], Field(max_length=MOST_ASSESSED, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries on the damage, run while the traffic is stopped."""
+
+
+LONGEST_SELECTOR = 1024
+
+
+class TrafficRecord(Model):
+    """State of the traffic before the rollback, stored before the change."""
+
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] | None = None
+    """Original replicas of the Deployment."""
+    service_uid: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """UID of the Service."""
+    selector: Annotated[str, Field(max_length=LONGEST_SELECTOR)] = ""
+    """Original selector of the Service, as text. The operator adds one label to it, and removes
+    this label again."""
+    restored_time: AwareDatetime | None = None
+    """Time when the traffic was restored, or was found to be under the control of another client.
+    Absent while it is stopped."""
+    restore_message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why the traffic was restored, or why it stays as it is."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the traffic is stopped, according to the record."""
+        return self.restored_time is None
+
+
 class UpdaterPlan(Model):
     """Image updater that may deploy the bad image again."""
 
@@ -221,11 +327,16 @@ class Remedy(RuledModel):
             lambda it: (it.flag is not None) == (it.type is RemedyType.DISABLE_FLAG),
             "flag is required for type DisableFlag and must not be set otherwise",
         ),
+        Rule(
+            "!has(self.restore) || self.type == 'Undo'",
+            lambda it: it.restore is None or it.type is RemedyType.UNDO,
+            "restore must not be set unless type is Undo",
+        ),
     )
 
     type: RemedyType
     """Undo restores an earlier revision. PinImage sets a given image. Scale sets a minimum number
-    of replicas. DisableFlag sets a feature flag in a ConfigMap instead of rolling back; if that
+    of replicas, or zero. DisableFlag sets a feature flag instead of rolling back; if that
     does not help, the next remedy follows."""
     severities: (
         Annotated[
@@ -245,11 +356,29 @@ class Remedy(RuledModel):
     """For PinImage: container of the pod template whose image is set."""
     image: Annotated[str, Field(min_length=1, max_length=1024, pattern=IMAGE_FORM)] | None = None
     """For PinImage: full image reference."""
-    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None
+    replicas: Annotated[int, Field(ge=0, le=MOST_REPLICAS)] | None = None
     """For Scale: minimum number of replicas. If a HorizontalPodAutoscaler controls the Deployment,
-    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome."""
+    its bounds are raised, and restored `safety.watchSeconds` after a Verified outcome. 0 stops the
+    Deployment until another release is rolled out or a person runs `kubectl rollback resume`; then
+    it has the number of replicas that it had before."""
     flag: Flag | None = None
-    """For DisableFlag: ConfigMap key to set, and its value."""
+    """For DisableFlag: the flag to set, and its value."""
+    restore: (
+        Annotated[
+            list[Name],
+            Field(
+                min_length=1,
+                max_length=MOST_RESTORED,
+                json_schema_extra={"x-kubernetes-list-type": "set"},
+            ),
+        ]
+        | None
+    ) = None
+    """For Undo: ConfigMaps to restore with the revision, if they changed with the release and not
+    since. Their content is stored when a revision is recorded as good, up to 64 KiB each. A
+    ConfigMap with an owner, of a GitOps tool, that is immutable, or that another workload uses is
+    never restored. The operator needs permission: list each ConfigMap in the chart value
+    `restoreConfigMaps`."""
 
     def applies_to(self, severity: str) -> bool:
         """Return whether the remedy applies to a severity."""

@@ -6,9 +6,11 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from rollback_operator.api.checklist import Approval, CheckItem, CheckName
 from rollback_operator.api.crd import LONGEST_REASON, Condition, Resource
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.notify import LONGEST_MESSAGE, Notifications
-from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy
+from rollback_operator.api.remedy import AutoscalerRecord, OwnerRecord, Remedy, TrafficRecord
 from rollback_operator.api.rollback_plan import RollbackPlan, whole_or_by_hand
+from rollback_operator.api.safety import DiagnosisRecord
 from rollback_operator.api.shape import (
     Digest,
     Identifier,
@@ -24,7 +26,11 @@ from rollback_operator.api.terms import (
     Pace,
     StepName,
 )
-from rollback_operator.api.verification import VerificationCheck
+from rollback_operator.api.verification import (
+    MOST_ASSESSED,
+    DamageAssessment,
+    VerificationCheck,
+)
 
 
 def _unchangeable(schema: dict[str, Any]) -> None:
@@ -185,7 +191,7 @@ class RollbackStatus(Model):
     steps: Annotated[
         list[StepStatus],
         Field(
-            max_length=16,
+            max_length=len(StepName),
             json_schema_extra=keyed_by("name"),
         ),
     ] = []
@@ -210,6 +216,17 @@ class RollbackStatus(Model):
     """Suspension of the GitOps owner."""
     autoscaler: AutoscalerRecord | None = None
     """Original and raised bounds of the HorizontalPodAutoscaler."""
+    migrations: MigrationRecord | None = None
+    """Migrations that are rolled back. Absent: none is newer than the target, or none is rolled
+    back."""
+    diagnosis: DiagnosisRecord | None = None
+    """Data collected from the bad release before it was replaced."""
+    traffic: TrafficRecord | None = None
+    """State of the traffic before it was stopped."""
+    assessment: Annotated[
+        list[DamageAssessment], Field(max_length=MOST_ASSESSED, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Damage, assessed while the traffic was stopped."""
     verification: Annotated[
         list[VerificationCheck],
         Field(

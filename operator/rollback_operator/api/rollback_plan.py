@@ -8,9 +8,19 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from rollback_operator.api.checklist import ApprovalSpec
+from rollback_operator.api.checklist import ApprovalSpec, DatabaseSpec
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.remedy import AutoscalerPlan, FlagPlan, OwnerPlan, Remedy, Updaters
+from rollback_operator.api.remedy import (
+    MOST_RESTORED,
+    AutoscalerPlan,
+    ConfigMapPlan,
+    FlagPlan,
+    OwnerPlan,
+    Remedy,
+    TrafficPlan,
+    Updaters,
+)
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import (
     TOKEN_OR_NONE_FORM,
     Digest,
@@ -22,6 +32,7 @@ from rollback_operator.api.shape import (
     PodHash,
     Text,
     cel,
+    keyed_by,
 )
 from rollback_operator.api.terms import (
     Health,
@@ -37,6 +48,8 @@ _PLANNED = ("targetRef", "mode", "severity", "fromRevision", "trigger")
 _WITH_PLAN = (
     "toRevision",
     "flag",
+    "configMaps",
+    "keptConfiguration",
     "pace",
     "verification",
     "approvalPolicy",
@@ -44,6 +57,9 @@ _WITH_PLAN = (
     "attempt",
     "owner",
     "autoscaler",
+    "database",
+    "diagnosis",
+    "traffic",
 )
 
 
@@ -77,9 +93,15 @@ def whole_or_by_hand(schema: dict[str, Any]) -> None:
                 "policyRef.uid is required in a plan",
             ),
             cel(
+                f"has(self.{first}) || !has(self.remedy.restore)",
+                "restore must not be set in a manual request: restore the ConfigMap, and restart "
+                "the pods",
+                ".remedy.restore",
+            ),
+            cel(
                 f"has(self.{first}) || self.remedy.type != 'DisableFlag'",
                 "DisableFlag must not be set in a manual request: change the ConfigMap, and "
-                "restart the pods if they read it as an environment variable",
+                "restart the pods if they read it as an environment variable, or kubectl set env",
                 ".remedy.type",
             ),
         ]
@@ -142,7 +164,12 @@ class RevisionRef(Model):
     digest: Digest
     """Digest of the pod template."""
     release: Digest
-    """Digest of the pod template without annotations."""
+    """Digest of the release, as in the policy's `status.revisions`."""
+    unannotated_digest: Digest | None = None
+    """Digest of the pod template without annotations. Absent: equal to `release`, which then
+    includes no configuration."""
+    configuration: Digest | None = None
+    """Digest of the ConfigMaps and Secrets when the revision began. Absent: not read."""
     images: Images = []
     """Images of the containers."""
     init_images: Images = []
@@ -158,6 +185,11 @@ class RevisionRef(Model):
     """UID of the ReplicaSet."""
     health: Health = Health.UNKNOWN
     """Recorded health at the time of the decision."""
+
+    @property
+    def bare(self) -> str:
+        """Digest of the pod template without annotations, whatever its configuration."""
+        return self.unannotated_digest or self.release
 
 
 class PolicyRef(Model):
@@ -196,7 +228,14 @@ class RollbackPlan(Model):
     to_revision: RevisionRef | None = None
     """Revision that is restored. Absent for Scale, PinImage and DisableFlag."""
     flag: FlagPlan | None = None
-    """For DisableFlag: state of the ConfigMap at the time of the decision."""
+    """For DisableFlag: state of the flag at the time of the decision."""
+    config_maps: Annotated[
+        list[ConfigMapPlan],
+        Field(max_length=MOST_RESTORED, json_schema_extra=keyed_by("name")),
+    ] = []
+    """ConfigMaps to restore before the revision."""
+    kept_configuration: Text = ""
+    """ConfigMaps and Secrets that changed and are not restored, and why."""
     verification: VerificationSpec = VerificationSpec()
     """The policy's `verification` at the time of the decision."""
     approval_policy: ApprovalSpec = ApprovalSpec()
@@ -214,8 +253,19 @@ class RollbackPlan(Model):
     autoscaler: AutoscalerPlan | None = None
     """For Scale: HorizontalPodAutoscaler whose bounds are raised. Absent: spec.replicas of the
     Deployment is set."""
+    database: DatabaseSpec | None = None
+    """The policy's `database` at the time of the decision, if it allows rolling migrations back."""
+    diagnosis: PodCommand | None = None
+    """Command to run in a pod of the bad release before it is replaced. Absent: none."""
+    traffic: TrafficPlan | None = None
+    """Stop of the traffic for the duration of the rollback. Absent: the traffic continues."""
     trigger: Trigger
     """Reason for the rollback."""
+
+    @property
+    def flag_digest(self) -> str | None:
+        """Digest of the template that a flag's variable makes; None: it makes none."""
+        return self.flag.unannotated_digest if self.flag is not None else None
 
     @property
     def is_blame_open(self) -> bool:

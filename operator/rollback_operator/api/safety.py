@@ -1,14 +1,22 @@
-"""Limits on automatic action: thresholds, freeze windows, staged rollouts."""
+"""Limits on automatic action: thresholds, freeze windows, staged rollouts, diagnosis before."""
 
 from datetime import datetime, time
 from enum import StrEnum
 from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 
 from rollback_operator.api.remedy import GitOps
-from rollback_operator.api.shape import Label, Model, Rule, RuledModel, keyed_by
+from rollback_operator.api.shape import (
+    DnsLabel,
+    Label,
+    Model,
+    NameOrNone,
+    Rule,
+    RuledModel,
+    keyed_by,
+)
 from rollback_operator.api.terms import MatrixSeverity, QuarantineResponse
 
 _CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -188,6 +196,53 @@ class SafetySpec(Model):
     rollback; people are notified. Suspend: suspends the Application, Kustomization or HelmRelease
     before the rollback, until a person resumes it or Git contains the restored state. Proceed:
     rolls back anyway; if that is reverted, people are notified and it is not repeated."""
+
+
+class PodCommand(Model):
+    """Command that runs in a pod of the bad release before the pods are replaced.
+
+    It stores its result itself, such as a heap profile: on a volume of the pod, or by an upload.
+    Only the end of its output is kept.
+    """
+
+    command: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1024)]],
+        Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ]
+    """Program and arguments, without a shell."""
+    container: DnsLabel | None = None
+    """Container to run it in. Default: the first container of the pod template."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 20
+    """Maximum delay of the rollback in seconds. A command that takes longer is not waited for.
+    Default: 20."""
+
+
+class DiagnosisSpec(Model):
+    """Data to collect from the bad release before it is rolled back.
+
+    It applies to rollbacks because of OOMKills, Restarts, MemoryGrowth, Latency or LatencyRatio;
+    other rollbacks are not delayed. The memory of the pods, as `kubectl top` shows it, is recorded
+    too where the cluster has a metrics-server.
+    """
+
+    run: Annotated[PodCommand | None, Field(alias="exec")] = None
+    """Command to run in one pod of the release. The namespace must be listed in the chart value
+    `podCommands.namespaces`. Default: none."""
+
+
+class DiagnosisRecord(Model):
+    """Data collected from the bad release."""
+
+    pod: NameOrNone = ""
+    """Pod in which the command ran."""
+    time: AwareDatetime
+    """Time when it ended."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Result of the command."""
+    output: Annotated[str, Field(max_length=2048)] = ""
+    """End of its output."""
+    memory: Annotated[str, Field(max_length=1024)] = ""
+    """Memory of the pods, as `kubectl top` shows it."""
 
 
 class StageSpec(Model):

@@ -147,6 +147,11 @@ class LatencySignal(CounterSignal):
     http_request_duration_seconds."""
     quantile: Annotated[str, Field(max_length=12, pattern=r"^0\.[0-9]{1,6}$")] = "0.99"
     """Quantile of the durations to compare, such as 0.99 for the 99th percentile. Default: 0.99."""
+    objective_seconds: (
+        Annotated[str, Field(max_length=13, pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")] | None
+    ) = None
+    """Duration within which a request should be answered. A latency finding then states how many
+    requests took longer, shared out evenly within a bucket of the histogram. Default: none."""
 
 
 class GaugeSignal(CounterSignal):

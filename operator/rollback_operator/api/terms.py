@@ -60,6 +60,7 @@ class SignalName(StrEnum):
     MEMORY_GROWTH = "MemoryGrowth"
     QUERY = "Query"
     PROBE = "Probe"
+    INTEGRITY = "Integrity"
 
 
 class TimeoutResponse(StrEnum):
@@ -157,14 +158,32 @@ class StepName(StrEnum):
 
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPEND_OWNER = "SuspendOwner"
+    BACKUP = "Backup"
+    MIGRATE_DOWN = "MigrateDown"
+    RESTORE_CONFIGURATION = "RestoreConfiguration"
+    DIAGNOSE = "Diagnose"
+    STOP_TRAFFIC = "StopTraffic"
+    ASSESS_DAMAGE = "AssessDamage"
     DISABLE_FLAG = "DisableFlag"
     RESTART_PODS = "RestartPods"
     UNDO = "Undo"
     PIN_IMAGE = "PinImage"
     SCALE = "Scale"
+    RESTORE_TRAFFIC = "RestoreTraffic"
     ROLLOUT_COMPLETE = "RolloutComplete"
     RESTORE_STRATEGY = "RestoreStrategy"
     VERIFY = "Verify"
+
+
+class TrafficStop(StrEnum):
+    """Method to stop the traffic of a release: Replicas or Service.
+
+    Replicas sets the Deployment to zero replicas: no pod runs. Service lets a Service select no
+    pod: the pods keep running, and established connections stay open.
+    """
+
+    REPLICAS = "Replicas"
+    SERVICE = "Service"
 
 
 class Pace(StrEnum):

@@ -13,11 +13,13 @@ from rollback_operator.api.shape import (
     Digest,
     DnsLabel,
     Model,
+    Name,
     Rule,
     RuledModel,
     SecretRef,
     keyed_by,
 )
+from rollback_operator.api.terms import TrafficStop
 
 HTTP_ADDRESS = (
     r"^https?://(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9_-][a-zA-Z0-9._-]*)(:[0-9]{1,5})?(/[!-~]*)?$"
@@ -136,6 +138,107 @@ class LogCheck(Model):
         return tuple(self.pattern.split("|"))
 
 
+LONGEST_QUERY = 2048
+Sql = Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]
+QueryName = Annotated[
+    str, Field(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$")
+]
+MOST_CHECKS = 6
+INTEGRITY_PREFIX = "Integrity-"
+"""Of the names of integrity checks among the checks of a verification, all of them required."""
+MOST_ASSESSED = 4
+MOST_ASSESSED_ROWS = 10
+LONGEST_ROW = 300
+
+
+class IntegrityCheck(Model):
+    """Query that shows whether the data is intact."""
+
+    name: QueryName
+    """Name of the check in status, messages and matrix conditions. In the results of a verification
+    it has the prefix `Integrity-`."""
+    query: Sql
+    """SELECT statement. The first column of its first row is compared with `expect`. It runs every
+    15 seconds while a release is watched, read-only and for at most 1.5 seconds."""
+    expect: Annotated[str, Field(max_length=256)] = "0"
+    """Value that intact data has, as text. Write numbers, true, false and null as in JSON.
+    Default: 0."""
+
+    @property
+    def title(self) -> str:
+        """Name of the check among the checks of a verification."""
+        return f"{INTEGRITY_PREFIX}{self.name}"
+
+
+class DamageQuery(Model):
+    """Query whose rows show the damage."""
+
+    name: QueryName
+    """Name of the query in `status.assessment` of the Rollback."""
+    query: Sql
+    """SELECT statement. Its first 10 rows are stored in the Rollback, each as JSON of at most 300
+    characters. Everybody who may read the Rollback can read them: select identifiers and counts, no
+    personal data."""
+
+
+class CorruptionResponse(StrEnum):
+    """Start of a rollback because of damaged data: RequireApproval or Proceed."""
+
+    REQUIRE_APPROVAL = "RequireApproval"
+    PROCEED = "Proceed"
+
+
+class CorruptionSpec(RuledModel):
+    """Handling of a release that damages data, found by the matrix signal Integrity.
+
+    The traffic is stopped, the damage is assessed, the release is rolled back, and the traffic is
+    restored to what it was before.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.service) == (has(self.stopTraffic) && self.stopTraffic == 'Service')",
+            lambda it: (it.service is not None) == (it.stop_traffic is TrafficStop.SERVICE),
+            "service is required for 'stopTraffic: Service' and must not be set otherwise",
+        ),
+    )
+
+    response: CorruptionResponse = CorruptionResponse.REQUIRE_APPROVAL
+    """Start of the rollback, where the matrix rule has response Rollback. RequireApproval
+    (default): it waits for a person's approval. Proceed: it starts at once."""
+    stop_traffic: TrafficStop = TrafficStop.REPLICAS
+    """Method to stop the traffic. Replicas (default): the Deployment is set to zero replicas, and
+    then to the number that it had before. Service: the Service in `service` selects no pod until
+    the release is rolled back; established connections stay open. The namespace must be listed in
+    the chart value `traffic.namespaces`."""
+    service: Name | None = None
+    """For `stopTraffic: Service`: Service whose selector is changed. It must select the pods of the
+    Deployment."""
+    assess: Annotated[
+        list[DamageQuery], Field(max_length=MOST_ASSESSED, json_schema_extra=keyed_by("name"))
+    ] = []
+    """Queries on the damage, run once after the traffic has stopped and before anything else is
+    changed. Default: none."""
+
+
+class DamageAssessment(Model):
+    """Answer to a query on the damage."""
+
+    name: QueryName
+    """Name of the query."""
+    time: AwareDatetime
+    """Time of the answer."""
+    rows: Annotated[
+        list[Annotated[str, Field(max_length=LONGEST_ROW)]],
+        Field(
+            max_length=MOST_ASSESSED_ROWS, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+        ),
+    ] = []
+    """First rows, each as JSON."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Reason why rows are missing."""
+
+
 class VerificationSpec(Model):
     """Checks that determine whether a rollback helped.
 
@@ -166,10 +269,11 @@ class VerificationSpec(Model):
 
 
 class ProbeRecord(Model):
-    """Most recent release that passed a probe named in the matrix."""
+    """Most recent release that passed a probe or integrity check named in the matrix."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """Name of the probe in `spec.verification.http`."""
+    """Name of the probe in `spec.verification.http`, or `Integrity-` and the name of the check in
+    `spec.database.integrityChecks`, which passed while the release was watched."""
     release: Digest
     """Digest of the pod template without annotations."""
     passed_time: AwareDatetime
@@ -180,8 +284,8 @@ class VerificationCheck(Model):
     """Result of one check after a rollback."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, or the name of a functional
-    probe."""
+    """RolloutComplete, HealthEndpoints, ErrorRate, Latency, Logs, the name of a functional probe,
+    or `Integrity-` and the name of an integrity check."""
     result: VerificationResult
     """Passed, Failed, or Unknown if the check could not be completed."""
     message: Annotated[str, Field(max_length=512)] = ""

@@ -1,7 +1,8 @@
 """Releases holds of policies, the operator's own pauses without a record, and raised bounds.
 
-Bounds that a rollback raised are restored: without an operator nothing would restore them, and
-their Rollback could never be deleted. Nor could a Rollback in progress.
+Bounds that a rollback raised, and traffic that it stopped, are restored: without an operator
+nothing would restore them, and their Rollback could never be deleted. Nor could a Rollback in
+progress.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.adapters.kube.projections.deployments import is_held
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.services import ApiSelectors
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
@@ -30,8 +32,9 @@ from rollback_operator.decide.holds import is_on_record
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.holding import Holder
 from rollback_operator.reconcile.act.reversible import Scaler
+from rollback_operator.reconcile.act.stopping import TrafficSwitch
 from rollback_operator.reconcile.cache import Cache, Unreadable
-from rollback_operator.remedies import autoscaling, suspension
+from rollback_operator.remedies import autoscaling, stopped_traffic, suspension
 from rollback_operator.runtime.bootstrap import utc_now
 from rollback_operator.runtime.settings import Settings
 
@@ -106,6 +109,14 @@ class Sweep:
         store = ApiStore(api, identity, utc_now)
         self._store = store
         self._scaler = Scaler(store, utc_now, self._write, self._cache.take_in, ApiAutoscalers(api))
+        self._traffic = TrafficSwitch(
+            store,
+            utc_now,
+            self._write,
+            self._cache.take_in,
+            self._workloads,
+            ApiSelectors(api),
+        )
         self._holder = Holder(self._workloads, store, self._cache.take_in, utc_now)
         self._results: dict[str, str] = {}
 
@@ -148,6 +159,9 @@ class Sweep:
         name = f"Rollback {'/'.join(known.key)}"
         if autoscaling.is_left(known):
             self._results[name] = await self._lower(known)
+        if stopped_traffic.is_left(known):
+            fault = await self._open(self._cache.rollbacks[known.key])
+            self._results[name] = self._results.get(name) or fault
         if suspension.is_guarded(known):
             self._results[name] = self._results.get(name) or await self._leave(known)
         if FINALIZER in known.metadata.finalizers:
@@ -162,6 +176,15 @@ class Sweep:
         await self._scaler.settle([self._cache.rollbacks[known.key]])
         is_left = autoscaling.is_left(self._cache.rollbacks[known.key])
         return f"{autoscaling.named(known)} may still have raised bounds" if is_left else ""
+
+    async def _open(self, known: Rollback) -> str:
+        """Restore the traffic that an ended rollback left stopped, as if requested."""
+        wanted = {**known.metadata.annotations, stopped_traffic.RESTORE_TRAFFIC: "released"}
+        metadata = known.metadata.model_copy(update={"annotations": wanted})
+        self._cache.remember(known.model_copy(update={"metadata": metadata}))
+        await self._traffic.settle([self._cache.rollbacks[known.key]])
+        is_left = stopped_traffic.is_left(self._cache.rollbacks[known.key])
+        return f"{known.spec.target_ref.name} may still get no traffic" if is_left else ""
 
     async def _leave(self, known: Rollback) -> str:
         """Remove the finalizer of a suspension; its record names the command for the owner."""

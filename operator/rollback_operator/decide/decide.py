@@ -21,6 +21,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.releases import records
 from rollback_operator.releases.ledger import fails_alike
+from rollback_operator.remedies import stopped_traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,9 @@ def _respond(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decis
     due = matrix.deadline(match, verdict)
     is_due = due is not None and now.timestamp() >= due
     if response is Response.INVESTIGATE and match.rule.propose and not is_due:
+        return _propose(case, verdict, match, now)
+    signal = match.symptom.signal if match.symptom is not None else None
+    if response is Response.ROLLBACK and stopped_traffic.is_asked(case.policy, signal):
         return _propose(case, verdict, match, now)
     if response is Response.INVESTIGATE and matrix.is_rolled_back_on_timeout(match):
         if not is_due:

@@ -219,6 +219,7 @@ def _beside(watch: Watch, workload: Workload) -> Watch:
 
 def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
     signals, safety = policy.spec.signals, policy.spec.safety
+    objective = signals.latency.objective_seconds
     return Question(
         purchase_routes=tuple(signals.purchase_routes),
         excluded_routes=excluded_routes(signals, deployment),
@@ -227,6 +228,7 @@ def _question(policy: RollbackPolicy, deployment: Deployment) -> Question:
         odds=Thresholds(safety.suspect_odds, safety.bad_odds),
         conditions=tuple(one for rule in policy.spec.matrix for one in rule.when),
         quantile=float(signals.latency.quantile),
+        objective=float(objective) if objective is not None else None,
         has_pods=bool(signals.labels.pod),
         resumed=holds.resumed(policy, deployment.template.digest),
     )

@@ -98,14 +98,16 @@ def is_ripe(
         wanted: conditions of the policy's matrix.
         since: `goodAfterSeconds` ago.
     """
-    if watch.clean_since is None or watch.clean_since > since:
-        return False
     signals, trends = {one.signal for one in wanted}, watch.trends
-    if signals & _SLOW and trends.read is None:
+    is_clean = watch.clean_since is not None and watch.clean_since <= since
+    if not is_clean or (signals & _SLOW and trends.read is None):
         return False
     if any(one.reason is not Reason.NO_SERIES for one in trends.missing.values()):
         return False
-    if any(one.failures for one in trends.trials.values()):
+    is_unread = trends.unread_integrity is not None or not trends.integrity
+    if SignalName.INTEGRITY in signals and is_unread:
+        return False
+    if any(one.failures for one in (*trends.trials.values(), *trends.integrity.values())):
         return False
     pods = [one for one in workload.current_of(workload.pods) if not one.terminating]
     limit = workload.deployment.template.memory_limit

@@ -1,6 +1,6 @@
 """Verdict -> rule of the severity matrix. First match from the top wins."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollback_operator.api.v1alpha1 import (
@@ -8,6 +8,7 @@ from rollback_operator.api.v1alpha1 import (
     MatrixRule,
     MatrixSeverity,
     Response,
+    RollbackPolicySpec,
     RouteSet,
     Severity,
     SignalName,
@@ -260,21 +261,30 @@ def faults(rules: Sequence[MatrixRule]) -> list[str]:
     return found
 
 
-def unknown_probes(rules: Sequence[MatrixRule], names: Iterable[str]) -> list[str]:
-    """Return the conditions on probes that do not exist."""
-    known = set(names)
-    return [
-        f"spec.matrix[{index}].when[{number}].name: spec.verification.http has no probe {one.name}"
-        for index, rule in enumerate(rules)
-        for number, one in enumerate(rule.when)
-        if one.signal is SignalName.PROBE and one.name not in known
-    ]
+def unknown_names(rules: Sequence[MatrixRule], spec: RollbackPolicySpec) -> list[str]:
+    """Return the conditions on probes and integrity checks that do not exist."""
+    probes = {probe.name for probe in spec.verification.http}
+    checks = {check.name for check in spec.database.integrity_checks} if spec.database else set()
+    faults = []
+    for index, rule in enumerate(rules):
+        for number, condition in enumerate(rule.when):
+            field = f"spec.matrix[{index}].when[{number}].name"
+            if condition.signal is SignalName.PROBE and condition.name not in probes:
+                faults.append(f"{field}: spec.verification.http has no probe {condition.name}")
+            is_named = condition.name in checks or (condition.name is None and checks)
+            if condition.signal is SignalName.INTEGRITY and not is_named:
+                what = f"no check {condition.name}" if condition.name else "none: add a check"
+                faults.append(f"{field}: spec.database.integrityChecks has {what}")
+    return faults
+
+
+_BY_NAME = (SignalName.PROBE, SignalName.INTEGRITY)
 
 
 def _hides(upper: MatrixCondition, lower: MatrixCondition) -> bool:
     if upper.signal is not lower.signal:
         return False
-    if upper.signal is SignalName.PROBE and upper.name != lower.name:
+    if upper.signal in _BY_NAME and upper.name != lower.name:
         return False
     if upper.signal is SignalName.QUERY:
         return _hides_query(upper, lower)

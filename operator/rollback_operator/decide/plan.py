@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rollback_operator.api.checklist import DatabaseSpec, NewerSchemaResponse
 from rollback_operator.api.reasons import Reason
+from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.shape import MOST_IMAGES, clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -22,17 +24,20 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     RollbackSpec,
     RollbackTarget,
+    SignalName,
     Trigger,
 )
 from rollback_operator.decide import guards
 from rollback_operator.decide.matrix import Match
+from rollback_operator.decide.restoring import RestorePlan, plan_restore
 from rollback_operator.decide.target import resolve_target
 from rollback_operator.judge import explain
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
 from rollback_operator.releases.ledger import health_of, revision_of
-from rollback_operator.remedies import attempts, autoscaling, flags, gitops
+from rollback_operator.remedies import attempts, autoscaling, flags, gitops, stopped_traffic
+from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 EXPRESS_READY_SECONDS = 30
 LONGEST_TEXT = 2048
@@ -112,6 +117,9 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
     found = resolve_target(case, order.remedy)
     if isinstance(found, Refusal):
         return found
+    restore = plan_restore(case, order.remedy, found) if found is not None else RestorePlan()
+    if isinstance(restore, Refusal):
+        return restore
     return RollbackSpec(
         policy_ref=PolicyRef(name=case.policy.metadata.name, uid=case.policy.metadata.uid),
         target_ref=RollbackTarget(
@@ -124,17 +132,44 @@ def plan_remedy(case: Case, order: Order) -> RollbackSpec | Refusal:
         from_revision=_from(case.workload, found, order.remedy.container),
         to_revision=_ref(found, case.ledger) if isinstance(found, ReplicaSet) else None,
         flag=flags.planned(case, order.remedy.flag) if order.remedy.flag is not None else None,
+        config_maps=list(restore.config_maps),
+        kept_configuration=restore.kept,
         verification=case.policy.spec.verification,
         approval_policy=case.policy.spec.approval,
+        database=_database(case, order.remedy),
         trigger=order.trigger,
         owner=gitops.planned(case.workload.deployment.owner, case.policy.spec.safety.git_ops),
         updaters=gitops.planned_updaters(case.workload.deployment),
         autoscaler=(
-            autoscaling.planned(case.workload, case.policy)
-            if order.remedy.type is RemedyType.SCALE
-            else None
+            autoscaling.planned(case.workload, case.policy) if order.remedy.replicas else None
         ),
+        diagnosis=_diagnosis(case, order),
+        traffic=stopped_traffic.planned(case.policy, order.remedy, order.trigger.signal),
     )
+
+
+def _database(case: Case, remedy: Remedy) -> DatabaseSpec | None:
+    """Return the database if the policy allows rolling its migrations back for this remedy."""
+    database = case.policy.spec.database
+    if database is None or remedy.type in KEEP_THE_RELEASE:
+        return None
+    is_allowed = database.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS
+    return database if is_allowed else None
+
+
+_DIAGNOSED = (
+    SignalName.OOM_KILLS,
+    SignalName.RESTARTS,
+    SignalName.MEMORY_GROWTH,
+    SignalName.LATENCY,
+    SignalName.LATENCY_RATIO,
+)
+"""Signals of a release that still serves, whose cause only its pods show."""
+
+
+def _diagnosis(case: Case, order: Order) -> PodCommand | None:
+    is_shown = order.trigger.signal in _DIAGNOSED
+    return case.policy.spec.diagnosis.run if is_shown else None
 
 
 def make_trigger(
@@ -165,6 +200,7 @@ def _pace(case: Case, order: Order) -> Pace:
     deployment = case.workload.deployment
     fits = (
         order.remedy.type is RemedyType.UNDO
+        and order.trigger.signal is not SignalName.INTEGRITY  # without traffic nothing surges
         and order.severity in case.policy.spec.safety.express
         and deployment.strategy == "RollingUpdate"
         and deployment.min_ready_seconds < EXPRESS_READY_SECONDS
@@ -175,6 +211,7 @@ def _pace(case: Case, order: Order) -> Pace:
 def _ref(replica_set: ReplicaSet, ledger: Sequence[LedgerEntry]) -> RevisionRef:
     return RevisionRef(
         **dict(revision_of(replica_set, None)),
+        unannotated_digest=replica_set.template.unannotated or None,
         replica_set=replica_set.name,
         replica_set_uid=replica_set.uid,
         health=health_of(ledger, replica_set.template.release) or Health.UNKNOWN,
@@ -197,6 +234,8 @@ def _from(workload: Workload, target: ReplicaSet | None, pinned: str | None) -> 
         template_hash=current.pod_hash if current else "",
         digest=deployment.template.digest,
         release=deployment.template.release,
+        unannotated_digest=deployment.template.unannotated or None,
+        configuration=deployment.template.configuration,
         images=deployment.template.images_from(pinned),
         init_images=list(deployment.template.init_images),
         image_digests=sorted(digests)[:MOST_IMAGES],

@@ -155,8 +155,9 @@ def _own_hands(deployment: Deployment, remedy: Remedy) -> Refusal | None:
     if remedy.flag is None:
         return None
     message = (
-        "set it in its ConfigMap. If pods read it as an environment variable, then: kubectl "
-        f"rollout restart deployment/{deployment.name} -n {deployment.namespace}"
+        "set it in its ConfigMap, or by kubectl set env. If pods read the ConfigMap as an "
+        f"environment variable, then: kubectl rollout restart deployment/{deployment.name} -n "
+        f"{deployment.namespace}"
     )
     return Refusal(Reason.FLAG_UNUSABLE, f"a manual request cannot set a flag: {message}")
 

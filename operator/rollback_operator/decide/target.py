@@ -27,7 +27,7 @@ def _flag(case: Case, remedy: Remedy) -> Refusal | None:
     """Refuse a missing flag: it cannot be recorded, and only recorded flags are changed."""
     if remedy.flag is not None and flags.planned(case, remedy.flag) is not None:
         return None
-    return Refusal(Reason.FLAG_UNUSABLE, "the ConfigMap has no such flag")
+    return Refusal(Reason.FLAG_UNUSABLE, "there is no such flag")
 
 
 def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
@@ -114,6 +114,8 @@ def _pin(workload: Workload, remedy: Remedy) -> Refusal | None:
 
 
 def _scale(workload: Workload, remedy: Remedy) -> Refusal | None:
+    if remedy.replicas == 0:
+        return None  # a stop: an autoscaler rests while there are no replicas
     refused = autoscaling.refusal(workload, remedy.replicas or 0)
     if refused is not None:
         return Refusal(*refused)

@@ -88,6 +88,8 @@ class Question:
     conditions: tuple[MatrixCondition, ...] = ()
     """Conditions of the matrix, which name the symptoms."""
     quantile: float = 0.99
+    objective: float | None = None
+    """Seconds in which a request should be answered."""
     has_pods: bool = True
     """False: the series carry no pod label."""
     has_warm_up: bool = True

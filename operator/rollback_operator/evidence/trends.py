@@ -96,6 +96,10 @@ class Trends:
     kills: Mapping[str, Kills] = field(default_factory=dict)
     trials: Mapping[str, Trial] = field(default_factory=dict)
     """Per functional probe that the matrix names."""
+    integrity: Mapping[str, Trial] = field(default_factory=dict)
+    """Per integrity check of the database; `has_passed`: in this watch."""
+    unread_integrity: Missing | None = None
+    """Why the database was not read last; None: it was, or is not asked."""
     missing: Mapping[str, Missing] = field(default_factory=dict)
     """Per signal, why it could not be read."""
 

@@ -249,7 +249,13 @@ def _shifted(all_: Iterable[CounterSeries], seconds: float) -> tuple[CounterSeri
 
 def with_read(known: Watch, read: Watch) -> Watch:
     """Take the metrics from a watch that is older in all else."""
-    trends = replace(read.trends, kills=known.trends.kills, trials=known.trends.trials)
+    trends = replace(
+        read.trends,
+        kills=known.trends.kills,
+        trials=known.trends.trials,
+        integrity=known.trends.integrity,
+        unread_integrity=known.trends.unread_integrity,
+    )
     return replace(
         known,
         evidence=read.evidence,

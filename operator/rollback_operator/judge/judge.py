@@ -23,6 +23,7 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge import explain, symptoms
 from rollback_operator.judge.availability import pod_failing, pod_fault
+from rollback_operator.judge.latency import LatencyGoal
 from rollback_operator.judge.scope import judge_scope
 from rollback_operator.judge.traffic import traffic_ceased, traffic_lost
 from rollback_operator.model.verdict import (
@@ -165,7 +166,7 @@ def _subject(
             if name not in new and pod.pod_hash in watch.control_hashes and pod.ready
         },
         opened=watch.opened,
-        quantile=question.quantile,
+        goal=LatencyGoal(question.quantile, question.objective),
         memory_limit=workload.deployment.template.memory_limit,
         busiest=arms.control.busiest_minute if arms.control is not None else 0.0,
     )

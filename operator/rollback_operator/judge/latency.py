@@ -43,26 +43,41 @@ class Slowness:
     """The old revision's pods were measured in the same minutes."""
     odds: float
     requests: float
+    over: str
+    """The requests beyond the objective, in words; empty: none is set."""
     pods: Mapping[str, float]
     """Each pod's own quantile."""
     is_spike: bool
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class LatencyGoal:
+    """What of the durations counts."""
+
+    quantile: float
+    """As 0.99."""
+    objective: float | None = None
+    """Seconds in which a request should be answered."""
+
+
 def slowness(
-    trends: Trends, arms: tuple[Mapping[str, Pod], Mapping[str, Pod]], q: float, busiest: float
+    trends: Trends,
+    arms: tuple[Mapping[str, Pod], Mapping[str, Pod]],
+    goal: LatencyGoal,
+    busiest: float,
 ) -> Slowness | None:
     """Compare durations; None: too little is known.
 
     Args:
         trends: the durations read.
         arms: living pods of the release, and of the revision before it.
-        q: which quantile, as 0.99.
+        goal: which quantile, and the objective.
         busiest: requests a second in the busiest minute before; 0: not known.
     """
     if not trends.latency:
         return None
-    now = trends.latency[-1]
+    now, q = trends.latency[-1], goal.quantile
     new, old = (_since_base(trends, now, pods) for pods in arms)
     total = added(new.values())
     value = total.at_least(q)
@@ -93,6 +108,7 @@ def slowness(
             else _odds_since(total, known, reference)
         ),
         requests=total.total,
+        over=_over(total, goal.objective),
         pods={
             name: histogram.quantile(q) or 0.0
             for name, histogram in new.items()
@@ -101,6 +117,13 @@ def slowness(
         is_spike=not is_simultaneous and 0 < SPIKE_TIMES * busiest < rate,
         since=begin,
     )
+
+
+def _over(total: Histogram, objective: float | None) -> str:
+    if objective is None:
+        return ""
+    over = total.above(objective)
+    return f"; {over:.0f} of them took longer than the objective of {seconds(objective)}"
 
 
 def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | None:
@@ -119,6 +142,7 @@ def latency_symptom(slow: Slowness, condition: MatrixCondition) -> Symptom | Non
     if slow.reference:
         when = "in the same minutes" if slow.is_simultaneous else "in the hour before"
         message += f", {slow.value / slow.reference:.1f} times that of the old revision {when}"
+    message += slow.over
     return Symptom(
         condition.signal,
         message,

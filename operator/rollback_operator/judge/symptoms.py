@@ -13,8 +13,8 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalName
 from rollback_operator.evidence import growth
 from rollback_operator.evidence.limits import RESTARTS
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import latency, matrix_probes
-from rollback_operator.judge.latency import Slowness
+from rollback_operator.judge import integrity_trials, latency, matrix_probes
+from rollback_operator.judge.latency import LatencyGoal, Slowness
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import Symptom
 
@@ -30,7 +30,7 @@ class SymptomFacts:
     """Living pods of the release."""
     old: Mapping[str, Pod]
     opened: float
-    quantile: float
+    goal: LatencyGoal
     memory_limit: float | None
     """Bytes; None: the template sets none."""
     busiest: float
@@ -45,7 +45,7 @@ def find_symptoms(
     slow = None
     if any(condition.signal in _LATENCY for condition in wanted):
         slow = latency.slowness(
-            subject.trends, (subject.new, subject.old), subject.quantile, subject.busiest
+            subject.trends, (subject.new, subject.old), subject.goal, subject.busiest
         )
     candidates = (_symptom(subject, condition, slow) for condition in wanted)
     return tuple(symptom for symptom in candidates if symptom is not None)
@@ -199,12 +199,17 @@ def _tried(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
     return matrix_probes.probe_symptom(subject.trends.trials, condition)
 
 
+def _damaged(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
+    return integrity_trials.damage(subject.trends.integrity, condition)
+
+
 _FINDERS: Mapping[SignalName, Callable[[SymptomFacts, MatrixCondition], Symptom | None]] = {
     SignalName.OOM_KILLS: _killed,
     SignalName.RESTARTS: _restarted,
     SignalName.MEMORY_GROWTH: _grown,
     SignalName.QUERY: _queried,
     SignalName.PROBE: _tried,
+    SignalName.INTEGRITY: _damaged,
 }
 
 

@@ -7,7 +7,7 @@ from rollback_operator.api.policy_status import RecentRollback
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import LedgerEntry, Rollback, RollbackPolicy
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.workload import FlagState, Workload
+from rollback_operator.model.workload import Configuration, FlagState, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,20 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreFacts:
+    """What a decision to restore ConfigMaps takes, read for that decision."""
+
+    current: Configuration
+    """As it is now."""
+    began: Configuration | None = None
+    """As it was when the release began, without texts; None: only its digest is known."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Stored contents of known good revisions, as canonical JSON, by digest."""
+    users: Mapping[str, tuple[str, ...] | Missing] = field(default_factory=dict)
+    """Other workloads that use a ConfigMap, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """Complete input of a decision on one policy."""
 
@@ -58,6 +72,8 @@ class Case:
     """Of the entire cluster."""
     flags: Mapping[tuple[str, str], FlagState | Missing] = field(default_factory=dict)
     """Observed flags of the policy's remedies, by ConfigMap and key."""
+    restorable: RestoreFacts | None = None
+    """None: not read yet."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Older releases without a record that fail by their own counts, and the reason."""
 

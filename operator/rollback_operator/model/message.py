@@ -78,6 +78,8 @@ class Message:
     contact: str
     begun: datetime
     time: datetime
+    kind: str = "Deployment"
+    """Of the target, as people call it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Service that never had endpoints does not count against the release.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rollback_operator.api.crd import GROUP
 from rollback_operator.model.workload import ReplicaSet
 
 LEAST_ROUTING_SECONDS = 5.0
@@ -24,6 +25,29 @@ class Service:
     target_ports: tuple[str, ...]
     """Numbers, or names of container ports; empty: no ports, it leads to addresses."""
     has_ready_endpoint: bool
+
+
+STOP_LABEL = f"{GROUP}/stopped-by"
+"""Label that a stopped Service requires of its pods, and that no pod has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSelector:
+    """The selector of a Service, as read just now."""
+
+    name: str
+    uid: str
+    selector: tuple[tuple[str, str], ...]
+
+    @property
+    def original(self) -> dict[str, str]:
+        """The selector without the label of a stop."""
+        return {name: value for name, value in self.selector if name != STOP_LABEL}
+
+    @property
+    def mark(self) -> str:
+        """The value of the label of a stop; empty: the Service is not stopped."""
+        return dict(self.selector).get(STOP_LABEL, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,28 @@ class Reference:
     name: str
     is_optional: bool = False
     """Pods start without it."""
+    is_configuration: bool = field(default=False, compare=False)
+    """Its content reaches the containers, as variables or files."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mention:
+    """A place in a pod template that names an object of the namespace."""
+
+    kind: str
+    """As in a Reference."""
+    name: str
+    path: str
+    """The field of the Deployment."""
+    key: str = ""
+    """The key of a ConfigMap or Secret that pods need; empty: none in particular."""
+    is_optional: bool = False
+    """Pods start without it."""
+    is_configuration: bool = False
+    """As in a Reference."""
 
 
 @dataclass(frozen=True, slots=True)

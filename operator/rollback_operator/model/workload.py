@@ -4,26 +4,34 @@ Values only: projections/ makes them from the API server's dictionaries, and ava
 the causes that keep pods from serving.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import MOST_REPLICAS
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.model.controllers import Owner, Updater
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Amounts, Reference
 
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """A flag in its ConfigMap, as read."""
+    """A flag in its ConfigMap, or in the pod template, as read."""
 
     uid: str
-    """The ConfigMap's uid."""
+    """The uid of the ConfigMap or Deployment."""
     value: str | None = None
-    """None: the ConfigMap has no such key."""
+    """None: there is no such key or variable."""
+    obstacle: str = ""
+    """Why the variable cannot be set: it has no value of its own; empty: it can."""
+    bare: str = ""
+    """Of a variable: the digest of the template with the new value, without annotations."""
     is_immutable: bool = False
     owner: Owner | None = None
     """The other owner of the ConfigMap, which would revert it."""
@@ -48,6 +56,58 @@ class ConfigRead:
         """Return whether it reads a key of a ConfigMap."""
         is_read = key in self.keys if self.keys is not None else key not in self.hidden
         return name == self.name and is_read
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigState:
+    """A ConfigMap or Secret that pods read, as read."""
+
+    digest: str
+    """Of its content; of a Secret keyed, so that it proves no guess. Empty: it does not exist."""
+    uid: str = ""
+    version: str = ""
+    """Its resourceVersion."""
+    text: str = ""
+    """The content of a ConfigMap, as canonical JSON; empty for a Secret."""
+    obstacle: str = ""
+    """Why it is never restored: immutable, being deleted, managed by another owner; empty: none."""
+    changed_by: str = ""
+    """The last client that changed its data, by its field owners; empty: unknown."""
+    changed: float | None = None
+    """When it did; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The ConfigMaps and Secrets that a pod template references, read together."""
+
+    states: Mapping[Reference, ConfigState | Missing]
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of all that could be read; None: nothing could, or one did not answer."""
+        read = {
+            str(reference): state.digest
+            for reference, state in self.states.items()
+            if isinstance(state, ConfigState)
+        }
+        late = any(
+            isinstance(state, Missing) and state.reason is Reason.READ_FAILED
+            for state in self.states.values()
+        )
+        return None if late or not read else digest_of(read)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The objects that could not be read, each with the reason."""
+        missing = ((ref, state) for ref, state in self.states.items() if isinstance(state, Missing))
+        return tuple(f"{reference}: {state.message}" for reference, state in sorted(missing))
+
+
+def digest_of(value: object) -> str:
+    """Make the digest of a JSON value: 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +148,8 @@ class Template:
     digest: str
     """Of the entire template: changes whenever the template does."""
     release: str
-    """Of the template without annotations: a restart is the same release."""
+    """Of the template without annotations, and of the ConfigMaps and Secrets that it references as
+    far as they were read (`releases/identity`): a restart is the same release."""
     images: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
     init_images: tuple[str, ...] = ()
@@ -98,6 +159,19 @@ class Template:
     """Bytes that a pod may use; None where a container has no limit."""
     commit: str = ""
     """Value of `org.opencontainers.image.revision` if the template carries it."""
+    schema_head: str = ""
+    """Annotation schema-head: the newest migration that the release knows."""
+    schema_range: str = ""
+    """Annotation schema-range: the schemas that the release can run with."""
+    unannotated: str = ""
+    """Of the template without annotations, where `release` includes a configuration."""
+    configuration: str | None = None
+    """Of the ConfigMaps and Secrets when the revision began; None: not read."""
+
+    @property
+    def bare(self) -> str:
+        """The digest of the template without annotations, whatever its configuration."""
+        return self.unannotated or self.release
 
     def image_of(self, container: str | None) -> str | None:
         """Return the image of a container in the template; None: there is no such container."""
@@ -140,6 +214,8 @@ class Deployment:
     paused: bool = False
     is_held: bool = False
     """It is paused, and only by this operator: no other client owns the field."""
+    is_stopped: bool = False
+    """It has no replicas, and this operator, no other client, has set that."""
     strategy: str = "RollingUpdate"
     max_surge: str = "25%"
     max_unavailable: str = "25%"

@@ -5,12 +5,19 @@ from datetime import datetime
 from typing import Protocol
 
 from rollback_operator.api.remedy import Flag, FlagPlan
-from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
+from rollback_operator.api.v1alpha1 import Hold, ObjectMeta, Remedy, Rollback, StoredStrategy
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.rights import Right
-from rollback_operator.model.services import Service
+from rollback_operator.model.services import Service, ServiceSelector
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference
-from rollback_operator.model.workload import Autoscaler, Bounds, Deployment, FlagState, Workload
+from rollback_operator.model.workload import (
+    Autoscaler,
+    Bounds,
+    ConfigState,
+    Deployment,
+    FlagState,
+    Workload,
+)
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.change_cause import Overdue
 
@@ -30,7 +37,10 @@ class Workloads(Protocol):
         """
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
-        """Pin an image or set the replicas, guarded like an undo; a pin sets the change-cause."""
+        """Pin an image, set a variable or the replicas, guarded like an undo.
+
+        A change of the template sets the change-cause.
+        """
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
         """Replace all pods by the same release, as `kubectl rollout restart` does.
@@ -42,6 +52,15 @@ class Workloads(Protocol):
         self, rollback: Rollback, strategy: StoredStrategy
     ) -> Deployment | Failure:
         """Restore the rolling-update bounds, only while the express undo's are in place."""
+
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        """Set the replicas, from `known` to `wanted`, to stop or restore the traffic.
+
+        Conflict unless uid and replicas are as known. To zero also unless the template is as
+        judged, and only while nobody has paused the Deployment.
+        """
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Remove the operator's change-cause, or empty it if a revision would inherit it.
@@ -57,20 +76,52 @@ class Workloads(Protocol):
 
 
 class Flags(Protocol):
-    """Feature flags in ConfigMaps of a policy's namespace."""
+    """Feature flags in a policy's namespace."""
 
-    async def read(self, namespace: str, flag: Flag) -> FlagState | Failure:
-        """Read the flag without a cache; Gone: there is no such ConfigMap."""
+    async def read(self, namespace: str, flag: Flag, target: str) -> FlagState | Failure:
+        """Read the flag without a cache; Gone: there is no such ConfigMap, or no Deployment.
+
+        `target` is the Deployment whose containers hold a flag that is no key of a ConfigMap.
+        """
 
     async def may_set(self, namespace: str, flag: Flag) -> bool | Failure:
-        """Check the right to set the flag; changes nothing."""
+        """Check the right to set the flag in a ConfigMap; changes nothing."""
 
     async def set(self, namespace: str, flag: Flag, plan: FlagPlan) -> FlagState | Failure:
-        """Set the flag and nothing else of its ConfigMap.
+        """Set the flag in its ConfigMap, and nothing else of it.
 
         Conflict unless the ConfigMap and the flag are as the plan recorded them. Rejected: no
         right, or refused by admission.
         """
+
+
+class Configurations(Protocol):
+    """ConfigMaps and Secrets that pods read, and contents of ConfigMaps stored for a restore."""
+
+    async def read(self, namespace: str, reference: Reference) -> ConfigState | Failure:
+        """Read an object without a cache; of a Secret only the keyed digest.
+
+        An object that does not exist has an empty digest. Rejected: no permission to read it.
+        """
+
+    async def read_stored(self, namespace: str, name: str) -> Mapping[str, str] | Failure:
+        """Read the stored contents of a ConfigMap, by digest; none are stored: empty."""
+
+    async def store(
+        self, policy: ObjectMeta, name: str, contents: Mapping[str, str]
+    ) -> Failure | None:
+        """Replace the stored contents of a ConfigMap by these; a policy owns them.
+
+        Rejected: no permission, or they belong to another policy or to somebody else.
+        """
+
+    async def users(self, namespace: str, name: str, target: str) -> tuple[str, ...] | Failure:
+        """List the workloads beside Deployment `target` whose pods use a ConfigMap."""
+
+    async def restore(
+        self, namespace: str, name: str, known: ConfigState, text: str
+    ) -> ConfigState | Failure:
+        """Replace the content of a ConfigMap; Conflict unless it is exactly as it was read."""
 
 
 class Owners(Protocol):
@@ -144,6 +195,21 @@ class Services(Protocol):
 
     async def list_all(self, namespace: str) -> tuple[Service, ...] | Failure:
         """Read the Services of a namespace that select pods, and whether each has endpoints now."""
+
+
+class Selectors(Protocol):
+    """Selectors of Services; only the operator's own label in them is ever changed."""
+
+    async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:
+        """Read the selector of a Service without a cache."""
+
+    async def set_mark(
+        self, namespace: str, known: ServiceSelector, mark: str
+    ) -> ServiceSelector | Failure:
+        """Add the label of a stop with this value, or remove it if the value is empty.
+
+        Conflict unless uid and selector are as known.
+        """
 
 
 class Secrets(Protocol):

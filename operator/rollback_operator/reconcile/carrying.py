@@ -84,10 +84,9 @@ class Carrier:
             # No sooner: while its end cannot be written, passes must not spin.
             return Again(active, RETRY_SECONDS)
         meter = meter_of(case.policy, case.workload.deployment, self.default)
+        inputs = VerificationInputs(watch, meter, database=case.policy.spec.database)
         with tagged(rollback=active.metadata.name):
-            return await self.executor.carry_on(
-                active, case.workload, VerificationInputs(watch, meter)
-            )
+            return await self.executor.carry_on(active, case.workload, inputs)
 
     async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
         """Execute a decision; gives the seconds until the next look, None: nothing is open."""

@@ -1,7 +1,7 @@
 """Details: reads that a decision leads to, and that go on record with it.
 
-Live counts while a person watches, the migrations of a trusted release, durations by route where a
-person is to investigate. Each is read before the acts of its pass, and none of them keeps a
+Live counts while a person watches, migrations and ConfigMaps of a good release, durations by route
+where a person is to investigate. Each is read before the acts of its pass, and none of them keeps a
 rollback or a pause waiting.
 """
 
@@ -21,12 +21,13 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
 )
 from rollback_operator.decide.evaluate import EvaluationResult
+from rollback_operator.model.schema import Applied
 from rollback_operator.ports.application import Schemas
 from rollback_operator.ports.metrics import Prometheus
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.observation import Observer, Source
 from rollback_operator.releases.ledger import health_of
-from rollback_operator.remedies import schema
-from rollback_operator.remedies.schema import Applied
+from rollback_operator.remedies.database import schema
 from rollback_operator.report import live_counts
 from rollback_operator.report.diagnosis import diagnose
 from rollback_operator.report.live_counts import RecordRateLimit
@@ -89,6 +90,7 @@ class DetailReader:
     """Reads the details of a decision."""
 
     rememberer: MigrationRecorder
+    configurations: ConfigurationReader
     observer: Observer
     default: str
     """The address of Prometheus for policies that name none."""
@@ -98,9 +100,11 @@ class DetailReader:
 
     async def observe(self, result: EvaluationResult) -> Details:
         """Read the details of a decision."""
-        policy, release = result.case.policy, result.case.workload.deployment.template.release
+        policy, workload = result.case.policy, result.case.workload
+        release = workload.deployment.template.release
+        ledger = await self.configurations.remember(policy, result.case.ledger, workload)
         return Details(
-            await self.rememberer.remember(policy, result.case.ledger, release),
+            await self.rememberer.remember(policy, ledger, release),
             await self._investigation(result),
             await self._evaluation(result),
         )

@@ -1,7 +1,8 @@
 """Looks after Rollbacks on record, also where their policy is suspended, changed or gone.
 
-An open Rollback is carried on, bounds and owners are restored, finalizers of ended Rollbacks are
-removed, and superfluous records are deleted. Decisions of an active policy are none of it.
+An open Rollback is carried on, bounds, traffic and owners are restored, finalizers of ended
+Rollbacks are removed, and superfluous records are deleted. Decisions of an active policy are none
+of it.
 """
 
 import logging
@@ -28,6 +29,7 @@ from rollback_operator.ports.store import Refresh, Store
 from rollback_operator.reconcile.act.execution import Again, Executor
 from rollback_operator.reconcile.act.recording import Recorder
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import TrafficSwitch
 from rollback_operator.reconcile.act.verifying import VerificationInputs
 from rollback_operator.reconcile.cache import Cache, Key, Unreadable
 from rollback_operator.reconcile.tags import tagged
@@ -53,6 +55,7 @@ class RecordKeeper:
     executor: Executor
     suspender: Suspender
     scaler: Scaler
+    traffic: TrafficSwitch
     clock: Callable[[], datetime]
     refresh: Refresh
 
@@ -73,6 +76,7 @@ class RecordKeeper:
             await self._settle_earlier(policy.key, deployment),
             await self.suspender.settle(rollbacks, deployment),
             await self.scaler.settle(rollbacks),
+            await self.traffic.settle(rollbacks),
             await self.settle_cause(deployment),
         )
 
@@ -133,6 +137,7 @@ class RecordKeeper:
             name = rollback.spec.target_ref.name
             deployment = self.cache.deployments.get((rollback.metadata.namespace, name))
             waits.append(await self.suspender.settle([rollback], deployment))
+        waits.append(await self.traffic.settle(rollbacks))
         return schedule.soonest(*waits, await self.scaler.settle(rollbacks))
 
     async def carry_open(self, key: Key, why: Condition) -> float | None:

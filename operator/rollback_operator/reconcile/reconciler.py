@@ -5,7 +5,6 @@ rooms, and each act is recorded before it begins. Holds, requests and open Rollb
 metrics are acted on before metrics are read.
 """
 
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,18 +41,17 @@ from rollback_operator.reconcile.carrying import SOON, Carrier
 from rollback_operator.reconcile.details import DetailReader, Details
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import Notifier
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import Inspector
 from rollback_operator.reconcile.observe.observation import Source
 from rollback_operator.reconcile.observe.readings import Readings
 from rollback_operator.reconcile.preflight import MetricsAccess, Preflight, around
 from rollback_operator.reconcile.requests import RequestHandler
 from rollback_operator.reconcile.status_writer import Reporter
-from rollback_operator.releases import ownership, quarantine
+from rollback_operator.releases import identity, ownership, quarantine
 from rollback_operator.releases.baseline_choice import control_hashes
 from rollback_operator.report import status
-from rollback_operator.report.readiness import not_found, readiness
-
-_log = logging.getLogger(__name__)
+from rollback_operator.report.readiness import readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,7 @@ class Reconciler:
 
     cache: Cache
     inspector: Inspector
+    configurations: ConfigurationReader
     readings: Readings
     foresight: Preflight
     switch: FlagSetter
@@ -154,6 +153,7 @@ class Reconciler:
             or holds.is_held(policy, deployment)
             or bool(self.cache.requests_of(policy.key))
             or is_due(policy, deployment, self.clock())
+            or self.configurations.is_due(policy)
         )
 
     async def _judge(
@@ -163,7 +163,7 @@ class Reconciler:
         asked = self.cache.requests_of(policy.key)
         case = await self._observe_release(policy, deployment, asked)
         if isinstance(case, Failure):
-            return await self._report_unread(policy, case)
+            return await self.reporter.report_unread(policy, case)
         case = await self._act_on_hold(case)
         if case.workload.current is None:
             return RETRY_SECONDS / 4  # the controller has not made the ReplicaSet yet
@@ -214,8 +214,9 @@ class Reconciler:
         workload = await self.inspector.inspect(key, deployment, watched)
         if isinstance(workload, Failure):
             return workload
+        workload = await self.configurations.identify(policy, workload, rollbacks)
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
-        flags = await self.switch.states(policy)
+        flags = await self.switch.states(policy, workload.deployment.template.digest)
         records = self.cache.records_of(policy, deployment.uid)
         known = ownership.informed(policy, self.cache.policies_on(key[0], deployment.name))
         return replace(case_of(known, workload, records, now), load=load, flags=flags)
@@ -236,8 +237,13 @@ class Reconciler:
     async def _decide(self, case: Case, watch: Watch) -> EvaluationResult:
         """Judge the release, beside the loop where there is much to count."""
         size = len(watch.evidence.increments)
-        judged = partial(evaluate_release, case, watch, self.clock())
-        return await apart(case.policy.metadata.namespace, size, judged)
+        namespace, now = case.policy.metadata.namespace, self.clock()
+        result = await apart(namespace, size, partial(evaluate_release, case, watch, now))
+        refusal = result.decision.refusal
+        if refusal is None or refusal.reason is not Reason.CONFIGURATION_UNREAD:
+            return result
+        case = await self.configurations.for_restore(case)
+        return await apart(namespace, size, partial(evaluate_release, case, watch, self.clock()))
 
     # -- act ---------------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ class Reconciler:
         held = await self._settle_hold(case, wanted)
         deployment = held.deployment or case.workload.deployment
         claimed = await self.inspector.lookout.claimed(deployment)
-        workload = replace(case.workload, deployment=claimed)
+        workload = identity.with_deployment(case.workload, claimed)
         return replace(case, policy=held.policy, workload=workload)
 
     async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
@@ -300,6 +306,7 @@ class Reconciler:
         if isinstance(workload, Failure):
             return workload.wait
         records = self.cache.records_of(policy, deployment.uid)
+        workload = identity.recorded(workload, policy.status, records)
         case = case_of(policy, workload, records, self.clock())
         return await self.desk.answer(case, asked)
 
@@ -311,6 +318,7 @@ class Reconciler:
     def _end_watch(self, key: Key) -> None:
         self.watches.pop(key, None)
         self.readings.forget(key)
+        self.configurations.forget(key)
         self.inspector.forget(key)
 
     # -- report ------------------------------------------------------------------------------------
@@ -337,6 +345,7 @@ class Reconciler:
             investigation=details.investigation,
             evaluation=details.evaluation,
             trends=watch.trends,
+            configuration=self.configurations.condition(policy, workload),
         )
         retry = await self.reporter.report(policy, seen)
         stamp = self.clock().timestamp()
@@ -366,20 +375,6 @@ class Reconciler:
             quarantine.next_end(policy.status.quarantine, now),
             freeze.next_change(safety.freeze, now),
         )
-
-    async def _report_unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
-        if failure.kind is FailureKind.GONE:
-            name = policy.spec.target_ref.name
-            missing = status.not_ready(
-                Reason.TARGET_NOT_FOUND, not_found(name, policy.metadata.namespace)
-            )
-            await self.reporter.report(policy, status.StatusInputs(missing))
-            return RETRY_SECONDS
-        _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
-        if failure.kind is FailureKind.REJECTED:
-            refused = status.not_ready(Reason.READ_FAILED, failure.message)
-            await self.reporter.report(policy, status.StatusInputs(refused))
-        return failure.wait
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         end = hold_end.HoldEnd(Reason.INVALID_SPEC, policy.message)

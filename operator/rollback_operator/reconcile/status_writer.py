@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rollback_operator.api.reasons import EventReason
+from rollback_operator.api.reasons import EventReason, Reason
 from rollback_operator.api.v1alpha1 import Condition, RollbackPolicy, RollbackPolicyStatus
 from rollback_operator.model.message import Notice
-from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.cache import Cache
 from rollback_operator.releases import ledger, ownership
 from rollback_operator.report import events, outbox, status
+from rollback_operator.report.readiness import not_found
 
 _log = logging.getLogger(__name__)
 GONE_SECONDS = 0.05
@@ -113,3 +114,18 @@ class Reporter:
         if known is not None and known.metadata.uid == policy.metadata.uid:
             self.cache.drop_policy(policy.key)
         return GONE_SECONDS
+
+    async def report_unread(self, policy: RollbackPolicy, failure: Failure) -> float | None:
+        """Report that the target could not be read; gives the seconds until the next try."""
+        if failure.kind is FailureKind.GONE:
+            name = policy.spec.target_ref.name
+            missing = status.not_ready(
+                Reason.TARGET_NOT_FOUND, not_found(name, policy.metadata.namespace)
+            )
+            await self.report(policy, status.StatusInputs(missing))
+            return RETRY_SECONDS
+        _log.warning("%s: the target cannot be read: %s", policy.metadata.name, failure.message)
+        if failure.kind is FailureKind.REJECTED:
+            refused = status.not_ready(Reason.READ_FAILED, failure.message)
+            await self.report(policy, status.StatusInputs(refused))
+        return failure.wait

@@ -200,6 +200,7 @@ def revision_of(replica_set: ReplicaSet, since: datetime | None) -> Revision:
         template_hash=replica_set.pod_hash,
         digest=replica_set.template.digest,
         release=replica_set.template.release,
+        configuration=replica_set.template.configuration,
         images=list(replica_set.template.images),
         init_images=list(replica_set.template.init_images),
         since=since,
@@ -216,6 +217,7 @@ def _renumbered(entry: LedgerEntry, replica_set: ReplicaSet) -> LedgerEntry:
             "number": replica_set.revision,
             "template_hash": replica_set.pod_hash,
             "digest": replica_set.template.digest,
+            "configuration": replica_set.template.configuration,
         }
     )
 

@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     BOUNDS_FINALIZER,
     FINALIZER,
     OWNER_FINALIZER,
+    TRAFFIC_FINALIZER,
     LastRollback,
     Mode,
     Outcome,
@@ -30,7 +31,7 @@ from rollback_operator.model.context import Case, is_active
 from rollback_operator.model.workload import Template, Workload
 from rollback_operator.releases import statements
 from rollback_operator.releases.statements import condemns
-from rollback_operator.remedies import autoscaling, suspension
+from rollback_operator.remedies import autoscaling, stopped_traffic, suspension
 from rollback_operator.remedies.attempts import is_left, is_unbegun, vanished
 from rollback_operator.remedies.gitops import act_of
 from rollback_operator.remedies.progress import (
@@ -312,7 +313,7 @@ def _has_images(rollback: Rollback, template: Template) -> bool:
 
 KEPT = 20
 """Per policy: of the rollbacks of one Deployment, and of the turned-down records."""
-_FINALIZERS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER})
+_FINALIZERS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER, TRAFFIC_FINALIZER})
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 Record = Rollback | RollbackRequest
@@ -389,5 +390,5 @@ def _is_needed(record: Record) -> bool:
     if any(notification.is_open for notification in record.status.notifications):
         return True  # it notifies people, now or after a crash
     return isinstance(record, Rollback) and (
-        suspension.is_open(record) or autoscaling.is_open(record)
+        suspension.is_open(record) or autoscaling.is_open(record) or stopped_traffic.is_open(record)
     )

@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.model.conditions import find
+from rollback_operator.remedies import flags
 from rollback_operator.remedies.progress import (
     LONG_AGO,
     decided_time,
@@ -125,7 +126,7 @@ def _of_rollbacks(rollbacks: Iterable[Rollback], now: datetime) -> Iterator[Stat
         if rollback.spec.to_revision is not None:
             message = f"{name} restored it and was Verified"
             yield Statement(rollback.spec.to_revision.release, end, Health.ASSUMED, message)
-        if rollback.spec.remedy.flag is not None:
+        if flags.is_flag(rollback) and not flags.is_variable(rollback):
             message = f"{name} set its flag and was Verified"
             yield Statement(bad_release, end, Health.UNKNOWN, message)
 

@@ -70,7 +70,7 @@ def planned(workload: Workload, policy: RollbackPolicy) -> AutoscalerPlan | None
 def blocked(rollback: Rollback, autoscaler: Autoscaler | None) -> tuple[Reason, str] | None:
     """Explain why a planned Scale cannot be done; None: it can, or the plan is no Scale."""
     plan = rollback.spec.autoscaler
-    if rollback.spec.remedy.type is not RemedyType.SCALE:
+    if rollback.spec.remedy.type is not RemedyType.SCALE or rollback.spec.traffic is not None:
         return None
     if autoscaler is None or (plan is not None and autoscaler.uid != plan.uid):
         return (
@@ -299,7 +299,7 @@ def compare(
         by = autoscaler.set_by or "another client"
         message = f"{by} set {autoscaler.bounds} for {autoscaler}: the bounds stay unchanged"
         return RollbackEnd(Outcome.FAILED, Reason.BOUNDS_CHANGED, message)
-    if deployment.template.release != rollback.spec.from_revision.release:
+    if deployment.template.bare != rollback.spec.from_revision.bare:
         return progress.moved(rollback, deployment)
     if rollback.metadata.deletion_timestamp is not None and not is_guarded(rollback):
         # Without the record, the old bounds could not be restored later.
@@ -315,7 +315,7 @@ def _compare_replicas(
     wanted = rollback.spec.remedy.replicas or 0
     if deployment.replicas >= wanted:
         return Done(f"{autoscaler} has {autoscaler.bounds}, {deployment.replicas} replicas are set")
-    if deployment.template.release != rollback.spec.from_revision.release:
+    if deployment.template.bare != rollback.spec.from_revision.bare:
         return progress.moved(rollback, deployment)
     seconds = progress.seconds_in(rollback, StepName.SCALE, now)
     if seconds <= rollback.spec.verification.timeout_seconds:

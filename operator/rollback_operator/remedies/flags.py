@@ -37,13 +37,21 @@ _NOT_SET = (Outcome.OBSERVED, *NOTHING_DONE)
 
 
 def is_flag(rollback: Rollback) -> bool:
-    """Return whether a rollback sets a flag and keeps the release."""
+    """Return whether a rollback sets a flag instead of replacing the release."""
     return rollback.spec.remedy.flag is not None
+
+
+def is_variable(rollback: Rollback) -> bool:
+    """Return whether a rollback sets a flag in the pod template, which makes a new release."""
+    flag = rollback.spec.remedy.flag
+    return flag is not None and flag.env is not None
 
 
 def named(flag: Flag) -> str:
     """Name the flag and its new value."""
-    return f"{flag.name}={flag.value} in ConfigMap {flag.config_map_ref.name}"
+    place, name = flag.key
+    where = f"ConfigMap {place}" if flag.config_map_ref is not None else place
+    return f"{name}={flag.value} in {where}"
 
 
 def wanted(remedies: Sequence[Remedy]) -> tuple[Flag, ...]:
@@ -70,7 +78,7 @@ def obstacle(
     if isinstance(state, Missing):
         return state.message
     if state.value is None:
-        return _no_key(flag)
+        return state.obstacle or _no_key(flag)
     against = _change_obstacle(state)
     return against or _owner_obstacle(state.owner, policy, deployment)
 
@@ -90,7 +98,7 @@ def helpless(policy: RollbackPolicy, unusable: Collection[Flag]) -> tuple[str, .
 
 def no_right(flag: Flag) -> str:
     """Report the missing right to set a flag, and how to grant it."""
-    name = flag.config_map_ref.name
+    name = flag.key[0]
     return f"the operator has no permission to patch ConfigMap {name}: list it in patchConfigMaps"
 
 
@@ -121,7 +129,7 @@ def unfit(case: Case, flag: Flag, now: datetime) -> str:
 def _reasons_against(case: Case, flag: Flag, state: FlagState, now: datetime) -> Iterator[str]:
     """List the reasons against a flag, starting with those that nobody can resolve."""
     if state.value is None:
-        yield _no_key(flag)
+        yield state.obstacle or _no_key(flag)
     if state.value == flag.value:
         yield f"it is already {flag.value!r}"
     tried = _tried(case, flag, now)
@@ -228,6 +236,8 @@ def cured(case: Case) -> Rollback | None:
 
 def taking(workload: Workload, flag: Flag) -> FlagTaking | None:
     """Return how the running pods receive a new value; None: they do not read it."""
+    if flag.env is not None:
+        return FlagTaking.TEMPLATE
     current = workload.current
     reads: Sequence[ConfigRead] = current.reads if current is not None else ()
     matching = [read for read in reads if read.takes(*flag.key)]
@@ -264,7 +274,11 @@ def planned(case: Case, flag: Flag) -> FlagPlan | None:
         how = FlagTaking.RESTART  # the restart's patch resumes the rollout
     if not isinstance(state, FlagState) or state.value is None or how is None:
         return None
-    return FlagPlan(config_map_uid=state.uid, old_value=state.value, taken_by=how)
+    uid = state.uid if flag.env is None else None
+    digest = state.bare or None
+    return FlagPlan(
+        config_map_uid=uid, unannotated_digest=digest, old_value=state.value, taken_by=how
+    )
 
 
 # -- the act ---------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from rollback_operator.model.controllers import (
 )
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment
+from rollback_operator.remedies.rollouts import runs_judged
 
 
 def refusal(owner: Owner, response: GitOps) -> tuple[Reason, str] | None:
@@ -170,14 +171,15 @@ def _item(
 def is_reverted(rollback: Rollback, deployment: Deployment) -> bool:
     """Return whether another client has reverted the act."""
     act, wanted = act_of(rollback), rollback.spec.remedy.replicas
-    if act is None or rollback.spec.remedy.flag is not None:
+    flag = rollback.spec.remedy.flag
+    if act is None or (flag is not None and flag.env is None):
         return False  # a flag is compared in its ConfigMap
     if wanted is not None:
         return act.finished_time is not None and deployment.replicas < wanted
     # A lost answer leaves an act without an end: a later revision proves that it was done.
     is_later = act.revision is not None and deployment.revision > act.revision
     is_done = act.finished_time is not None or is_later
-    return is_done and deployment.template.release == rollback.spec.from_revision.release
+    return is_done and runs_judged(rollback.spec, deployment.template)
 
 
 def reverted(rollback: Rollback, deployment: Deployment) -> str:
@@ -219,6 +221,13 @@ def _is_act(step: StepName) -> bool:
         case (
             StepName.AWAITING_APPROVAL
             | StepName.SUSPEND_OWNER
+            | StepName.BACKUP
+            | StepName.MIGRATE_DOWN
+            | StepName.RESTORE_CONFIGURATION
+            | StepName.DIAGNOSE
+            | StepName.STOP_TRAFFIC
+            | StepName.ASSESS_DAMAGE
+            | StepName.RESTORE_TRAFFIC
             | StepName.RESTART_PODS
             | StepName.ROLLOUT_COMPLETE
             | StepName.RESTORE_STRATEGY

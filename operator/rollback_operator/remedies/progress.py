@@ -7,15 +7,15 @@ actual state. A step whose work is done is complete, so that a replay is harmles
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import assert_never
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName, StepStatus
-from rollback_operator.api.verification import VerificationCheck, VerificationResult
+from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model.conditions import find
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.remedies import gitops
-from rollback_operator.remedies.rollouts import may_have_run, was_another_between
+from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
+from rollback_operator.remedies.rollouts import may_have_run, runs_target, was_another_between
 from rollback_operator.remedies.steps import steps_of
 
 EXPRESS_SURGE = "100%"
@@ -27,8 +27,17 @@ would never end."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NOTHING_DONE = (Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED)
 """Outcomes of a rollback that did not act, unless its steps show that it did."""
+RESTORING = (StepName.RESTORE_STRATEGY, StepName.RESTORE_TRAFFIC)
 _TEMPLATE_ACTS = (StepName.UNDO, StepName.PIN_IMAGE)
-_BEFORE_ACT = (StepName.AWAITING_APPROVAL, StepName.SUSPEND_OWNER)
+_BEFORE_ACT = (
+    StepName.AWAITING_APPROVAL,
+    StepName.SUSPEND_OWNER,
+    *MIGRATION_STEPS,
+    StepName.RESTORE_CONFIGURATION,
+    StepName.DIAGNOSE,
+    StepName.STOP_TRAFFIC,
+    StepName.ASSESS_DAMAGE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ def next_step(rollback: Rollback) -> StepName | None:
     if approval is not None and approval.finished_time is None:
         return StepName.AWAITING_APPROVAL
     finished = {step.name for step in rollback.status.steps if step.finished_time is not None}
-    return next((step for step in steps_of(rollback.spec) if step not in finished), None)
+    steps = steps_of(rollback.spec, rollback.status.migrations)
+    return next((step for step in steps if step not in finished), None)
 
 
 def has_acted(rollback: Rollback) -> bool:
@@ -100,102 +110,6 @@ def was_done(rollback: Rollback) -> bool:
 def step_status(rollback: Rollback, step: StepName) -> StepStatus | None:
     """Find the stored status of a step; None: it has not begun."""
     return next((status for status in rollback.status.steps if status.name is step), None)
-
-
-def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: datetime) -> Next:
-    """Compare the step's goal with the live Deployment, just before the change."""
-    match step:
-        case StepName.SUSPEND_OWNER:
-            return _compare_owner(rollback, deployment)
-        case StepName.ROLLOUT_COMPLETE:
-            return _compare_rollout(rollback, deployment, now)
-        case StepName.RESTORE_STRATEGY:
-            return _compare_strategy(rollback, deployment)
-        case StepName.VERIFY:
-            return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
-        case StepName.AWAITING_APPROVAL:
-            return Wait()
-        case StepName.DISABLE_FLAG | StepName.RESTART_PODS:
-            result = _compare_pods(rollback, step, deployment)
-        case StepName.UNDO:
-            result = _compare_undo(rollback, deployment)
-        case StepName.PIN_IMAGE | StepName.SCALE:
-            result = _compare_in_place(rollback, deployment)
-        case _:
-            assert_never(step)
-    is_paused = deployment.paused and not deployment.is_held
-    is_stopped = is_paused and isinstance(result, Act) and step is not StepName.DISABLE_FLAG
-    return _wait_for_resume(rollback, step, now) if is_stopped else result
-
-
-def _wait_for_resume(rollback: Rollback, step: StepName, now: datetime) -> Next:
-    """Respect a person's pause. Not final at once: a patch in flight may still land."""
-    if not is_out_of_time(rollback, step, now):
-        return Wait()
-    seconds = rollback.spec.verification.timeout_seconds
-    message = f"another client paused the Deployment, and it could not be changed for {seconds} s"
-    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_PAUSED, message)
-
-
-def _compare_owner(rollback: Rollback, deployment: Deployment) -> Next:
-    """Check that the rollback still has work that needs the suspension."""
-    is_judged = deployment.template.digest == rollback.spec.from_revision.digest
-    is_done = not has_moved(rollback, deployment)
-    return Act(StepName.SUSPEND_OWNER) if is_judged or is_done else moved(rollback, deployment)
-
-
-def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    """Check that the pods are the judged pods; another template replaces them.
-
-    The flag's own step compares the flag.
-    """
-    judged, now = rollback.spec.from_revision, deployment.template
-    if now.digest == judged.digest:
-        return Act(step)
-    if step is StepName.RESTART_PODS and now.release == judged.release:
-        return Done("the pods of the release are replaced")
-    return moved(rollback, deployment)
-
-
-def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:
-    spec = rollback.spec
-    if spec.to_revision is not None and deployment.template.release == spec.to_revision.release:
-        return Done(f"the template is that of revision {spec.to_revision.number}")
-    if has_gone_on(rollback, deployment):
-        return moved(rollback, deployment)
-    return Act(StepName.UNDO)
-
-
-def _compare_in_place(rollback: Rollback, deployment: Deployment) -> Next:
-    remedy = rollback.spec.remedy
-    if remedy.replicas is not None:
-        if deployment.replicas >= remedy.replicas:
-            return Done(f"{deployment.replicas} replicas are set")
-        is_ours = deployment.template.release == rollback.spec.from_revision.release
-        return Act(StepName.SCALE) if is_ours else moved(rollback, deployment)
-    if deployment.template.image_of(remedy.container) == remedy.image:
-        return Done(f"{remedy.container} is set to {remedy.image}")
-    if has_gone_on(rollback, deployment):
-        return moved(rollback, deployment)
-    return Act(StepName.PIN_IMAGE)
-
-
-def _compare_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:
-    if has_moved(rollback, deployment):
-        return moved(rollback, deployment)
-    if deployment.is_rolled_out:
-        return Done(f"{deployment.available} of {deployment.replicas} replicas are available")
-    if is_out_of_time(rollback, StepName.ROLLOUT_COMPLETE, now):
-        message = f"{deployment.available} of {deployment.replicas} replicas are available"
-        name = StepName.ROLLOUT_COMPLETE.value
-        return RollbackEnd(
-            Outcome.NOT_RECOVERED,
-            Reason.ROLLOUT_TIMED_OUT,
-            f"the rollout did not complete in {rollback.spec.verification.timeout_seconds} s: "
-            f"{message}",
-            (VerificationCheck(name=name, result=VerificationResult.FAILED, message=message),),
-        )
-    return Wait()
 
 
 def seconds_in(rollback: Rollback, step: StepName, now: datetime) -> float:
@@ -264,6 +178,12 @@ def is_stale(rollback: Rollback, now: datetime) -> bool:
     return now - last_time(rollback, now) > timedelta(seconds=bound)
 
 
+def is_never_late(rollback: Rollback, step: StepName) -> bool:
+    """Return whether a step restores something, or has a limit of its own since it began."""
+    is_begun = step in MIGRATION_STEPS and step_status(rollback, step) is not None
+    return is_begun or step in RESTORING
+
+
 def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
     """End a rollback whose act was not done in time."""
     since = last_time(rollback, now)
@@ -272,15 +192,6 @@ def stale(rollback: Rollback, now: datetime) -> RollbackEnd:
         "release is evaluated again"
     )
     return RollbackEnd(Outcome.ABANDONED, Reason.ROLLBACK_STALE, message)
-
-
-def _compare_strategy(rollback: Rollback, deployment: Deployment) -> Next:
-    stored = rollback.status.strategy
-    if stored is None or stored.max_surge == EXPRESS_SURGE:
-        return Done("the strategy was not changed")
-    if deployment.max_surge != EXPRESS_SURGE:
-        return Done("another client changed the strategy since: it stays unchanged")
-    return Act(StepName.RESTORE_STRATEGY)
 
 
 def has_gone_on(rollback: Rollback, deployment: Deployment) -> bool:
@@ -310,10 +221,11 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     if gitops.is_reverted(rollback, deployment):
         return True
     if target is not None:
-        return deployment.template.release != target.release
+        return not runs_target(rollback.spec, deployment.template)
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
-    return deployment.template.release != rollback.spec.from_revision.release
+    wanted = rollback.spec.flag_digest or rollback.spec.from_revision.bare
+    return deployment.template.bare != wanted
 
 
 def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
@@ -348,7 +260,9 @@ def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> Rollbac
         workload: the target; its ReplicaSets were read after the Deployment.
     """
     act = step_status(rollback, step)
-    if step not in _TEMPLATE_ACTS or act is None or act.finished_time is not None:
+    is_variable = step is StepName.DISABLE_FLAG and rollback.spec.flag_digest is not None
+    is_template = step in _TEMPLATE_ACTS or is_variable
+    if not is_template or act is None or act.finished_time is not None:
         return None
     if act.revision is None:
         return None

@@ -40,8 +40,14 @@ _NAMES: Final = {
     StepName.SCALE: "the change of the replicas",
     StepName.RESTART_PODS: "the replacement of the pods",
     StepName.DISABLE_FLAG: "the change of the flag",
+    StepName.RESTORE_CONFIGURATION: "the restore of the ConfigMaps",
     StepName.SUSPEND_OWNER: "the suspension of the GitOps owner",
+    StepName.STOP_TRAFFIC: "the stop of the traffic",
+    StepName.RESTORE_TRAFFIC: "the restoration of the traffic",
 }
+
+
+_TRAFFIC: Final = (StepName.STOP_TRAFFIC, StepName.RESTORE_TRAFFIC)
 
 
 def refused_step(rollback: Rollback, step: StepName, answer: str) -> str:
@@ -54,6 +60,8 @@ def refused_step(rollback: Rollback, step: StepName, answer: str) -> str:
     what = f"Deployment {name}"
     if step is StepName.SCALE and spec.autoscaler is not None:
         what = f"HorizontalPodAutoscaler {spec.autoscaler.name}"
+    if step in _TRAFFIC and spec.traffic is not None and spec.traffic.service:
+        what = f"Service {spec.traffic.service}"
     head = f"{_NAMES.get(step, f'the step {step}')} was refused: {refused_by(answer, what)}"
     runs = f"Revision {spec.from_revision.number} still runs"
     back = ""
@@ -67,4 +75,9 @@ def refused_step(rollback: Rollback, step: StepName, answer: str) -> str:
         )
     if step in (StepName.RESTORE_STRATEGY, StepName.ROLLOUT_COMPLETE, StepName.VERIFY):
         runs = f"the strategy of {what} is unchanged"
+    if step is StepName.STOP_TRAFFIC:
+        back = "; traffic.namespaces of the operator's chart gives the right"
+    if step is StepName.RESTORE_TRAFFIC:
+        resume = commands.resume(spec.policy_ref.name, namespace)
+        runs, back = "the traffic is still stopped", f". Restore it by {resume}"
     return f"{head}. {runs}{back}. Answer of the API server: {answer}"

@@ -8,7 +8,9 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model import conditions
+from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.remedies.restoring import left_restored
 
 AHEAD = timedelta(seconds=60)
 """Largest difference of two clocks."""
@@ -105,7 +107,9 @@ def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackSt
         else step.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
         for step in status.steps
     ]
-    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, end.message)
+    left = f"{migrations.left_behind(status, end.outcome)}{left_restored(status)}"
+    message = clipped(f"{end.message}{left}", 32768)
+    done = conditions.condition(ConditionType.COMPLETE, True, end.reason, message)
     return status.model_copy(
         update={
             "steps": steps,

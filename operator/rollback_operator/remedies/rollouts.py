@@ -1,7 +1,28 @@
-"""Rollouts since the judgement, as the numbers of the ReplicaSets show them. Pure."""
+"""Which release runs, and the rollouts since the judgement, by template and number. Pure."""
 
-from rollback_operator.api.v1alpha1 import Rollback
-from rollback_operator.model.workload import Workload
+from rollback_operator.api.v1alpha1 import Rollback, RollbackSpec
+from rollback_operator.model.workload import Template, Workload
+
+
+def is_configuration_only(spec: RollbackSpec) -> bool:
+    """Return whether the release and its target have the same template, without annotations."""
+    return spec.to_revision is not None and spec.to_revision.bare == spec.from_revision.bare
+
+
+def runs_judged(spec: RollbackSpec, template: Template) -> bool:
+    """Return whether a template is that of the judged release, a restart of it included.
+
+    Where only the configuration differs, each other revision of the template is another release.
+    """
+    if is_configuration_only(spec):
+        return template.digest == spec.from_revision.digest
+    return template.bare == spec.from_revision.bare
+
+
+def runs_target(spec: RollbackSpec, template: Template) -> bool:
+    """Return whether a template is that of the rollback target, a restart of it included."""
+    is_target = spec.to_revision is not None and template.bare == spec.to_revision.bare
+    return is_target and template.digest != spec.from_revision.digest
 
 
 def was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:

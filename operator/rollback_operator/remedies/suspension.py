@@ -18,6 +18,7 @@ from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.gitops import act_of, named
+from rollback_operator.remedies.rollouts import runs_judged
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 SETTLE = timedelta(seconds=10)
@@ -148,7 +149,7 @@ def release(rollback: Rollback, state: OwnerState, deployment: Deployment) -> st
     if rollback.status.outcome is None or act is None or act.finished_time is None:
         return ""
     is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
-    if not is_left and deployment.template.release == rollback.spec.from_revision.release:
+    if not is_left and runs_judged(rollback.spec, deployment.template):
         return ""
     synced = state.in_sync_at
     if synced is None or synced < (act.finished_time + SETTLE).timestamp():

@@ -200,6 +200,18 @@ def bounds_settled(reason: Reason, message: str) -> Notice:
     return Notice(EventReason.BOUNDS_LEFT, message, True)
 
 
+def traffic_stopped(message: str) -> Notice:
+    """Report that the traffic is stopped for a rollback, and how to restore it."""
+    return Notice(EventReason.TRAFFIC_STOPPED, message, True)
+
+
+def traffic_settled(reason: Reason, message: str) -> Notice:
+    """Report that the traffic is restored, or why it stays as it is."""
+    if reason is Reason.TRAFFIC_RESTORED:
+        return Notice(EventReason.TRAFFIC_RESTORED, message)
+    return Notice(EventReason.TRAFFIC_LEFT, message, True)
+
+
 def request_refused(refusal: Refusal) -> Notice:
     """Report why a manual request is refused."""
     message = f"{refusal.reason}: {refusal.message}"

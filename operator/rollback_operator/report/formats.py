@@ -38,7 +38,7 @@ def _line(text: str) -> str:
 
 
 def _facts(message: Message) -> Iterator[tuple[str, str]]:
-    where = f"Deployment {message.namespace}/{message.deployment}"
+    where = f"{message.kind} {message.namespace}/{message.deployment}"
     yield "Status", message.status
     yield "Affected service", f"{message.service} ({where})"
     yield "Severity", message.severity

@@ -61,7 +61,7 @@ def _refused(policy: RollbackPolicy, around: Around) -> Condition | None:
     """Report a fault of the policy itself, independent of its target."""
     spec = policy.spec
     faults = matrix.faults(spec.matrix)
-    faults += matrix.unknown_probes(spec.matrix, (probe.name for probe in spec.verification.http))
+    faults += matrix.unknown_names(spec.matrix, spec)
     if faults:
         return status.not_ready(Reason.INVALID_MATRIX, "; ".join(faults))
     if not around.is_address_allowed:

@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.verdict import Verdict
+from rollback_operator.model.workload import digest_of
 from rollback_operator.releases.ledger import BLAMED, CLEAN, useless
 from rollback_operator.remedies import attempts, progress
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
@@ -248,7 +249,9 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     if running is None:
         return False
     if spec.remedy.flag is not None:
-        return running.release == spec.from_revision.release
+        bare = spec.flag_digest
+        made = (bare, digest_of([bare, running.configuration])) if bare else ()
+        return running.release in (spec.from_revision.release, *made)
     is_unchanged = running.release == spec.from_revision.release
     if spec.to_revision is not None:
         # A refused undo leaves the bad release running: that is not recovered either.

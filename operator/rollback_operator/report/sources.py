@@ -80,7 +80,9 @@ def slow_signals(
     unripe: Set[Reason],
 ) -> Condition:
     """Report whether durations, memory and own queries are readable."""
-    kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, trends.missing
+    kind, missing = ConditionType.SLOW_SIGNALS_AVAILABLE, dict(trends.missing)
+    if trends.unread_integrity is not None:
+        missing["integrity"] = trends.unread_integrity
     if verdict is None:
         message = "durations, memory and own queries are read while a release is watched"
         return conditions.condition(kind, None, Reason.NO_RELEASE_WATCHED, message)

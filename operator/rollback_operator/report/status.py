@@ -23,7 +23,7 @@ from rollback_operator.api.verification import ProbeRecord
 from rollback_operator.decide.decide import Decision
 from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
-from rollback_operator.judge import explain, matrix_probes
+from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -82,6 +82,8 @@ class StatusInputs:
     """Slow signals: which are unreadable, and the results of the matrix probes."""
     trust: Sequence[Trust] = ()
     """The trusted releases of the policy."""
+    configuration: Condition | None = None
+    """Of what a release consists; None: as reported before."""
     notified: Condition | None = None
     """Whether messages were delivered; None: unknown in this pass."""
     key: tuple[str, str] = ("NAMESPACE", "NAME")
@@ -113,7 +115,7 @@ def next_status(
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
     ledger = _revisions(old, seen)
     made += [trusted.condition(seen.trust, ledger)] if seen.trust or was_trusted else []
-    made += [seen.notified] if seen.notified is not None else []
+    made += [each for each in (seen.configuration, seen.notified) if each is not None]
     failed = recovery.reported(old.not_recovered, _reported_rollbacks(seen), recovered)
     updated = conditions.upsert(recovery.of_same_rollback(old, failed), made, generation, now)
     rollbacks, times = (*seen.rollbacks, *seen.own), _watched(old, seen, now)
@@ -146,7 +148,8 @@ def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> lis
     if seen.workload is None:
         return old.probes
     release = seen.workload.deployment.template.release
-    return matrix_probes.recorded(old.probes, seen.trends.trials, release, now)
+    trials = {**seen.trends.trials, **integrity_trials.titled(seen.trends.integrity)}
+    return matrix_probes.recorded(old.probes, trials, release, now)
 
 
 def _quarantine(

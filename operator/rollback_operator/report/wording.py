@@ -183,6 +183,13 @@ _KINDS = {
 STEP_WORDS = {
     StepName.AWAITING_APPROVAL: "approval",
     StepName.SUSPEND_OWNER: "suspension of the GitOps owner",
+    StepName.BACKUP: "backup",
+    StepName.MIGRATE_DOWN: "migrations",
+    StepName.RESTORE_CONFIGURATION: "restore of the ConfigMaps",
+    StepName.DIAGNOSE: "diagnosis",
+    StepName.STOP_TRAFFIC: "stop of the traffic",
+    StepName.ASSESS_DAMAGE: "assessment of the damage",
+    StepName.RESTORE_TRAFFIC: "restoration of the traffic",
     StepName.DISABLE_FLAG: "flag",
     StepName.RESTART_PODS: "replacement of the pods",
     StepName.UNDO: "undo",
@@ -246,6 +253,22 @@ def next_steps_after(outcome: str, reason: str, *, is_flag: bool) -> tuple[str, 
     return _words_after(outcome, reason, is_flag=is_flag).next_steps
 
 
+_MIGRATION_REASONS = {
+    Reason.BACKUP_FAILED,
+    Reason.MIGRATION_FAILED,
+    Reason.MIGRATION_INCOMPLETE,
+}
+_MIGRATION_FAILED = Words(
+    "ROLLBACK STOPPED at the database",
+    "ROLLBACK FAILED: migrations are not rolled back, or not all",
+    IncidentStage.OPEN,
+    (
+        "Read in the message of the outcome which migrations are rolled back, and compare the "
+        "history of the database",
+        "Complete the schema by hand, or fix forward: the operator forces nothing",
+        _BY_PERSON,
+    ),
+)
 _STEP_REFUSED = Words(
     "ROLLBACK FAILED: the change was refused",
     "ROLLBACK FAILED: the operator may not make the change, the bad release still runs",
@@ -262,6 +285,8 @@ _STEP_REFUSED = Words(
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason == Reason.UNDO_REVERTED:
         return _REVERTED
+    if reason in _MIGRATION_REASONS:
+        return _MIGRATION_FAILED
     if reason == Reason.STEP_REFUSED and not is_flag:
         return _STEP_REFUSED
     if outcome == Outcome.REFUSED:

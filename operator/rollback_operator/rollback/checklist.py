@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rollback_operator.api.checklist import CheckItem, CheckName, CheckResult, Consequence
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -19,9 +20,10 @@ from rollback_operator.api.v1alpha1 import (
     RollbackPolicy,
     RollbackStatus,
 )
+from rollback_operator.model.schema import DirtySchema, NewerSchema, SchemaAnswer
 from rollback_operator.model.surroundings import ClusterCapacity
 from rollback_operator.remedies.progress import RollbackEnd
-from rollback_operator.rollback import checks
+from rollback_operator.rollback import checks, schema_check
 from rollback_operator.rollback.checks import ChecklistFacts
 
 _ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
@@ -30,11 +32,11 @@ _ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
     checks.template,
     checks.images,
     checks.references,
+    checks.configuration,
     checks.room,
     checks.capacity,
     checks.nobody_else,
     checks.metrics,
-    checks.database_schema,
 )
 _BY_SEVERITY = tuple(Consequence)
 """From the mildest to the most severe."""
@@ -51,6 +53,10 @@ class Checklist:
 
     items: tuple[CheckItem, ...]
     pace: Pace
+    schema: SchemaAnswer | None = None
+    """How the database relates to the target; None: it was not read."""
+    down: MigrationRecord | None = None
+    """Migrations to roll back; None: none."""
 
     @property
     def consequence(self) -> Consequence:
@@ -67,8 +73,7 @@ class Checklist:
         items = self.of(Consequence.BLOCK)
         reason = _BLOCKED_BECAUSE.get(items[0].name, Reason.CHECKLIST_BLOCKED)
         if items[0].name is CheckName.DATABASE_SCHEMA:
-            is_newer = items[0].result is CheckResult.FAILED
-            reason = Reason.NEWER_SCHEMA if is_newer else Reason.SCHEMA_UNKNOWN
+            reason = _schema_reason(self.schema)
         return RollbackEnd(Outcome.BLOCKED, reason, summarized(items))
 
     @property
@@ -86,11 +91,25 @@ class Checklist:
 
 def make(facts: ChecklistFacts) -> Checklist:
     """Evaluate all items."""
-    items = [_tightened(item(facts), facts.policy) for item in _ITEMS]
+    schema = schema_check.schema_answer(facts)
+    made = [item(facts) for item in _ITEMS] + [schema_check.database_schema(facts, schema)]
+    items = [_tightened(item, facts.policy) for item in made]
     by_name = {item.name: item for item in items}
     is_tight = by_name[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
     pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
-    return Checklist(tuple(items), pace)
+    down = schema_check.migrations_down(facts)
+    record = down if isinstance(down, MigrationRecord) else None
+    return Checklist(tuple(items), pace, schema, record)
+
+
+def _schema_reason(answer: SchemaAnswer | None) -> Reason:
+    match answer:
+        case NewerSchema():
+            return Reason.NEWER_SCHEMA
+        case DirtySchema():
+            return Reason.SCHEMA_DIRTY
+        case _:
+            return Reason.SCHEMA_UNKNOWN
 
 
 def _is_known(facts: ChecklistFacts) -> bool:
@@ -122,6 +141,8 @@ def plan_digest(rollback: Rollback, checklist: Checklist) -> str:
     # The question is the warning, without its figures, which change constantly.
     about = [(item.name, item.result, item.message if _is_firm(item) else "") for item in items]
     parts = [rollback.metadata.uid, plan, about]
+    if checklist.down is not None:
+        parts.append(checklist.down.model_dump(mode="json"))
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -132,4 +153,10 @@ def _is_firm(item: CheckItem) -> bool:
 
 def with_checklist(status: RollbackStatus, checklist: Checklist) -> RollbackStatus:
     """Record a checklist."""
-    return status.model_copy(update={"checklist": list(checklist.items), "pace": checklist.pace})
+    return status.model_copy(
+        update={
+            "checklist": list(checklist.items),
+            "pace": checklist.pace,
+            "migrations": checklist.down,
+        }
+    )

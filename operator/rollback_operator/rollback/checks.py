@@ -7,18 +7,17 @@ answer to a side question stops nothing. The consequence of an item is a rule of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from rollback_operator.api.checklist import (
-    AppliedMigrations,
     CheckItem,
     CheckName,
     CheckResult,
     Consequence,
 )
 from rollback_operator.api.remedy import FlagTaking
-from rollback_operator.api.shape import clipped, is_among
+from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
     Pace,
@@ -26,17 +25,23 @@ from rollback_operator.api.v1alpha1 import (
     RevisionRef,
     Rollback,
     RollbackPolicy,
+    TrafficStop,
 )
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import (
+    UNDECLARED,
+    DeclaredSchema,
+    SchemaHistory,
+    UnknownSchema,
+)
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
-from rollback_operator.remedies import autoscaling, gitops, schema
+from rollback_operator.remedies import autoscaling, gitops
+from rollback_operator.remedies.database.migrations import LossReport
 from rollback_operator.remedies.gitops import warning
 from rollback_operator.remedies.progress import has_acted
-from rollback_operator.remedies.schema import Applied
-from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 FRESH_SECONDS = 60.0
 """An older sample does not show the current state of a service."""
@@ -59,8 +64,12 @@ class ChecklistFacts:
     """Existence of the objects that the target's pods name."""
     cluster: ClusterCapacity | Missing | None = None
     quotas: Sequence[Quota] | Missing = ()
-    schema: Applied | Missing | None = None
+    schema: SchemaHistory | None = None
     """None: the policy names no database."""
+    listed: DeclaredSchema | UnknownSchema = UNDECLARED
+    """What a command in the target's image lists; empty: none ran."""
+    loss: LossReport | None = None
+    """Data that rolling the newer migrations back would lose; None: nothing was measured."""
     owner: OwnerState | Missing | None = None
     """None: no owner is to be suspended."""
     claims: Claims | Missing | None = None
@@ -100,7 +109,7 @@ def known_good(facts: ChecklistFacts) -> CheckItem:
     """Report the recorded health of the rollback target."""
     name, target = CheckName.TARGET_KNOWN_GOOD, facts.rollback.spec.to_revision
     if target is None:
-        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(facts.rollback.spec.remedy.type))
     message = f"revision {target.number} with {', '.join(target.images)} is recorded as"
     if target.health is Health.GOOD:
         return _item(name, CheckResult.PASSED, f"{message} Good")
@@ -129,7 +138,7 @@ def template(facts: ChecklistFacts) -> CheckItem:
         facts.target,
     )
     if wanted is None:
-        return _item(name, CheckResult.SKIPPED, _no_target(facts.rollback.spec.remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(facts.rollback.spec.remedy.type))
     if replica_set is None:
         message = f"ReplicaSet {wanted.replica_set} of revision {wanted.number} no longer exists"
         return _item(name, CheckResult.FAILED, message, Consequence.BLOCK)
@@ -147,7 +156,7 @@ def images(facts: ChecklistFacts) -> CheckItem:
     wanted = [*target.images, *target.init_images] if target else []
     wanted += [remedy.image] if target is None and remedy.image else []
     if not wanted:
-        return _item(name, CheckResult.SKIPPED, _no_target(remedy.type))
+        return _item(name, CheckResult.SKIPPED, no_target(remedy.type))
     cluster = facts.cluster
     if not isinstance(cluster, ClusterCapacity):
         return _item(
@@ -184,6 +193,18 @@ def references(facts: ChecklistFacts) -> CheckItem:
         message = f"missing, but optional: {_listed([str(reference) for reference in absent])}"
         return _item(name, CheckResult.WARNED, message)
     return _item(name, CheckResult.PASSED, f"present: {_listed(present)}")
+
+
+def configuration(facts: ChecklistFacts) -> CheckItem:
+    """Show the changes of ConfigMaps, and what stays."""
+    name, spec = CheckName.CONFIGURATION, facts.rollback.spec
+    changes = "; ".join(f"ConfigMap {item.name}: {item.diff}" for item in spec.config_maps)
+    if spec.kept_configuration:
+        restored = f"{changes}; " if changes else ""
+        return _item(name, CheckResult.WARNED, f"{restored}not restored: {spec.kept_configuration}")
+    if not changes:
+        return _item(name, CheckResult.SKIPPED, "no ConfigMap is restored")
+    return _item(name, CheckResult.PASSED, f"restored: {changes}")
 
 
 def room(facts: ChecklistFacts) -> CheckItem:
@@ -236,6 +257,11 @@ def _keeps_pods(facts: ChecklistFacts) -> bool:
 def capacity(facts: ChecklistFacts) -> CheckItem:
     """Report how many pods stay available during the rollback."""
     name, deployment = CheckName.CAPACITY, facts.deployment
+    plan = facts.rollback.spec.traffic
+    if plan is not None:
+        what = "Deployment has no pods" if plan.stop is TrafficStop.REPLICAS else "Service has none"
+        message = f"the traffic is stopped: the {what} until the release is replaced"
+        return _item(name, CheckResult.WARNED, message)
     if facts.rollback.spec.remedy.replicas is not None:
         return _item(name, CheckResult.PASSED, "pods are added, none is removed")
     if _keeps_pods(facts):
@@ -300,38 +326,7 @@ def metrics(facts: ChecklistFacts) -> CheckItem:
     return _item(name, result, f"the newest sample is {age:.0f} s old")
 
 
-def database_schema(facts: ChecklistFacts) -> CheckItem:
-    """Check whether the target is compatible with the database schema."""
-    rollback, policy, history = facts.rollback, facts.policy, facts.schema
-    if rollback.spec.remedy.type in KEEP_THE_RELEASE:
-        return schema.skipped(_no_target(rollback.spec.remedy.type))
-    database = policy.spec.database if policy is not None else None
-    if policy is None or database is None or history is None:
-        return schema.skipped("the policy names no database")
-    current = policy.status.revision
-    is_same = current is not None and current.digest == facts.deployment.template.digest
-    released = current.since if current is not None and is_same else None
-    running = facts.workload.current
-    if released is None:
-        created = running.created if running is not None else 0.0
-        released = datetime.fromtimestamp(created, facts.now.tzinfo)
-    settle = timedelta(seconds=policy.spec.safety.good_after_seconds)
-    comparison = schema.HistoryComparison(_record(rollback, policy), released, settle)
-    finding = schema.compare(history, comparison)
-    return schema.item(finding, database.on_newer_schema, database.on_unknown_schema)
-
-
-def _record(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:
-    """Find the migrations applied when the target was good; a pinned image's name identifies it."""
-    target, image = rollback.spec.to_revision, rollback.spec.remedy.image
-    for entry in policy.status.revisions:
-        is_it = entry.release == target.release if target else is_among(image or "", entry.images)
-        if is_it and entry.migrations is not None:
-            return entry.migrations
-    return None
-
-
-def _no_target(remedy: RemedyType) -> str:
+def no_target(remedy: RemedyType) -> str:
     """Explain why a rollback has no target."""
     match remedy:
         case RemedyType.UNDO:
@@ -339,7 +334,7 @@ def _no_target(remedy: RemedyType) -> str:
         case RemedyType.PIN_IMAGE:
             return "an image is pinned: no revision is restored"
         case RemedyType.SCALE:
-            return "replicas are added: no revision is restored"
+            return "replicas are changed: no revision is restored"
         case RemedyType.DISABLE_FLAG:
             return "a flag is set: no revision is restored"
         case _:

@@ -267,7 +267,8 @@ _WITHDRAWN: dict[PolicyAuthority, tuple[Reason, str]] = {
     ),
     PolicyAuthority.REVISED: (
         Reason.POLICY_CHANGED,
-        "the policy's matrix, remedies or safety.gitOps changed: the release is evaluated again",
+        "the policy's matrix, remedies, database or safety.gitOps changed: the release is "
+        "evaluated again",
     ),
     PolicyAuthority.RECREATED: (
         Reason.POLICY_DELETED,
@@ -296,4 +297,5 @@ def is_wanted(rollback: Rollback, policy: RollbackPolicy) -> bool:
         plan.remedy in spec.remedies
         and any(matrix.acts(rule) for rule in spec.matrix if rule.severity in severities)
         and (plan.owner is None or plan.owner.response is spec.safety.git_ops)
+        and (plan.database is None or plan.database == spec.database)
     )

@@ -24,6 +24,7 @@ from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
+from rollback_operator.remedies.flags import is_variable
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
 from rollback_operator.rollback.verification import LATENCY
 from rollback_operator.stats.histogram import Histogram, added
@@ -133,6 +134,8 @@ def proof_begins(rollback: Rollback) -> float:
         ):
             status = step_status(rollback, StepName.DISABLE_FLAG)
             return status.started_time.timestamp() + MOUNT_SECONDS if status else math.inf
+        case RemedyType.DISABLE_FLAG if is_variable(rollback):
+            step = StepName.DISABLE_FLAG
         case RemedyType.DISABLE_FLAG:
             step = StepName.RESTART_PODS
         case RemedyType.SCALE:

@@ -11,7 +11,11 @@ from datetime import datetime
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, SignalName, StepName
-from rollback_operator.api.verification import VerificationCheck, VerificationResult
+from rollback_operator.api.verification import (
+    INTEGRITY_PREFIX,
+    VerificationCheck,
+    VerificationResult,
+)
 from rollback_operator.evidence.watch import NOT_YET_READ
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.samples import Missing
@@ -141,7 +145,8 @@ def conclude(checks: Sequence[Check], situation: Situation) -> Next:
         return _end(Outcome.NOT_RECOVERED, _why(failures), failures, checks)
     if failures:
         return Wait()
-    lacking = situation.required - proved
+    damage = {check.name for check in checks if check.name.startswith(INTEGRITY_PREFIX)}
+    lacking = (situation.required | damage) - proved
     is_settled = (
         is_over
         or situation.seconds >= VERIFICATION_SETTLE_SECONDS

@@ -16,31 +16,45 @@ from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.adapters.kube.secrets import ApiSecrets
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.configurations import ApiConfigurations
 from rollback_operator.adapters.kube.target.flags import ApiFlags
+from rollback_operator.adapters.kube.target.jobs import ApiJobs
 from rollback_operator.adapters.kube.target.logs import ApiLogs
 from rollback_operator.adapters.kube.target.owners import ApiOwners
-from rollback_operator.adapters.kube.target.services import ApiServices, ServiceBackends
+from rollback_operator.adapters.kube.target.pod_tools import ApiPodTools
+from rollback_operator.adapters.kube.target.services import (
+    ApiSelectors,
+    ApiServices,
+    ServiceBackends,
+)
 from rollback_operator.adapters.kube.target.surroundings import ApiSurroundings, NarrowSurroundings
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.adapters.postgres.database import PostgresSchemas
+from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.adapters.prometheus import Access, PrometheusMetrics, PrometheusTrends
 from rollback_operator.model.context import RollbackBudget
-from rollback_operator.ports.application import Channels, Probes, Schemas
+from rollback_operator.ports.application import Channels, Probes, SchemaChanges, Schemas
 from rollback_operator.ports.metrics import CredentialsCheck, Metrics, PodMetrics, TrendMetrics
 from rollback_operator.reconcile.act.acting import Actor
 from rollback_operator.reconcile.act.checking import Checker, OwnResources
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.execution import Executor
 from rollback_operator.reconcile.act.flagging import FlagSetter
 from rollback_operator.reconcile.act.holding import Holder
+from rollback_operator.reconcile.act.migrating import Migrator
 from rollback_operator.reconcile.act.recording import Recorder
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.reconcile.act.verifying import Verifier
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.carrying import Carrier
 from rollback_operator.reconcile.details import DetailReader, MigrationRecorder
 from rollback_operator.reconcile.keeping import RecordKeeper
 from rollback_operator.reconcile.notifier import DeliveryPorts, Notifier
+from rollback_operator.reconcile.observe.asking import IntegrityReader
+from rollback_operator.reconcile.observe.configurations import ConfigurationReader
 from rollback_operator.reconcile.observe.inspection import ClaimsCache, Inspector
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.reconcile.observe.readings import Readings
@@ -76,6 +90,7 @@ class Outside:
     trends: TrendMetrics
     pods: PodMetrics
     schemas: Schemas
+    changes: SchemaChanges
     probes: Probes
     channels: Channels
     clock: Callable[[], datetime]
@@ -99,12 +114,14 @@ class Parts:
     telemetry: Telemetry
     verifier: Verifier
     trier: ProbeSender
+    asker: IntegrityReader
     connections: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def close(self) -> None:
         """Close connections and threads."""
         await self.verifier.close()
         await self.trier.close()
+        await self.asker.close()
         await self.reconciler.readings.close()
         await self.connections.aclose()
 
@@ -138,6 +155,7 @@ async def build(settings: Settings) -> Parts:
         trends=PrometheusTrends(metrics, metrics.proof(settings.needs_login_proof)),
         pods=pods,
         schemas=PostgresSchemas(secrets, addresses.pin),
+        changes=PostgresChanges(secrets, addresses.pin),
         probes=HttpProbes(addresses, secrets),
         channels=Senders(secrets, addresses),
         clock=clock.now,
@@ -175,9 +193,10 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     nearby = NarrowSurroundings(api) if settings.namespaces else ApiSurroundings(api)
     owners = ApiOwners(api, settings.argo_cd_namespace)
     tools = ApiTools(api, settings.argo_cd_namespace, outside.monotonic)
-    checker = Checker(nearby, outside.schemas, records, now, owners, tools)
-    verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, now)
+    checker = Checker(nearby, outside.schemas, outside.changes, records, now, owners, tools)
+    verifier = Verifier(outside.probes, ApiLogs(api), outside.trends, outside.schemas, now)
     trier = ProbeSender(outside.probes, clock)
+    asker = IntegrityReader(outside.schemas, clock)
     runtime = DeliveryPorts(now, elector.is_leading, queue.add, refresh)
     teller = Notifier(outside.channels, store, cache, runtime)
     observer = Observer(
@@ -186,6 +205,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         outside.trends,
         pods=outside.pods,
         trier=trier,
+        asker=asker,
         router=Router(ApiServices(api), clock),
         credentials=outside.credentials,
     )
@@ -195,7 +215,22 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = FlagSetter(ApiFlags(api), now)
     scaler = Scaler(store, now, recorder.write, cache.take_in, ApiAutoscalers(api))
-    actor = Actor(workloads, suspender, switch, scaler, now)
+    contents = ApiConfigurations(api, settings.secret_digest_key_file)
+    migrator = Migrator(ApiJobs(api), outside.schemas, outside.changes, recorder.write, now)
+    configurations = ConfigurationReader(contents, now)
+    traffic = TrafficSwitch(store, now, recorder.write, cache.take_in, workloads, ApiSelectors(api))
+    actor = Actor(
+        workloads,
+        suspender,
+        switch,
+        scaler,
+        migrator,
+        ConfigurationRestorer(contents),
+        traffic,
+        DamageReader(outside.schemas, records, now),
+        Diagnoser(ApiPodTools(api), now),
+        now,
+    )
     executor = Executor(
         workloads, store, recorder, now, checker, verifier, actor, lambda: elector.stopped
     )
@@ -203,6 +238,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     reconciler = Reconciler(
         cache=cache,
         inspector=Inspector(workloads, lookout, now),
+        configurations=configurations,
         readings=readings,
         foresight=Preflight(
             suspender,
@@ -216,12 +252,16 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         switch=switch,
         carrier=Carrier(cache, store, executor, settings.prometheus_url),
         keeper=RecordKeeper(
-            cache, workloads, store, recorder, executor, suspender, scaler, now, refresh
+            cache, workloads, store, recorder, executor, suspender, scaler, traffic, now, refresh
         ),
         holder=Holder(workloads, store, cache.take_in, now),
         desk=RequestHandler(store, cache.remember, now, teller.refused),
         details=DetailReader(
-            MigrationRecorder(outside.schemas, now), observer, settings.prometheus_url, now
+            MigrationRecorder(outside.schemas, now),
+            configurations,
+            observer,
+            settings.prometheus_url,
+            now,
         ),
         teller=teller,
         reporter=Reporter(cache, store, now),
@@ -247,4 +287,5 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         telemetry=telemetry,
         verifier=verifier,
         trier=trier,
+        asker=asker,
     )

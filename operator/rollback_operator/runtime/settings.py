@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """Tenant (header X-Scope-OrgID) for that Prometheus, for policies that name no tenant."""
     prometheus_ca_file: Path | None = None
     """File with the certificate authority of Prometheus."""
+    secret_digest_key_file: Path | None = None
+    """File with the key, at least 16 bytes, of the digests of Secrets that pods read; read again
+    for each digest. None: Secrets are not part of a release."""
     allowed_prometheus_hosts: Names = ()
     """Further hosts that policies may name in spec.prometheus.url, comma separated."""
     allowed_tenants: Names = ()

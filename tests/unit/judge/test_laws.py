@@ -26,7 +26,8 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Counters, Missing
 from rollback_operator.model.verdict import BAD_ODDS, CEASED, ENDED, Verdict
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, compare, next_step
+from rollback_operator.remedies.comparison import compare
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd, next_step
 from rollback_operator.remedies.rollback_status import begun, ended, finished
 from rollback_operator.report.status import StatusInputs, next_status
 from rollback_operator.stats.windows import Increment

@@ -14,6 +14,7 @@ from rollback_operator.evidence.trends import (
     with_latency,
     with_query,
 )
+from rollback_operator.judge.latency import LatencyGoal
 from rollback_operator.judge.symptoms import SymptomFacts, find_symptoms, worst
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import T0, make_pod, make_pods
@@ -53,7 +54,7 @@ def subject(trends, **changes) -> SymptomFacts:
         new=NEW,
         old={},
         opened=T0,
-        quantile=0.99,
+        goal=LatencyGoal(0.99, 0.5),
         memory_limit=128 * MIB,
         busiest=60.0,
     )
@@ -69,6 +70,15 @@ def found(trends, *conditions, **changes):
 
 
 # -- durations -------------------------------------------------------------------------------------
+
+
+def test_requests_over_the_objective_are_counted_where_one_is_set() -> None:
+    trends = looked(each(NEW, SLOW))
+    (one,) = found(trends, RATIO)
+    assert "of them took longer than the objective of 500 ms" in one.message
+
+    (without,) = found(trends, RATIO, goal=LatencyGoal(0.99))
+    assert "objective" not in without.message
 
 
 def test_slower_from_the_first_request_on_is_the_releases_doing() -> None:

@@ -28,7 +28,8 @@ from rollback_operator.releases import ledger, quarantine
 from rollback_operator.releases.ledger import revision_of
 from rollback_operator.remedies import flags
 from rollback_operator.remedies.attempts import name_of, rollback_name
-from rollback_operator.remedies.progress import Act, Done, RollbackEnd, compare
+from rollback_operator.remedies.comparison import compare
+from rollback_operator.remedies.progress import Act, Done, RollbackEnd
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report import recovery
 from rollback_operator.report.events import started

@@ -25,7 +25,7 @@ from rollback_operator.decide.guards import obstacle
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.controllers import Owner, OwnerObject, OwnerState
 from rollback_operator.model.samples import Missing
-from rollback_operator.remedies import gitops, progress, suspension
+from rollback_operator.remedies import comparison, gitops, progress, suspension
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.rollback import checks
@@ -306,7 +306,7 @@ def test_an_act_that_is_reverted_is_told_from_a_newer_release(
 
     assert gitops.is_reverted(rollback, found) is expected
     if expected:
-        end = progress.compare(rollback, StepName.VERIFY, found, at(14))
+        end = comparison.compare(rollback, StepName.VERIFY, found, at(14))
         assert isinstance(end, progress.RollbackEnd)
         assert (end.outcome, end.reason) == (Outcome.FAILED, Reason.UNDO_REVERTED)
         assert "was reverted by argocd-controller (Argo CD manages the Deployment)" in end.message

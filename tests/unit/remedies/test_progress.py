@@ -15,12 +15,12 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
     StoredStrategy,
 )
+from rollback_operator.remedies.comparison import compare
 from rollback_operator.remedies.progress import (
     Act,
     Done,
     RollbackEnd,
     Wait,
-    compare,
     has_moved,
     next_step,
     overtaken,

@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         checks.known_good,
         make_facts(make_rollback(remedy=SCALE, to_revision=None)),
         SKIPPED,
-        "replicas are added",
+        "replicas are changed",
     ),
     "a template as it was": (checks.template, make_facts(), PASSED, "unchanged"),
     "a template that is gone": (

@@ -194,8 +194,10 @@ spec:
 - expression: "object.spec.strategy.type == oldObject.spec.strategy.type"
   message: "spec.strategy.type: the operator does not change it"
   reason: Forbidden
-- expression: "object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0"
-  message: "spec.replicas: the operator does not scale to zero"
+- expression: >-
+    object.spec.replicas == oldObject.spec.replicas || object.spec.replicas > 0
+    || request.namespace in {{ toJson .Values.traffic.namespaces | replace "\"" "'" }}
+  message: "spec.replicas: the operator does not scale to zero in this namespace: see traffic.namespaces of its chart"
   reason: Forbidden
 {{- $back := ": roll back manually" }}
 {{- range list "hostNetwork" "hostPID" "hostIPC" }}
@@ -356,16 +358,55 @@ spec:
   reason: Forbidden
 {{- end -}}
 
+{{- define "rollback-operator.variablesOfConfigMaps" -}}
+- name: whole
+  expression: "object != null && has(object.metadata.name) ? object.metadata.name : request.name"
+- name: isStored
+  expression: "variables.whole.endsWith('.known-good')"
+- name: name
+  expression: "variables.isStored ? variables.whole.substring(0, size(variables.whole) - 11) : variables.whole"
+# Those of the chart value restoreConfigMaps.
+- name: isRestorable
+  expression: >-
+    false
+    {{- range .Values.restoreConfigMaps }}
+    || (request.namespace == '{{ .namespace }}'{{ with .names }} && variables.name in {{ toJson . | replace "\"" "'" }}{{ end }})
+    {{- end }}
+{{- end -}}
+
 {{- define "rollback-operator.fenceOfConfigMaps" -}}
 - expression: >-
-    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "data")) | nindent 4 }}
+    {{- include "rollback-operator.sameBut" (dict "new" "object" "old" "oldObject" "keys" (list "metadata" "data" "binaryData")) | nindent 4 }}
   message: "the operator changes only data of a ConfigMap"
   reason: Forbidden
 - expression: >-
-    has(object.data) && has(oldObject.data) && object.data.all(key, key in oldObject.data)
-    && oldObject.data.all(key, key in object.data)
-    && object.data.filter(key, object.data[key] != oldObject.data[key]).size() <= 1
-  message: "data: the operator sets one existing key"
+    variables.isRestorable || (has(object.binaryData) == has(oldObject.binaryData)
+    && (!has(object.binaryData) || object.binaryData == oldObject.binaryData))
+  message: >-
+    binaryData: the operator changes only data, and restores only ConfigMaps of the chart value
+    restoreConfigMaps
+  reason: Forbidden
+- expression: >-
+    variables.isRestorable || (has(object.data) && has(oldObject.data)
+    && object.data.all(key, key in oldObject.data) && oldObject.data.all(key, key in object.data)
+    && object.data.filter(key, object.data[key] != oldObject.data[key]).size() <= 1)
+  message: >-
+    data: the operator sets one existing key, and restores only ConfigMaps of the chart value
+    restoreConfigMaps
+  reason: Forbidden
+{{- end -}}
+
+{{- define "rollback-operator.fenceOfStoredConfigMaps" -}}
+- expression: "request.operation == 'CREATE' && variables.isStored && variables.isRestorable"
+  message: >-
+    metadata.name: the operator creates only NAME.known-good for the ConfigMaps of the chart value
+    restoreConfigMaps, and deletes none
+  reason: Forbidden
+- expression: >-
+    has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1
+    && object.metadata.ownerReferences[0].kind == 'RollbackPolicy'
+    && object.metadata.ownerReferences[0].apiVersion.startsWith('rollback.tickettoken.io/')
+  message: "metadata.ownerReferences: a RollbackPolicy owns what the operator creates"
   reason: Forbidden
 {{- end -}}
 
@@ -373,6 +414,19 @@ spec:
 - expression: >-
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "minReplicas" "maxReplicas")) | nindent 4 }}
   message: "spec: the operator changes only minReplicas and maxReplicas"
+  reason: Forbidden
+{{- end -}}
+
+{{- define "rollback-operator.fenceOfServices" -}}
+{{- $new := "(has(object.spec.selector) ? dyn(object.spec.selector) : dyn({}))" -}}
+{{- $old := "(has(oldObject.spec.selector) ? dyn(oldObject.spec.selector) : dyn({}))" -}}
+- expression: >-
+    {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "selector")) | nindent 4 }}
+  message: "spec: the operator changes only selector"
+  reason: Forbidden
+- expression: >-
+    {{- include "rollback-operator.sameBut" (dict "new" $new "old" $old "keys" (list "rollback.tickettoken.io/stopped-by")) | nindent 4 }}
+  message: "spec.selector: the operator adds and removes only its own label"
   reason: Forbidden
 {{- end -}}
 
@@ -398,6 +452,46 @@ spec:
     {{- include "rollback-operator.sameBut" (dict "new" "object.spec" "old" "oldObject.spec" "keys" (list "suspend")) | nindent 4 }}
   message: "spec: the operator changes only suspend"
   reason: Forbidden
+{{- end -}}
+
+{{/* A Job has the power of its namespace's service accounts, and nothing of the node. */}}
+{{- define "rollback-operator.fenceOfJobs" -}}
+- expression: "request.operation != 'CREATE' || request.namespace in {{ .Values.migrations.namespaces | toJson | replace "\"" "'" }}"
+  message: "the operator creates Jobs only in the namespaces of migrations.namespaces of its chart"
+  reason: Forbidden
+- expression: >-
+    [request.operation == 'DELETE' ? oldObject : object].all(job, job.metadata.name.startsWith('rollback-')
+    && has(job.metadata.ownerReferences) && job.metadata.ownerReferences.size() == 1
+    && job.metadata.ownerReferences[0].apiVersion.startsWith('rollback.tickettoken.io/'))
+  message: "the operator creates and deletes only Jobs of its own Rollbacks"
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' || (object.spec.backoffLimit == 0 && has(object.spec.activeDeadlineSeconds)
+    && object.spec.activeDeadlineSeconds <= 3600 && has(object.spec.ttlSecondsAfterFinished)
+    && object.spec.template.spec.containers.size() == 1 && !has(object.spec.template.spec.initContainers)
+    && object.spec.template.spec.restartPolicy == 'Never')
+  message: "spec: a Job of the operator runs one container, once, with a time limit"
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' || [object.spec.template.spec].all(pod,
+    (!has(pod.hostNetwork) || !pod.hostNetwork) && (!has(pod.hostPID) || !pod.hostPID)
+    && (!has(pod.hostIPC) || !pod.hostIPC) && (!has(pod.nodeName) || pod.nodeName == '')
+    && (!has(pod.volumes) || pod.volumes.all(item, !has(item.hostPath)))
+    && pod.containers.all(item, !has(item.securityContext) || (
+    (!has(item.securityContext.privileged) || !item.securityContext.privileged)
+    && (!has(item.securityContext.capabilities) || !has(item.securityContext.capabilities.add)))))
+  message: "spec.template: a Job of the operator has no power over its node (host namespaces, host paths, privileges, capabilities)"
+  reason: Forbidden
+{{- $account := "(request.operation != 'DELETE' && has(object.spec.template.spec.serviceAccountName) && object.spec.template.spec.serviceAccountName != '' ? object.spec.template.spec.serviceAccountName : 'default')" }}
+{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+- expression: >-
+    request.operation == 'DELETE' || !authorizer.serviceAccount(request.namespace, {{ $account }})
+    .group('{{ index . 0 }}').resource('{{ index . 1 }}').check('{{ index . 2 }}').allowed()
+  message: >-
+    spec.template.spec.serviceAccountName: the operator runs no Job with an account that may {{ index . 2 }}
+    {{ index . 1 }} of the whole cluster: roll the migrations back manually
+  reason: Forbidden
+{{- end }}
 {{- end -}}
 
 {{- define "rollback-operator.fenceOfEvents" -}}

@@ -45,6 +45,7 @@ KEPT_BYTES = 192 * 1024
 LIST_BYTES = 40 * MIB
 """Limit for the objects of all lists being read; a namespace has at most half of it."""
 _MOST = f"{ANSWER_BYTES // MIB} MiB"
+STREAMS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 _CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
@@ -208,6 +209,20 @@ class ApiServer:
         self._measure("GET", text.kind if isinstance(text, Failure) else "OK")
         return text if isinstance(text, Failure) else bytes(text)
 
+    async def socket(self, path: ApiPath, query: list[tuple[str, str]]) -> Any:
+        """Open a web socket to a stream of a pod.
+
+        Raises:
+            aiohttp.ClientError: it is refused, or not sent.
+        """
+        if fault_of(path) or not self._may_write():
+            raise aiohttp.ClientError("not sent: an invalid path, or the lease has run out")
+        _, url, headers, *_ = await self._api.param_serialize(
+            "GET", path, query_params=query, auth_settings=["BearerToken"]
+        )
+        pool = self._api.rest_client.pool_manager
+        return await pool.ws_connect(url, headers=headers, protocols=STREAMS, max_msg_size=MIB)
+
     async def create(
         self, path: ApiPath, body: dict[str, Any], **query: str
     ) -> dict[str, Any] | Failure:
@@ -224,11 +239,11 @@ class ApiServer:
         return await self._call("PUT", path, body=body, query={"fieldManager": FIELD_MANAGER})
 
     async def patch(
-        self, path: ApiPath, operations: list[dict[str, Any]]
+        self, path: ApiPath, operations: list[dict[str, Any]], **query: str
     ) -> dict[str, Any] | Failure:
         """Apply a JSON patch, whole or not at all."""
         return await self._call(
-            "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER}
+            "PATCH", path, body=operations, query={"fieldManager": FIELD_MANAGER, **query}
         )
 
     async def may(self, namespace: str, right: Right, name: str = "") -> bool | Failure:

@@ -5,8 +5,11 @@ that reads it, and a high SCRAM iteration count occupies it for minutes. Here bo
 alone. It gets one request on stdin, limits its own CPU time, memory and duration, connects to the
 operator's relay only, and writes one answer to stdout.
 
-    {"parameters": {...}, "history": {"query", "preset", "schema"}} ->
-    {"migrations": [[name, time or null], ...]}, {"missing": message} or {"error": message}
+    {"parameters": {...}, "history": {"query", "preset", "schema", "table"}} ->
+    {"migrations": [[name, time or null], ...], "form", "tool"}, {"dirty": reason, "names": [...],
+    "tool"}, {"missing": message} or {"error": message}
+    {"parameters": {...}, "questions": {name: SELECT}} ->
+    {"answers": {name: {"rows": [JSON, ...]} or {"error": message}}} or {"error": message}
 """
 
 import ctypes
@@ -15,14 +18,23 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Required, TypedDict
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+from rollback_operator.adapters.postgres import presets
+from rollback_operator.adapters.postgres.presets import (
+    LONGEST_COLUMNS,
+    Preset,
+    Recognized,
+    TableColumns,
+)
+from rollback_operator.adapters.postgres.questioning import Rows, answered
 
 CONNECT_SECONDS = 2
 STATEMENT_MILLISECONDS = 1500
@@ -32,9 +44,8 @@ MOST_MEMORY_BYTES = 64 * 1024 * 1024
 """Private memory of this process; a history of the largest permitted size takes a third."""
 MOST_MIGRATIONS = 5000
 LONGEST_MIGRATION = 1024
-LONGEST_COLUMNS = 300
-DEFAULT_TABLE = "schema_migrations"
-_NAMES = ("name", "version", "filename", "id")
+MOST_DIRTY = 5
+"""Dirty migrations that are named."""
 _END_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
@@ -43,70 +54,84 @@ class HistorySource(TypedDict):
     """Where the applied migrations stand."""
 
     query: str | None
-    preset: Literal["SchemaMigrations", "Auto"] | str
+    preset: str
     schema: str
+    table: str
 
 
-class ReadRequest(TypedDict):
-    """Parameters of the connection, and the history."""
+class ReaderQuestion(TypedDict, total=False):
+    """Either the history, or SELECT statements by name."""
 
-    parameters: Mapping[str, str | int]
     history: HistorySource
+    questions: Mapping[str, str]
+
+
+class ReadRequest(ReaderQuestion):
+    """Parameters of the connection, and what is asked."""
+
+    parameters: Required[Mapping[str, str | int]]
 
 
 class ReadAnswer(TypedDict, total=False):
-    """One of the three."""
+    """Either migrations, dirty, answers, missing or error."""
 
+    answers: Mapping[str, Rows]
     migrations: Sequence[tuple[str, str | None]]
+    form: str
+    tool: str
+    dirty: str
+    names: Sequence[str]
     missing: str
     error: str
 
 
-class _NoHistoryError(Exception):
+class NoHistoryError(Exception):
     """The server answers, and the answer is no history; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _TableColumns:
-    schema: str
-    names: frozenset[str]
 
 
 def main() -> None:
     """Answer the request on stdin."""
-    _limit()
+    limit()
     request: ReadRequest = json.load(sys.stdin.buffer)
     sys.stdout.write(json.dumps(answer(request)) + "\n")
 
 
-def _limit() -> None:
+def limit(seconds: int = READER_SECONDS) -> None:
     """Limit what a server can take: beyond it the kernel ends this process."""
     ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The soft limit's signal says why it ended; the hard limit ends it in any case.
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    signal.alarm(READER_SECONDS)  # without a handler: it also ends C code that never returns
+    signal.alarm(seconds)  # without a handler: it also ends C code that never returns
 
 
 def answer(request: ReadRequest) -> ReadAnswer:
-    """Read the history."""
+    """Read the history, or answer the questions."""
     try:
-        return {"migrations": _read(request["parameters"], request["history"])}
-    except _NoHistoryError as error:
+        with _opened(request["parameters"]) as connection:
+            if "history" in request:
+                return _history(connection, request["history"])
+            secret = str(request["parameters"].get("password") or "")
+            return {
+                "answers": {
+                    name: answered(connection, text, lambda error: described(error, secret))
+                    for name, text in request["questions"].items()
+                }
+            }
+    except NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": _words(error, str(request["parameters"].get("password") or ""))}
+        return {"error": described(error, str(request["parameters"].get("password") or ""))}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
-        return {"error": f"its answer takes more than {most} MiB of memory: narrow history.query"}
+        return {"error": f"its answer takes more than {most} MiB of memory: narrow the query"}
     except Exception as error:  # psycopg's loaders raise whatever the bytes lead to
         return {"error": f"its answer cannot be decoded ({type(error).__name__})"}
 
 
-def _read(
-    parameters: Mapping[str, str | int], history: HistorySource
-) -> Sequence[tuple[str, str | None]]:
+@contextmanager
+def _opened(parameters: Mapping[str, str | int]) -> Iterator[psycopg.Connection[Any]]:
     given: dict[str, Any] = dict(parameters)
     connection = psycopg.Connection.connect(make_conninfo(**given))
     # Not `with`, which commits, and waits for a server that does not answer.
@@ -119,57 +144,98 @@ def _read(
             "SET LOCAL TimeZone = 'UTC'",
         ):
             connection.execute(setting)
-        return _rows(connection, _query(connection, history))
+        yield connection
     finally:
         connection.close()
 
 
-def _query(connection: psycopg.Connection[Any], history: HistorySource) -> sql.Composable:
-    if history["query"] is not None:
-        return sql.SQL(history["query"].strip().rstrip(";"))
-    columns = _columns(connection, history["schema"])
-    if columns is None:
-        where = f"schema {history['schema']}" if history["schema"] else "the search path"
-        raise _NoHistoryError(
-            f"there is no table {DEFAULT_TABLE} in {where} that the role may read"
-        )
-    is_exact = history["preset"] == "SchemaMigrations"
-    key = next((name for name in _NAMES[: 1 if is_exact else None] if name in columns.names), None)
-    if key is None or (is_exact and "applied_at" not in columns.names):
-        has = ", ".join(sorted(columns.names))[:LONGEST_COLUMNS]
-        wants = "name and applied_at" if is_exact else f"one of {', '.join(_NAMES)}"
-        raise _NoHistoryError(
-            f"{DEFAULT_TABLE} has the columns {has}, and not {wants}: give history.query"
-        )
-    table = sql.Identifier(columns.schema, DEFAULT_TABLE)
-    if "dirty" in columns.names and not is_exact:
-        dirty = connection.execute(sql.SQL("SELECT bool_or(dirty::boolean) FROM {}").format(table))
-        if (dirty.fetchone() or (False,))[0]:
-            raise _NoHistoryError("a migration has failed midway: the history is marked dirty")
-    time = sql.SQL("applied_at") if "applied_at" in columns.names else sql.SQL("NULL::timestamptz")
-    return sql.SQL("SELECT {}::text AS name, {} AS applied_at FROM {}").format(
-        sql.Identifier(key), time, table
-    )
+def _history(connection: psycopg.Connection[Any], source: HistorySource) -> ReadAnswer:
+    if source["query"] is not None:
+        return {"migrations": _rows(connection, own_query(source["query"]))}
+    return _of_tool(connection, recognized(connection, source))
 
 
-def _columns(connection: psycopg.Connection[Any], schema: str) -> _TableColumns | None:
-    """Find the table's columns in its schema, or in the first schema of the search path."""
+def own_query(text: str) -> sql.Composable:
+    """Give the policy's own query of the history."""
+    return sql.SQL(text.strip().rstrip(";"))
+
+
+def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAnswer:
+    """Read a tool's history, unless its own marks say that it is between two states."""
+    preset = history.preset
+    if _is_being_written(connection, history):
+        return {"dirty": "Locked", "tool": preset.name}
+    if preset.dirty and (marked := _marked(connection, history)):
+        reason = marked[0][0]
+        names = [name[:LONGEST_MIGRATION] for why, name in marked if why == reason and name]
+        return {"dirty": reason, "names": names, "tool": preset.name}
+    rows = _rows(connection, filled(preset.rows, history), preset)
+    return {"migrations": rows, "form": preset.form, "tool": preset.name}
+
+
+def recognized(connection: psycopg.Connection[Any], source: HistorySource) -> Recognized:
+    """Find the history among the tables that the role may read."""
     cursor = connection.execute(
-        "SELECT table_schema::text, column_name::text FROM information_schema.columns"
-        " WHERE table_name = %(table)s AND CASE WHEN %(schema)s = '' THEN"
+        "SELECT table_schema::text, table_name::text, column_name::text"
+        " FROM information_schema.columns"
+        " WHERE table_name = ANY(%(tables)s) AND CASE WHEN %(schema)s = '' THEN"
         " table_schema::name = ANY(current_schemas(false)) ELSE table_schema = %(schema)s END"
         " ORDER BY array_position(current_schemas(false), table_schema::name)",
-        {"table": DEFAULT_TABLE, "schema": schema},
+        {"tables": presets.names_to_find(source["table"]), "schema": source["schema"]},
     )
-    rows = cursor.fetchall()
-    if not rows:
-        return None
-    first = rows[0][0]
-    return _TableColumns(first, frozenset(column for schema, column in rows if schema == first))
+    columns: dict[tuple[str, str], list[str]] = {}
+    for schema, table, column in cursor.fetchmany(MOST_MIGRATIONS):
+        columns.setdefault((schema, table), []).append(column)
+    tables = [TableColumns(*name, frozenset(names)) for name, names in columns.items()]
+    history = presets.recognized(tables, source["preset"], source["table"])
+    if isinstance(history, Recognized):
+        return history
+    where = f"schema {source['schema']}" if source["schema"] else "the search path"
+    raise NoHistoryError(f"{history} (in {where}, among the tables that the role may read)")
+
+
+def _is_being_written(connection: psycopg.Connection[Any], history: Recognized) -> bool:
+    """Return whether another session migrates now, by its locks: everybody may read pg_locks.
+
+    An open transaction that wrote to the history has not shown its row yet. Reading would wait for
+    a session that holds the table exclusively.
+    """
+    row = connection.execute(
+        "SELECT true FROM pg_catalog.pg_locks AS held WHERE granted AND pid <> pg_backend_pid()"
+        " AND database = (SELECT oid FROM pg_catalog.pg_database"
+        " WHERE datname = current_database())"
+        " AND (locktype = 'relation' AND relation = to_regclass(format('%%I.%%I', %(schema)s::text,"
+        " %(table)s::text)) AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock',"
+        " 'ExclusiveLock', 'AccessExclusiveLock')"
+        " OR locktype = 'advisory' AND objsubid = 1"
+        " AND (classid::bigint << 32) | objid::bigint = %(advisory)s::bigint) LIMIT 1",
+        {
+            "schema": history.schema,
+            "table": history.preset.table,
+            "advisory": history.preset.advisory,
+        },
+    ).fetchone()
+    return row is not None
+
+
+def _marked(connection: psycopg.Connection[Any], history: Recognized) -> list[tuple[str, str]]:
+    """Give reason and name of the migrations that the tool marks."""
+    query = filled(history.preset.dirty, history)
+    limited = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_DIRTY)
+    return [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
+
+
+def filled(text: str, history: Recognized) -> sql.Composable:
+    """Put the names of the tables into a preset's SELECT."""
+    preset = history.preset
+    return sql.SQL(text).format(
+        table=sql.Identifier(history.schema, preset.table),
+        lock=sql.Identifier(history.schema, preset.lock or preset.table),
+    )
 
 
 def _rows(
-    connection: psycopg.Connection[Any], query: sql.Composable
+    connection: psycopg.Connection[Any], query: sql.Composable, preset: Preset | None = None
 ) -> Sequence[tuple[str, str | None]]:
     # As a subquery in a single statement, so that anything but a SELECT is refused.
     whole = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_MIGRATIONS + 1)
@@ -178,11 +244,11 @@ def _rows(
     rows = cursor.fetchmany(MOST_MIGRATIONS + 1)
     if "name" not in columns:
         has = ", ".join(columns)[:LONGEST_COLUMNS]
-        raise _NoHistoryError(f"history.query gives the columns {has}, and not name")
-    if not rows:
-        raise _NoHistoryError("the history is empty: no migration is applied")
+        raise NoHistoryError(f"history.query gives the columns {has}, and not name")
+    if not rows and not (preset and preset.is_known):
+        raise NoHistoryError("the history is empty: no migration is applied")
     if len(rows) > MOST_MIGRATIONS:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"the history has more than {MOST_MIGRATIONS} rows: narrow history.query down"
         )
     at = columns.index("applied_at") if "applied_at" in columns else None
@@ -192,7 +258,7 @@ def _rows(
 def _migration(row: Sequence[Any], name: int, at: int | None) -> tuple[str, str | None]:
     named = str(row[name])
     if len(named) > LONGEST_MIGRATION:
-        raise _NoHistoryError(
+        raise NoHistoryError(
             f"a migration's name has more than {LONGEST_MIGRATION} characters: select its name only"
         )
     time = row[at] if at is not None else None
@@ -217,7 +283,7 @@ _KNOWN = (
 )
 
 
-def _words(error: psycopg.Error, secret: str) -> str:
+def described(error: psycopg.Error, secret: str) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
         primary = error.diag.message_primary.replace("\n", " ")

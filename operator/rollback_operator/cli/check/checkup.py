@@ -87,7 +87,7 @@ def as_json(checkup: Checkup) -> dict[str, Any]:
         ],
     }
     if survey is not None:
-        result |= {"seen": _seen(survey), "outlook": [_row(row) for row in checkup.outlook]}
+        result |= {"seen": _seen(survey), "outlook": outlook_rows(checkup.outlook)}
     return result
 
 
@@ -142,6 +142,11 @@ def _signal(survey: Survey, name: str) -> dict[str, Any]:
     }
 
 
+def outlook_rows(outlooks: Sequence[Outlook]) -> list[dict[str, Any]]:
+    """Write how soon bad releases would be proved, with plain types."""
+    return [_row(row) for row in outlooks]
+
+
 def _row(row: Outlook) -> dict[str, Any]:
     return {
         "route": row.route,
@@ -183,17 +188,17 @@ def _lines(checkup: Checkup) -> Iterator[str]:
     yield f"{checkup.name}: {result}"
     for fault in checkup.document.faults:
         text = f"{fault.path}: {fault.message}" if fault.path else fault.message
-        yield from _wrapped(text, "  error    ")
+        yield from wrapped(text, "  error    ")
     if checkup.survey is not None:
         yield ""
         yield from _facts(checkup.survey)
-        yield from _table(checkup)
+        yield from outlook_table(checkup.outlook)
     if checkup.findings:
         yield ""
     for finding in checkup.findings:
-        yield from _wrapped(f"{finding.path}: {finding.message}", f"  {finding.level.lower():9}")
+        yield from wrapped(f"{finding.path}: {finding.message}", f"  {finding.level.lower():9}")
         if finding.remedy:
-            yield from _wrapped(finding.remedy, "         -> ")
+            yield from wrapped(finding.remedy, "         -> ")
 
 
 def _facts(survey: Survey) -> Iterator[str]:
@@ -253,8 +258,8 @@ def _fact(name: str, text: str) -> str:
     return f"  {name:11}{text}"
 
 
-def _table(checkup: Checkup) -> Iterator[str]:
-    rows = checkup.outlook
+def outlook_table(rows: Sequence[Outlook]) -> Iterator[str]:
+    """Write how soon bad releases would be proved, with an explanation; nothing without rows."""
     if not rows:
         return
     faults = sorted({row.fault for row in rows}, reverse=True)
@@ -282,7 +287,7 @@ def _table(checkup: Checkup) -> Iterator[str]:
                 shown = [_cell(reach) for reach in reaches]
                 cells += shown
                 yield f"    {source:38}" + "".join(f"{cell:>18}" for cell in shown)
-    yield from _wrapped(" ".join(_legend(rows, cells)), "  ")
+    yield from wrapped(" ".join(_legend(rows, cells)), "  ")
 
 
 def _legend(rows: Sequence[Outlook], cells: Sequence[str]) -> Iterator[str]:
@@ -316,7 +321,8 @@ def _seconds(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"  # noqa: PLR2004 (a width)
 
 
-def _wrapped(text: str, begin: str) -> Iterator[str]:
+def wrapped(text: str, begin: str) -> Iterator[str]:
+    """Break a text into lines, all as far indented as the first begins."""
     yield from textwrap.wrap(
         text,
         WIDTH,

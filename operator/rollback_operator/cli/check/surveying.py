@@ -110,10 +110,10 @@ class Surveyor:
         """Read the flags that remedies set, and whether the caller may set them."""
         if self.cluster is None:
             return ()
-        flags, namespace = self.cluster.flags, policy.metadata.namespace
+        flags = self.cluster.flags
         return tuple(
             [
-                await _flag(flags, namespace, f"spec.remedies[{number}].flag", remedy.flag)
+                await _flag(flags, policy, f"spec.remedies[{number}].flag", remedy.flag)
                 for number, remedy in enumerate(policy.spec.remedies)
                 if remedy.flag is not None
             ]
@@ -209,8 +209,9 @@ class Surveyor:
         return replace(requests, missing=reading, trace=nearest), errors
 
 
-async def _flag(flags: Flags, namespace: str, path: str, flag: Flag) -> FlagFacts:
-    state = await flags.read(namespace, flag)
+async def _flag(flags: Flags, policy: RollbackPolicy, path: str, flag: Flag) -> FlagFacts:
+    namespace, target = policy.metadata.namespace, policy.spec.target_ref.name
+    state = await flags.read(namespace, flag, target)
     if isinstance(state, Failure):
         missing = Missing(Reason.READ_FAILED, state.message)
         return FlagFacts(path, flag, missing, state.kind is FailureKind.GONE)

@@ -113,8 +113,8 @@ def _number(text: str) -> int:
 
 def _replica_count(text: str) -> int:
     """Parse a number of replicas."""
-    if not (text.isdecimal() and 1 <= int(text) <= MOST_REPLICAS):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MOST_REPLICAS}")
+    if not (text.isdecimal() and 0 <= int(text) <= MOST_REPLICAS):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to {MOST_REPLICAS}")
     return int(text)
 
 
@@ -187,7 +187,7 @@ def _remedy(made: argparse.ArgumentParser) -> None:
             "last-known-good (default), previous, or a number as in `kubectl rollout history`",
         ),
         ("--image", _image, "CONTAINER=IMAGE", None, "pin an image that it ran"),
-        ("--replicas", _replica_count, "N", None, "scale up, and change nothing else"),
+        ("--replicas", _replica_count, "N", None, "scale up, or to 0 until a resume"),
     ):  # fmt: skip
         remedy.add_argument(name, type=parse_value, metavar=metavar, default=default, help=text)
 
@@ -365,8 +365,8 @@ VERBS = (
     Verb(
         "resume",
         "resume automatic evaluation and rollback\n"
-        "The bounds of a HorizontalPodAutoscaler that a Scale raised are restored, unless they "
-        "have been\nchanged since.",
+        "The bounds of a HorizontalPodAutoscaler that a Scale raised, and traffic that a rollback "
+        "stopped,\nare restored, unless they have been changed since.",
         "  kubectl rollback resume ticket-service\n"
         "  kubectl rollback resume --all-namespaces         ends a stop of every operator\n",
         (

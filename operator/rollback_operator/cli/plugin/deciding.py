@@ -20,6 +20,7 @@ from rollback_operator.model import commands, stop
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies.autoscaling import RESTORE
+from rollback_operator.remedies.stopped_traffic import RESTORE_TRAFFIC
 
 MOST_LEASE_TRIES = 20
 """The holder renews a Lease every few seconds: one of the tries meets no conflict."""
@@ -100,17 +101,21 @@ async def suspend(asked: CommandContext) -> Answer:
 
 
 async def resume(asked: CommandContext) -> Answer:
-    """Resume a policy and have the bounds restored that its rollbacks raised."""
+    """Resume a policy; restore the bounds and the traffic that its rollbacks changed."""
     if asked.given["all_namespaces"]:
         return await _on_leases(asked, None)
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
-    raised = [item for item in finding.of_policy(stored, policy.name) if _is_raised(item)]
-    for rollback in raised:
-        wanted = {**rollback.part("metadata.annotations").raw, RESTORE: "requested"}
-        needed(await asked.cluster.patch(ROLLBACKS, rollback, "/metadata/annotations", wanted))
-    names = ", ".join(rollback.name for rollback in raised)
-    more = f"; the operator restores the autoscaler bounds that {names} raised" if raised else ""
+    more = ""
+    for field, annotation, what in _RESTORED:
+        changed = [
+            item for item in finding.of_policy(stored, policy.name) if _is_changed(item, field)
+        ]
+        for rollback in changed:
+            wanted = {**rollback.part("metadata.annotations").raw, annotation: "requested"}
+            needed(await asked.cluster.patch(ROLLBACKS, rollback, "/metadata/annotations", wanted))
+        names = ", ".join(rollback.name for rollback in changed)
+        more += f"; the operator restores the {what.format(names)}" if changed else ""
     if policy.text("spec.suspend") == "true":
         policy = await _annotated(asked, policy, None)
     return await _switch(asked, policy, False, f"resumed{more}")
@@ -162,9 +167,15 @@ async def _mark(asked: CommandContext, lease: Record, value: str | None) -> Reco
     return written
 
 
-def _is_raised(rollback: Record) -> bool:
-    """Report whether a Rollback has raised an autoscaler's bounds and not restored them."""
-    record = rollback.part("status.autoscaler")
+_RESTORED = (
+    ("status.autoscaler", RESTORE, "autoscaler bounds that {} raised"),
+    ("status.traffic", RESTORE_TRAFFIC, "traffic that {} stopped"),
+)
+
+
+def _is_changed(rollback: Record, field: str) -> bool:
+    """Report whether a Rollback has changed something and not restored it."""
+    record = rollback.part(field)
     return bool(record.raw) and not record.text("restoredTime")
 
 
@@ -193,6 +204,7 @@ async def trust(asked: CommandContext) -> Answer:
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
     workload = needed(await asked.cluster.inspect(policy.namespace, target))
+    workload = finding.identified(policy, workload)
     trusted = _revision(policy, workload, int(asked.given["revision"]))
     recorded = finding.entry(policy, trusted.template.release)
     entry = {

@@ -20,7 +20,7 @@ ROLLBACK_KNOWN = frozenset(
         "conditions", "severity", "step", "steps", "strategy", "outcome", "finishedTime",
         "checklist", "verification", "notifications", "planDigest", "approvalDeadlineTime",
         "message", "plan", "pace", "escalatedTime", "escalatedMessage",
-        "autoscaler", "owner",
+        "autoscaler", "owner", "traffic", "assessment", "diagnosis", "migrations",
     }
 )  # fmt: skip
 POLICY_KNOWN = frozenset(
@@ -42,6 +42,7 @@ def explain_rollback(page: TextPage, rollback: Record) -> None:
     _steps(page, rollback)
     _bounds(page, rollback)
     _owner(page, rollback)
+    _database(page, rollback)
     _verification(page, rollback)
     _notifications(page, rollback)
     _end(page, rollback)
@@ -78,9 +79,15 @@ def _flag(spec: Record) -> str:
     flag, plan = spec.part("remedy.flag"), spec.part("flag")
     if not flag.raw or not plan.raw:
         return ""
-    how = {"Restart": "pods replaced", "Mount": "updated in the running pods"}
+    how = {
+        "Restart": "pods replaced",
+        "Template": "pods replaced",
+        "Mount": "updated in the running pods",
+    }
     taken = how.get(plan.text("takenBy"), plan.text("takenBy"))
-    where = f"ConfigMap {flag.text('configMapRef.name')}, {flag.text('name')}"
+    container = flag.text("env.container")
+    place = f"container {container}" if container else f"ConfigMap {flag.text('configMapRef.name')}"
+    where = f"{place}, {flag.text('name')}"
     return f"{where}: {plan.text('oldValue')!r} -> {flag.text('value')!r} ({taken})"
 
 
@@ -217,6 +224,42 @@ def _owner(page: TextPage, rollback: Record) -> None:
             ("Because", record.text("releaseMessage")),
         ]
     )
+
+
+def _database(page: TextPage, rollback: Record) -> None:
+    """Show the diagnosis, the stopped traffic, the damage and the migrations rolled back."""
+    diagnosis, traffic = rollback.part("status.diagnosis"), rollback.part("status.traffic")
+    down = rollback.part("status.migrations")
+    if diagnosis.raw:
+        page.head("Diagnosis")
+        names = (("Pod", "pod"), ("Result", "message"), ("Memory", "memory"), ("Output", "output"))
+        page.pairs([(head, diagnosis.text(field)) for head, field in names])
+    if traffic.raw:
+        page.head("Traffic")
+        before = traffic.text("selector") or f"{traffic.text('replicas')} replicas"
+        restored = clock(traffic.time("restoredTime")) or "not yet"
+        page.pairs(
+            [
+                ("Before", before),
+                ("Restored", restored),
+                ("Because", traffic.text("restoreMessage")),
+            ]
+        )
+    for answer in rollback.rows("status.assessment"):
+        page.head(f"Damage: {answer.text('name')}")
+        for line in (*answer.words("rows"), answer.text("message")):
+            page.line(f"  {line}" if line else "")
+    if down.raw:
+        page.head("Migrations")
+        page.pairs(
+            [
+                ("To roll back", ", ".join(down.words("names"))),
+                ("Order", down.text("order")),
+                ("Rolled back", ", ".join(down.words("undone"))),
+                ("Unknown loss", down.text("unknownLoss")),
+            ]
+        )
+        _rows(page, "Data lost", down.rows("losses"), ("place", "how", "values"))
 
 
 def _verification(page: TextPage, rollback: Record) -> None:

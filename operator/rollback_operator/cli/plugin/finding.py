@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+from pydantic import ValidationError
+
+from rollback_operator.api.v1alpha1 import LedgerEntry, Revision, RollbackPolicyStatus
 from rollback_operator.cli.plugin.connection import (
     POLICIES,
     ROLLBACKS,
@@ -13,7 +16,9 @@ from rollback_operator.cli.plugin.connection import (
 from rollback_operator.cli.plugin.record import Record, decided, newest_first, summary_of
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.releases.identity import recorded
 
+_REF = ("number", "templateHash", "digest", "release", "configuration")
 _PREFIXES = {
     **dict.fromkeys(("rollback", "rollbacks", "rbk"), ROLLBACKS),
     **dict.fromkeys(("deployment", "deployments", "deploy"), POLICIES),
@@ -97,6 +102,19 @@ async def waiting(
             if isinstance(rollback, Record):
                 awaited[policy.namespace, policy.name] = rollback
     return awaited
+
+
+def identified(policy: Record, workload: Workload) -> Workload:
+    """Give each revision the release that the policy has on record."""
+    rows = [*policy.rows("status.revisions"), policy.part("status.revision")]
+    refs = [{key: row.raw.get(key) for key in _REF} for row in rows if row.text("digest")]
+    try:
+        known = [Revision.model_validate(ref) for ref in refs]
+    except ValidationError:
+        return workload  # of another version: the template alone
+    running = known.pop() if policy.part("status.revision").raw else None
+    entries = [LedgerEntry(**dict(each)) for each in known]
+    return recorded(workload, RollbackPolicyStatus(revision=running, revisions=entries))
 
 
 def revisions(policy: Record, workload: Workload) -> list[str]:

@@ -52,6 +52,7 @@ async def undo(asked: CommandContext) -> Answer:
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     target = policy.text("spec.targetRef.name")
     workload = needed(await asked.cluster.inspect(policy.namespace, target))
+    workload = finding.identified(policy, workload)
     user = needed(await asked.cluster.user())
     request = _request(asked, policy, user, _seen(workload))
     # A refusal that is known here is reported at once; the operator checks again and decides.

@@ -10,59 +10,68 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollback_operator.api.v1alpha1 import Rollback, StepName, StoredStrategy
-from rollback_operator.model.workload import Autoscaler, Deployment
+from rollback_operator.model.workload import Autoscaler, Deployment, Workload
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.diagnosing import Diagnoser
 from rollback_operator.reconcile.act.flagging import FlagSetter
+from rollback_operator.reconcile.act.migrating import Migrator
+from rollback_operator.reconcile.act.recording import Acted
+from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
-from rollback_operator.remedies import autoscaling, progress
-from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
+from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
+from rollback_operator.remedies import autoscaling, flags, progress
+from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
+from rollback_operator.remedies.progress import Done, Wait
 from rollback_operator.remedies.steps import done_in_words
 
 _log = logging.getLogger(__name__)
+_OWN_STEPS = (
+    *MIGRATION_STEPS,
+    StepName.RESTORE_CONFIGURATION,
+    StepName.DIAGNOSE,
+    StepName.STOP_TRAFFIC,
+    StepName.ASSESS_DAMAGE,
+    StepName.RESTORE_TRAFFIC,
+)
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
-
-
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """How far an act has come."""
-
-    rollback: Rollback
-    """With the changes to store with the step's end."""
-    deployment: Deployment
-    """The newest version that is known."""
-    next: Done | Wait | RollbackEnd | Failure
 
 
 @dataclass
 class Actor:
-    """Changes the Deployment, a flag, the owner of the Deployment, or its autoscaler."""
+    """Dispatches steps: what changes the Deployment is done here, and all else by its executor."""
 
     workloads: Workloads
     suspender: Suspender
     switch: FlagSetter
     scaler: Scaler
+    migrator: Migrator
+    restorer: ConfigurationRestorer
+    traffic: TrafficSwitch
+    damage: DamageReader
+    diagnoser: Diagnoser
     clock: Callable[[], datetime]
 
     async def act(
         self,
         rollback: Rollback,
         step: StepName,
-        deployment: Deployment,
-        autoscaler: Autoscaler | None,
+        workload: Workload,
     ) -> Acted:
         """Execute a step.
 
         Args:
             rollback: its step has begun, and the comparison has shown that an act is due.
             step: that has begun.
-            deployment: the target.
-            autoscaler: that sets its replicas; None: there is none.
+            workload: the target, with the newest Deployment that is known.
         """
+        deployment, autoscaler = workload.deployment, workload.autoscaler
         if step is StepName.SUSPEND_OWNER:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
-        if step is StepName.DISABLE_FLAG:
+        if step in _OWN_STEPS:
+            return await self._take(rollback, step, workload)
+        if step is StepName.DISABLE_FLAG and not flags.is_variable(rollback):
             return Acted(rollback, deployment, await self.switch.set(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
             assert autoscaler is not None  # or there would be nothing to be done
@@ -71,6 +80,23 @@ class Actor:
         if isinstance(done, Failure):
             return Acted(rollback, deployment, done)
         return Acted(rollback, done, Done(done_in_words(rollback.spec, step)))
+
+    async def _take(self, rollback: Rollback, step: StepName, workload: Workload) -> Acted:
+        match step:
+            case StepName.DIAGNOSE:
+                return await self.diagnoser.collect(rollback, workload)
+            case StepName.STOP_TRAFFIC:
+                return await self.traffic.stop(rollback, workload)
+            case StepName.ASSESS_DAMAGE:
+                return await self.damage.assess(rollback, workload.deployment)
+            case StepName.RESTORE_CONFIGURATION:
+                done = await self.restorer.restore(rollback)
+                return Acted(rollback, workload.deployment, done)
+            case StepName.BACKUP | StepName.MIGRATE_DOWN:
+                migrated = await self.migrator.take(rollback, step)
+                return Acted(migrated.rollback, workload.deployment, migrated.next)
+            case _:
+                return await self.traffic.give_back(rollback, workload.deployment)
 
     async def _raise(
         self, rollback: Rollback, deployment: Deployment, autoscaler: Autoscaler

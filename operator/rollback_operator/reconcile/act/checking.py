@@ -7,31 +7,36 @@ question.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from rollback_operator.api.checklist import Approval, ApprovalSpec
+from rollback_operator.api.database.rolling_back import MigrationOrder, MigrationRecord
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
+from rollback_operator.api.v1alpha1 import Mode, Rollback, RollbackPolicy
 from rollback_operator.decide.freeze import frozen
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import is_active
 from rollback_operator.model.controllers import Claims, OwnedDeployment, OwnerState
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import SchemaHistory, UnknownSchema
 from rollback_operator.model.workload import Workload
-from rollback_operator.ports.application import Schemas
+from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.cluster import Owners, Surroundings, Tools
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.remedies import gitops
+from rollback_operator.remedies.database.migrations import LossReport
+from rollback_operator.remedies.database.schema import MIGRATIONS_SECONDS
 from rollback_operator.remedies.gitops import claimed
-from rollback_operator.remedies.schema import MIGRATIONS_SECONDS, Applied
-from rollback_operator.rollback import approval, checklist
+from rollback_operator.rollback import approval, checklist, schema_check
 from rollback_operator.rollback.approval import ApprovalFacts
 from rollback_operator.rollback.checklist import Checklist
 from rollback_operator.rollback.checks import ChecklistFacts
 
 CHECKLIST_SECONDS = 2.0
 """For all reads of a checklist together, but for the database's."""
+LOSS_KNOWN_SECONDS = 300.0
+"""Lifetime of a loss report: to measure it takes the locks of the migration for a moment."""
 
 T = TypeVar("T")
 
@@ -54,12 +59,20 @@ class _Kept:
     """Why decisions do not count; None: not known yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _KnownLoss:
+    names: Sequence[str]
+    until: datetime
+    report: LossReport
+
+
 @dataclass
 class Checker:
     """Evaluates the checklist, and again while a person is asked."""
 
     surroundings: Surroundings
     schemas: Schemas
+    changes: SchemaChanges
     records: OwnResources
     clock: Callable[[], datetime]
     owners: Owners
@@ -68,6 +81,8 @@ class Checker:
     database_seconds: float = MIGRATIONS_SECONDS
     kept: dict[str, _Kept] = field(default_factory=dict)
     """The newest checklist of each Rollback that a person is asked about, by uid."""
+    losses: dict[str, _KnownLoss] = field(default_factory=dict)
+    """By the Deployment's uid."""
 
     async def check(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Checklist:
         """Collect the facts and make the checklist."""
@@ -150,7 +165,7 @@ class Checker:
         if isinstance(claims, Claims):
             deployment = claimed(workload.deployment, claims)
             facts = replace(facts, workload=replace(workload, deployment=deployment))
-        return replace(
+        facts = replace(
             facts,
             claims=claims,
             references=dict(zip(wanted, there, strict=True)),
@@ -159,6 +174,28 @@ class Checker:
             schema=applied,
             owner=owner,
         )
+        return replace(facts, loss=await self._loss(facts))
+
+    async def _loss(self, facts: ChecklistFacts) -> LossReport | None:
+        """Measure which data is lost with the newer migrations; a known loss stays as it is."""
+        rollback, record, now = facts.rollback, schema_check.migrations_down(facts), self.clock()
+        if not isinstance(record, MigrationRecord) or record.order is MigrationOrder.UNDO_ONLY:
+            return None
+        if rollback.spec.mode is Mode.OBSERVE:
+            return LossReport(unknown="it is not measured in mode Observe")
+        stored, uid = rollback.status.migrations, rollback.spec.target_ref.uid
+        if stored is not None and stored.names == record.names and not stored.unknown_loss:
+            return LossReport(tuple(stored.losses))  # an approval names these figures
+        self.losses = {key: known for key, known in self.losses.items() if now < known.until}
+        if (known := self.losses.get(uid)) is not None and known.names == record.names:
+            return known.report
+        assert rollback.spec.database is not None  # or there would be no record
+        namespace = rollback.metadata.namespace
+        report = await self.changes.measure(namespace, rollback.spec.database, record)
+        if not report.unknown and not report.fault:
+            until = now + timedelta(seconds=LOSS_KNOWN_SECONDS)
+            self.losses[uid] = _KnownLoss(record.names, until, report)
+        return report
 
     async def _owner(self, rollback: Rollback) -> OwnerState | Missing | None:
         steered = gitops.planned_suspension(rollback)
@@ -175,15 +212,15 @@ class Checker:
             return OwnerState(steered.object.namespace, obstacle=state.message)
         return state
 
-    async def _applied_migrations(self, policy: RollbackPolicy | None) -> Applied | Missing | None:
+    async def _applied_migrations(self, policy: RollbackPolicy | None) -> SchemaHistory | None:
         if policy is None or policy.spec.database is None:
             return None
         try:
             async with asyncio.timeout(self.database_seconds):
                 return await self.schemas.read(policy.metadata.namespace, policy.spec.database)
         except TimeoutError:
-            message = f"the database did not answer within {self.database_seconds:g} s"
-            return Missing(Reason.SCHEMA_UNKNOWN, message)
+            seconds = self.database_seconds
+            return UnknownSchema(f"the database did not answer within {seconds:g} s")
 
 
 async def _read_within(

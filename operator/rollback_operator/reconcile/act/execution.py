@@ -23,8 +23,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.decide import requests
-from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.watch import NOT_YET_READ, Watch
+from rollback_operator.evidence.watch import NOT_YET_READ
 from rollback_operator.model import stop
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload
@@ -38,10 +37,13 @@ from rollback_operator.reconcile.act.verifying import (
     VerificationInputs,
     VerificationSubject,
     Verifier,
+    relevant_evidence,
 )
-from rollback_operator.remedies import autoscaling, progress, rollback_status
+from rollback_operator.remedies import autoscaling, progress, rollback_status, stopped_traffic
+from rollback_operator.remedies.comparison import compare
 from rollback_operator.remedies.progress import Act, Done, RollbackEnd, Wait
 from rollback_operator.remedies.refusals import refused_step
+from rollback_operator.remedies.steps import is_lasting_stop
 from rollback_operator.report import events
 from rollback_operator.rollback import approval, approval_notice, recovery, verification
 from rollback_operator.rollback.checklist import with_checklist
@@ -150,9 +152,10 @@ class Executor:
             if not isinstance(result, _Stepped):
                 return result
             rollback, seen = result.rollback, replace(seen, deployment=result.deployment)
-        return await self.end(
-            rollback, RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
-        )
+        over = RollbackEnd(Outcome.UNKNOWN, Reason.IN_PROGRESS, "all steps are done")
+        if is_lasting_stop(rollback.spec):
+            over = stopped_traffic.lasting_stop(rollback)
+        return await self.end(rollback, over)
 
     async def _correct_future_times(self, rollback: Rollback) -> Rollback | Failure:
         """Store times that are ahead of the clock as now."""
@@ -230,12 +233,12 @@ class Executor:
         seen: _ExecutionState,
     ) -> _Stepped | Rollback | Again:
         """Do what follows from a comparison, or from an act."""
-        if isinstance(following, Act) and self.stopped() and step is not StepName.RESTORE_STRATEGY:
+        if isinstance(following, Act) and self.stopped() and step not in progress.RESTORING:
             following = Wait()
         match following:
             case Act():
-                workload = seen.workload
-                acted = await self.actor.act(rollback, step, seen.deployment, workload.autoscaler)
+                workload = replace(seen.workload, deployment=seen.deployment)
+                acted = await self.actor.act(rollback, step, workload)
                 seen = replace(seen, deployment=acted.deployment)
                 return await self._follow(acted.rollback, step, acted.next, seen)
             case Wait() if step is StepName.VERIFY:
@@ -251,7 +254,10 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        if step is StepName.RESTORE_STRATEGY or not progress.is_stale(rollback, self.clock()):
+        # Nor is anything while the traffic is stopped: only its end brings the traffic back.
+        if stopped_traffic.is_open(rollback) or progress.is_never_late(rollback, step):
+            return False
+        if not progress.is_stale(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 
@@ -272,7 +278,7 @@ class Executor:
             )
         else:
             late = progress.overtaken(rollback, step, seen.workload)
-            following = late or progress.compare(rollback, step, seen.deployment, now)
+            following = late or compare(rollback, step, seen.deployment, now)
         rests = now < self.rests.get(rollback.metadata.uid, now)
         return Wait() if isinstance(following, Act) and rests else following
 
@@ -287,10 +293,11 @@ class Executor:
                 missing = Missing(Reason.NOT_YET_READ, blind)
         else:
             pods = seen.workload.current_of(seen.workload.pods)
-            counted = recovery.verify(rollback, _relevant_evidence(watch, seen), pods, now)
+            evidence = relevant_evidence(watch, seen.deployment, seen.inputs.meter)
+            counted = recovery.verify(rollback, evidence, pods, now)
             missing, skew = watch.missing, watch.skew
         asked = await self.verifier.check(
-            VerificationSubject(rollback, seen.workload, seen.inputs.meter, skew)
+            VerificationSubject(rollback, seen.workload, seen.inputs, skew)
         )
         checks = verification.in_order(
             (
@@ -369,7 +376,7 @@ class Executor:
     ) -> Rollback | Again:
         """Store the end; but leave no surge of ours on a Deployment, if it is given."""
         if deployment is not None and rollback.status.strategy is not None:
-            left = progress.compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
+            left = compare(rollback, StepName.RESTORE_STRATEGY, deployment, self.clock())
             if isinstance(left, Act):
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
@@ -385,13 +392,6 @@ class Executor:
         # The finalizer stays until the policy's status records the end (`reconcile/keeping`).
         await self.recorder.post_end(written)
         return written
-
-
-def _relevant_evidence(watch: Watch, seen: _ExecutionState) -> Evidence:
-    """Leave out the routes that prove nothing, such as those of kubelet probes."""
-    known = seen.deployment.probe_paths if seen.inputs.meter is None else seen.inputs.meter.left_out
-    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
-    return replace(watch.evidence, increments=kept)
 
 
 def _retry_later(rollback: Rollback, failure: Failure) -> Again:

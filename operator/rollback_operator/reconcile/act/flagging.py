@@ -28,11 +28,11 @@ FORGOTTEN_SECONDS = 3600.0
 FlagReading = FlagState | Missing
 
 
-PreflightKey = tuple[str, Flag, Mode]
+PreflightKey = tuple[str, str, Flag, Mode]
 
 
 def _preflight_key(policy: RollbackPolicy, flag: Flag) -> PreflightKey:
-    return policy.metadata.namespace, flag, policy.spec.mode
+    return policy.metadata.namespace, policy.spec.target_ref.name, flag, policy.spec.mode
 
 
 @dataclass
@@ -41,30 +41,43 @@ class FlagSetter:
 
     flags: Flags
     clock: Callable[[], datetime]
-    known: dict[tuple[str, Flag], tuple[datetime, FlagReading]] = field(default_factory=dict)
-    """Until when it is known how a flag stands, and how, by namespace."""
+    known: dict[tuple[str, str, Flag], tuple[datetime, str, FlagReading]] = field(
+        default_factory=dict
+    )
+    """Until when it is known how a flag stands, for which template, and how, by namespace and
+    Deployment. A variable is part of the template: what was read of another is not of this."""
     foreseen: dict[PreflightKey, tuple[datetime, FlagReading | None]] = field(default_factory=dict)
     """The end of a preflight result's lifetime, and the result."""
 
-    async def states(self, policy: RollbackPolicy) -> Mapping[tuple[str, str], FlagReading]:
-        """Read the flags of a policy's remedies; only while a release is judged."""
-        namespace = policy.metadata.namespace
+    async def states(
+        self, policy: RollbackPolicy, digest: str
+    ) -> Mapping[tuple[str, str], FlagReading]:
+        """Read the flags of a policy's remedies; only while a release is judged.
+
+        Args:
+            policy: names them.
+            digest: of the pod template that is judged.
+        """
         return {
-            flag.key: await self._read_for_decision(namespace, flag)
+            flag.key: await self._read_for_decision(policy, flag, digest)
             for flag in flags.wanted(policy.spec.remedies)
         }
 
-    async def _read_for_decision(self, namespace: str, flag: Flag) -> FlagReading:
-        now = self.clock()
-        until, known = self.known.get((namespace, flag), (now, None))
-        if known is not None and now < until:
+    async def _read_for_decision(
+        self, policy: RollbackPolicy, flag: Flag, digest: str
+    ) -> FlagReading:
+        now, namespace = self.clock(), policy.metadata.namespace
+        target = policy.spec.target_ref.name
+        place = namespace, target, flag
+        until, of, known = self.known.get(place, (now, "", None))
+        if known is not None and of == digest and now < until:
             return known
         self.known = {key: kept for key, kept in self.known.items() if now < kept[0]}
-        answer = await self.flags.read(namespace, flag)
+        answer = await self.flags.read(namespace, flag, target)
         state = (
             Missing(Reason.READ_FAILED, answer.message) if isinstance(answer, Failure) else answer
         )
-        self.known[namespace, flag] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), state
+        self.known[place] = now + timedelta(seconds=FLAG_KNOWN_SECONDS), digest, state
         return state
 
     async def obstacles(self, policy: RollbackPolicy, deployment: Deployment) -> Mapping[Flag, str]:
@@ -105,11 +118,11 @@ class FlagSetter:
 
     async def _read_ahead(self, policy: RollbackPolicy, flag: Flag) -> FlagReading | None:
         namespace = policy.metadata.namespace
-        state = await self.flags.read(namespace, flag)
+        state = await self.flags.read(namespace, flag, policy.spec.target_ref.name)
         if isinstance(state, Failure):
             is_known = state.kind in (FailureKind.GONE, FailureKind.REJECTED)
             return Missing(Reason.FLAG_UNUSABLE, state.message) if is_known else None
-        if state.value is None:
+        if state.value is None or flag.env is not None:
             return state  # without the key the right to it is of no use
         # In mode Observe nothing is set, and no right is needed.
         if policy.spec.mode is Mode.ENFORCE and await self.flags.may_set(namespace, flag) is False:
@@ -127,7 +140,8 @@ class FlagSetter:
         following = flags.compare_flag(rollback, state)
         if not isinstance(following, Act):
             return following
-        self.known.pop((rollback.metadata.namespace, flag), None)
+        target = rollback.spec.target_ref.name
+        self.known.pop((rollback.metadata.namespace, target, flag), None)
         done = await self.flags.set(rollback.metadata.namespace, flag, plan)
         if isinstance(done, Failure) and done.kind is FailureKind.GONE:
             return Failure(FailureKind.CONFLICT, done.message)  # the next look says what that means
@@ -138,14 +152,15 @@ class FlagSetter:
     async def reverted(self, rollback: Rollback) -> RollbackEnd | None:
         """Tell that a flag does not stay as a rollback has set it; None: nothing shows that."""
         flag = rollback.spec.remedy.flag
-        if flag is None or not flags.is_set(rollback):
-            return None
+        if flag is None or not flags.is_set(rollback) or flags.is_variable(rollback):
+            return None  # a variable is compared with the pod template
         state = await self._read_for_act(rollback, flag)
         return None if isinstance(state, Failure) else flags.reverted(rollback, state)
 
     async def _read_for_act(self, rollback: Rollback, flag: Flag) -> FlagState | Failure | None:
         """Read a flag; None: there is no such ConfigMap."""
-        state = await self.flags.read(rollback.metadata.namespace, flag)
+        target = rollback.spec.target_ref.name
+        state = await self.flags.read(rollback.metadata.namespace, flag, target)
         is_gone = isinstance(state, Failure) and state.kind is FailureKind.GONE
         return None if is_gone else state
 

@@ -6,12 +6,25 @@ from dataclasses import dataclass, field, replace
 from rollback_operator.api.crd import Resource
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
 from rollback_operator.model.message import Notice
+from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
+from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.report import events
 
 Write = Callable[[Rollback, RollbackStatus], Awaitable[Rollback | Failure]]
 """Stores a Rollback's status, and gives the Rollback as it is then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """How far an act has come."""
+
+    rollback: Rollback
+    """With the changes to store with the step's end."""
+    deployment: Deployment
+    """The newest version that is known."""
+    next: Done | Wait | RollbackEnd | Failure
 
 
 MOST_POSTED = 4096

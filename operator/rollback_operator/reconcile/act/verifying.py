@@ -12,21 +12,28 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy, StepName
-from rollback_operator.api.verification import HttpProbe, LogCheck, VerificationResult
+from rollback_operator.api.verification import (
+    HttpProbe,
+    IntegrityCheck,
+    LogCheck,
+    VerificationResult,
+)
 from rollback_operator.evidence import limits
 from rollback_operator.evidence.arms import excluded_routes
+from rollback_operator.evidence.counters import Evidence
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
 from rollback_operator.model.check import Check, unknown, unseeable
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Deployment, Workload
-from rollback_operator.ports.application import LogQuery, Logs, Probes
+from rollback_operator.ports.application import LogQuery, Logs, Probes, Schemas
 from rollback_operator.ports.metrics import Prometheus, SeriesQuery, TrendMetrics
 from rollback_operator.remedies import progress
-from rollback_operator.rollback import probing, recovery
+from rollback_operator.rollback import integrity, probing, recovery
 from rollback_operator.rollback.recovery import Counted
 from rollback_operator.rollback.verification import HEALTH, LATENCY, LOGS
 from rollback_operator.stats.histogram import Histogram
@@ -62,6 +69,8 @@ class VerificationInputs:
     """Where durations are read; None: no policy says."""
     blind: str = ""
     """Why nothing is counted; empty: it is, or soon will be."""
+    database: DatabaseSpec | None = None
+    """Whose integrity is checked; None: no policy says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,7 @@ class VerificationSubject:
 
     rollback: Rollback
     workload: Workload
-    meter: Meter | None
-    """None: no policy names where durations are read."""
+    inputs: VerificationInputs
     skew: float = 0.0
     """The metrics' clock minus the operator's, seconds."""
 
@@ -117,6 +125,7 @@ class Verifier:
     probes: Probes
     logs: Logs
     trends: TrendMetrics
+    schemas: Schemas
     clock: Callable[[], datetime]
     courses: dict[str, _Course] = field(default_factory=dict)
     """By the Rollback's uid."""
@@ -161,6 +170,9 @@ class Verifier:
             yield HEALTH, partial(self._health, subject)
         for probe in spec.http:
             yield probe.name, partial(self._functional, subject, course, probe)
+        database = subject.inputs.database
+        for query in database.integrity_checks if database is not None else ():
+            yield query.title, partial(self._integrity, subject, course, query)
         yield LATENCY, partial(self._latency, subject, course)
         if spec.logs is not None:
             yield LOGS, partial(self._logs, subject, spec.logs)
@@ -174,6 +186,17 @@ class Verifier:
         tries = course.tries[probe.name] = course.tries.get(probe.name, 0) + 1
         reply = await self.probes.send(subject.rollback.metadata.namespace, probe)
         return probing.functional(probe, reply, tries)
+
+    async def _integrity(
+        self, subject: VerificationSubject, course: _Course, query: IntegrityCheck
+    ) -> Check:
+        known, database = course.checks.get(query.title), subject.inputs.database
+        if database is None or (known is not None and known.result is VerificationResult.PASSED):
+            return known or unseeable(query.title, "no policy names a database")
+        course.tries[query.title] = course.tries.get(query.title, 0) + 1
+        namespace = subject.rollback.metadata.namespace
+        answers = await self.schemas.ask(namespace, database, {query.name: query.query})
+        return integrity.checked(query, answers)
 
     async def _health(self, subject: VerificationSubject) -> Check:
         declared = [pod for pod in subject.pods if pod.endpoints]
@@ -209,7 +232,7 @@ class Verifier:
     # -- durations ---------------------------------------------------------------------------------
 
     async def _latency(self, subject: VerificationSubject, course: _Course) -> Check:
-        target, meter = subject.rollback.spec.to_revision, subject.meter
+        target, meter = subject.rollback.spec.to_revision, subject.inputs.meter
         if meter is None or target is None:
             message = "there is no past of this template to compare with"
             return unseeable(LATENCY, message)
@@ -310,6 +333,13 @@ def _check_interval(course: _Course, name: str) -> float:
     if name in CHECK_INTERVAL_SECONDS:
         return CHECK_INTERVAL_SECONDS[name]
     return CHECK_RETRY_SECONDS[min(course.tries.get(name, 1), len(CHECK_RETRY_SECONDS)) - 1]
+
+
+def relevant_evidence(watch: Watch, deployment: Deployment, meter: Meter | None) -> Evidence:
+    """Leave out the routes that prove nothing, such as those of kubelet probes."""
+    known = deployment.probe_paths if meter is None else meter.left_out
+    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
+    return replace(watch.evidence, increments=kept)
 
 
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:

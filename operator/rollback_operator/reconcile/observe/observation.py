@@ -35,6 +35,7 @@ from rollback_operator.ports.metrics import (
     Prometheus,
     TrendMetrics,
 )
+from rollback_operator.reconcile.observe.asking import IntegrityReader
 from rollback_operator.reconcile.observe.pages import page_query, usable_pages, with_use
 from rollback_operator.reconcile.observe.routing import Router
 from rollback_operator.reconcile.observe.trends import Place, read_route_latency, read_trends
@@ -79,6 +80,8 @@ class Observer:
     """None: their own pages are not read."""
     trier: ProbeSender | None = None
     """None: no probes are sent while a release is watched."""
+    asker: IntegrityReader | None = None
+    """None: no database is asked while a release is watched."""
     router: Router | None = None
     """None: Services are not looked at."""
     credentials: CredentialsCheck | None = None
@@ -103,6 +106,8 @@ class Observer:
             watch = with_use(watch, source.policy)
         if self.trier is not None:
             watch = await self.trier.send_due(watch, workload, source.policy)
+        if self.asker is not None:
+            watch = await self.asker.ask_due(watch, workload, source.policy)
         if self.router is not None:
             watch = await self.router.observe(watch, workload, source.policy)
         return watch

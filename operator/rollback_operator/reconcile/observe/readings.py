@@ -108,6 +108,8 @@ class Readings:
             known.task.cancel()
         if self.observer.trier is not None:
             self.observer.trier.forget(key)
+        if self.observer.asker is not None:
+            self.observer.asker.forget(key)
 
     async def close(self) -> None:
         """Stop reading."""

@@ -1,11 +1,65 @@
 """ConfigMaps: a flag in a ConfigMap, and how the pods of a template read ConfigMaps."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.fields import entries_of, seconds_of
 from rollback_operator.adapters.kube.projections.owners import DATA, changed_by, owner_of
-from rollback_operator.model.workload import ConfigRead, FlagState
+from rollback_operator.model.workload import ConfigRead, ConfigState, FlagState
+
+_HASH_LETTERS = frozenset("2456789bcdfghkmt")
+_HASH_LENGTH = 10
+"""Of the end of a name that kubectl or kustomize makes from the content."""
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def config_state_of(raw: Mapping[str, Any]) -> ConfigState:
+    """Project a ConfigMap with its content."""
+    metadata = raw["metadata"]
+    content = {key: raw[key] for key in ("data", "binaryData") if raw.get(key)}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    times = [seconds_of(entry.get("time")) or 0.0 for entry in entries_of(metadata, *DATA)]
+    return ConfigState(
+        digest=content_digest(text),
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        text=text,
+        obstacle=_restore_obstacle(raw),
+        changed_by=changed_by(metadata, DATA),
+        changed=max(times, default=None),
+    )
+
+
+def content_digest(text: str) -> str:
+    """Make the digest of a content, long enough that nobody finds another with the same."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _restore_obstacle(raw: Mapping[str, Any]) -> str:
+    """Explain why the operator never restores a ConfigMap; empty: it may."""
+    metadata = raw["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return "it is being deleted"
+    if raw.get("immutable"):
+        return "it is immutable: release a ConfigMap with another name"
+    end = str(metadata["name"]).rpartition("-")[2]
+    if len(end) == _HASH_LENGTH and set(end) <= _HASH_LETTERS:
+        return "its name is made from its content: a change is another ConfigMap"
+    return _other_owner(metadata)
+
+
+def _other_owner(metadata: Mapping[str, Any]) -> str:
+    """Name the owner of a ConfigMap, of any kind; empty: none is observed."""
+    for reference in metadata.get("ownerReferences") or []:
+        return f"{reference.get('kind')} {reference.get('name')} owns it: restore it there"
+    owner = owner_of(metadata, DATA)
+    if owner is not None:
+        return f"{owner.kind} manages it ({owner.evidence}): {owner.remedy}"
+    manager = (metadata.get("labels") or {}).get(_MANAGED_BY)
+    return f"{str(manager)[:64]} manages it (label {_MANAGED_BY})" if manager else ""
 
 
 def flag_of(raw: Mapping[str, Any], key: str) -> FlagState:

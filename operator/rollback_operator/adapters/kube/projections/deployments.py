@@ -57,6 +57,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         available=int(status.get("availableReplicas") or 0),
         paused=bool(spec.get("paused")),
         is_held=is_held(raw),
+        is_stopped=is_stopped(raw),
         strategy=str(strategy.get("type") or "RollingUpdate"),
         max_surge=str(rolling.get("maxSurge", "25%")),
         max_unavailable=str(rolling.get("maxUnavailable", "25%")),
@@ -91,6 +92,13 @@ def is_held(raw: Mapping[str, Any]) -> bool:
     if not (raw.get("spec") or {}).get("paused"):
         return False
     return managers_of(raw["metadata"], "f:spec", "f:paused") == [FIELD_MANAGER]
+
+
+def is_stopped(raw: Mapping[str, Any]) -> bool:
+    """Report whether this operator, and no other field manager, has set zero replicas."""
+    if (raw.get("spec") or {}).get("replicas", 1) != 0:
+        return False
+    return managers_of(raw["metadata"], "f:spec", "f:replicas") == [FIELD_MANAGER]
 
 
 def change_cause_of(metadata: Mapping[str, Any]) -> str:

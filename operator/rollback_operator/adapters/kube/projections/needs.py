@@ -1,9 +1,10 @@
 """Requirements of a pod template: referenced objects, resources of a node, ports."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from rollback_operator.adapters.kube.projections.mentions import mentions_of
 from rollback_operator.model.surroundings import Amounts, Reference
 
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?")
@@ -68,56 +69,16 @@ def _requests(container: Mapping[str, Any]) -> tuple[float, float]:
 
 def references_of(template: Mapping[str, Any]) -> tuple[Reference, ...]:
     """List the objects that the pods of a template need, and which of them are optional."""
-    spec = template.get("spec") or {}
     optional: dict[tuple[str, str], bool] = {}
-    for kind, name, is_optional in _references(spec):
-        if name:
-            optional[kind, name] = optional.get((kind, name), True) and is_optional
-    return tuple(sorted(Reference(kind, name, opt) for (kind, name), opt in optional.items()))
-
-
-def _references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    account = spec.get("serviceAccountName") or ""
-    if account != "default":
-        yield "ServiceAccount", account, False
-    for secret in spec.get("imagePullSecrets") or []:
-        yield "Secret", str(secret.get("name") or ""), True  # the kubelet continues without it
-    for kind in ("initContainers", "containers"):
-        for container in spec.get(kind) or []:
-            yield from _environment_references(container)
-    for volume in spec.get("volumes") or []:
-        yield from _volume_references(volume)
-
-
-def _environment_references(container: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    sources: Iterable[Any] = [
-        *(container.get("envFrom") or []),
-        *((variable.get("valueFrom") or {}) for variable in container.get("env") or []),
-    ]
-    for source in sources:
-        for field, kind in (
-            ("configMapRef", "ConfigMap"),
-            ("configMapKeyRef", "ConfigMap"),
-            ("secretRef", "Secret"),
-            ("secretKeyRef", "Secret"),
-        ):
-            reference = source.get(field)
-            if reference:
-                yield kind, str(reference.get("name") or ""), bool(reference.get("optional"))
-
-
-def _volume_references(volume: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    projected = (volume.get("projected") or {}).get("sources") or []
-    for source in (volume, *projected):
-        for field, kind, name in (
-            ("configMap", "ConfigMap", "name"),
-            ("secret", "Secret", "secretName" if source is volume else "name"),
-        ):
-            reference = source.get(field)
-            if reference:
-                yield kind, str(reference.get(name) or ""), bool(reference.get("optional"))
-    claim = volume.get("persistentVolumeClaim")
-    if claim:
-        yield "PersistentVolumeClaim", str(claim.get("claimName") or ""), False
-    secret = ((volume.get("csi") or {}).get("nodePublishSecretRef")) or {}
-    yield "Secret", str(secret.get("name") or ""), False
+    configuration = set()
+    for mention in mentions_of(template):
+        key = mention.kind, mention.name
+        optional[key] = optional.get(key, True) and mention.is_optional
+        if mention.is_configuration:
+            configuration.add(key)
+    return tuple(
+        sorted(
+            Reference(*key, is_optional, is_configuration=key in configuration)
+            for key, is_optional in optional.items()
+        )
+    )

@@ -1,16 +1,18 @@
 """Pod templates: their digests, and the facts that people compare."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rollback_operator.adapters.kube.projections.needs import quantity
 from rollback_operator.evidence.retention import LABEL_BYTES, shortened, weight
-from rollback_operator.model.workload import Template
+from rollback_operator.model.workload import Template, digest_of
+from rollback_operator.remedies.database.declared_schema import (
+    HEAD_ANNOTATION,
+    MOST_DECLARED_CHARACTERS,
+    RANGE_ANNOTATION,
+)
 
 POD_HASH_LABEL = "pod-template-hash"
-DIGEST_LENGTH = 16
 MOST_CONTAINER_BYTES = 32 * 1024
 """Of memory for names and images of a template's containers, and as much for init containers: more
 than a hundred of each at the usual length. Every Deployment and ReplicaSet of a target has them."""
@@ -26,15 +28,22 @@ def template_of(template: Mapping[str, Any]) -> Template:
     kept, kept_first = _fitting(containers), _fitting(first)
     bare = {"labels": labels_of(template), "spec": spec}
     return Template(
-        digest=_digest({**bare, "annotations": annotations}),
-        release=_digest(bare),
+        digest=digest_of({**bare, "annotations": annotations}),
+        release=digest_of(bare),
         images=tuple(image for _, image in kept),
         containers=tuple(name for name, _ in kept),
         init_images=tuple(image for _, image in kept_first),
         init_containers=tuple(name for name, _ in kept_first),
         memory_limit=_memory_limit(containers),
         commit=commit_of(metadata),
+        schema_head=_declared(annotations, HEAD_ANNOTATION),
+        schema_range=_declared(annotations, RANGE_ANNOTATION),
     )
+
+
+def _declared(annotations: Mapping[str, Any], name: str) -> str:
+    """Keep a declaration, or enough of it to be refused later if it is too long."""
+    return str(annotations.get(name) or "")[: MOST_DECLARED_CHARACTERS + 1]
 
 
 def _fitting(containers: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -82,17 +91,17 @@ def facts_of(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """List the facts of a template that people compare."""
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     for key, value in (metadata.get("annotations") or {}).items():
-        yield f"annotation {key}", f"#{_digest(value)}"
+        yield f"annotation {key}", f"#{digest_of(value)}"
     for kind in ("initContainers", "containers"):
         for container in spec.get(kind) or []:
             yield from _facts_of_container(f"container {container.get('name')}", container)
     for volume in spec.get("volumes") or []:
         source = {key: value for key, value in volume.items() if key != "name"}
-        yield f"volume {volume.get('name')}", f"#{_digest(source)}"
+        yield f"volume {volume.get('name')}", f"#{digest_of(source)}"
     known = {"initContainers", "containers", "volumes"}
     for key, value in spec.items():
         if key not in known:
-            yield f"spec.{key}", f"#{_digest(value)}"
+            yield f"spec.{key}", f"#{digest_of(value)}"
 
 
 def _facts_of_container(where: str, container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -102,16 +111,11 @@ def _facts_of_container(where: str, container: Mapping[str, Any]) -> Iterator[tu
             yield f"{where} {kind} {resource}", str(amount)
     for variable in container.get("env") or []:
         source = variable.get("valueFrom") or variable.get("value") or ""
-        yield f"{where} env {variable.get('name')}", f"#{_digest(source)}"
+        yield f"{where} env {variable.get('name')}", f"#{digest_of(source)}"
     known = {"name", "image", "resources", "env"}
     for key, value in container.items():
         if key not in known:
-            yield f"{where} {key}", f"#{_digest(value)}"
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+            yield f"{where} {key}", f"#{digest_of(value)}"
 
 
 def commit_of(metadata: Mapping[str, Any]) -> str:

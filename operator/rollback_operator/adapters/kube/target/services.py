@@ -15,7 +15,7 @@ from typing import Any
 from rollback_operator.adapters.http.addresses import Backends
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
-from rollback_operator.model.services import Service
+from rollback_operator.model.services import STOP_LABEL, Service, ServiceSelector
 from rollback_operator.ports.failure import Failure, FailureKind
 
 BACKENDS_KNOWN_SECONDS = 5.0
@@ -60,6 +60,41 @@ class ApiServices:
             for service in services
             if service is not None
         )
+
+
+class ApiSelectors:
+    """The Selectors port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def read_selector(self, namespace: str, name: str) -> ServiceSelector | Failure:
+        """Read the selector of a Service."""
+        raw = await self._api.get(paths.object_in(paths.SERVICES, namespace, name))
+        return raw if isinstance(raw, Failure) else _selector_of(raw)
+
+    async def set_mark(
+        self, namespace: str, known: ServiceSelector, mark: str
+    ) -> ServiceSelector | Failure:
+        """Add or remove the label of a stop."""
+        change = {"op": "add", "value": mark} if mark else {"op": "remove"}
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": known.uid},
+            {"op": "test", "path": "/spec/selector", "value": dict(known.selector)},
+            {"path": f"/spec/selector/{STOP_LABEL.replace('/', '~1')}", **change},
+        ]
+        path = paths.object_in(paths.SERVICES, namespace, known.name)
+        written = await self._api.patch(path, operations)
+        return written if isinstance(written, Failure) else _selector_of(written)
+
+
+def _selector_of(raw: Mapping[str, Any]) -> ServiceSelector:
+    metadata, selector = raw["metadata"], (raw.get("spec") or {}).get("selector") or {}
+    return ServiceSelector(
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        selector=tuple(sorted((str(name), str(value)) for name, value in selector.items())),
+    )
 
 
 class ServiceBackends:

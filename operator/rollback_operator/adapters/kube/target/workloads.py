@@ -24,6 +24,7 @@ from rollback_operator.adapters.kube.projections.deployments import (
 )
 from rollback_operator.adapters.kube.projections.pods import pod_of
 from rollback_operator.adapters.kube.projections.templates import template_of, without_pod_hash
+from rollback_operator.adapters.kube.projections.variables import variable_at
 from rollback_operator.api.remedy import MOST_REPLICAS
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import Hold, Remedy, Rollback, StoredStrategy
@@ -123,7 +124,7 @@ class ApiWorkloads:
         return await self._change(rollback, plain, cause)
 
     async def apply_in_place(self, rollback: Rollback, remedy: Remedy) -> Deployment | Failure:
-        """Pin an image, or set the replicas."""
+        """Pin an image, set a variable, or set the replicas."""
         raw = await self._read_as_judged(rollback)
         if isinstance(raw, Failure):
             return raw
@@ -133,17 +134,12 @@ class ApiWorkloads:
             return await self._write(
                 rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), known, change]
             )
-        containers = raw["spec"]["template"]["spec"]["containers"]
-        names = [container["name"] for container in containers]
-        if remedy.container not in names:
-            return Failure(
-                FailureKind.REJECTED, f"the pod template has no container {remedy.container!r}"
-            )
-        path = f"/spec/template/spec/containers/{names.index(remedy.container)}/image"
-        change = {"op": "replace", "path": path, "value": remedy.image}
+        changed = _template_change(raw["spec"]["template"], remedy)
+        if isinstance(changed, Failure):
+            return changed
         cause = _record_cause(raw, written(rollback, ""))
         return await self._change(
-            rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), change], cause
+            rollback, [*_test_as_judged(raw), *_lift_own_pause(raw), changed], cause
         )
 
     async def restart(self, rollback: Rollback, time: datetime) -> Deployment | Failure:
@@ -166,6 +162,26 @@ class ApiWorkloads:
         ours = {"op": "test", "path": MAX_SURGE, "value": EXPRESS_SURGE}
         uid = {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
         return await self._write(rollback, [uid, ours, *_set_surge(strategy)])
+
+    async def set_replicas(
+        self, rollback: Rollback, known: int, wanted: int
+    ) -> Deployment | Failure:
+        """Set the replicas, only while they are as known."""
+        namespace, name = rollback.metadata.namespace, rollback.spec.target_ref.name
+        tests: Operations = [
+            {"op": "test", "path": "/metadata/uid", "value": rollback.spec.target_ref.uid}
+        ]
+        if not wanted:
+            raw = await self._read_as_judged(rollback)
+            if isinstance(raw, Failure):
+                return raw
+            tests = _test_as_judged(raw)
+        replicas = {"path": REPLICAS_PATH}
+        change = [
+            {"op": "test", "value": known, **replicas},
+            {"op": "replace", "value": wanted, **replicas},
+        ]
+        return await self._patch(namespace, name, [*tests, *change])
 
     async def drop_cause(self, deployment: Deployment, overdue: Overdue) -> Deployment | Failure:
         """Remove our change-cause, only while it and the revision are unchanged."""
@@ -219,9 +235,7 @@ class ApiWorkloads:
         template, judged = template_of(raw["spec"]["template"]), rollback.spec.from_revision
         # Scaling leaves the template alone, hence it allows a restart of the same release.
         is_scaled = rollback.spec.remedy.replicas is not None
-        is_same = template.digest == judged.digest or (
-            is_scaled and template.release == judged.release
-        )
+        is_same = template.digest == judged.digest or (is_scaled and template.bare == judged.bare)
         if raw["metadata"]["uid"] != rollback.spec.target_ref.uid or not is_same:
             return Failure(FailureKind.CONFLICT, "the Deployment is not as it was judged")
         if raw["spec"].get("paused") and not is_held(raw):
@@ -259,6 +273,25 @@ def _test_as_judged(raw: dict[str, Any]) -> Operations:
     if revision is not None:
         known[REVISION] = revision
     return [{"op": "test", "path": path, "value": value} for path, value in known.items()]
+
+
+def _template_change(template: dict[str, Any], remedy: Remedy) -> dict[str, Any] | Failure:
+    """Make the change of a template by which a remedy keeps its revision."""
+    root = "/spec/template/spec/containers"
+    if remedy.flag is not None and remedy.flag.env is not None:
+        place = variable_at(template, remedy.flag.env.container, remedy.flag.name)
+        if isinstance(place, str):
+            return Failure(FailureKind.REJECTED, place)
+        at, position = place
+        path = f"{root}/{at}/env/{position}/value"
+        return {"op": "add", "path": path, "value": remedy.flag.value}
+    names = [container["name"] for container in template["spec"]["containers"]]
+    if remedy.container not in names:
+        return Failure(
+            FailureKind.REJECTED, f"the pod template has no container {remedy.container!r}"
+        )
+    path = f"{root}/{names.index(remedy.container)}/image"
+    return {"op": "replace", "path": path, "value": remedy.image}
 
 
 def _record_cause(raw: dict[str, Any], cause: str) -> Operations:

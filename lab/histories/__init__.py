@@ -1,0 +1,1 @@
+"""Migration histories made by the real tools, for the tests of the database gate."""

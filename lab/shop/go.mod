@@ -1,0 +1,3 @@
+module rollback-operator/lab/shop
+
+go 1.24

@@ -1,0 +1,220 @@
+"""The Compose project: its files, resolved and applied by Compose's own program.
+
+Anchors, profiles, `extends`, several files and variables have Compose's own meaning, since Compose
+resolves them. No file of the user is ever written: an override file of the agent's own pins.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rollback_operator.adapters.compose.ledger import KnownRevision, replace_file
+from rollback_operator.ports.failure import Failure, FailureKind
+
+CONFIG_SECONDS = 20.0
+UP_SECONDS = 100.0
+"""Compose stops a container for up to its grace period before it starts the next."""
+MOST_OUTPUT_BYTES = 8 * 1024 * 1024
+LONGEST_SAID = 400
+REVISION_LABEL = "io.tickettoken.rollback.revision"
+"""Label of the containers that the override file starts: the revision that it restores."""
+OVERRIDE = "override.yml"
+_HEADER = """\
+# Written by `rollback-operator compose`: pins the last good image of a service after a rollback.
+# Your own files are unchanged. A plain `up` from your own files ends the pin.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeFiles:
+    """A project as a person names it to Compose."""
+
+    files: tuple[Path, ...]
+    project: str
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[Path, ...] = ()
+    socket: Path = Path("/var/run/docker.sock")
+    """Of the daemon that both the agent and Compose use."""
+
+    @property
+    def named(self) -> str:
+        """The files, for people."""
+        return ", ".join(map(str, self.files))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Compose's options that stand before its command."""
+        made = ["--project-name", self.project]
+        for option, values in (
+            ("--file", self.files),
+            ("--profile", self.profiles),
+            ("--env-file", self.env_files),
+        ):
+            for value in values:
+                made += [option, str(value)]
+        return tuple(made)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A service's image that the override file names."""
+
+    service: str
+    revision: KnownRevision
+    is_local: bool = True
+    """The image is on this machine: no registry is asked."""
+
+
+class Compose:
+    """Runs Compose for a project."""
+
+    def __init__(self, program: tuple[str, ...], files: ComposeFiles, folder: Path) -> None:
+        """Run nothing yet.
+
+        Args:
+            program: `docker compose`, or `docker-compose`.
+            files: the project.
+            folder: of the override file.
+        """
+        self._program = program
+        self.files = files
+        self.override = folder / OVERRIDE
+
+    @property
+    def program(self) -> str:
+        """The program, for people."""
+        return " ".join(self._program)
+
+    async def resolved(self) -> Mapping[str, Any] | Failure:
+        """Resolve the files; Rejected: Compose refuses them, with what it says."""
+        printed = await self._run([*self.files.options, "config"], CONFIG_SECONDS)
+        if isinstance(printed, Failure):
+            return printed
+        try:
+            loaded = yaml.safe_load(printed)
+        except (yaml.YAMLError, RecursionError, ValueError):
+            loaded = None
+        if not isinstance(loaded, dict) or not isinstance(loaded.get("services"), dict):
+            text = f"{self.files.named}: {self.program} config prints no services"
+            return Failure(FailureKind.REJECTED, f"{text}: check it by hand")
+        return loaded
+
+    async def hash_of(self, service: str, is_pinned: bool) -> str | Failure:
+        """Compute the hash that Compose would label a container of the service with now."""
+        asked = [*self._options(is_pinned), "config", "--hash", service]
+        printed = await self._run(asked, CONFIG_SECONDS)
+        if isinstance(printed, Failure):
+            return printed
+        lines = [line.split() for line in printed.splitlines()]
+        computed = next((line[1] for line in lines if line[:1] == [service] and len(line) > 1), "")
+        text = f"{self.program} config --hash {service} prints no hash"
+        return computed or Failure(FailureKind.REJECTED, text)
+
+    async def up(self, service: str, replicas: int) -> Failure | None:
+        """Start a service, alone, from the files and the override file.
+
+        Compose leaves the containers alone if they are as the files say: a repetition is harmless.
+        Without the number of containers it would take that of the file, and end the others.
+        """
+        asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
+        asked += ["--scale", f"{service}={replicas}", service]
+        printed = await self._run(asked, UP_SECONDS)
+        return printed if isinstance(printed, Failure) else None
+
+    def pin(self, pins: Sequence[Pin]) -> Failure | None:
+        """Write the override file; without pins there is none."""
+        if pins:
+            text = yaml.safe_dump({"services": {pin.service: _override(pin) for pin in pins}})
+            return replace_file(self.override, _HEADER + text)
+        try:
+            self.override.unlink(missing_ok=True)
+        except OSError as error:
+            message = f"{self.override} cannot be removed: {error.strerror}"
+            return Failure(FailureKind.UNAVAILABLE, message)
+        return None
+
+    def _options(self, is_pinned: bool) -> tuple[str, ...]:
+        # Relative paths of all files refer to the folder of the first: the user's.
+        added = ("--file", str(self.override)) if is_pinned else ()
+        return (*self.files.options, *added)
+
+    async def _run(self, arguments: list[str], seconds: float) -> str | Failure:
+        """Run Compose; it ends what it has begun, whatever becomes of the agent.
+
+        Its output goes to memory files, not to pipes: with a pipe it would be ended by its next
+        line after the agent's death, between the end of one container and the start of another.
+        """
+        out, err = _memory_file(), _memory_file()
+        what = f"{self.program} {'up' if 'up' in arguments else 'config'}"
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._program,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=self.files.files[0].parent,
+                env={**os.environ, "DOCKER_HOST": f"unix://{self.files.socket}"},
+                start_new_session=True,
+            )
+            async with asyncio.timeout(seconds):
+                status = await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            return Failure(
+                FailureKind.UNAVAILABLE, f"{what} did not end within {seconds:.0f} s, and was ended"
+            )
+        except OSError as error:
+            text = f"{self.program} cannot be run: {error.strerror}: install Docker Compose, or"
+            return Failure(FailureKind.REJECTED, f"{text} name it with --compose-command")
+        else:
+            return _text(out) if status == 0 else _refused(what, _text(err))
+        finally:
+            os.close(out)
+            os.close(err)
+
+
+def _memory_file() -> int:
+    return os.memfd_create("compose", os.MFD_CLOEXEC)
+
+
+def _text(file: int) -> str:
+    """Read the last part of an output: errors stand there."""
+    begin = max(0, os.fstat(file).st_size - MOST_OUTPUT_BYTES)
+    return os.pread(file, MOST_OUTPUT_BYTES, begin).decode(errors="replace")
+
+
+_AWAY = ("cannot connect to the docker daemon", "couldn't connect to docker daemon")
+_REGISTRY = ("pull access denied", "no such host", "i/o timeout", "connection refused", "timeout")
+
+
+def _refused(what: str, err: str) -> Failure:
+    """Give what Compose printed, and the remedy where it is known."""
+    lines = [" ".join(line.split()) for line in err.splitlines() if line.strip()]
+    printed = " / ".join(lines[-4:])[-LONGEST_SAID:] or "it says nothing"
+    low = printed.lower()
+    if any(word in low for word in _AWAY):
+        return Failure(FailureKind.UNAVAILABLE, f"{what}: {printed}: start the Docker daemon")
+    if any(word in low for word in _REGISTRY):
+        text = (
+            f"{what}: {printed}: the registry does not give the image; load it by hand: docker load"
+        )
+        return Failure(FailureKind.UNAVAILABLE, text)
+    return Failure(FailureKind.REJECTED, f"{what}: {printed}")
+
+
+def _override(pin: Pin) -> Mapping[str, object]:
+    revision = pin.revision
+    # The id where there is no registry's digest: both name content, which no push can change.
+    by_digest = revision.repo_digest if not pin.is_local else ""
+    labels = {REVISION_LABEL: revision.revision}
+    return {"image": by_digest or revision.image_id, "labels": labels}

@@ -1,0 +1,177 @@
+"""Jobs in a container of a release, made from the template of its ReplicaSet.
+
+A Job takes what the container needs to reach its database: image, variables, volumes, account and
+the placement of its pods. It takes nothing of the node (host network, host paths, privileges) and
+no label of the release, so that no Service sends requests to its pod.
+"""
+
+from typing import Any
+
+from rollback_operator.adapters.kube import paths
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.api.shape import clipped
+from rollback_operator.api.v1alpha1 import API_VERSION, GROUP
+from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
+
+KEPT_SECONDS = 86_400
+"""A Job that is over stays for a day, so that people can read its log."""
+MOST_JOB_LOG_BYTES = 64 * 1024
+MANAGED_BY = {"app.kubernetes.io/managed-by": "rollback-operator"}
+_OF_POD = (
+    "serviceAccountName",
+    "automountServiceAccountToken",
+    "imagePullSecrets",
+    "securityContext",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "runtimeClassName",
+    "hostUsers",
+    "dnsPolicy",
+    "dnsConfig",
+    "hostAliases",
+)
+_OF_CONTAINER = (
+    "image",
+    "imagePullPolicy",
+    "env",
+    "envFrom",
+    "workingDir",
+    "resources",
+    "securityContext",
+    "volumeMounts",
+)
+
+
+class ApiJobs:
+    """The Jobs port on a real API server."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def create(self, order: JobOrder) -> JobState | Failure:
+        """Create a Job from the template of a ReplicaSet."""
+        source = await self._api.get(
+            paths.object_in(paths.REPLICA_SETS, order.namespace, order.replica_set)
+        )
+        if isinstance(source, Failure):
+            return source
+        body = job_of(order, source["spec"]["template"]["spec"])
+        if isinstance(body, Failure):
+            return body
+        made = await self._api.create(paths.in_namespace(paths.JOBS, order.namespace), body)
+        return _rejected(made, order.namespace) if isinstance(made, Failure) else _state(made)
+
+    async def look(self, namespace: str, name: str) -> JobState | Failure:
+        """Read a Job."""
+        raw = await self._api.get(paths.object_in(paths.JOBS, namespace, name))
+        return _rejected(raw, namespace) if isinstance(raw, Failure) else _state(raw)
+
+    async def log(self, namespace: str, name: str) -> str | Failure:
+        """Read the begin of the log of a Job's pod."""
+        chosen = {"labelSelector": f"batch.kubernetes.io/job-name={name}", "limit": "1"}
+        pods = await self._api.get(paths.in_namespace(paths.PODS, namespace), **chosen)
+        if isinstance(pods, Failure):
+            return pods
+        names = [pod["metadata"]["name"] for pod in pods.get("items") or ()]
+        if not names:
+            return Failure(FailureKind.GONE, f"Job {name} has no pod")
+        text = await self._api.get_text(
+            paths.object_in(paths.PODS, namespace, names[0], "log"),
+            limitBytes=str(MOST_JOB_LOG_BYTES),
+        )
+        if isinstance(text, Failure):
+            return _rejected(text, namespace)
+        return text[:MOST_JOB_LOG_BYTES].decode(errors="replace")
+
+    async def delete(self, namespace: str, name: str) -> Failure | None:
+        """Delete a Job of our own, as it was read."""
+        path = paths.object_in(paths.JOBS, namespace, name)
+        raw = await self._api.get(path)
+        if isinstance(raw, Failure):
+            return None if raw.kind is FailureKind.GONE else raw
+        gone = await self._api.delete(path, raw["metadata"]["resourceVersion"])
+        return gone if isinstance(gone, Failure) and gone.kind is not FailureKind.GONE else None
+
+
+def job_of(order: JobOrder, template: dict[str, Any]) -> dict[str, Any] | Failure:
+    """Make the Job; Rejected: the release has no such container."""
+    containers = {each["name"]: each for each in template["containers"]}
+    container = containers.get(order.container or next(iter(containers)))
+    if container is None:
+        message = f"the release has no container {order.container}: correct container of the Job"
+        return Failure(FailureKind.REJECTED, message)
+    volumes = [each for each in template.get("volumes") or () if "hostPath" not in each]
+    mounted = {each["name"] for each in volumes}
+    mounts = [each for each in container.get("volumeMounts") or () if each["name"] in mounted]
+    known = {key: container[key] for key in _OF_CONTAINER if key in container}
+    own = [{"name": name, "value": value} for name, value in order.environment.items()]
+    used = {each["name"] for each in mounts}
+    runs = {
+        **known,
+        "name": "migration",
+        "image": order.image or container["image"],
+        "command": list(order.command),
+        # The last variable of a name wins.
+        "env": [*(known.get("env") or ()), *own],
+        "volumeMounts": mounts,
+    }
+    pod = {key: template[key] for key in _OF_POD if key in template}
+    labels = {**MANAGED_BY, f"{GROUP}/job": order.name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": order.name,
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": order.owner.kind,
+                    "name": order.owner.name,
+                    "uid": order.owner.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": order.seconds,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    **pod,
+                    "restartPolicy": "Never",
+                    "containers": [runs],
+                    "volumes": [each for each in volumes if each["name"] in used],
+                },
+            },
+        },
+    }
+
+
+def _state(raw: dict[str, Any]) -> JobState:
+    owners = raw["metadata"].get("ownerReferences") or ()
+    uid = next((each["uid"] for each in owners if each.get("controller")), "")
+    for condition in raw.get("status", {}).get("conditions") or ():
+        if condition.get("status") != "True":
+            continue
+        if condition.get("type") == "Complete":
+            return JobState(uid, JobPhase.SUCCEEDED)
+        if condition.get("type") == "Failed":
+            message = f"{condition.get('reason', '')}: {condition.get('message', '')}"
+            return JobState(uid, JobPhase.FAILED, clipped(message.replace("\n", " "), 300))
+    return JobState(uid, JobPhase.RUNNING)
+
+
+def _rejected(failure: Failure, namespace: str) -> Failure:
+    """Add the remedy to a refusal."""
+    if failure.kind is not FailureKind.REJECTED:
+        return failure
+    message = (
+        f"a Job was refused: list namespace {namespace} in the chart's migrations.namespaces, or "
+        f"grant what the answer names ({failure.message})"
+    )
+    return Failure(failure.kind, message)

@@ -1,0 +1,1 @@
+"""The database that releases share: what a policy allows to be done to it, and what was done."""

@@ -1,0 +1,236 @@
+"""The verbs that read the record, and those that leave a request for the agent."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rollback_operator.adapters.compose.ledger import LedgerState, holder_of, read
+from rollback_operator.adapters.compose.project import OVERRIDE
+from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
+from rollback_operator.cli.compose import inbox
+from rollback_operator.cli.compose.words import ComposeWords
+from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
+from rollback_operator.cli.plugin.overview import history_page, rollback_headline, status_page
+from rollback_operator.cli.plugin.page import Paint, TextPage
+from rollback_operator.cli.plugin.record import Record, newest_first
+from rollback_operator.ports.failure import Failure
+
+FOLLOW_SECONDS = 0.3
+ANSWERED_SECONDS = 1800.0
+"""An undo waits for its verification; the agent goes on after that."""
+GOOD_ENDS = ("Verified",)
+
+
+class NoAnswerError(Exception):
+    """The record has no answer; the text names the argument and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """The record, as the plugin's pages read objects."""
+
+    state: LedgerState
+
+    @property
+    def rollbacks(self) -> list[Record]:
+        """Rollbacks and requests, newest first."""
+        return newest_first([Record(raw) for raw in self.state.rollbacks.values()])
+
+    def rollback(self, name: str) -> Record | None:
+        """Find a rollback."""
+        raw = self.state.rollbacks.get(name)
+        return None if raw is None else Record(raw)
+
+    @property
+    def policies(self) -> list[Record]:
+        """The policies by name, as far as the record holds them."""
+        return [Record(_policy(name, self.state)) for name in sorted(self.state.policies)]
+
+
+Follow = Callable[[StoredRecord], int | None]
+"""Prints what is new of an undo; gives the exit status once it is over."""
+
+
+def is_watched(folder: Path) -> bool:
+    """Tell whether an agent runs."""
+    return bool(holder_of(folder))
+
+
+def answer(verb: str, name: str, reason: str, folder: Path, words: ComposeWords) -> int:
+    """Answer a verb and return the exit status.
+
+    Raises:
+        NoAnswerError: nothing is on record, or no such name.
+    """
+    known = StoredRecord(read(folder))
+    if not known.policies:
+        raise NoAnswerError(f"{folder}: nothing is on record: start the agent first")
+    page, now = TextPage(Paint(sys.stdout.isatty())), datetime.now(UTC)  # noqa: TID251 (for ages)
+    match verb:
+        case "status":
+            _status(page, known, folder, now)
+        case "history":
+            history_page(page, known.rollbacks, (False, False), now)
+        case "explain":
+            _explain(page, known, name)
+        case _:
+            return _decide(verb, known, name, reason, folder)
+    print(words.text(page.text()))  # noqa: T201 (this command's output)
+    return 0
+
+
+def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
+    """Leave the request of an undo, and return the name of the rollback to be.
+
+    Raises:
+        NoAnswerError: an argument is missing or wrong, or the request cannot be left.
+    """
+    if not reason:
+        raise NoAnswerError("--reason: say why, for the record: --reason 'cannot buy tickets'")
+    if to not in ("", "previous") and not (to.isascii() and to.isdecimal() and 0 < int(to) < 2**31):
+        raise NoAnswerError(
+            f"--to: {to!r} is neither a revision's number nor previous: see history"
+        )
+    policy = _chosen(StoredRecord(read(folder)), name, folder)
+    running = policy.part("status.revision")
+    if not running.number("number"):
+        raise NoAnswerError(
+            f"{policy.name}: the agent has not seen its service yet: start it first"
+        )
+    made = inbox.name_of(policy.name)
+    asked = inbox.Asked(
+        verb="undo",
+        name=made,
+        reason=reason[:1024],
+        policy=policy.name,
+        to=to,
+        revision=running.number("number"),
+        digest=running.text("digest"),
+    )
+    _leave(folder, asked)
+    return made
+
+
+def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Follow:
+    """Follow a rollback through the record."""
+    printed: list[str] = []
+
+    def say(text: str) -> None:
+        if text not in printed and not is_silent:
+            printed.append(text)
+            print(words.text(text), flush=True)  # noqa: T201 (this command's output)
+
+    def follow(known: StoredRecord) -> int | None:
+        rollback = known.rollback(name)
+        if rollback is None:
+            say(f"undo requested: {name}")
+            return None
+        outcome = rollback.text("status.outcome")
+        if not outcome:
+            say(f"{name}: {rollback.text('status.step') or 'is planned'}")
+            return None
+        page = TextPage(Paint(sys.stdout.isatty()))
+        rollback_headline(page, rollback)
+        say(page.text())
+        return 0 if outcome in GOOD_ENDS else 1
+
+    return follow
+
+
+def wait(folder: Path, follow: Follow) -> int:
+    """Wait for an undo to end, and return the exit status."""
+    until = time.monotonic() + ANSWERED_SECONDS
+    while time.monotonic() < until:
+        status = follow(StoredRecord(read(folder)))
+        if status is not None:
+            return status
+        time.sleep(FOLLOW_SECONDS)
+    raise NoAnswerError("the undo goes on: see status and explain")
+
+
+def _decide(verb: str, known: StoredRecord, name: str, reason: str, folder: Path) -> int:
+    """Leave a decision on a rollback that waits for it."""
+    waiting = [
+        each
+        for each in known.rollbacks
+        if each.text("status.step") == "AwaitingApproval" and not each.text("status.outcome")
+    ]
+    chosen = next((each for each in waiting if name in ("", each.name)), None)
+    if chosen is None:
+        listed = ", ".join(each.name for each in waiting) or "none"
+        raise NoAnswerError(f"{verb}: no such rollback waits for a decision; waiting: {listed}")
+    if not reason:
+        raise NoAnswerError("--reason: say why, for the record")
+    if not is_watched(folder):
+        raise NoAnswerError("no agent runs, so nothing waits: start it; it asks again")
+    digest = chosen.text("status.planDigest")
+    asked = inbox.Asked(verb=verb, name=chosen.name, reason=reason[:1024], digest=digest)
+    _leave(folder, asked)
+    print(f"{verb}: left for the agent: {chosen.name}")  # noqa: T201 (this command's output)
+    return 0
+
+
+def _leave(folder: Path, asked: inbox.Asked) -> None:
+    failure = inbox.leave(folder, asked)
+    if isinstance(failure, Failure):
+        raise NoAnswerError(failure.message)
+
+
+def _chosen(known: StoredRecord, name: str, folder: Path) -> Record:
+    named = [each for each in known.policies if name in ("", each.name)]
+    if len(named) == 1:
+        return named[0]
+    listed = ", ".join(each.name for each in known.policies)
+    if not listed:
+        raise NoAnswerError(f"{folder}: nothing is on record: start the agent first")
+    raise NoAnswerError(f"NAME: name one policy: {listed}")
+
+
+def _status(page: TextPage, known: StoredRecord, folder: Path, now: datetime) -> None:
+    waiting = {
+        (each.namespace, each.text("spec.policyRef.name")): each
+        for each in known.rollbacks
+        if each.text("status.step") == "AwaitingApproval" and not each.text("status.outcome")
+    }
+    status_page(page, known.policies, waiting, (False, False), now)
+    holder = holder_of(folder)
+    page.line()
+    page.line(f"agent: process {holder}" if holder else "agent: none runs; nothing is watched")
+    for name, service in sorted(known.state.services.items()):
+        current = next((x for x in service.revisions if x.revision == service.current), None)
+        runs = f"revision {current.number}, {current.image}" if current else "no container yet"
+        page.line(f"service {name}: {runs}")
+    override = folder / OVERRIDE
+    if override.exists():
+        page.line(f"pinned by {override}: a plain `up` from your own files ends that")
+
+
+def _explain(page: TextPage, known: StoredRecord, name: str) -> None:
+    rollback = known.rollback(name)
+    policy = next((each for each in known.policies if each.name == name), None)
+    if not name:
+        rollback = next(iter(known.rollbacks), None)
+        policy = known.policies[0] if rollback is None else None
+    if rollback is not None:
+        explain_rollback(page, rollback)
+    elif policy is not None:
+        explain_policy(page, policy)
+    else:
+        listed = ", ".join(each.name for each in (*known.policies, *known.rollbacks))
+        raise NoAnswerError(f"NAME: there is no {name!r}; known: {listed}")
+
+
+def _policy(name: str, state: LedgerState) -> dict[str, Any]:
+    stored = state.policies[name]
+    metadata = {
+        "name": name,
+        "namespace": stored.namespace,
+        "creationTimestamp": stored.created,
+    }
+    spec = {"targetRef": {"name": stored.target}, "mode": stored.mode}
+    kind = {"apiVersion": API_VERSION, "kind": RollbackPolicy.KIND}
+    return {**kind, "metadata": metadata, "spec": spec, "status": stored.status}

@@ -1,0 +1,71 @@
+"""Jobs that run a command in a container of a release."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from rollback_operator.ports.failure import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JobOwner:
+    """Object of our own group with which a Job is deleted."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """A Job to create."""
+
+    namespace: str
+    name: str
+    owner: JobOwner
+    replica_set: str
+    """Its template gives image, environment, volumes and account."""
+    container: str | None
+    """None: the first."""
+    image: str | None
+    """None: that of the container."""
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    """Variables that the command may name as $(NAME), in addition to the container's."""
+    seconds: int
+    """Time limit."""
+
+
+class JobPhase(StrEnum):
+    """State of a Job."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A Job as read."""
+
+    owner_uid: str
+    phase: JobPhase
+    message: str = ""
+    """Why it failed, in the words of Kubernetes."""
+
+
+class Jobs(Protocol):
+    """Jobs of our own. Gone: there is none. Rejected: no right, or refused by admission."""
+
+    async def create(self, order: JobOrder) -> JobState | Failure:
+        """Create a Job. Exists: there is a Job of that name. Gone: there is no such ReplicaSet."""
+
+    async def look(self, namespace: str, name: str) -> JobState | Failure:
+        """Read a Job without a cache."""
+
+    async def log(self, namespace: str, name: str) -> str | Failure:
+        """Read the begin of what its pod has written, at most 64 KiB."""
+
+    async def delete(self, namespace: str, name: str) -> Failure | None:
+        """Delete a Job with its pod."""

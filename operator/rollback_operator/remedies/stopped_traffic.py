@@ -1,0 +1,300 @@
+"""Traffic that is stopped for the duration of a rollback, and restored to what it was before.
+
+Pure. The earlier state is on record before any change: the replicas of the Deployment, or the
+selector of a Service. It is restored by a step of the rollback; after a rollback that ended before
+that step, as soon as the bad release no longer runs or a person requests it, and only while no
+other client has changed it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from rollback_operator.api.crd import GROUP, TRAFFIC_FINALIZER
+from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import LONGEST_SELECTOR, TrafficPlan, TrafficRecord
+from rollback_operator.api.shape import clipped
+from rollback_operator.api.v1alpha1 import (
+    Condition,
+    Outcome,
+    Remedy,
+    Rollback,
+    RollbackPolicy,
+    RollbackStatus,
+    SignalName,
+    TrafficStop,
+)
+from rollback_operator.api.verification import CorruptionResponse
+from rollback_operator.model import commands, conditions
+from rollback_operator.model.pod import Pod
+from rollback_operator.model.services import ServiceSelector
+from rollback_operator.model.workload import Deployment, ReplicaSet
+from rollback_operator.remedies.progress import RollbackEnd
+
+RESTORE_TRAFFIC = f"{GROUP}/restore-traffic"
+"""Annotation on a Rollback: a person requests that the traffic is restored now."""
+TRAFFIC_POLL_SECONDS = 30.0
+"""Interval of the checks whether the bad release still runs while the traffic is stopped."""
+ASSESSMENT_SECONDS = 60.0
+"""A database that does not answer for so long is not waited for: the rollback continues."""
+
+
+# -- before the act --------------------------------------------------------------------------------
+
+
+def planned(
+    policy: RollbackPolicy, remedy: Remedy, signal: SignalName | None
+) -> TrafficPlan | None:
+    """Plan the stop of the traffic; None: the traffic continues.
+
+    Args:
+        policy: its `database.onCorruption` states how the traffic of a damaging release is stopped.
+        remedy: Scale to zero is a stop that lasts.
+        signal: the matrix signal that led to the rollback.
+    """
+    if remedy.replicas == 0:
+        return TrafficPlan(stop=TrafficStop.REPLICAS)
+    database = policy.spec.database
+    rules = database.on_corruption if database is not None else None
+    if rules is None or remedy.replicas is not None or signal is not SignalName.INTEGRITY:
+        return None
+    return TrafficPlan(stop=rules.stop_traffic, service=rules.service or "", assess=rules.assess)
+
+
+def is_asked(policy: RollbackPolicy, signal: SignalName | None) -> bool:
+    """Return whether a person is asked before a rollback because of damaged data."""
+    database = policy.spec.database
+    rules = database.on_corruption if database is not None else None
+    if rules is None or signal is not SignalName.INTEGRITY:
+        return False
+    return rules.response is CorruptionResponse.REQUIRE_APPROVAL
+
+
+def is_unfit(
+    rollback: Rollback, selected: ServiceSelector | None, revision: ReplicaSet | None
+) -> bool:
+    """Return whether the Service of a plan is gone, or does not select the release's pods."""
+    plan = rollback.spec.traffic
+    if plan is None or plan.stop is not TrafficStop.SERVICE:
+        return False
+    labels = dict(revision.labels) if revision is not None else {}
+    kept = selected.original if selected is not None else {}
+    return not kept or any(labels.get(name) != value for name, value in kept.items())
+
+
+def unfit(rollback: Rollback) -> RollbackEnd:
+    """End a rollback whose Service is not that of the Deployment."""
+    plan = rollback.spec.traffic
+    message = (
+        f"Service {plan.service if plan is not None else ''} does not exist, or does not select "
+        "the pods of the Deployment: correct spec.database.onCorruption.service; nothing was "
+        "changed"
+    )
+    return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED, message)
+
+
+# -- on record -------------------------------------------------------------------------------------
+
+
+def recorded(
+    rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
+) -> TrafficRecord:
+    """Make the record that must exist before the traffic is stopped."""
+    record = rollback.status.traffic
+    if record is not None:
+        return record  # written by an earlier leader
+    if selected is None:
+        return TrafficRecord(replicas=deployment.replicas)
+    text = clipped(_selector_text(selected.original), LONGEST_SELECTOR)
+    return TrafficRecord(service_uid=selected.uid, selector=text)
+
+
+def _selector_text(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+
+
+def mark_of(rollback: Rollback) -> str:
+    """Return the value of the label that a stopped Service requires, and no pod has."""
+    return rollback.metadata.uid
+
+
+def is_open(rollback: Rollback) -> bool:
+    """Return whether traffic is stopped, as far as is known."""
+    record = rollback.status.traffic
+    return record is not None and record.is_open
+
+
+def is_guarded(rollback: Rollback) -> bool:
+    """Return whether a deleted Rollback stays until its traffic is restored."""
+    return TRAFFIC_FINALIZER in rollback.metadata.finalizers
+
+
+def is_left(rollback: Rollback) -> bool:
+    """Return whether an ended rollback has traffic to restore, or a finalizer to remove."""
+    return rollback.status.outcome is not None and (is_open(rollback) or is_guarded(rollback))
+
+
+def is_wanted_back(rollback: Rollback) -> bool:
+    """Return whether a person wants the traffic back: requested it, or deletes the record."""
+    meta = rollback.metadata
+    return RESTORE_TRAFFIC in meta.annotations or meta.deletion_timestamp is not None
+
+
+def _described(rollback: Rollback) -> str:
+    plan, record = rollback.spec.traffic, rollback.status.traffic
+    if plan is not None and plan.stop is TrafficStop.SERVICE:
+        before = f", which selects {record.selector} again later" if record is not None else ""
+        return f"Service {plan.service} selects no pod{before}"
+    before = f" instead of {record.replicas}" if record is not None else ""
+    return f"Deployment {rollback.spec.target_ref.name} has 0 replicas{before}"
+
+
+def command(rollback: Rollback) -> str:
+    """Return the command by which a person restores the traffic."""
+    return commands.resume(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+
+
+def intended_condition(rollback: Rollback) -> Condition:
+    """Announce the stop, before it is made."""
+    message = f"to be stopped: {_described(rollback)}"
+    kind = ConditionType.TRAFFIC_STOPPED
+    return conditions.condition(kind, None, Reason.IN_PROGRESS, message)
+
+
+def stopped_condition(rollback: Rollback) -> Condition:
+    """State the stop, its end, and the command that ends it."""
+    message = (
+        f"{_described(rollback)} until revision {rollback.spec.from_revision.number} no longer "
+        f"runs. To restore it now: {command(rollback)}"
+    )
+    kind = ConditionType.TRAFFIC_STOPPED
+    return conditions.condition(kind, True, Reason.STOPPED_FOR_ROLLBACK, message)
+
+
+def is_reported(rollback: Rollback) -> bool:
+    """Return whether people know that the traffic is stopped."""
+    known = conditions.find(rollback.status.conditions, ConditionType.TRAFFIC_STOPPED)
+    return known is not None and known.status == "True"
+
+
+def stored(
+    status: RollbackStatus, record: TrafficRecord, condition: Condition, now: datetime
+) -> RollbackStatus:
+    """Record the state of the traffic."""
+    updated = conditions.upsert(status.conditions, [condition], 1, now)
+    return status.model_copy(update={"traffic": record, "conditions": updated})
+
+
+# -- the stop --------------------------------------------------------------------------------------
+
+
+def running(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """Select the pods that may still write: failed pods stay on record with no container."""
+    return tuple(pod for pod in pods if pod.started is not None or not pod.terminating)
+
+
+def lasting_stop(rollback: Rollback) -> RollbackEnd:
+    """End a Scale to zero: a person decides when the traffic is restored."""
+    message = f"{_described(rollback)}. To restore it: {command(rollback)}"
+    return RollbackEnd(Outcome.UNKNOWN, Reason.TRAFFIC_STOPPED, message)
+
+
+def pods_left(rollback: Rollback, count: int) -> RollbackEnd:
+    """End a rollback whose pods do not stop: they may still write."""
+    seconds = rollback.spec.verification.timeout_seconds
+    message = f"{count} pods did not stop in {seconds} s; nothing else was changed"
+    return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED, message)
+
+
+# -- after the end ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSettled:
+    """Nothing is left to restore."""
+
+    reason: Reason
+    message: str
+
+    def as_end(self) -> RollbackEnd:
+        """End a rollback whose stop another client has ended: it is not repeated."""
+        message = f"the traffic was to stay stopped, and {self.message}"
+        return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_CHANGED, message)
+
+
+def taken_over(
+    rollback: Rollback, deployment: Deployment | None, selected: ServiceSelector | None
+) -> TrafficSettled | None:
+    """Return why nothing is to be restored; None: the traffic is still stopped by this rollback.
+
+    Args:
+        rollback: with an open record.
+        deployment: its Deployment, as read just now; None: it is gone.
+        selected: the Service of the plan; None: the plan has none, or it is gone.
+    """
+    plan, record = rollback.spec.traffic, rollback.status.traffic
+    assert plan is not None
+    assert record is not None
+    if plan.stop is TrafficStop.SERVICE:
+        return _selected_otherwise(rollback, record, selected)
+    if deployment is None or deployment.uid != rollback.spec.target_ref.uid:
+        return TrafficSettled(Reason.TRAFFIC_CHANGED, "the Deployment was deleted, or recreated")
+    if deployment.replicas:
+        is_same = deployment.replicas == record.replicas
+        reason = Reason.TRAFFIC_RESTORED if is_same else Reason.TRAFFIC_CHANGED
+        return TrafficSettled(reason, f"it has {deployment.replicas} replicas")
+    if not deployment.is_stopped:
+        message = "another client has set 0 replicas since: they stay"
+        return TrafficSettled(Reason.TRAFFIC_CHANGED, message)
+    return None
+
+
+def _selected_otherwise(
+    rollback: Rollback, record: TrafficRecord, selected: ServiceSelector | None
+) -> TrafficSettled | None:
+    if selected is None or selected.uid != record.service_uid:
+        return TrafficSettled(Reason.TRAFFIC_CHANGED, "the Service is gone")
+    if selected.mark == mark_of(rollback):
+        return None
+    text = _selector_text(selected.original)
+    return TrafficSettled(Reason.TRAFFIC_RESTORED, f"Service {selected.name} selects {text}")
+
+
+def restore_reason(rollback: Rollback, deployment: Deployment | None) -> str:
+    """Return why the traffic of an ended rollback is restored now; empty: it stays stopped.
+
+    As long as the bad release is the Deployment's, it would go on with what it did.
+    """
+    if RESTORE_TRAFFIC in rollback.metadata.annotations:
+        return "a person requested it"
+    if rollback.metadata.deletion_timestamp is not None:
+        return f"Rollback {rollback.metadata.name}, which stopped it, is deleted"
+    bad = rollback.spec.from_revision.release
+    if deployment is None or deployment.template.release != bad:
+        return "the bad release no longer runs"
+    return ""
+
+
+def restored(rollback: Rollback, why: str) -> TrafficSettled:
+    """State that the traffic was restored."""
+    plan, record = rollback.spec.traffic, rollback.status.traffic
+    assert plan is not None
+    assert record is not None
+    what = (
+        f"Service {plan.service} selects {record.selector}"
+        if plan.stop is TrafficStop.SERVICE
+        else f"{record.replicas} replicas are set"
+    )
+    return TrafficSettled(Reason.TRAFFIC_RESTORED, f"{what} as before: {why}")
+
+
+def closed(
+    rollback: Rollback, end: TrafficSettled, now: datetime
+) -> tuple[TrafficRecord, Condition]:
+    """Record that the traffic is restored, or why it is left."""
+    record = rollback.status.traffic
+    assert record is not None
+    changes = {"restored_time": now, "restore_message": clipped(end.message, 512)}
+    kind = ConditionType.TRAFFIC_STOPPED
+    condition = conditions.condition(kind, False, end.reason, end.message)
+    return record.model_copy(update=changes), condition

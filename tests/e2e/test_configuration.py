@@ -1,0 +1,28 @@
+"""A release that changes a ConfigMap and nothing else."""
+
+from __future__ import annotations
+
+from tests.e2e.shop import CONFIG_MAP, FLAG, Shop
+
+RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [CONFIG_MAP]}
+QUICKLY_GOOD = {"goodAfterSeconds": 15}
+
+
+def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:
+    shop.service.deploy("v1.3.6")  # fails only with the feature
+    shop.has_settings_to_restore()
+    shop.is_watched(rate=25, remedies=[RESTORE], safety=QUICKLY_GOOD)
+    shop.has_a_past()
+    shop.has_stored_its_settings()
+
+    shop.changes_settings({FLAG: "true"})
+
+    ended = shop.is_over()
+    assert ended["status"]["outcome"] == "Verified", ended["status"]
+    steps = [one["name"] for one in ended["status"]["steps"]]
+    assert steps[:2] == ["RestoreConfiguration", "Undo"]
+    assert ended["spec"]["configMaps"][0]["diff"] == f'{FLAG}: "true" -> "false"'
+    assert shop.flag() == "false"
+    shop.runs("v1.3.6")
+    shop.sells()
+    assert len(shop.service.rollbacks()) == 1

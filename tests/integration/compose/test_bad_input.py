@@ -1,0 +1,304 @@
+"""Bad input of every kind ends in a message that names the field and the remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.compose_stage import (
+    BAD,
+    GOOD,
+    SERVICE,
+    AgentProcess,
+    Project,
+    load_shop,
+    verb,
+    wait_for,
+)
+from lab.docker_server import Docker
+from tests.integration.compose.conftest import take_down
+
+NO_PROMETHEUS = "http://127.0.0.1:9"
+
+
+def refused(project: Project, *options: str) -> str:
+    """Start the agent, and return what it says when it refuses."""
+    with AgentProcess(project, NO_PROMETHEUS, options) as agent:
+        assert agent.wait(300) == 2, agent.tail
+    return agent.tail
+
+
+def condition(project: Project, kind: str = "Ready") -> dict[str, str]:
+    status = project.record.get("policies", {}).get(SERVICE, {}).get("status", {})
+    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
+def await_condition(project: Project, agent: AgentProcess, reason: str) -> str:
+    wait_for(reason, 300, lambda: condition(project).get("reason") == reason, lambda: agent.tail)
+    return condition(project)["message"]
+
+
+def test_refused_at_the_start(project: Project) -> None:
+    project.write(GOOD)
+    project.policy()
+    assert "has no service nothing, only shop" in refused(project, "--service", "nothing")
+    project.policy(remedies=[{"type": "Scale", "replicas": 3}])
+    assert "spec.remedies[0].type" in refused(project)
+    project.policy()
+    project.files.compose.write_text("services: {shop: {image: 7, nonsense: true}}\n")
+    said = refused(project)
+    assert "nonsense" in said or "image" in said, "what Compose says"
+    project.files.compose.write_text("services: [")
+    assert "docker-compose.yml" in refused(project)
+
+
+def test_options(project: Project, tmp_path: Path) -> None:
+    project.write(GOOD)
+    status, _, err = verb(project, "status")
+    assert (status, "nothing is on record" in err) == (2, True)
+    status, _, err = verb(project, "undo")
+    assert (status, "--reason" in err) == (2, True)
+    status, _, err = verb(project, "status", file=tmp_path / "none.yml")
+    assert (status, "there is no such file" in err) == (2, True)
+    status, _, err = verb(project)
+    assert (status, "--policy: is required" in err) == (2, True)
+    status, _, err = verb(project, "undo", "--to", "x", "--reason", "y")
+    assert (status, "neither a revision's number nor previous" in err) == (2, True)
+
+
+def test_edited_but_not_deployed_is_refused_before_an_undo(
+    images: dict[str, str], project: Project
+) -> None:
+    project.write(GOOD)
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        project.write(BAD)
+        project.up()
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        project.write(BAD, extra="    environment: {SECRET: changed}\n")
+        message = await_condition(project, agent, "RolloutOwner")
+        assert "would not only change the image of service shop" in message
+        status, out, _ = verb(project, "undo", "--to", "previous", "--reason", "a test")
+        assert status == 1, out
+        assert "would not only change the image" in out
+    assert project.runs() == {images[BAD]}
+
+
+def test_a_variable_that_the_agent_lacks(project: Project) -> None:
+    project.write("shop:${TAG}")
+    project.policy()
+    project.up(TAG="1.0")
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        message = await_condition(project, agent, "RolloutOwner")
+    assert "variable" in message
+
+
+def test_only_settings_change(project: Project) -> None:
+    project.write(GOOD)
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        project.write(GOOD, extra="    environment: {FAIL: '100'}\n")
+        project.up()
+        message = await_condition(project, agent, "RolloutOwner")
+    assert "changes the settings of the service and not its image" in message
+
+
+def test_anchors_several_files_extends_and_profiles(project: Project) -> None:
+    base, more = project.files.folder / "base.yml", project.files.folder / "more.yml"
+    base.write_text("version: '2.4'\nservices: {web: {image: shop:0.9, environment: {A: '1'}}}\n")
+    project.files.compose.write_text(f"""\
+version: "2.4"
+x-labels: &labels {{prometheus.io/port: "8080"}}
+services:
+  {SERVICE}:
+    extends: {{file: base.yml, service: web}}
+    image: {GOOD}
+    labels: *labels
+    profiles: [sale]
+""")
+    more.write_text(f"version: '2.4'\nservices: {{{SERVICE}: {{environment: {{B: '2'}}}}}}\n")
+    project.policy()
+    files = ["-f", str(project.files.compose), "-f", str(more), "--profile", "sale"]
+    project.docker.compose([*project.command, *files], project.files.folder, "up", "-d", SERVICE)
+    options = ["-f", str(more), "--profile", "sale"]
+    with AgentProcess(project, NO_PROMETHEUS, options) as agent:
+        await_condition(project, agent, "SingleReplica")
+    # Without the second file it is another configuration, and without its profile no service.
+    with AgentProcess(project, NO_PROMETHEUS, ["--profile", "sale"]) as agent:
+        message = await_condition(project, agent, "RolloutOwner")
+        assert str(more) in message, "the files that it was started with"
+
+
+def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
+    """A release is an image, not a tag: the image before has no name any more, and is kept."""
+    load_shop(docker, "shop-base:1")
+    load_shop(docker, "shop-base:2", FAIL="100")
+    containerfile = project.files.folder / "Dockerfile"
+    project.files.compose.write_text(f"version: '3.8'\nservices: {{{SERVICE}: {{build: .}}}}\n")
+    project.policy()
+    containerfile.write_text("FROM shop-base:1\n")
+    project.up("--build")
+    (first,) = project.runs()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        containerfile.write_text("FROM shop-base:2\n")
+        project.up("--build")
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        docker.ask("DELETE", "/images/shop-base:1", force="1", is_json=False)
+        docker.ask("POST", "/images/prune", filters=json.dumps({"dangling": ["true"]}))
+        verb_status, out, err = verb(project, "undo", "--to", "previous", "--reason", "a test")
+        assert project.runs() == {first}, (verb_status, out, err, agent.tail)
+
+
+def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> None:
+    """The good image is here: nothing is pulled, although its registry is nowhere."""
+    good = load_shop(docker, "registry.invalid/shop:1.0", LOCAL="1")
+    load_shop(docker, "registry.invalid/shop:2.0", FAIL="100", LOCAL="1")
+    project.write("registry.invalid/shop:1.0")
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        project.write("registry.invalid/shop:2.0")
+        project.up()
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        verb(project, "undo", "--to", "previous", "--reason", "a test")
+        assert project.runs() == {good}, agent.tail
+
+
+def test_an_image_that_is_gone_is_named_and_nothing_is_done(
+    docker: Docker, images: dict[str, str], project: Project
+) -> None:
+    lost = load_shop(docker, "shop:lost", LOST="1")
+    project.write("shop:lost")
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        project.write(BAD)
+        project.up()
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        docker.ask("DELETE", f"/images/{lost}", force="1", is_json=False)
+        status, out, _ = verb(project, "undo", "--to", "previous", "--reason", "a test")
+        assert status == 1
+        assert "missing: Image" in out
+    assert project.runs() == {images[BAD]}
+
+
+def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project: Project) -> None:
+    project.write(GOOD, extra="    restart: always\n")
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        docker.stop()
+        try:
+            wait_for("a word", 150, lambda: "does not answer" in agent.tail, lambda: agent.tail)
+            assert str(docker.socket) in agent.tail
+        finally:
+            docker.start()
+        wait_for("it again", 300, lambda: "can be read again" in agent.tail, lambda: agent.tail)
+        project.write(BAD, extra="    restart: always\n")
+        project.up()
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        verb(project, "undo", "--to", "previous", "--reason", "a test")
+        assert project.runs() == {images[GOOD]}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_a_full_disk(docker: Docker, images: dict[str, str], small_disk: Path) -> None:
+    project = Project(docker, small_disk / "fulldisk", ("docker-compose",))
+    try:
+        project.write(GOOD)
+        project.policy()
+        project.up()
+        with AgentProcess(project, NO_PROMETHEUS) as agent:
+            await_condition(project, agent, "SingleReplica")
+            project.write(BAD)
+            project.up()
+            wait_for(
+                "it",
+                150,
+                lambda: project.record["services"]["shop"]["revisions"][1:],
+                lambda: agent.tail,
+            )
+            filler = small_disk / "filler"
+            fill(filler)
+            status, _, err = verb(project, "undo", "--to", "previous", "--reason", "a test")
+            assert (status, "No space left on device" in err) == (2, True)
+            assert project.runs() == {images[BAD]}
+            filler.unlink()
+            verb(project, "undo", "--to", "previous", "--reason", "a test")
+            assert project.runs() == {images[GOOD]}
+    finally:
+        take_down(project)
+
+
+def test_a_hostile_page(docker: Docker, project: Project) -> None:
+    load_shop(docker, "shop:hostile", PAGE="hostile")
+    project.write(GOOD)
+    project.policy()
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        await_condition(project, agent, "SingleReplica")
+        project.write("shop:hostile")
+        project.up()
+        wait_for(
+            "it",
+            150,
+            lambda: project.record["services"]["shop"]["revisions"][1:],
+            lambda: agent.tail,
+        )
+        verb(project, "undo", "--to", "previous", "--reason", "a test")
+        pages = Path(f"/proc/{agent.pid}/status").read_text()
+        peak = int(pages.partition("VmHWM:")[2].split()[0]) / 1024
+        assert peak < 400, f"{peak:.0f} MiB"

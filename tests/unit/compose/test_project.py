@@ -1,0 +1,167 @@
+"""What Compose is asked, and what its answers mean; a shell script stands for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rollback_operator.adapters.compose import project
+from rollback_operator.adapters.compose.ledger import KnownRevision
+from rollback_operator.adapters.compose.project import (
+    REVISION_LABEL,
+    Compose,
+    ComposeFiles,
+    Pin,
+)
+from rollback_operator.ports.failure import Failure, FailureKind
+
+ID = "sha256:" + "a" * 64
+REVISION = KnownRevision(
+    number=1, revision="abc", image="shop:1.0", image_id=ID, settings="s", created=0.0,
+    repo_digest="registry.example.com/shop@sha256:1",
+)  # fmt: skip
+Make = Callable[[str], Compose]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def made(script: str) -> Compose:
+        program = tmp_path / "compose"
+        program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{script}\n')
+        program.chmod(0o755)
+        file = tmp_path / "docker-compose.yml"
+        file.write_text("services: {}\n")
+        files = ComposeFiles((file,), "proj", ("sale",), socket=tmp_path / "docker.sock")
+        return Compose((str(program),), files, tmp_path)
+
+    return made
+
+
+def asked(tmp_path: Path) -> str:
+    return (tmp_path / "asked").read_text().splitlines()[-1]
+
+
+async def test_resolved(make: Make, tmp_path: Path) -> None:
+    compose = make('echo "services: {shop: {image: shop}}"')
+    assert await compose.resolved() == {"services": {"shop": {"image": "shop"}}}
+    file = tmp_path / "docker-compose.yml"
+    assert asked(tmp_path) == f"--project-name proj --file {file} --profile sale config"
+
+
+@pytest.mark.parametrize("out", ["[", "7", "services: []", "&a [*a]"])
+async def test_an_answer_without_services_is_named(make: Make, out: str) -> None:
+    failure = await make(f"echo '{out}'").resolved()
+    assert isinstance(failure, Failure)
+    assert "prints no services" in failure.message
+
+
+async def test_hash(make: Make, tmp_path: Path) -> None:
+    assert await make("echo 'other 12'; echo 'shop 34'").hash_of("shop", is_pinned=True) == "34"
+    assert asked(tmp_path).endswith(f"--file {tmp_path}/override.yml config --hash shop")
+    assert isinstance(await make("echo nothing").hash_of("shop", is_pinned=False), Failure)
+
+
+async def test_up_is_of_one_service_and_pulls_no_more_than_it_must(
+    make: Make, tmp_path: Path
+) -> None:
+    compose = make("exit 0")
+    assert await compose.up("shop", 3) is None
+    wanted = "up --detach --no-deps --no-build --scale shop=3 shop"
+    assert asked(tmp_path).endswith(wanted)
+
+
+def test_the_override_names_content(make: Make) -> None:
+    compose = make("")
+    assert compose.pin([Pin("shop", REVISION), Pin("cart", REVISION, is_local=False)]) is None
+    services = yaml.safe_load(compose.override.read_text())["services"]
+    assert services["shop"] == {"image": ID, "labels": {REVISION_LABEL: "abc"}}
+    assert services["cart"]["image"] == "registry.example.com/shop@sha256:1"
+    assert compose.pin([]) is None
+    assert not compose.override.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "text"),
+    [
+        ("service shop: bad key", FailureKind.REJECTED, "bad key"),
+        ("Cannot connect to the Docker daemon at x", FailureKind.UNAVAILABLE, "start the Docker"),
+        ("dial tcp: lookup r: no such host", FailureKind.UNAVAILABLE, "docker load"),
+        ("", FailureKind.REJECTED, "it says nothing"),
+    ],
+)
+async def test_refusals(make: Make, said: str, kind: FailureKind, text: str) -> None:
+    failure = await make(f"echo '{said}' >&2; exit 1").up("shop", 1)
+    assert failure is not None
+    assert failure.kind is kind
+    assert text in failure.message
+
+
+async def test_no_program_is_named(make: Make, tmp_path: Path) -> None:
+    compose = make("")
+    (tmp_path / "compose").unlink()
+    failure = await compose.up("shop", 1)
+    assert failure is not None
+    assert "--compose-command" in failure.message
+
+
+async def test_a_hanging_program_is_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "UP_SECONDS", 0.3)
+    failure = await make("sleep 60").up("shop", 1)
+    assert failure is not None
+    assert failure.kind is FailureKind.UNAVAILABLE
+    assert "did not end" in failure.message
+
+
+async def test_compose_ends_its_work_although_the_agent_is_cancelled(
+    make: Make, tmp_path: Path
+) -> None:
+    compose = make(f"sleep 0.5; echo said; echo said >&2; touch {tmp_path}/done")
+    task = asyncio.create_task(compose.up("shop", 1))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(100):
+        if (tmp_path / "done").exists():
+            break
+        await asyncio.sleep(0.1)
+    assert (tmp_path / "done").exists()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from rollback_operator.adapters.compose.project import Compose, ComposeFiles
+folder = Path(sys.argv[1])
+files = ComposeFiles((folder / "docker-compose.yml",), "proj")
+asyncio.run(Compose((str(folder / "compose"),), files, folder).up("shop", 1))
+"""
+
+
+def test_compose_ends_its_work_although_the_agent_is_killed(make: Make, tmp_path: Path) -> None:
+    make(f"touch {tmp_path}/begun; sleep 0.5; echo said; echo said >&2; touch {tmp_path}/done")
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    _wait_for(tmp_path / "begun")
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    _wait_for(tmp_path / "done")
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(300):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never came")
