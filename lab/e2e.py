@@ -86,7 +86,7 @@ def _vouched_for() -> dict[str, list[str]]:
     """
     texts = [path.read_text() for path in sorted(SCENARIOS.glob("test_*.py"))]
     tests = [name for text in texts for name in re.findall(r"^def (test_\w+)", text, re.M)]
-    places = [namespace_of(one) for one in tests]
+    places = [namespace_of(name) for name in tests]
     return {
         "allowedPrometheusHosts": [f"prometheus.{one}.svc" for one in places],
         "allowedHosts": [f"postgres.{one}.svc" for one in places],
@@ -96,7 +96,7 @@ def _vouched_for() -> dict[str, list[str]]:
 def _migrating() -> list[str]:
     """List the namespaces of scenarios in which the operator may create Jobs."""
     text = (SCENARIOS / "test_migrations.py").read_text()
-    return [namespace_of(one) for one in re.findall(r"^def (test_\w+)", text, re.M)]
+    return [namespace_of(name) for name in re.findall(r"^def (test_\w+)", text, re.M)]
 
 
 def _pytest(lab: session.Session, arguments: Sequence[str]) -> int:

@@ -59,7 +59,7 @@ def of_deploy(facts: DeployFacts) -> tuple[DeployFinding, ...]:
 
 
 def ordered(findings: Sequence[DeployFinding]) -> list[DeployFinding]:
-    """Sort by check, the worst first, without findings that repeat an earlier one."""
+    """Sort by check, the worst first, without findings that repeat an earlier finding."""
     checks, levels = list(DeployCheck), list(FindingLevel)
     kept = [
         each
@@ -190,8 +190,8 @@ def _history(facts: DeployFacts, targets: Sequence[_Target]) -> Iterator[PolicyF
         elif left == 1:
             yield warning(
                 _LIMIT,
-                f"{limit}: the next release but this one deletes the target, revision "
-                f"{target.revision}, if this one is not Good by then",
+                f"{limit}: the release after this release deletes the target, revision "
+                f"{target.revision}, if this release is not Good by then",
                 f"set it to at least {limit + 1} (default: 10)",
             )
         else:

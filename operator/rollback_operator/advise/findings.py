@@ -132,14 +132,14 @@ def _signal(survey: Survey, facts: SignalFacts) -> Iterator[PolicyFinding]:
 
 def _slow(survey: Survey) -> Iterator[PolicyFinding]:
     for facts in survey.slow:
-        if not isinstance(facts.found, Missing):
+        if not isinstance(facts.data, Missing):
             continue
-        if facts.is_query and facts.found.reason in _OF_QUERIES:
-            yield _own_query(facts, facts.found)
+        if facts.is_query and facts.data.reason in _OF_QUERIES:
+            yield _own_query(facts, facts.data)
         elif survey.requests.missing is None:  # otherwise these are missing for the same reason
             yield warning(
                 facts.path,
-                f"{facts.found.reason}: {facts.found.message}",
+                f"{facts.data.reason}: {facts.data.message}",
                 "name an existing metric, or remove the conditions that need it from spec.matrix"
                 if not facts.instead
                 else f"{facts.what} is a summary; its quantiles cannot be aggregated over pods and "

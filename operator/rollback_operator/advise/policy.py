@@ -153,13 +153,13 @@ def of_flags(survey: Survey) -> Iterator[PolicyFinding]:
 def _unusable(survey: Survey, facts: FlagFacts) -> str:
     """Return why a flag could not be set; empty: it could be, or it was not read."""
     assert survey.workload is not None
-    if isinstance(facts.found, Missing) and not facts.is_gone:
+    if isinstance(facts.state, Missing) and not facts.is_gone:
         return ""
-    return flags.obstacle(survey.policy, survey.workload.deployment, facts.flag, facts.found)
+    return flags.obstacle(survey.policy, survey.workload.deployment, facts.flag, facts.state)
 
 
 def _doubts(facts: FlagFacts, workload: Workload) -> Iterator[PolicyFinding]:
-    name, state = facts.flag.key[0], facts.found
+    name, state = facts.flag.key[0], facts.state
     if not isinstance(state, FlagState):
         yield note(facts.path, f"it was not read: {state.message}")
         return

@@ -52,7 +52,7 @@ class SlowFacts:
     """The field of the policy."""
     what: str
     """The metric, or the query."""
-    found: Missing | str
+    data: Missing | str
     """A description of the data that was read."""
     instead: str = ""
     """An equivalent query, if it is a summary."""
@@ -70,7 +70,7 @@ class FlagFacts:
     path: str
     """The field of the policy."""
     flag: Flag
-    found: FlagState | Missing
+    state: FlagState | Missing
     """Missing: why it was not read."""
     is_gone: bool = False
     """The ConfigMap does not exist."""

@@ -19,9 +19,9 @@ from tests.unit.advise.test_findings import make_survey
 PATH = "spec.remedies[0].flag"
 
 
-def facts(found: FlagState | Missing | None = None, **changes: Any) -> FlagFacts:
+def facts(state: FlagState | Missing | None = None, **changes: Any) -> FlagFacts:
     assert DISABLE.flag is not None
-    return FlagFacts(PATH, DISABLE.flag, found or flag_state(), **changes)
+    return FlagFacts(PATH, DISABLE.flag, state or flag_state(), **changes)
 
 
 def survey(

@@ -51,7 +51,7 @@ _SQL = "database.rollbackMigrations.sql"
 
 
 class _UndoResult(BaseModel, extra="forbid"):
-    """What the process found or did."""
+    """The outcome of the process."""
 
     losses: list[tuple[str, str, int, bool]] = []
     unknown: str = ""
@@ -92,17 +92,17 @@ class PostgresChanges:
         elif undeclared:
             task = {"task": "try"}
         limits = {"seconds": TRY_SECONDS, "lock": TRY_LOCK_SECONDS}
-        found = await self._ask(namespace, database, record, {**task, **limits})
-        match found:
+        answer = await self._ask(namespace, database, record, {**task, **limits})
+        match answer:
             case StatementFault(message):
                 return LossReport(fault=message)
             case Missing(message=message):
                 return LossReport(unknown="; ".join(filter(None, (unknown, message))))
         losses = tuple(
             DataLoss(place=clipped(place, 256), how=how, values=values, is_estimated=estimated)
-            for place, how, values, estimated in found.losses
+            for place, how, values, estimated in answer.losses
         )
-        return LossReport(losses, "; ".join(filter(None, (unknown, found.unknown))))
+        return LossReport(losses, "; ".join(filter(None, (unknown, answer.unknown))))
 
     async def roll_back(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
@@ -114,13 +114,13 @@ class PostgresChanges:
             "seconds": limits.timeout_seconds,
             "lock": limits.lock_timeout_seconds,
         }
-        found = await self._ask(namespace, database, record, task)
-        if not isinstance(found, _UndoResult):
-            return found
-        is_undone = not found.left and found.count == record.applied - len(record.names)
+        answer = await self._ask(namespace, database, record, task)
+        if not isinstance(answer, _UndoResult):
+            return answer
+        is_undone = not answer.left and answer.count == record.applied - len(record.names)
         if is_undone:
             return Undone()
-        return HalfWay(tuple(found.undone), tuple(found.left), found.count)
+        return HalfWay(tuple(answer.undone), tuple(answer.left), answer.count)
 
     async def _ask(
         self,
@@ -175,7 +175,7 @@ class PostgresChanges:
         if changing.get("dbname") != reading.get("dbname"):
             return StatementFault(
                 f"{_SQL}.migrationsSecretRef names another database than connectionSecretRef: its "
-                "history is not the one that was compared"
+                "history was not compared"
             )
         return changing
 

@@ -71,12 +71,14 @@ def changes_of(
     """Compare the catalog in an open transaction with that of a connection beside it."""
     locked = [row[0] for row in connection.execute(_LOCKED_TABLES).fetchall()]
     before, after = _tables(second, locked), _tables(connection, locked)
-    found = [change for oid, table in before.items() for change in _compared(table, after.get(oid))]
+    changes = [
+        change for oid, table in before.items() for change in _compared(table, after.get(oid))
+    ]
     for schema, name, deleted, updated in connection.execute(_CHANGED_ROWS).fetchall():
         for how, count in (("deleted", deleted), ("updated", updated)):
             if count:
-                found.append(Change(schema, name, "", how, count))
-    return found
+                changes.append(Change(schema, name, "", how, count))
+    return changes
 
 
 def _tables(connection: psycopg.Connection[Any], oids: Sequence[int]) -> dict[int, _TableShape]:
@@ -118,7 +120,7 @@ def of_places(connection: psycopg.Connection[Any], places: Sequence[str]) -> dic
 
 def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> dict[str, Any]:
     """Count rows and non-null values, or estimate them, and state what stays unknown."""
-    deadline, found, unknown = time.monotonic() + COUNT_SECONDS, [], []
+    deadline, losses, unknown = time.monotonic() + COUNT_SECONDS, [], []
     connection.rollback()
     connection.autocommit = True  # a count that is cancelled ends no transaction
     for change in changes[:MOST_PLACES]:
@@ -128,10 +130,10 @@ def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> d
         if values is None:
             unknown.append(f"{change.place} has no statistics (ANALYZE makes them)")
         else:
-            found.append([change.place, change.how, values, is_estimated])
+            losses.append([change.place, change.how, values, is_estimated])
     if len(changes) > MOST_PLACES:
         unknown.append(f"more than {MOST_PLACES} tables and columns")
-    return {"losses": found, "unknown": "; ".join(unknown)}
+    return {"losses": losses, "unknown": "; ".join(unknown)}
 
 
 def _values(

@@ -107,8 +107,8 @@ def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[s
     after = history.names()
     if sorted(after) != sorted(set(before) - set(names)):
         raise _StatementError(
-            "after the statements of migrations.sql, the history is not the one before without "
-            f"{', '.join(names)}: with history.query, the statements must remove the rows"
+            "after the statements of migrations.sql, the history differs from the earlier history "
+            f"without {', '.join(names)}: with history.query, the statements must remove the rows"
         )
     connection.commit()
     return {"undone": list(names), "left": [], "count": len(after)}

@@ -105,8 +105,8 @@ def _seen(survey: Survey) -> dict[str, Any]:
             {
                 "field": slow.path,
                 "what": slow.what,
-                "found": None if isinstance(slow.found, Missing) else slow.found,
-                "missing": str(slow.found.reason) if isinstance(slow.found, Missing) else None,
+                "found": None if isinstance(slow.data, Missing) else slow.data,
+                "missing": str(slow.data.reason) if isinstance(slow.data, Missing) else None,
             }
             for slow in survey.slow
         ],
@@ -228,7 +228,7 @@ def _facts(survey: Survey) -> Iterator[str]:
     if len(routes) > _SHOWN_ROUTES:
         yield _fact("", f"and {len(routes) - _SHOWN_ROUTES} more routes")
     for slow in survey.slow:
-        text = f"none ({slow.found.reason})" if isinstance(slow.found, Missing) else slow.found
+        text = f"none ({slow.data.reason})" if isinstance(slow.data, Missing) else slow.data
         yield _fact(slow.path.rpartition(".")[2][:10], f"{slow.what[:60]}: {text}")
     control = survey.control
     if not isinstance(control, Missing):

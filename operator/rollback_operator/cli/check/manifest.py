@@ -91,7 +91,7 @@ def read_manifest(path: Path, namespace: str, standard_input: TextIO = sys.stdin
         standard_input: what `-` stands for.
 
     Raises:
-        ManifestError: it cannot be read, holds no Deployment and no policy, or a wrong one.
+        ManifestError: it cannot be read, holds no Deployment and no policy, or an invalid policy.
     """
     try:
         objects = objects_in(path, standard_input)

@@ -161,10 +161,10 @@ def _migrations(folder: Path) -> MigrationFiles:
     except OSError as error:
         message = f"{error.filename or folder}: {error.strerror or error}"
         raise ManifestError(f"--down-migrations: {message}") from None
-    found = files_of(str(folder), contents)
-    if not found.downs:
+    migrations = files_of(str(folder), contents)
+    if not migrations.downs:
         raise ManifestError(f"--down-migrations: {folder} holds no migration of a known form")
-    return found
+    return migrations
 
 
 async def _reports(options: PreflightOptions) -> list[DeployReport]:
@@ -194,7 +194,7 @@ async def _report(
 
 
 def _with_unwatched(reports: Sequence[DeployReport]) -> list[DeployReport]:
-    """Make a missing policy a warning where another Deployment of the file has one.
+    """Make a missing policy a warning if another Deployment of the file has a policy.
 
     A file of many Deployments may hold some that nobody wants to be rolled back.
     """

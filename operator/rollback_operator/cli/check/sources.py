@@ -119,7 +119,7 @@ def wrong_sources(given: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """An open connection to the cluster, if one is known, and a surveyor for each Prometheus."""
+    """An open connection to the cluster, if its address is known, and the surveyors."""
 
     options: SourceOptions
     api: ApiServer | None
@@ -190,7 +190,7 @@ def _named(raw: dict[str, Any]) -> tuple[str, str]:
 
 @asynccontextmanager
 async def opened(options: SourceOptions) -> AsyncIterator[Sources]:
-    """Connect to the cluster, if one is known."""
+    """Connect to the cluster, if its address is known."""
     api, no_cluster = await _connect(options.kubeconfig)
     cluster = None
     if api is not None:

@@ -252,7 +252,7 @@ def _others(policy: Record, workload: Workload, release: str) -> Sequence[object
         kept = [entry for entry in kept if entry.text("release") in there]
     if len(kept) >= MOST_TRUSTED:
         raise Stop(
-            f"{policy.name} trusts {MOST_TRUSTED} releases that all exist: remove one from "
+            f"{policy.name} trusts {MOST_TRUSTED} releases that all exist: remove an entry from "
             f"spec.trust first (kubectl edit rollbackpolicy {policy.name} -n {policy.namespace})"
         )
     return [entry.raw for entry in kept]

@@ -1,4 +1,4 @@
-"""Each place in a pod template that names another object of the namespace, or a key of one."""
+"""Each place in a pod template that names another object of the namespace, or a key of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
