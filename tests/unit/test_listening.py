@@ -85,9 +85,25 @@ async def test_the_newest_of_many_is_served_and_others_keep_their_connection() -
         stack.callback(first[1].transport.abort)
         first[1].write(FULL)
         await asyncio.gather(*(hold(stack, at, FULL) for _ in range(MANY)))
-        assert (await ask(at, "/readyz")).startswith(b"HTTP/1.1 200")
+        answer = await ask(at, "/readyz", local_addr=("127.0.0.3", 0))
+        assert answer.startswith(b"HTTP/1.1 200")
         first[1].write(b"\r\n")
         assert (await first[0].read()).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_address_that_connects_too_often_is_refused_and_others_are_served() -> None:
+    async with port() as at, asyncio.timeout(60):
+        refused = 0
+        for _ in range(0, 10 * listening.MOST_ARRIVALS, 50):
+            answers = await asyncio.gather(
+                *(ask(at, "/healthz") for _ in range(50)), return_exceptions=True
+            )
+            refused += sum(isinstance(answer, OSError) or not answer for answer in answers)
+            answer = await ask(at, "/metrics", local_addr=("127.0.0.2", 0))
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert refused > listening.MOST_ARRIVALS
+        await asyncio.sleep(1)
+        assert (await ask(at, "/healthz")).startswith(b"HTTP/1.1 200")
 
 
 async def test_an_unfinished_request_ends() -> None:

@@ -2,6 +2,7 @@
 
 Each connection has a single request. Beyond the limit the oldest connection of the address with the
 most connections is closed, so that the kubelet and Prometheus are served whatever a pod holds open.
+An address that connects too often is refused before its request is read.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from typing import Any
 from aiohttp import web
 
 MOST_CONNECTIONS = 32
+MOST_ARRIVALS = 30
+"""Connections of an address in a second. The kubelet and Prometheus need less than one."""
 MOST_REQUEST_BYTES = 16 * 1024
 """Of a connection, headers and body together."""
 CONNECTION_SECONDS = 10.0
@@ -26,13 +29,23 @@ class BoundedServer(web.Server):
         super().__init__(handler)
         self._open: dict[_Caller, str] = {}
         """The address of each connection, the oldest first."""
+        self._second = 0
+        self._arrivals: Counter[str] = Counter()
+        """Connections of each address in this second."""
 
     def __call__(self) -> web.RequestHandler:
         """Make the protocol of a connection."""
         return _Caller(self)
 
     def enter(self, connection: "_Caller", address: str) -> None:
-        """Count a connection, and close another if there are too many."""
+        """Count a connection, and close it or another if there are too many."""
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            self._second, self._arrivals = second, Counter()
+        self._arrivals[address] += 1
+        if self._arrivals[address] > MOST_ARRIVALS:
+            connection.end()
+            return
         self._open[connection] = address
         if len(self._open) > MOST_CONNECTIONS:
             crowd = Counter(self._open.values()).most_common(1)[0][0]

@@ -3,6 +3,8 @@
 Labels take only words of the API, so that the number of series is bounded.
 """
 
+import asyncio
+import math
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +44,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 NAMESPACE = "rollback_operator"
 DELAYS = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 300, 900)
 """Buckets: seconds after the first bad sample."""
+PAGE_SECONDS = 0.5
+"""A page of metrics is rendered once in this time, however often it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,17 @@ async def serve(
     Raises:
         OSError: the port cannot be bound; the message names it.
     """
+    page = b""
+    rendered = -math.inf
 
     def metrics() -> web.Response:
-        telemetry.leading.set(health.is_leading())
-        telemetry.depth.set(health.depth())
-        body = generate_latest(telemetry.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        nonlocal page, rendered
+        now = asyncio.get_running_loop().time()
+        if now - rendered >= PAGE_SECONDS:
+            telemetry.leading.set(health.is_leading())
+            telemetry.depth.set(health.depth())
+            page, rendered = generate_latest(telemetry.registry), now
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def answer(request: web.BaseRequest) -> web.Response:
         match request.path if request.method in ("GET", "HEAD") else "":
