@@ -257,7 +257,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a person's pause, at the look",
-        (Removal("remedies.progress:_wait_for_resume", _sees_no_pause),),
+        (Removal("remedies.comparison:_wait_for_resume", _sees_no_pause),),
         tests="tests/unit/remedies/test_progress.py",
     ),
     Mutant(
@@ -268,7 +268,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a person's pause: look, adapter and patch",
         (
-            Removal("remedies.progress:_wait_for_resume", _sees_no_pause),
+            Removal("remedies.comparison:_wait_for_resume", _sees_no_pause),
             Removal("adapters.kube.target.workloads:ApiWorkloads._read_as_judged", _seen_as_judged),
             Removal("adapters.kube.target.workloads:_lift_own_pause", _lifts_without_test),
         ),
