@@ -14,7 +14,7 @@ from bench.detection.figures import decision, given
 from bench.detection.judged import judge_world
 from bench.detection.limits import is_undecidable, limit, truth
 from bench.detection.records import Record
-from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Truth
+from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Scenario, Truth
 from bench.detection.world import build
 
 pytestmark = pytest.mark.timeout(600)
@@ -29,25 +29,28 @@ KNOWN_MISSED = 1
 
 
 @cache
-def judged(family: int) -> Sequence[Record]:
+def record(scenario: Scenario) -> Record:
+    """What was decided about one scenario."""
+    world = build(scenario)
+    cast = world.cast
+    return Record(
+        scenario,
+        truth(world),
+        limit(world),
+        judge_world(world),
+        cast.first_request,
+        cast.last_old,
+        is_undecidable(world),
+    )
+
+
+def scenarios(family: int) -> list[Scenario]:
+    return [one for one in families.fixed() if one.seed % families.FIXED // FAMILY == family]
+
+
+def judged(family: int) -> list[Record]:
     """A family's scenarios with what was decided."""
-    chosen = [one for one in families.fixed() if one.seed % families.FIXED // FAMILY == family]
-    found = []
-    for scenario in chosen:
-        world = build(scenario)
-        cast = world.cast
-        found.append(
-            Record(
-                scenario,
-                truth(world),
-                limit(world),
-                judge_world(world),
-                cast.first_request,
-                cast.last_old,
-                is_undecidable(world),
-            )
-        )
-    return found
+    return [record(scenario) for scenario in scenarios(family)]
 
 
 def lines(records: Sequence[Record]) -> list[str]:
@@ -69,25 +72,22 @@ def test_a_healthy_release_with_traffic_gets_a_verdict() -> None:
 
 @pytest.mark.extended
 def test_what_fails_on_both_revisions_is_rolled_back_only_if_no_sample_tells() -> None:
-    both = [one for one in judged(CONFOUNDED) if one.scenario.confounder in BOTH_FAIL]
+    both = [record(one) for one in scenarios(CONFOUNDED) if one.confounder in BOTH_FAIL]
     assert len(both) == 18
     wrong = [one for one in both if one.is_rolled_back and not one.is_undecidable]
     assert len(lines(wrong)) <= KNOWN_BOTH_FAIL
 
 
 def test_no_other_confounder_alone_leads_to_a_rollback() -> None:
-    others = [
-        one
-        for one in judged(CONFOUNDED)
-        if one.scenario.confounder not in BOTH_FAIL and one.truth is Truth.NO_ROLLBACK
-    ]
+    beside = [record(one) for one in scenarios(CONFOUNDED) if one.confounder not in BOTH_FAIL]
+    others = [one for one in beside if one.truth is Truth.NO_ROLLBACK]
     assert len(others) == 33
     assert lines([one for one in others if one.is_rolled_back]) == []
 
 
 @pytest.mark.parametrize("row", [Confounder.FLAPPING, Confounder.NO_WAY_BACK])
 def test_where_going_back_is_no_use_nothing_is_rolled_back(row) -> None:
-    mine = [one for one in judged(CONFOUNDED) if one.scenario.confounder is row]
+    mine = [record(one) for one in scenarios(CONFOUNDED) if one.confounder is row]
     assert len(mine) == 3
     assert lines([one for one in mine if one.is_rolled_back]) == []
 
