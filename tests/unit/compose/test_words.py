@@ -34,6 +34,7 @@ WORDS = ComposeWords("rollback-operator compose -f c.yml", "docker compose -f c.
         ("kubectl rollout status deployment/shop -n p", "docker compose -f c.yml ps shop"),
         ("kubectl rollout history deployment/shop -n p",
          "rollback-operator compose -f c.yml history"),
+        ("service pod-api of /srv/pods/x.yml", "service pod-api of /srv/pods/x.yml"),
         ("the Deployment has no ReplicaSet", "the service has no record"),
         ("1 of 1 replicas are available, and no old pod is left",
          "1 of 1 containers are available, and no old container is left"),

@@ -41,9 +41,9 @@ _TERMS = {
     "in this namespace": "in the Compose file",
     "namespace": "project",
 }
-"""Not where a dot or a letter touches them: fields of a policy keep their names."""
+"""Not where a letter, dot, hyphen or slash joins them to a name: fields, services, paths."""
 _COMPILED = tuple(
-    (re.compile(rf"(?<![\w.])(?:{term})(?![\w.]\w|\w)"), word) for term, word in _TERMS.items()
+    (re.compile(rf"(?<![\w./-])(?:{term})(?![\w./-]\w|\w)"), word) for term, word in _TERMS.items()
 )
 _MOST = 64 * 1024
 
@@ -73,7 +73,7 @@ class ComposeWords:
             lambda match: f"{compose} logs --since {match[2]} --tail {match[3]} {match[1]}", text
         )
         text = _STATUS.sub(lambda match: f"{compose} ps {match[1]}".rstrip(), text)
-        text = _HISTORY.sub(f"{command} history", text)
+        text = _HISTORY.sub(lambda _: f"{command} history", text)
         text = _OTHERS.sub("deploy it from your own file", text)
         for pattern, word in _COMPILED:
             text = pattern.sub(word, text)
