@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from rollback_operator.adapters.compose.ledger import Ledger, LedgerState, PolicyRecord
 from rollback_operator.cli.compose import command, inbox
 
+ROOT = Path(__file__).parents[3]
 CREATED = "2026-01-01T00:00:00+00:00"
 
 
@@ -108,3 +111,18 @@ def test_a_refused_undo_leaves_no_request(
     assert command.run(typed("undo", "--reason", "a test", *options)) == 2
     assert said in capsys.readouterr().err
     assert list((folder / inbox.REQUESTS).glob("*")) == []
+
+
+def test_the_systemd_unit_starts_what_there_is(tmp_path: Path) -> None:
+    (unit,) = (ROOT / "deploy" / "compose").glob("*.service")
+    text = unit.read_text()
+    _, _, started = text.partition("ExecStart=/usr/local/bin/rollback-operator compose ")
+    given = typed(*started.partition("\n#")[0].replace("\\\n", " ").split())
+    assert (given["verb"], given["files"]) == ("run", [Path("/srv/%i/docker-compose.yml")])
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("NOT TESTED: the unit's other lines need systemd-analyze")
+    installed = tmp_path / unit.name
+    installed.write_text(text.replace("/usr/local/bin/rollback-operator", "/bin/true"))
+    asked = ["systemd-analyze", "verify", str(installed).replace("@.", "@shop.")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
