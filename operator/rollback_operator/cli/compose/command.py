@@ -24,7 +24,7 @@ from rollback_operator.cli.compose import policies, record
 from rollback_operator.cli.compose.agent import Agent
 from rollback_operator.cli.compose.record import StoredRecord
 from rollback_operator.cli.compose.wiring import Setup, wire
-from rollback_operator.cli.compose.words import ComposeWords
+from rollback_operator.cli.compose.words import ComposeWords, WordedLog
 from rollback_operator.ports.failure import Failure
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -146,13 +146,13 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 
 def run(given: dict[str, Any]) -> int:
     """Run the agent or a verb, and return the exit status."""
-    logging.basicConfig(
-        level=given["log_level"].upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
     try:
         files = files_of(given)
         folder = files.files[0].parent / AGENT_FOLDER / files.project
         words = _words(given, files)
+        log = logging.StreamHandler()
+        log.setFormatter(WordedLog(words))
+        logging.basicConfig(level=given["log_level"].upper(), handlers=[log])
         match given["verb"]:
             case "run":
                 return _serve(_agent_setup(given, files, words), folder, lambda state: False)

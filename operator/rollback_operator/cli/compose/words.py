@@ -4,6 +4,7 @@ The pure rooms word a message for Kubernetes. Here the few terms that differ are
 text leaves the agent, so that no rule has to know two platforms.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -102,3 +103,15 @@ class ComposeWords:
             reworded = self.text(each)
             if "kubectl" not in reworded:
                 yield reworded
+
+
+class WordedLog(logging.Formatter):
+    """Lines of the log, in the words of Compose."""
+
+    def __init__(self, words: ComposeWords) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._words = words
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        """Reword a line."""
+        return self._words.text(super().formatMessage(record))
