@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from rollback_operator.adapters.compose.ledger import (
     LEDGER,
+    LOCK,
     Ledger,
     LedgerError,
     LedgerState,
@@ -121,6 +124,24 @@ def test_a_second_agent_is_told_the_first(tmp_path: Path) -> None:
     first.close()
     assert holder_of(tmp_path) == ""
     Ledger.open(tmp_path).close()
+
+
+def test_a_lock_without_a_text_is_held_all_the_same(tmp_path: Path) -> None:
+    """A full disk leaves it without one."""
+    first = Ledger.open(tmp_path)
+    os.truncate(tmp_path / LOCK, 0)
+    assert holder_of(tmp_path) == "unknown"
+    first.close()
+
+
+def test_a_look_at_the_lock_keeps_no_agent_from_starting(tmp_path: Path) -> None:
+    Ledger.open(tmp_path).close()
+    look = os.open(tmp_path / LOCK, os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    ends = threading.Timer(0.1, os.close, (look,))
+    ends.start()
+    Ledger.open(tmp_path).close()
+    ends.join()
 
 
 @pytest.mark.parametrize(

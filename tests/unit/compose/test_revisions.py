@@ -62,6 +62,15 @@ def test_a_second_release_replaces_it_container_by_container() -> None:
     assert workload(record, three, T0 + 61).deployment.replicas == 2
 
 
+def test_looks_while_a_container_is_replaced_are_no_releases() -> None:
+    old, new = container(A), container(B, 60)
+    record = record_of([old], *[[old, new]] * 5)
+    assert {each.image_id: each.number for each in record.revisions} == {A: 1, B: 2}
+    back = container(A, 90)
+    record = recorded(recorded(record, [new, back], T0 + 91), [new, back], T0 + 92)
+    assert {each.image_id: each.number for each in record.revisions} == {A: 3, B: 2}
+
+
 def test_a_release_that_returns_gets_the_next_number_and_its_record() -> None:
     record = record_of([container(A)], [container(B, 60)], [container(A, 90)])
     current = current_of(record)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from rollback_operator.cli.compose.words import ComposeWords
+from rollback_operator.cli.compose.words import ComposeWords, WordedLog
 from rollback_operator.model import commands
 
 WORDS = ComposeWords("rollback-operator compose -f c.yml", "docker compose -f c.yml")
@@ -34,6 +36,7 @@ WORDS = ComposeWords("rollback-operator compose -f c.yml", "docker compose -f c.
         ("kubectl rollout status deployment/shop -n p", "docker compose -f c.yml ps shop"),
         ("kubectl rollout history deployment/shop -n p",
          "rollback-operator compose -f c.yml history"),
+        ("service pod-api of /srv/pods/x.yml", "service pod-api of /srv/pods/x.yml"),
         ("the Deployment has no ReplicaSet", "the service has no record"),
         ("1 of 1 replicas are available, and no old pod is left",
          "1 of 1 containers are available, and no old container is left"),
@@ -45,3 +48,8 @@ def test_texts(text: str, reworded: str) -> None:
 
 def test_long_texts_are_bounded() -> None:
     assert len(WORDS.text("kubectl rollback undo " * 100_000)) <= 64 * 1024
+
+
+def test_the_log_too() -> None:
+    said = logging.LogRecord("x", logging.INFO, "", 0, "the serving %s", ("pods",), None)
+    assert WordedLog(WORDS).format(said).endswith("INFO the serving containers")

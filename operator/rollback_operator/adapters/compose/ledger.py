@@ -7,6 +7,7 @@ kernel's (flock): it ends with the process that holds it, however that ends.
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from rollback_operator.api.shape import Model
 from rollback_operator.ports.failure import Failure, FailureKind
 
 LEDGER, LOCK = "ledger.json", "lock"
+LOCK_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Seconds before each try to take the lock."""
 MOST_LEDGER_BYTES = 64 * 1024 * 1024
 
 
@@ -99,15 +102,14 @@ class Ledger:
         except OSError as error:
             text = f"{folder}: {error.strerror}: the agent keeps its record there, beside the"
             raise LedgerError(f"{text} Compose file: make the folder writable for it") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             holder = holder_of(folder) or "unknown"
             os.close(lock)
             text = f"another agent (process {holder}) watches this Compose file"
-            raise LedgerError(f"{text}: stop it first, or ask it: status, undo") from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+            raise LedgerError(f"{text}: stop it first, or ask it: status, undo")
+        with suppress(OSError):  # a full disk: the lock holds without its text
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
         return cls(folder, read(folder), lock)
 
     def close(self) -> None:
@@ -124,8 +126,18 @@ class Ledger:
         return failure
 
 
+def _locked(lock: int) -> bool:
+    """Take the lock; a verb that looks who holds it has it for a moment."""
+    for pause in LOCK_PAUSES:
+        time.sleep(pause)
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
 def holder_of(folder: Path) -> str:
-    """Name the process that holds the lock; empty: none does."""
+    """Name the process that holds the lock, or `unknown`; empty: none does."""
     try:
         lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -133,7 +145,7 @@ def holder_of(folder: Path) -> str:
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return os.pread(lock, 20, 0).decode(errors="replace").strip()
+        return os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
     finally:
         os.close(lock)
     return ""

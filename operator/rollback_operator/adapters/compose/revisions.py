@@ -42,17 +42,25 @@ class ServicePlace:
 
 def identity_of(container: Container, record: ServiceRecord) -> str:
     """Return the revision of a container."""
-    known = {each.revision for each in record.revisions}
+    known = _identities(record)
     return container.restored if container.restored in known else revision_of(container)
+
+
+def _identities(record: ServiceRecord) -> frozenset[str]:
+    return frozenset(each.revision for each in record.revisions)
 
 
 def recorded(record: ServiceRecord, containers: Sequence[Container], now: float) -> ServiceRecord:
     """Add the releases that run to the record; the newest container's is current.
 
-    The number of a release that returns increases, as that of a ReplicaSet does.
+    The number of a release that returns increases, as that of a ReplicaSet does. An older container
+    that still ends beside its replacement is no return.
     """
-    for container in sorted(containers, key=lambda each: each.created):
-        record = _with_current(record, container)
+    ordered = sorted(containers, key=lambda each: each.created)
+    for container in ordered:
+        is_new = identity_of(container, record) not in _identities(record)
+        if is_new or container is ordered[-1]:
+            record = _with_current(record, container)
     current = current_of(record)
     is_complete = current is not None and _is_complete(record, containers, now)
     if current is not None and is_complete and current.completed is None:

@@ -32,22 +32,9 @@ _CONFLICT = Failure(FailureKind.CONFLICT, "the object has changed since it was r
 class DiskStore:
     """Objects in the form of the API, by name; a project is their namespace."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        clock: Callable[[], datetime],
-        reworded: Callable[[str], str] = lambda text: text,
-    ) -> None:
-        """Take over a record.
-
-        Args:
-            ledger: the record.
-            clock: the current time.
-            reworded: puts the text of an Event into the words of the platform.
-        """
+    def __init__(self, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._reworded = reworded
 
     @property
     def _state(self) -> LedgerState:
@@ -173,8 +160,7 @@ class DiskStore:
     async def post(self, regarding: Resource, notice: Notice) -> None:
         """Log an Event: nothing else shows Events here."""
         level = logging.WARNING if notice.is_warning else logging.INFO
-        message = self._reworded(notice.message)
-        _log.log(level, "%s: %s: %s", regarding.metadata.name, notice.reason, message)
+        _log.log(level, "%s: %s: %s", regarding.metadata.name, notice.reason, notice.message)
 
     def _with_finalizers(self, resource: R, finalizers: list[str]) -> R | Failure:
         if isinstance(resource, RollbackPolicy):

@@ -129,8 +129,8 @@ class Agent:
     def _take_requests(self) -> None:
         """Put requests on record, and remove their files after that."""
         letters, refused = inbox.letters(self.parts.ledger.folder)
-        for message in refused:
-            _log.warning("%s", message)
+        if refused:
+            self._say("unreadable requests", "\n".join(refused))
         for letter in letters:
             failure = self._take(letter)
             if failure is not None and failure.kind is FailureKind.UNAVAILABLE:
@@ -138,7 +138,10 @@ class Agent:
                 continue
             if failure is not None and failure.kind is not FailureKind.EXISTS:
                 _log.warning("%s %s: %s", letter.asked.verb, letter.asked.name, failure.message)
-            letter.path.unlink(missing_ok=True)
+            try:
+                letter.path.unlink(missing_ok=True)
+            except OSError as error:  # taken again it changes nothing: its name is on record
+                self._say("requests", f"{letter.path} cannot be removed: {error.strerror}")
 
     def _take(self, letter: inbox.Letter) -> Failure | None:
         asked, cache = letter.asked, self.parts.cache

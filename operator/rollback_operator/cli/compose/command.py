@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,11 +24,18 @@ from rollback_operator.cli.compose import policies, record
 from rollback_operator.cli.compose.agent import Agent
 from rollback_operator.cli.compose.record import StoredRecord
 from rollback_operator.cli.compose.wiring import Setup, wire
-from rollback_operator.cli.compose.words import ComposeWords
+from rollback_operator.cli.compose.words import ComposeWords, WordedLog
 from rollback_operator.ports.failure import Failure
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-"""Where Compose looks, in its order."""
+"""Where Compose looks without -f, in the order of version 2."""
+OVERRIDES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+"""Of these, Compose adds the first that is there to the file that it found."""
 AGENT_FOLDER = ".rollback-operator"
 """Of the agent, beside the Compose file: two agents on one file meet there."""
 COMPOSE_VERBS = ("run", "status", "history", "explain", "undo", "approve", "reject")
@@ -108,8 +116,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--secrets",),
         {
             "type": Path,
-            "metavar": "AGENT_FOLDER",
-            "help": "folder of the Secrets that policies name: AGENT_FOLDER/NAME/KEY",
+            "metavar": "FOLDER",
+            "help": "folder of the Secrets that policies name: FOLDER/NAME/KEY",
         },
     ),
     (
@@ -138,13 +146,13 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 
 def run(given: dict[str, Any]) -> int:
     """Run the agent or a verb, and return the exit status."""
-    logging.basicConfig(
-        level=given["log_level"].upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
     try:
-        files = _files(given)
+        files = files_of(given)
         folder = files.files[0].parent / AGENT_FOLDER / files.project
         words = _words(given, files)
+        log = logging.StreamHandler()
+        log.setFormatter(WordedLog(words))
+        logging.basicConfig(level=given["log_level"].upper(), handlers=[log])
         match given["verb"]:
             case "run":
                 return _serve(_agent_setup(given, files, words), folder, lambda state: False)
@@ -159,16 +167,26 @@ def run(given: dict[str, Any]) -> int:
 
 
 def _undo(given: dict[str, Any], files: ComposeFiles, folder: Path, words: ComposeWords) -> int:
-    """Leave the request, and wait; without an agent, be the agent until it is done."""
+    """Leave the request, and wait; without an agent, be the agent until it is done.
+
+    What can be refused is refused before the request lies there: the next agent would take it.
+    """
+    setup = None
+    if not record.is_watched(folder):
+        if given["policy"] is None:
+            text = "--policy: no agent runs; pass its policy, and this command does the undo"
+            raise UsageError(text)
+        setup = _agent_setup(given, files, words)
     asked = record.ask_undo(given["name"], given["to"], given["reason"], folder)
     say = record.follower(asked, words)
-    if record.is_watched(folder):
+    if setup is None:
         return record.wait(folder, say)
-    if given["policy"] is None:
-        raise UsageError("--policy: no agent runs; pass its policy, and this command does the undo")
     print("no agent runs: this command does the undo itself", flush=True)  # noqa: T201
-    setup = _agent_setup(given, files, words)
-    _serve(setup, folder, lambda state: say(state) is not None)
+    try:
+        _serve(setup, folder, lambda state: say(state) is not None)
+    except Exception:
+        record.withdraw_undo(folder, asked)
+        raise
     return record.wait(folder, record.follower(asked, words, is_silent=True))
 
 
@@ -243,35 +261,70 @@ def _agent_setup(
     return made, watched
 
 
-def _files(given: dict[str, Any]) -> ComposeFiles:
-    named = given["files"] or [Path(name) for name in FILES if Path(name).exists()][:1]
+def files_of(given: dict[str, Any]) -> ComposeFiles:
+    """Find the project as Compose itself would, by options, variables and file names.
+
+    Raises:
+        UsageError: a file is missing, or the project has no name.
+    """
+    named = _named_files(given)
     if not named:
         raise UsageError(f"--file: there is no {', '.join(FILES)} here: name the Compose file")
     for path in (*named, *given["env_files"]):
         if not path.is_file():
             raise UsageError(f"{path}: there is no such file: correct --file or --env-file")
     paths = tuple(path.absolute() for path in named)
-    given_name = given["project"] or os.environ.get("COMPOSE_PROJECT_NAME") or ""
+    env_files = tuple(path.absolute() for path in given["env_files"])
+    variables = env_files or (paths[0].parent / ".env",)
+    given_name = given["project"] or _variable("COMPOSE_PROJECT_NAME", variables)
     name = given_name or _named_in(paths) or paths[0].parent.name
-    project = name if given_name else re.sub(r"[^-_a-z0-9]", "", name.lower()).lstrip("_-")
+    project = name if given["project"] else re.sub(r"[^-_a-z0-9]", "", name.lower()).lstrip("_-")
     if not _PROJECT.fullmatch(project):
         raise UsageError(
             f"--project: {name!r} is no project name: lower-case letters, digits, hyphens, "
             "underscores"
         )
-    env_files = tuple(path.absolute() for path in given["env_files"])
     return ComposeFiles(paths, project, tuple(given["profiles"]), env_files, _socket(given))
+
+
+def _named_files(given: dict[str, Any]) -> list[Path]:
+    """List the files that Compose would take here; it decides so only without -f."""
+    if given["files"]:
+        return list(given["files"])
+    variables = given["env_files"] or [Path(".env")]
+    listed = _variable("COMPOSE_FILE", variables)
+    if listed:
+        separator = _variable("COMPOSE_PATH_SEPARATOR", variables) or os.pathsep
+        return [Path(name) for name in listed.split(separator) if name]
+    known = [Path(name) for name in FILES if Path(name).exists()][:1]
+    return known + [Path(name) for name in OVERRIDES if known and Path(name).exists()][:1]
+
+
+def _variable(name: str, files: Sequence[Path]) -> str:
+    """Read a variable of Compose's own from the environment, else from its files of variables."""
+    value = os.environ.get(name, "")
+    if value:
+        return value
+    for path in files:
+        for line in _lines(path) if path.is_file() else ():
+            key, _, given = line.strip().removeprefix("export ").partition("=")
+            if key.strip() == name:
+                value = given.partition(" #")[0].strip().strip("\"'")
+    return value
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
 def _named_in(paths: Sequence[Path]) -> str:
     """Read the project's name from the files; the last counts. Variables in it are not known."""
     name = ""
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read: {error}") from None
-        match = re.search(r"^name:[ \t]*[\"']?([a-z0-9][a-z0-9_-]*)[\"']?[ \t]*$", text, re.M)
+    for line in (line for path in paths for line in _lines(path)):
+        match = re.match(r"name:[ \t]*[\"']?([a-z0-9][a-z0-9_-]*)[\"']?[ \t]*$", line)
         name = match[1] if match else name
     return name
 
@@ -291,7 +344,7 @@ def _socket(given: dict[str, Any]) -> Path:
 
 def _program(given: dict[str, Any]) -> tuple[str, ...]:
     if given["compose_command"]:
-        return tuple(given["compose_command"].split())
+        return tuple(shlex.split(given["compose_command"]))
     plugin = ("docker", "compose")
     if shutil.which("docker") and _works((*plugin, "version")):
         return plugin
@@ -311,12 +364,14 @@ def _works(command: tuple[str, ...]) -> bool:
 
 
 def _words(given: dict[str, Any], files: ComposeFiles) -> ComposeWords:
-    named = " ".join(f"-f {path}" for path in files.files)
-    project = f" -p {given['project']}" if given["project"] else ""
-    program = given["compose_command"] or "docker compose"
-    return ComposeWords(
-        f"rollback-operator compose {named}{project}", f"{program} {named}{project}"
-    )
+    is_named = given["project"] or os.environ.get("COMPOSE_PROJECT_NAME")
+    options = [part for path in files.files for part in ("-f", str(path))]
+    named = shlex.join([*options, *(("-p", files.project) if is_named else ())])
+    try:
+        program = " ".join(_program(given))
+    except UsageError:
+        program = "docker compose"  # a verb that reads the record needs none
+    return ComposeWords(f"rollback-operator compose {named}", f"{program} {named}")
 
 
 def _now() -> datetime:

@@ -51,9 +51,12 @@ def leave(folder: Path, asked: Asked) -> Failure | None:
     """Leave a request for the agent."""
     with suppress(OSError):  # the write says why
         (folder / REQUESTS).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return replace_file(
-        folder / REQUESTS / f"{asked.name}.{asked.verb}.json", asked.model_dump_json()
-    )
+    return replace_file(path_of(folder, asked.name, asked.verb), asked.model_dump_json())
+
+
+def path_of(folder: Path, name: str, verb: str) -> Path:
+    """Name the file of a request."""
+    return folder / REQUESTS / f"{name}.{verb}.json"
 
 
 def letters(folder: Path) -> tuple[list[Letter], list[str]]:
@@ -62,15 +65,27 @@ def letters(folder: Path) -> tuple[list[Letter], list[str]]:
     paths = sorted((folder / REQUESTS).glob("*.json"))[:MOST_LETTERS]
     for path in paths:
         try:
+            if not path.is_file():  # opening a pipe would wait for its writer
+                refused.append(f"{path} is no file: remove it")
+                continue
             with path.open("rb") as file:
                 asked = Asked.model_validate_json(file.read(MOST_INBOX_BYTES))
             readable.append(Letter(path, asked, user_of(path)))
         except FileNotFoundError:
             continue
-        except (OSError, ValidationError) as error:
-            refused.append(f"{path} is no request and was removed: {str(error)[:200]}")
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            refused.append(f"{path} cannot be read: {error.strerror}: let the agent read it")
+        except ValidationError as error:
+            refused.append(f"{path} is no request: {str(error)[:200]}: {_removed(path)}")
     return readable, refused
+
+
+def _removed(path: Path) -> str:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"it cannot be removed: {error.strerror}"
+    return "it was removed"
 
 
 def name_of(policy: str) -> str:

@@ -22,6 +22,8 @@ from rollback_operator.ports.failure import Failure
 FOLLOW_SECONDS = 0.3
 ANSWERED_SECONDS = 1800.0
 """An undo waits for its verification; the agent goes on after that."""
+RESTART_SECONDS = 30.0
+"""Without an agent: systemd may be starting it again."""
 GOOD_ENDS = ("Verified",)
 
 
@@ -115,6 +117,11 @@ def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
     return made
 
 
+def withdraw_undo(folder: Path, name: str) -> None:
+    """Remove a request that no agent has taken: the next agent would."""
+    inbox.path_of(folder, name, "undo").unlink(missing_ok=True)
+
+
 def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Follow:
     """Follow a rollback through the record."""
     printed: list[str] = []
@@ -142,13 +149,23 @@ def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Foll
 
 
 def wait(folder: Path, follow: Follow) -> int:
-    """Wait for an undo to end, and return the exit status."""
-    until = time.monotonic() + ANSWERED_SECONDS
-    while time.monotonic() < until:
+    """Wait for an undo to end, and return the exit status.
+
+    Raises:
+        NoAnswerError: it has not ended, and perhaps no agent is left that could end it.
+    """
+    now = time.monotonic()
+    until, agent_until = now + ANSWERED_SECONDS, now + RESTART_SECONDS
+    while now < until:
         status = follow(StoredRecord(read(folder)))
         if status is not None:
             return status
+        if is_watched(folder):
+            agent_until = now + RESTART_SECONDS
+        elif now > agent_until:
+            raise NoAnswerError("no agent runs any more: the undo waits until it is started again")
         time.sleep(FOLLOW_SECONDS)
+        now = time.monotonic()
     raise NoAnswerError("the undo goes on: see status and explain")
 
 

@@ -158,7 +158,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     engine = Engine(setup.compose.files.socket)
     places = {(place.namespace, place.name): place for place in setup.places}
     workloads = ComposeWorkloads(engine, setup.compose, ledger, places, clock)
-    store, machine = DiskStore(ledger, now, setup.words.text), Machine(engine, workloads)
+    store, machine = DiskStore(ledger, now), Machine(engine, workloads)
     sightings = _Sightings(workloads)
     # The file's author owns the machine: its own addresses are allowed, too.
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))

@@ -4,6 +4,7 @@ The pure rooms word a message for Kubernetes. Here the few terms that differ are
 text leaves the agent, so that no rule has to know two platforms.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,9 +42,9 @@ _TERMS = {
     "in this namespace": "in the Compose file",
     "namespace": "project",
 }
-"""Not where a dot or a letter touches them: fields of a policy keep their names."""
+"""Not where a letter, dot, hyphen or slash joins them to a name: fields, services, paths."""
 _COMPILED = tuple(
-    (re.compile(rf"(?<![\w.])(?:{term})(?![\w.]\w|\w)"), word) for term, word in _TERMS.items()
+    (re.compile(rf"(?<![\w./-])(?:{term})(?![\w./-]\w|\w)"), word) for term, word in _TERMS.items()
 )
 _MOST = 64 * 1024
 
@@ -73,7 +74,7 @@ class ComposeWords:
             lambda match: f"{compose} logs --since {match[2]} --tail {match[3]} {match[1]}", text
         )
         text = _STATUS.sub(lambda match: f"{compose} ps {match[1]}".rstrip(), text)
-        text = _HISTORY.sub(f"{command} history", text)
+        text = _HISTORY.sub(lambda _: f"{command} history", text)
         text = _OTHERS.sub("deploy it from your own file", text)
         for pattern, word in _COMPILED:
             text = pattern.sub(word, text)
@@ -102,3 +103,15 @@ class ComposeWords:
             reworded = self.text(each)
             if "kubectl" not in reworded:
                 yield reworded
+
+
+class WordedLog(logging.Formatter):
+    """Lines of the log, in the words of Compose."""
+
+    def __init__(self, words: ComposeWords) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._words = words
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        """Reword a line."""
+        return self._words.text(super().formatMessage(record))
