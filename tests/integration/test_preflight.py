@@ -163,6 +163,26 @@ def problems(listed: Mapping[str, list[Any]]) -> list[str]:
     ]
 
 
+def test_a_release_is_known_by_its_configuration(service: Service) -> None:
+    """The operator records a release with its ConfigMaps; the ledger is found all the same."""
+    path = f"{policies(service.namespace)}/{service.name}"
+    known = service.stand.api.get(path)["status"]["revision"]
+    revision = {**known, "release": "0123456789abcdef", "configuration": "fedcba9876543210"}
+    entries = [{**revision, "health": "Good"}]
+    change = {"status": {"revision": revision, "revisions": entries}}
+    service.stand.api.merge(f"{path}/status", change)
+
+    release = findings(service, given=[deployment("v2")])
+    restarted = deployment("v1")
+    restarted["spec"]["template"]["metadata"]["annotations"] = {"restarted": "now"}
+    restart = findings(service, given=[restarted])
+
+    assert problems(release) == []
+    assert "is recorded as Good" in release["Target"][0]["message"]
+    assert [each["level"] for each in restart["Release"]] == ["Note"]
+    assert f"unless the content of ConfigMap {CONFIG}" in restart["Release"][0]["message"]
+
+
 # -- the pipelines of the page ---------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from rollback_operator.model.conditions import find
 from rollback_operator.model.surroundings import Reference
 from rollback_operator.model.workload import digest_of
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.reconcile.observe.configurations import AWAITED_SECONDS
 from tests.builders import (
     CONFIG_MAP,
     T0,
@@ -304,6 +305,37 @@ async def test_what_may_not_be_read_is_named_and_a_release_is_its_template() -> 
     assert f"{KEYED}: list it in the chart value readConfigMaps" in told.message
     assert world.status.revision.release == digest_of([BARE, configured()])  # as that of v1
     assert world.status.revision.configuration is None
+
+
+async def test_a_configuration_that_does_not_answer_is_read_again() -> None:
+    world = changed()
+    world.bad = frozenset()
+    operator, late = world.operator(), Failure(FailureKind.UNAVAILABLE, "no answer")
+    world.configurations.fail_next("read", late)
+
+    await operator.reconcile(KEY)
+    assert world.status.revision.number == 1
+    await operator.reconcile(KEY)
+
+    assert world.status.revision.number == 2
+    assert world.status.revision.release == digest_of([BARE, configured(BAD)])
+
+
+async def test_a_configuration_that_never_answers_is_not_awaited_for_ever() -> None:
+    world = changed()
+    world.bad = frozenset()
+    operator, late = world.operator(), Failure(FailureKind.UNAVAILABLE, "no answer")
+    world.configurations.fail_next("read", *[late] * 6)
+
+    for _ in range(3):
+        await operator.reconcile(KEY)
+        world.seconds += AWAITED_SECONDS / 2
+
+    assert world.status.revision.number == 2
+    assert world.condition(ConditionType.CONFIGURATION_READ) == (
+        "False",
+        Reason.CONFIGURATION_UNREADABLE,
+    )
 
 
 def becoming_good(**spec) -> World:

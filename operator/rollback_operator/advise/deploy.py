@@ -215,10 +215,18 @@ def _release(facts: DeployFacts) -> Iterator[PolicyFinding]:
     elif not facts.is_first and new.release == before.release:
         yield note(
             "spec.template",
-            "it differs from the running template in annotations only: a restart, and no release",
+            "it differs from the running template in annotations only: a restart, and no release"
+            + _unless_configured(facts),
         )
         return
     yield from _known_bad(facts)
+
+
+def _unless_configured(facts: DeployFacts) -> str:
+    """Name what would make a restart a release; empty: nothing."""
+    used = {f"{each.kind} {each.name}" for each in facts.mentions if each.is_configuration}
+    named = ", ".join(sorted(used)[:5])
+    return f", unless the content of {named} has changed" if used else ""
 
 
 def _known_bad(facts: DeployFacts) -> Iterator[PolicyFinding]:

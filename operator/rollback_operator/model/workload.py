@@ -91,11 +91,14 @@ class Configuration:
             for reference, state in self.states.items()
             if isinstance(state, ConfigState)
         }
-        late = any(
-            isinstance(state, Missing) and state.reason is Reason.READ_FAILED
-            for state in self.states.values()
-        )
-        return None if late or not read else digest_of(read)
+        return None if self.is_late or not read else digest_of(read)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an object did not answer: a later read may succeed."""
+        states = self.states.values()
+        missing = (state for state in states if isinstance(state, Missing))
+        return any(state.reason is Reason.READ_FAILED for state in missing)
 
     @property
     def unread(self) -> tuple[str, ...]:

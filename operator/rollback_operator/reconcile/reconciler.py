@@ -215,6 +215,8 @@ class Reconciler:
         if isinstance(workload, Failure):
             return workload
         workload = await self.configurations.identify(policy, workload, rollbacks)
+        if isinstance(workload, Failure):
+            return workload
         load = load_of(self.cache.rollbacks.values(), key[0], self.budget, now)
         flags = await self.switch.states(policy, workload.deployment.template.digest)
         records = self.cache.records_of(policy, deployment.uid)

@@ -65,6 +65,8 @@ def identified(
         for each in sorted(workload.replica_sets, key=lambda each: -each.revision)
         if each.template.bare == running.bare and each.template.digest in records
     ]
+    if not same:  # its ReplicaSets are deleted: a record of an earlier build still names it
+        same = [each for each in records.values() if each == Identity(running.bare, None)][:1]
     restored = _restored_release(running, status, rollbacks)
     release = restored or _release_of(running, same, configuration)
     return _named(workload, {**records, running.digest: Identity(release, configuration)})

@@ -30,6 +30,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.services import ServiceSelector
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.remedies.rollouts import runs_judged
 
 RESTORE_TRAFFIC = f"{GROUP}/restore-traffic"
 """Annotation on a Rollback: a person requests that the traffic is restored now."""
@@ -269,8 +270,7 @@ def restore_reason(rollback: Rollback, deployment: Deployment | None) -> str:
         return "a person requested it"
     if rollback.metadata.deletion_timestamp is not None:
         return f"Rollback {rollback.metadata.name}, which stopped it, is deleted"
-    bad = rollback.spec.from_revision.release
-    if deployment is None or deployment.template.release != bad:
+    if deployment is None or not runs_judged(rollback.spec, deployment.template):
         return "the bad release no longer runs"
     return ""
 

@@ -205,6 +205,13 @@ ROWS: dict[str, tuple[Callable[[], DeployFacts], str, FindingLevel, str]] = {
     "a restart": (
         lambda: make_facts(new=make_template("v2", digest="other")), "Release", NOTE, "a restart",
     ),
+    "a restart of pods with a ConfigMap": (
+        lambda: make_facts(
+            new=make_template("v2", digest="other"),
+            mentions={replace(CONFIG, is_configuration=True): True},
+        ),
+        "Release", NOTE, "no release, unless the content of ConfigMap config has changed",
+    ),
     "an image in quarantine": (
         lambda: make_facts(quarantined()),
         "Release", PROBLEM, "ticket-service-1a2b3c4d5e rolled registry.example.com/ticket-",

@@ -74,6 +74,15 @@ def test_a_first_template_has_one_too() -> None:
     assert release_now(RollbackPolicyStatus(), None) == BARE
 
 
+def test_an_old_record_names_the_release_also_where_its_replica_sets_are_deleted() -> None:
+    """Else an upgrade would free a quarantined release that is deployed anew."""
+    record = make_rollback(from_revision=make_ref("v0", release=BARE))
+    status = known(make_entry("v3"))
+
+    assert release_now(status, FINE, [record]) == BARE
+    assert release_now(known(make_entry("v3"), make_entry("v0", release=BARE)), FINE) == BARE
+
+
 def test_a_revision_that_comes_back_with_another_configuration_is_another_release() -> None:
     back, before = entry(version="v2"), make_entry("v3")
     status = known(before, back)

@@ -30,6 +30,7 @@ from rollback_operator.model.surroundings import Mention
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Cache, Key, Unreadable
+from rollback_operator.releases import identity
 
 MOST_MENTIONS = 200
 _CREATE_DEPLOYMENTS = Right("create", "apps", "deployments", "", "")
@@ -152,7 +153,9 @@ class ClusterReader:
         survey = await sources.survey(policy, self._beside(policy))
         if survey.workload is not None:  # with the objects of other tools
             before = replace(before, deployment=survey.workload.deployment)
-        case = case_of(policy, before, cache.records_of(policy, before.deployment.uid), self._now)
+        records = cache.records_of(policy, before.deployment.uid)
+        before = identity.recorded(before, policy.status, records)
+        case = case_of(policy, before, records, self._now)
         known = cache.policy_at(policy.key)
         facts = DeployFacts(
             case=case,
@@ -182,9 +185,13 @@ class ClusterReader:
         # Without the defaults of the API server, no template equals a stored template.
         applied = rehearsed if isinstance(rehearsed, dict) else proposed
         mentions = await self._mentions(namespace, applied["spec"]["template"])
+        after = _after(facts.case.workload, applied, self._now.timestamp())
         return replace(
             facts,
-            after=_after(facts.case.workload, applied, self._now.timestamp()),
+            # What its ConfigMaps contain then is not known: as if they stayed as they are.
+            after=identity.identified(
+                after, facts.case.policy.status, facts.case.rollbacks, configuration=None
+            ),
             mentions=mentions,
             is_compared=isinstance(rehearsed, dict),
             refused=rehearsed.message if isinstance(rehearsed, Failure) else "",

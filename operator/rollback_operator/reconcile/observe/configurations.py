@@ -21,7 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.restoring import is_as_begun, without_text
 from rollback_operator.model import conditions
-from rollback_operator.model.context import Case, RestoreFacts
+from rollback_operator.model.context import Case, RestoreFacts, is_active
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.surroundings import Reference
 from rollback_operator.model.workload import ConfigState, Configuration, Workload
@@ -35,6 +35,9 @@ from rollback_operator.remedies.restoring import CONTENT_BYTES
 MOST_READ = 32
 """Objects of a configuration that are read; a template with more is read in part."""
 CONFIGURATION_SECONDS = 2.0
+AWAITED_SECONDS = 30.0
+"""How long a new template waits for its configuration: without it, a change of a ConfigMap would
+look like a restart, for good."""
 STORE_RETRY_SECONDS = 30.0
 FACTS_KNOWN_SECONDS = 10.0
 MOST_STORED = 8
@@ -49,6 +52,8 @@ class ConfigurationReader:
     clock: Callable[[], datetime]
     known: dict[Key, tuple[str, Configuration]] = field(default_factory=dict)
     """By policy: the digest of the running template, and its configuration when it began."""
+    awaited: dict[Key, tuple[str, datetime]] = field(default_factory=dict)
+    """By policy: a template whose configuration did not answer, and until when it is awaited."""
     rests: dict[Key, datetime] = field(default_factory=dict)
     """Until when contents that could not be stored are not tried again."""
     facts: dict[Key, tuple[datetime, str, RestoreFacts]] = field(default_factory=dict)
@@ -56,7 +61,7 @@ class ConfigurationReader:
 
     async def identify(
         self, policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback]
-    ) -> Workload:
+    ) -> Workload | Failure:
         """Give each revision its release; a new template's configuration is read for that."""
         status, current = policy.status, workload.current
         if current is None or identity.is_recorded(status, workload.deployment):
@@ -64,6 +69,8 @@ class ConfigurationReader:
         began = self._began(policy, workload)
         if began is None:
             whole = await self._read(policy.metadata.namespace, current.references)
+            if whole.is_late and self._is_awaited(policy, workload, rollbacks):
+                return Failure(FailureKind.UNAVAILABLE, "; ".join(whole.unread))
             began = Configuration(
                 {
                     reference: without_text(state) if isinstance(state, ConfigState) else state
@@ -73,10 +80,21 @@ class ConfigurationReader:
             self.known[policy.key] = current.template.digest, began
         return identity.identified(workload, status, rollbacks, began.digest)
 
+    def _is_awaited(
+        self, policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback]
+    ) -> bool:
+        """Return whether a configuration is to be read again; an open Rollback does not wait."""
+        now, digest = self.clock(), workload.deployment.template.digest
+        of, until = self.awaited.get(policy.key, ("", now))
+        if of != digest:
+            until = now + timedelta(seconds=AWAITED_SECONDS)
+            self.awaited[policy.key] = digest, until
+        return now < until and not any(map(is_active, rollbacks))
+
     def forget(self, key: Key) -> None:
         """Drop the configuration of a release that is no longer judged."""
-        self.known.pop(key, None)
-        self.facts.pop(key, None)
+        for kept in (self.known, self.awaited, self.facts):
+            kept.pop(key, None)
 
     def condition(self, policy: RollbackPolicy, workload: Workload) -> Condition | None:
         """Report of what a release consists; None: as it was reported before."""
