@@ -196,8 +196,8 @@ class Migrator:
         """Try again for a while; a person then gets the last known state."""
         seconds = progress.seconds_in(rollback, StepName.MIGRATE_DOWN, self.clock())
         if seconds > PATIENCE_SECONDS:
-            said = f"the database was tried for {PATIENCE_SECONDS:.0f} s: {message}"
-            return Migrated(rollback, _failed(reason, said))
+            tried = f"the database was tried for {PATIENCE_SECONDS:.0f} s: {message}"
+            return Migrated(rollback, _failed(reason, tried))
         return Migrated(rollback, Failure(FailureKind.UNAVAILABLE, message))
 
 
