@@ -73,6 +73,8 @@ class FakeSchemas:
     """A policy's database: gives what a test puts in, and counts the reads."""
 
     found: SchemaHistory = field(default_factory=lambda: Applied(()))
+    passing: list[SchemaHistory] = field(default_factory=list)
+    """Given before, one for each read."""
     delay: float = 0.0
     reads: int = 0
     answers: Mapping[str, QueryRows | QueryFailure] | Missing = field(default_factory=dict)
@@ -82,7 +84,7 @@ class FakeSchemas:
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         self.reads += 1
         await asyncio.sleep(self.delay)
-        return self.found
+        return self.passing.pop(0) if self.passing else self.found
 
     async def ask(
         self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]

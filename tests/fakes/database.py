@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import DirtySchema
 from rollback_operator.ports.application import SchemaChanges
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, Jobs, JobState
@@ -36,7 +37,7 @@ class FakeChanges:
     schemas: FakeSchemas
     calls: Journal
     report: LossReport = field(default_factory=LossReport)
-    answers: list[HalfWay | StatementFault | Missing] = field(default_factory=list)
+    answers: list[HalfWay | DirtySchema | StatementFault | Missing] = field(default_factory=list)
     measured: int = 0
     done: int = 0
 
@@ -48,7 +49,7 @@ class FakeChanges:
 
     async def roll_back(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
-    ) -> Undone | HalfWay | StatementFault | Missing:
+    ) -> Undone | HalfWay | DirtySchema | StatementFault | Missing:
         self.calls.append("roll_back")
         if self.answers:
             return self.answers.pop(0)

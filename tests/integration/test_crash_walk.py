@@ -57,6 +57,8 @@ class Walk:
     flags: tuple[str, ...] = ()
     """Further ones of the operators."""
     seconds: float = LONGEST_SECONDS
+    states: list[str] = field(default_factory=list)
+    """Before the release and after the end."""
     changes: int = 1
     """Of the Deployment's template or replicas, by the operator."""
 
@@ -101,8 +103,10 @@ class Walk:
             self.adopt()
             self.cut = Cut(self.number, self.is_before, operator.kill, self._is_meant)
             proxy.cut_at(self.cut)
+            self.states.append(self.state())
             self.release()
             operator = self._carry_through(operator)
+            self.states.append(self.state())
             self.faults += self.left_wrong()
         except AssertionError as error:
             self.faults.append(f"{error}; {service.told()}\n{operator.tail()}")
@@ -145,6 +149,10 @@ class Walk:
 
     def is_over(self) -> bool:
         return self.service.is_over()
+
+    def state(self) -> str:
+        """Show what may neither be lost nor changed twice."""
+        return f"{self.service.image} x {self.service.deployment()['spec']['replicas']}"
 
     def left_wrong(self) -> Iterator[str]:
         """List what is not as it has to be, whenever the operator died."""

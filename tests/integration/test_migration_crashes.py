@@ -72,6 +72,9 @@ class MigrationWalk(Walk):
         database = self.database = Database(self.server)
         database.run_as_owner("DELETE FROM schema_migrations WHERE name = '002_seats'")
         database.run_as_owner(DROP)
+        database.run_as_owner("INSERT INTO tickets SELECT n, 'sold' FROM generate_series(1, 5) n")
+        # It counts what is lost: an estimate would ask a person.
+        database.run_as_owner(f"GRANT SELECT ON tickets TO {database.reader}")
         namespace, api = self.service.namespace, self.stand.api
         data = {
             "reader": database.dsn(database.reader),
@@ -109,6 +112,14 @@ class MigrationWalk(Walk):
         self.database.run_as_owner("INSERT INTO schema_migrations VALUES ('002_seats')")
         super().release()
 
+    def state(self) -> str:
+        """Show what may neither be lost nor changed twice."""
+        count = self.database.rows("SELECT count(*) FROM tickets")[0]
+        times = self.database.rows("SELECT count(*) FROM undone")[0]
+        history = ", ".join(self.database.history)
+        replicas = self.service.deployment()["spec"]["replicas"]
+        return f"{count} tickets; {history}; undone {times}; {self.service.image} x {replicas}"
+
     def left_wrong(self) -> Iterator[str]:
         yield from super().left_wrong()
         if self.database.history != ["001_tickets"]:
@@ -117,6 +128,8 @@ class MigrationWalk(Walk):
             yield "the column is there"
         if (times := len(self.database.rows("SELECT id FROM undone"))) != 1:
             yield f"the statements were executed {times} times"
+        if self.database.rows("SELECT id FROM tickets ORDER BY id") != [1, 2, 3, 4, 5]:
+            yield "tickets are lost"
         record = self.service.rollbacks()[0]["status"]["migrations"]
         if record["undone"] != ["002_seats"]:
             yield f"on record is {record}"

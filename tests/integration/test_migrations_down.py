@@ -20,6 +20,7 @@ from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import DirtyReason, DirtySchema
 from rollback_operator.remedies.database.migrations import (
     HalfWay,
     LossReport,
@@ -193,7 +194,7 @@ async def answered(ask: Callable[[], Awaitable[T]]) -> T:
 
 async def undo(
     database: Database, policy: DatabaseSpec, plan: MigrationRecord | None = None
-) -> Undone | HalfWay | StatementFault | Missing:
+) -> Undone | HalfWay | DirtySchema | StatementFault | Missing:
     return await answered(lambda: changes(database).roll_back("shop", policy, plan or record()))
 
 
@@ -364,6 +365,73 @@ async def test_another_history_than_planned_stops_it(database: Database, case: s
     assert database.columns == WHOLE
 
 
+KNEX = (
+    "CREATE TABLE knex_migrations(id serial, name text, batch int, migration_time timestamptz);"
+    " CREATE TABLE knex_migrations_lock(index int, is_locked int);"
+    " INSERT INTO knex_migrations(name) SELECT name FROM schema_migrations ORDER BY name;"
+    " INSERT INTO knex_migrations_lock VALUES (1, 0); DROP TABLE schema_migrations"
+)
+PRISMA = (
+    "CREATE TABLE _prisma_migrations(id serial, checksum text, finished_at timestamptz,"
+    " migration_name text, logs text, rolled_back_at timestamptz, started_at timestamptz);"
+    " INSERT INTO _prisma_migrations(migration_name, finished_at, started_at)"
+    " SELECT name, now(), now() FROM schema_migrations ORDER BY name; DROP TABLE schema_migrations"
+)
+MARKS = {
+    "Knex's lock": (
+        KNEX,
+        "UPDATE knex_migrations_lock SET is_locked = 1",
+        "UPDATE knex_migrations_lock SET is_locked = 0",
+        DirtyReason.LOCKED,
+        (),
+    ),
+    "Prisma's failure": (
+        PRISMA,
+        "INSERT INTO _prisma_migrations(migration_name, logs) VALUES ('003_fails', 'why')",
+        "UPDATE _prisma_migrations SET rolled_back_at = now() WHERE logs = 'why'",
+        DirtyReason.FAILED,
+        ("003_fails",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MARKS)
+async def test_a_mark_of_the_tool_changes_nothing(database: Database, case: str) -> None:
+    tables, mark, cure, reason, names = MARKS[case]
+    database.run_as_owner(tables)
+    database.run_as_owner(mark)
+
+    found = await undo(database, spec(DROP))
+
+    assert isinstance(found, DirtySchema), found
+    assert (found.reason, found.names) == (reason, names)
+    assert database.columns == WHOLE
+    database.run_as_owner(cure)
+    assert await undo(database, spec(DROP)) == Undone()
+
+
+TOOLS = {
+    "Knex": (KNEX, "UPDATE knex_migrations_lock SET is_locked = 1"),
+    "Prisma": (PRISMA, "SELECT pg_advisory_lock(72707369)"),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_a_tool_that_takes_its_lock_at_this_moment_is_not_overtaken(
+    database: Database, tool: str
+) -> None:
+    tables, lock = TOOLS[tool]
+    database.run_as_owner(tables)
+    with psycopg.connect(database.dsn(database.owner)) as other:
+        other.execute(lock)
+
+        found = await undo(database, spec(DROP))
+
+        assert isinstance(found, Missing), found
+        assert "lockTimeoutSeconds" in found.message
+    assert database.columns == WHOLE
+
+
 async def test_with_an_own_query_the_statements_remove_the_row(database: Database) -> None:
     query = {"query": "SELECT name FROM schema_migrations"}
 
@@ -469,12 +537,25 @@ async def test_declared_places_are_counted_without_trying_anything(database: Dat
 
     found = await measure(database, spec(terms=declared))
 
-    assert {one.place: one.values for one in found.losses} == {
-        "public.tickets.seat": 4,
-        "public.nothing": 0,
-        "public.tickets.nothing": 0,
-    }
-    assert (found.unknown, found.fault) == ("", "")
+    assert [(one.place, one.values) for one in found.losses] == [("public.tickets.seat", 4)]
+    for place in ("public.nothing", "public.tickets.nothing"):
+        assert f"{place} is not there: correct migrations.drops" in found.unknown
+    assert found.fault == ""
+
+
+async def test_a_declared_partitioned_table_has_the_rows_of_its_partitions(
+    database: Database,
+) -> None:
+    database.run_as_owner(
+        "CREATE TABLE sales(id int) PARTITION BY RANGE (id);"
+        " CREATE TABLE sales_1 PARTITION OF sales FOR VALUES FROM (1) TO (100);"
+        " INSERT INTO sales SELECT generate_series(1, 7)"
+    )
+    drops = [{"name": "002_seats", "sql": "DROP TABLE sales", "drops": ["public.sales"]}]
+
+    found = await measure(database, spec(terms={"migrations": drops}))
+
+    assert [(one.place, one.values) for one in found.losses] == [("public.sales", 7)]
 
 
 def by_job(**known: Any) -> DatabaseSpec:
@@ -499,6 +580,7 @@ async def test_what_may_not_be_read_is_estimated_and_said_to_be(database: Databa
     found = await measure(database, by_job(drops=["public.tickets.seat"]))
 
     assert "public.tickets.seat has no statistics" in never.unknown
+    assert "GRANT SELECT" in never.unknown
     (lost,) = found.losses
     # Statistics of columns are for those who may read them: all rows are taken for values.
     assert (lost.values, lost.is_estimated) == (1000, True)

@@ -85,6 +85,14 @@ class TrafficWalk(Walk):
         kept = [one["metadata"].get("finalizers") for one in self.service.rollbacks()]
         return super().is_over() and not any(kept)
 
+    def state(self) -> str:
+        """Show what may neither be lost nor changed twice."""
+        assert self.tickets is not None
+        rows = ", ".join(f"{number} {status}" for number, status in self.tickets.rows)
+        replicas = self.service.deployment()["spec"]["replicas"]
+        selected = self._selector().get("app", "none")
+        return f"{rows}; {self.service.image} x {replicas}; Service selects {selected}"
+
     def left_wrong(self) -> Iterator[str]:
         assert self.tickets is not None
         yield from super().left_wrong()

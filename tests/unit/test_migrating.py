@@ -240,6 +240,49 @@ async def test_a_dirty_schema_ends_it_at_once(is_before: bool) -> None:
     assert "undo" not in world.journal
 
 
+LOCKED = DirtySchema(DirtyReason.LOCKED, "the history is locked: Knex migrates now")
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before the Job", "after the Job"])
+@pytest.mark.parametrize("reads", [3, 5000], ids=["ends", "stays"])
+async def test_a_lock_of_the_tool_is_waited_for_and_not_for_ever(
+    is_before: bool, reads: int
+) -> None:
+    world = World()
+
+    def run(order: JobOrder) -> JobPhase:
+        if ("down" in order.command) is not is_before:
+            world.schemas.passing = [LOCKED] * reads
+        return world.undoes(order)
+
+    world.jobs.run = run
+    await world.until_end(3000)
+
+    assert len(world.jobs.orders) == (1 if is_before and reads > 3 else 2)
+    if reads == 3:
+        assert "undo" in world.journal
+        return
+    reason, message = world.said()
+    expected = Reason.MIGRATION_FAILED if is_before else Reason.MIGRATION_INCOMPLETE
+    assert (world.stored.status.outcome, reason) == (Outcome.FAILED, expected)
+    assert LOCKED.message in message
+    assert world.seconds > PATIENCE_SECONDS
+    assert "undo" not in world.journal
+
+
+async def test_by_sql_a_lock_is_waited_for_and_a_mark_ends_it() -> None:
+    world = World(database=BY_SQL)
+    world.changes.answers = [LOCKED, LOCKED, DIRTY]
+
+    await world.until_end()
+
+    reason, message = world.said()
+    assert (world.stored.status.outcome, reason) == (Outcome.FAILED, Reason.MIGRATION_INCOMPLETE)
+    assert "nothing was executed, and the schema is dirty" in message
+    assert world.journal.count("roll_back") == 3
+    assert "undo" not in world.journal
+
+
 async def test_a_history_that_cannot_be_read_after_the_job_is_read_again() -> None:
     world = World()
 

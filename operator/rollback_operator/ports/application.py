@@ -13,7 +13,7 @@ from rollback_operator.api.verification import HttpProbe
 from rollback_operator.model.message import Message
 from rollback_operator.model.pod import Endpoint
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.schema import SchemaHistory
+from rollback_operator.model.schema import DirtySchema, SchemaHistory
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.database.migrations import (
     HalfWay,
@@ -50,11 +50,12 @@ class SchemaChanges(Protocol):
 
     async def roll_back(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
-    ) -> Undone | HalfWay | StatementFault | Missing:
+    ) -> Undone | HalfWay | DirtySchema | StatementFault | Missing:
         """Roll migrations back by the policy's SQL: all of them or none.
 
         Undone also if they were rolled back before. HalfWay: the history is not as planned, and
-        nothing was executed. Missing: the database is away or locked, and another try may succeed;
+        nothing was executed. DirtySchema: the migration tool marks the history, and nothing was
+        executed. Missing: the database is away or locked, and another try may succeed;
         the connection may have broken after the change.
         """
 

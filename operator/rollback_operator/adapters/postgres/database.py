@@ -173,14 +173,18 @@ async def _read(
 
 def _history_of(answer: _ParsedAnswer) -> SchemaHistory:
     if answer.dirty:
-        message = _dirty_words(answer.dirty, answer.names, answer.tool)
-        return DirtySchema(answer.dirty, message, answer.names)
+        return dirty_schema(answer.dirty, answer.names, answer.tool)
     if answer.migrations is None:
         return UnknownSchema(answer.missing or _FOREIGN)
     migrations = [Migration(name, applied) for name, applied in answer.migrations]
     if not answer.tool:
         return ordered(migrations)
     return Applied(tuple(migrations), answer.form, answer.tool)
+
+
+def dirty_schema(reason: DirtyReason, names: Sequence[str], tool: str) -> DirtySchema:
+    """Describe the marks that a process has read."""
+    return DirtySchema(reason, _dirty_words(reason, names, tool), tuple(names))
 
 
 def _dirty_words(reason: DirtyReason, names: Sequence[str], tool: str) -> str:

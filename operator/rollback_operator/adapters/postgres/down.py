@@ -19,6 +19,7 @@ from rollback_operator.adapters.postgres.database import (
     MOST_SENT_BYTES,
     Pin,
     answer_of,
+    dirty_schema,
     fault_of,
     parameters_of,
     relayed,
@@ -34,6 +35,7 @@ from rollback_operator.api.database.rolling_back import (
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.model.samples import Missing
+from rollback_operator.model.schema import DirtyReason, DirtySchema
 from rollback_operator.ports.cluster import Secrets
 from rollback_operator.ports.failure import Failure
 from rollback_operator.remedies.database import migrations
@@ -58,6 +60,9 @@ class _UndoResult(BaseModel, extra="forbid"):
     undone: list[str] = []
     left: list[str] = []
     count: int = 0
+    dirty: DirtyReason | None = None
+    names: list[str] = []
+    tool: str = ""
 
 
 class _UndoAnswer(BaseModel, extra="forbid"):
@@ -106,7 +111,7 @@ class PostgresChanges:
 
     async def roll_back(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
-    ) -> Undone | HalfWay | StatementFault | Missing:
+    ) -> Undone | HalfWay | DirtySchema | StatementFault | Missing:
         """Execute the statements of all migrations in one transaction."""
         limits = _sql_of(database)
         task = {
@@ -117,6 +122,8 @@ class PostgresChanges:
         answer = await self._ask(namespace, database, record, task)
         if not isinstance(answer, _UndoResult):
             return answer
+        if answer.dirty is not None:
+            return dirty_schema(answer.dirty, answer.names, answer.tool)
         is_undone = not answer.left and answer.count == record.applied - len(record.names)
         if is_undone:
             return Undone()

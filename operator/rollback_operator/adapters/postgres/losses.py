@@ -19,6 +19,7 @@ MOST_COUNTED_ROWS = 5_000_000
 """A larger table is not read."""
 MOST_PLACES = 32
 MOST_LOCKED = 1000
+_NOT_THERE = "is not there: correct migrations.drops"
 
 _LOCKED_TABLES = f"""
 SELECT DISTINCT relation FROM pg_locks
@@ -124,11 +125,12 @@ def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> d
     connection.rollback()
     connection.autocommit = True  # a count that is cancelled ends no transaction
     for change in changes[:MOST_PLACES]:
-        values, is_estimated = change.values, False
-        if values is None:
-            values, is_estimated = _values(connection, change, deadline)
-        if values is None:
-            unknown.append(f"{change.place} has no statistics (ANALYZE makes them)")
+        counting: tuple[int | str, bool] = (change.values or 0, False)
+        if change.values is None:
+            counting = _values(connection, change, deadline)
+        values, is_estimated = counting
+        if isinstance(values, str):
+            unknown.append(f"{change.place} {values}")
         else:
             losses.append([change.place, change.how, values, is_estimated])
     if len(changes) > MOST_PLACES:
@@ -138,20 +140,23 @@ def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> d
 
 def _values(
     connection: psycopg.Connection[Any], change: Change, deadline: float
-) -> tuple[int | None, bool]:
-    """Give the number, None: unknown, and whether it is an estimate."""
+) -> tuple[int | str, bool]:
+    """Give the number, or why it is unknown, and whether it is an estimate."""
     row = connection.execute(
-        "SELECT c.reltuples::float8 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r'",
+        "SELECT c.reltuples::float8, c.relkind = 'r' FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
         (change.schema, change.table),
     ).fetchone()
     if row is None:
-        return 0, False  # declared, and not there
-    left = int((deadline - time.monotonic()) * 1000)
+        return _NOT_THERE, False
+    left, why = int((deadline - time.monotonic()) * 1000), ""
     if left > 0 and row[0] <= MOST_COUNTED_ROWS:
         what = sql.Identifier(change.column) if change.column else sql.SQL("*")
-        query = sql.SQL("SELECT count({}) FROM ONLY {}").format(
-            what, sql.Identifier(change.schema, change.table)
+        # The rows of a partitioned table are those of its partitions.
+        only = sql.SQL("ONLY " if row[1] else "")
+        query = sql.SQL("SELECT count({}) FROM {}{}").format(
+            what, only, sql.Identifier(change.schema, change.table)
         )
         try:
             connection.execute(f"SET statement_timeout = {left}")
@@ -159,25 +164,22 @@ def _values(
             exact = connection.execute(query).fetchone()
             return int((exact or (0,))[0]), False
         except psycopg.errors.UndefinedColumn:
-            return 0, False
-        except (
-            psycopg.errors.QueryCanceled,
-            psycopg.errors.LockNotAvailable,
-            psycopg.errors.InsufficientPrivilege,
-        ):
+            return _NOT_THERE, False
+        except psycopg.errors.InsufficientPrivilege:
+            why = " and may not be read by the role (GRANT SELECT)"
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
             pass
-    return _estimate(connection, change, float(row[0]))
+    estimate = _estimate(connection, change, float(row[0]))
+    return (f"has no statistics (ANALYZE){why}" if estimate is None else estimate), True
 
 
-def _estimate(
-    connection: psycopg.Connection[Any], change: Change, rows: float
-) -> tuple[int | None, bool]:
+def _estimate(connection: psycopg.Connection[Any], change: Change, rows: float) -> int | None:
     if rows < 0:
-        return None, True
+        return None
     connection.execute("SET statement_timeout = 1000")
     nulls = connection.execute(
         "SELECT null_frac FROM pg_stats WHERE schemaname = %s AND tablename = %s AND attname = %s",
         (change.schema, change.table, change.column),
     ).fetchone()
     share = 1.0 - float(nulls[0]) if nulls else 1.0
-    return round(rows * share), True
+    return round(rows * share)

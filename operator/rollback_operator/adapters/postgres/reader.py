@@ -165,10 +165,8 @@ def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAn
     preset = history.preset
     if _is_being_written(connection, history):
         return {"dirty": "Locked", "tool": preset.name}
-    if preset.dirty and (marked := _marked(connection, history)):
-        reason = marked[0][0]
-        names = [name[:LONGEST_MIGRATION] for why, name in marked if why == reason and name]
-        return {"dirty": reason, "names": names, "tool": preset.name}
+    if dirty := marked(connection, history):
+        return dirty
     rows = _rows(connection, filled(preset.rows, history), preset)
     return {"migrations": rows, "form": preset.form, "tool": preset.name}
 
@@ -218,14 +216,22 @@ def _is_being_written(connection: psycopg.Connection[Any], history: Recognized) 
     return row is not None
 
 
-def _marked(connection: psycopg.Connection[Any], history: Recognized) -> list[tuple[str, str]]:
-    """Give reason and name of the migrations that the tool marks."""
-    query = filled(history.preset.dirty, history)
+def marked(connection: psycopg.Connection[Any], history: Recognized) -> ReadAnswer | None:
+    """Give the tool's own marks that the schema is between two states; None: there are none."""
+    preset = history.preset
+    if not preset.dirty:
+        return None
+    query = filled(preset.dirty, history)
     limited = sql.SQL("SELECT * FROM ({}) AS history LIMIT {}").format(query, MOST_DIRTY)
-    return [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
+    marks = [(str(reason), str(name)) for reason, name in connection.execute(limited).fetchall()]
+    if not marks:
+        return None
+    reason = marks[0][0]
+    names = [name[:LONGEST_MIGRATION] for why, name in marks if why == reason and name]
+    return {"dirty": reason, "names": names, "tool": preset.name}
 
 
-def filled(text: str, history: Recognized) -> sql.Composable:
+def filled(text: str, history: Recognized) -> sql.Composed:
     """Put the names of the tables into a preset's SELECT."""
     preset = history.preset
     return sql.SQL(text).format(

@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from rollback_operator.adapters.postgres import losses, reader
+from rollback_operator.adapters.postgres.presets import Recognized
 from rollback_operator.adapters.postgres.reader import HistorySource, NoHistoryError
 
 Connection = psycopg.Connection[Any]
@@ -96,6 +97,8 @@ def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[s
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_KEY,))
     history = _LockedHistory(connection, request["history"])
     history.lock()
+    if dirty := history.marked():
+        return dict(dirty)
     before = history.names()
     left = [name for name in names if name in before]
     undone = [name for name in names if name not in before]
@@ -168,6 +171,7 @@ class _LockedHistory:
 
     def __init__(self, connection: Connection, source: HistorySource) -> None:
         self._connection = connection
+        self._known: Recognized | None = None
         self._table: sql.Identifier | None = None
         self._key: sql.Composable = sql.SQL("")
         if source["query"] is not None:
@@ -179,15 +183,25 @@ class _LockedHistory:
             raise NoHistoryError(
                 f"{preset.name} keeps its current version alone: roll back by its own command"
             )
+        self._known = history
         self._select = reader.filled(preset.rows, history)
         self._table = sql.Identifier(history.schema, preset.table)
         self._key = sql.SQL(preset.key)
 
     def lock(self) -> None:
-        """Keep tools from recording a migration until this transaction ends."""
-        if self._table is not None:
-            mode = sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(self._table)
-            self._connection.execute(mode)
+        """Keep tools from beginning or recording a migration until this transaction ends."""
+        if self._known is None:
+            return
+        if self._known.preset.advisory is not None:
+            key = (self._known.preset.advisory,)
+            self._connection.execute("SELECT pg_advisory_xact_lock(%s)", key)
+        # Of a tool without a lock table, {lock} is the history itself.
+        mode = "LOCK TABLE {lock}, {table} IN SHARE ROW EXCLUSIVE MODE"
+        self._connection.execute(reader.filled(mode, self._known))
+
+    def marked(self) -> reader.ReadAnswer | None:
+        """Give the tool's marks: without them, its own command would not go on either."""
+        return reader.marked(self._connection, self._known) if self._known is not None else None
 
     def names(self) -> list[str]:
         """List the applied migrations; unlike `reader`, none is an answer."""

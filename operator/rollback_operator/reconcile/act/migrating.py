@@ -15,7 +15,7 @@ from rollback_operator.api.database.rolling_back import MigrationRecord, Release
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.schema import Applied, DirtySchema, UnknownSchema
+from rollback_operator.model.schema import Applied, DirtyReason, DirtySchema, UnknownSchema
 from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, Jobs, JobState
@@ -108,6 +108,8 @@ class Migrator:
             case StatementFault(message):
                 message = f"nothing is changed, since all is one transaction: {message}"
                 return Migrated(rollback, _failed(Reason.MIGRATION_FAILED, message))
+            case DirtySchema(DirtyReason.LOCKED, message):
+                return self._later(rollback, message)
             case _:
                 return _concluded(rollback, record, answer, "nothing was executed")
 
@@ -149,6 +151,8 @@ class Migrator:
         match history:
             case Applied():
                 return migrations.state_of(record, history)
+            case DirtySchema(DirtyReason.LOCKED, message):
+                return message  # a tool that migrates now will end
             case DirtySchema():
                 return history
             case UnknownSchema(reason):
