@@ -30,7 +30,7 @@ KNOWN_MISSED = 1
 
 @cache
 def record(scenario: Scenario) -> Record:
-    """What was decided about one scenario."""
+    """What was decided about a scenario."""
     world = build(scenario)
     cast = world.cast
     return Record(
@@ -45,7 +45,7 @@ def record(scenario: Scenario) -> Record:
 
 
 def scenarios(family: int) -> list[Scenario]:
-    return [one for one in families.fixed() if one.seed % families.FIXED // FAMILY == family]
+    return [each for each in families.fixed() if each.seed % families.FIXED // FAMILY == family]
 
 
 def judged(family: int) -> list[Record]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 MOST_CONNECTIONS = 32
 MOST_ARRIVALS = 30
-"""Connections of an address in a second. The kubelet and Prometheus need less than one."""
+"""Connections of an address in a second. The kubelet and Prometheus need fewer."""
 MOST_REQUEST_BYTES = 16 * 1024
 """Of a connection, headers and body together."""
 CONNECTION_SECONDS = 10.0

@@ -51,5 +51,5 @@ def test_long_texts_are_bounded() -> None:
 
 
 def test_the_log_too() -> None:
-    said = logging.LogRecord("x", logging.INFO, "", 0, "the serving %s", ("pods",), None)
-    assert WordedLog(WORDS).format(said).endswith("INFO the serving containers")
+    record = logging.LogRecord("x", logging.INFO, "", 0, "the serving %s", ("pods",), None)
+    assert WordedLog(WORDS).format(record).endswith("INFO the serving containers")
