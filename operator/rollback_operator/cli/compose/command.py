@@ -169,25 +169,21 @@ def run(given: dict[str, Any]) -> int:
 def _undo(given: dict[str, Any], files: ComposeFiles, folder: Path, words: ComposeWords) -> int:
     """Leave the request, and wait; without an agent, be the agent until it is done.
 
-    What can be refused is refused before the request lies there: the next agent would take it.
+    What is refused leaves no request: the next agent would take it.
     """
-    setup = None
-    if not record.is_watched(folder):
-        if given["policy"] is None:
-            text = "--policy: no agent runs; pass its policy, and this command does the undo"
-            raise UsageError(text)
-        setup = _agent_setup(given, files, words)
-    asked = record.ask_undo(given["name"], given["to"], given["reason"], folder)
-    say = record.follower(asked, words)
-    if setup is None:
-        return record.wait(folder, say)
+    order = record.UndoOrder(given["name"], given["to"], given["reason"])
+    order.check()
+    if record.is_watched(folder):
+        return record.wait(folder, record.follower(order.ask(folder), words))
+    if given["policy"] is None:
+        raise UsageError("--policy: no agent runs; pass its policy, and this command does the undo")
+    undo = record.OwnUndo(order, folder, words)
     print("no agent runs: this command does the undo itself", flush=True)  # noqa: T201
     try:
-        _serve(setup, folder, lambda state: say(state) is not None)
-    except Exception:
-        record.withdraw_undo(folder, asked)
-        raise
-    return record.wait(folder, record.follower(asked, words, is_silent=True))
+        _serve(_agent_setup(given, files, words), folder, undo.is_over)
+    finally:
+        undo.withdraw()
+    return undo.end()
 
 
 def _serve(

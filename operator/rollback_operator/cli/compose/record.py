@@ -24,6 +24,8 @@ ANSWERED_SECONDS = 1800.0
 """An undo waits for its verification; the agent goes on after that."""
 RESTART_SECONDS = 30.0
 """Without an agent: systemd may be starting it again."""
+MOST_LOOKS = 20
+"""Of an undo's own agent, until it asks although a release cannot be evaluated."""
 GOOD_ENDS = ("Verified",)
 
 
@@ -85,49 +87,110 @@ def answer(verb: str, name: str, reason: str, folder: Path, words: ComposeWords)
     return 0
 
 
-def ask_undo(name: str, to: str, reason: str, folder: Path) -> str:
-    """Leave the request of an undo, and return the name of the rollback to be.
+@dataclass(frozen=True, slots=True)
+class UndoOrder:
+    """An undo as a person types it."""
 
-    Raises:
-        NoAnswerError: an argument is missing or wrong, or the request cannot be left.
+    policy: str
+    to: str
+    reason: str
+
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            NoAnswerError: one is missing or wrong.
+        """
+        if not self.reason:
+            raise NoAnswerError("--reason: say why, for the record: --reason 'cannot buy tickets'")
+        to = self.to
+        is_number = to.isascii() and to.isdecimal() and 0 < int(to[:10]) < 2**31
+        if to not in ("", "previous") and not is_number:
+            raise NoAnswerError(
+                f"--to: {to!r} is neither a revision's number nor previous: see history"
+            )
+
+    def ask(self, folder: Path) -> str:
+        """Leave the request, and return the name of the rollback to be.
+
+        Raises:
+            NoAnswerError: there is no such policy, or the request cannot be left.
+        """
+        policy = _chosen(StoredRecord(read(folder)), self.policy, folder)
+        running = policy.part("status.revision")
+        if not running.number("number"):
+            raise NoAnswerError(
+                f"{policy.name}: the agent has not seen its service yet: start it first"
+            )
+        made = inbox.name_of(policy.name)
+        asked = inbox.Asked(
+            verb="undo",
+            name=made,
+            reason=self.reason[:1024],
+            policy=policy.name,
+            to=self.to,
+            revision=running.number("number"),
+            digest=running.text("digest"),
+        )
+        _leave(folder, asked)
+        return made
+
+
+@dataclass
+class OwnUndo:
+    """An undo whose command is the agent too.
+
+    It asks only after a look of its own: the record may be of a release that runs no more.
     """
-    if not reason:
-        raise NoAnswerError("--reason: say why, for the record: --reason 'cannot buy tickets'")
-    if to not in ("", "previous") and not (to.isascii() and to.isdecimal() and 0 < int(to) < 2**31):
-        raise NoAnswerError(
-            f"--to: {to!r} is neither a revision's number nor previous: see history"
-        )
-    policy = _chosen(StoredRecord(read(folder)), name, folder)
-    running = policy.part("status.revision")
-    if not running.number("number"):
-        raise NoAnswerError(
-            f"{policy.name}: the agent has not seen its service yet: start it first"
-        )
-    made = inbox.name_of(policy.name)
-    asked = inbox.Asked(
-        verb="undo",
-        name=made,
-        reason=reason[:1024],
-        policy=policy.name,
-        to=to,
-        revision=running.number("number"),
-        digest=running.text("digest"),
-    )
-    _leave(folder, asked)
-    return made
+
+    order: UndoOrder
+    folder: Path
+    words: ComposeWords
+    status: int | None = None
+    """The exit status once it has ended."""
+    _looks: int = 0
+    _asked: str = ""
+    _follow: Follow | None = None
+
+    def is_over(self, known: StoredRecord) -> bool:
+        """Go on, between two looks of the agent."""
+        self._looks += 1
+        if self._follow is not None:
+            self.status = self._follow(known)
+        elif (self._looks > 1 and _is_seen(known)) or self._looks > MOST_LOOKS:
+            self._asked = self.order.ask(self.folder)
+            self._follow = follower(self._asked, self.words)
+        return self.status is not None
+
+    def end(self) -> int:
+        """Return the exit status.
+
+        Raises:
+            NoAnswerError: it was stopped before its end.
+        """
+        if self.status is None:
+            on_record = "the next agent continues what is on record: see history"
+            raise NoAnswerError(f"stopped before the end of the undo: {on_record}")
+        return self.status
+
+    def withdraw(self) -> None:
+        """Remove a request that was not taken: the next agent would take it."""
+        if self._asked:
+            inbox.path_of(self.folder, self._asked, "undo").unlink(missing_ok=True)
 
 
-def withdraw_undo(folder: Path, name: str) -> None:
-    """Remove a request that no agent has taken: the next agent would."""
-    inbox.path_of(folder, name, "undo").unlink(missing_ok=True)
+def _is_seen(known: StoredRecord) -> bool:
+    """Report whether each release that runs was evaluated."""
+    evaluated = {each.part("status.revision").text("digest") for each in known.policies}
+    return {each.current for each in known.state.services.values()} <= evaluated
 
 
-def follower(name: str, words: ComposeWords, *, is_silent: bool = False) -> Follow:
+def follower(name: str, words: ComposeWords) -> Follow:
     """Follow a rollback through the record."""
     printed: list[str] = []
 
     def say(text: str) -> None:
-        if text not in printed and not is_silent:
+        if text not in printed:
             printed.append(text)
             print(words.text(text), flush=True)  # noqa: T201 (this command's output)
 
