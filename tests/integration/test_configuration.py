@@ -281,3 +281,27 @@ def test_a_variable_is_set_and_the_ladder_goes_on(service: Service) -> None:
     assert service.image == "v1"
     container = service.deployment()["spec"]["template"]["spec"]["containers"][0]
     assert container["env"] == [{"name": "FEATURE", "value": "true"}]
+
+
+def test_a_variable_that_cures_needs_no_undo(service: Service, operator: RunningOperator) -> None:
+    service.environment = ({"name": "FEATURE", "value": "true"},)
+    service.deploy()
+    service.remember()
+    flag = {"name": "FEATURE", "value": "false", "env": {"container": "shop"}}
+    undo = {"type": "Undo", "to": "LastKnownGood"}
+    service.adopt(remedies=[{"type": "DisableFlag", "flag": flag}, undo])
+    service.roll_out("v2", BAD)
+
+    def is_set() -> bool:
+        container = service.deployment()["spec"]["template"]["spec"]["containers"][0]
+        return bool(container["env"] == [{"name": "FEATURE", "value": "false"}])
+
+    eventually(is_set, f"the variable is set: {service.told()}", 90.0)
+    service.flow("v2", GOOD)  # the feature was the fault
+    done = service.wait_for_rollback(120.0)
+
+    assert outcome(done)[0] == "Verified", service.told()
+    assert steps(done) == ["DisableFlag", "RolloutComplete", "Verify"]
+    operator.wait_for_passes()
+    assert service.image == "v2"
+    assert len(service.rollbacks()) == 1

@@ -338,6 +338,21 @@ async def test_a_configuration_that_never_answers_is_not_awaited_for_ever() -> N
     )
 
 
+async def test_only_the_contents_that_may_be_restored_are_kept_in_memory() -> None:
+    """A template may name 32 objects of 1 MiB; the facts of a decision are kept for seconds."""
+    world = changed(remedy=RESTORE.model_copy(update={"restore": ["another"]}))
+    operator = world.operator()
+
+    await world.run(operator, lambda: is_told(world))
+
+    reader = operator.configurations
+    kept = [facts.current for _, _, facts in reader.facts.values()]
+    kept += [began for _, began in reader.known.values()]
+    assert kept
+    texts = [getattr(state, "text", "") for each in kept for state in each.states.values()]
+    assert set(texts) == {""}
+
+
 def becoming_good(**spec) -> World:
     """v1 is watched and earns Good; nothing is stored yet."""
     safety = {"good_after_seconds": 10, "watch_seconds": 600}

@@ -152,3 +152,75 @@ def test_the_deployment_that_a_write_returned_keeps_its_release() -> None:
     assert found.deployment.template.release == WITH_OTHER
     moved = replace(written, template=make_template("v5"))
     assert identity.with_deployment(workload, moved).deployment.template == moved.template
+
+
+EARLIER = {
+    "revision": {
+        "digest": "0a855cb21399e69d",
+        "images": ["registry.example.com/shop:v1"],
+        "number": 3,
+        "release": "8f73f3858c6829eb",
+        "since": "2026-12-01T15:45:45Z",
+        "templateHash": "5fd5d48d6",
+    },
+    "revisions": [
+        {
+            "digest": "0a855cb21399e69d",
+            "health": "Good",
+            "images": ["registry.example.com/shop:v1"],
+            "number": 3,
+            "release": "8f73f3858c6829eb",
+            "since": "2026-12-01T15:45:32.207691Z",
+            "templateHash": "5fd5d48d6",
+        },
+        {
+            "condemned": {
+                "message": "shop-146db974f0: all purchases fail",
+                "rollback": "shop-146db974f0",
+                "severity": "P1",
+                "time": "2026-12-01T15:45:44.766249Z",
+            },
+            "digest": "8f2d06e85925f9d3",
+            "health": "Bad",
+            "images": ["registry.example.com/shop:v2"],
+            "number": 2,
+            "release": "4d23df191572eaba",
+            "since": "2026-12-01T15:45:43.019125Z",
+            "templateHash": "5d8545c6bf",
+        },
+    ],
+    "quarantine": [
+        {
+            "images": [],
+            "release": "4d23df191572eaba",
+            "rollback": "shop-146db974f0",
+            "templateHash": "5d8545c6bf",
+            "untilTime": "2026-12-08T15:45:44.766249Z",
+        }
+    ],
+}
+"""What the operator before the release included its configuration wrote, after an undo."""
+
+
+@pytest.mark.parametrize("entry", EARLIER["revisions"], ids=["the running release", "the bad"])
+def test_an_upgrade_makes_no_release_new(entry) -> None:
+    status = RollbackPolicyStatus.model_validate(EARLIER)
+    running = make_template("v1", digest=status.revision.digest, release=status.revision.release)
+    again = make_template("v9", digest="restarted", release=entry["release"])
+    known = make_replica_set(
+        "v2", template=make_template("v2", digest=entry["digest"], release=entry["release"])
+    )
+    now = make_workload("v1", deployment=make_deployment("v1", template=running))
+    later = make_workload(
+        "v9",
+        deployment=make_deployment("v9", template=again),
+        replica_sets=(make_replica_set("v9", template=again), known),
+    )
+
+    assert identity.is_recorded(status, now.deployment)
+    kept = identity.recorded(now, status).deployment.template
+    assert (kept.release, kept.configuration) == ("8f73f3858c6829eb", None)
+    for workload in (later, replace(later, replica_sets=later.replica_sets[:1])):
+        found = identity.identified(workload, status, (), FINE).deployment.template
+        assert (found.release, found.configuration) == (entry["release"], FINE)
+    assert status.quarantine[0].release == "4d23df191572eaba"

@@ -4,7 +4,7 @@ At rest nothing is read: the release of a revision is on record.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -71,12 +71,7 @@ class ConfigurationReader:
             whole = await self._read(policy.metadata.namespace, current.references)
             if whole.is_late and self._is_awaited(policy, workload, rollbacks):
                 return Failure(FailureKind.UNAVAILABLE, "; ".join(whole.unread))
-            began = Configuration(
-                {
-                    reference: without_text(state) if isinstance(state, ConfigState) else state
-                    for reference, state in whole.states.items()
-                }
-            )
+            began = whole
             self.known[policy.key] = current.template.digest, began
         return identity.identified(workload, status, rollbacks, began.digest)
 
@@ -116,12 +111,21 @@ class ConfigurationReader:
         digest, began = self.known.get(policy.key, ("", None))
         return began if digest == workload.deployment.template.digest else None
 
-    async def _read(self, namespace: str, references: Sequence[Reference]) -> Configuration:
+    async def _read(
+        self, namespace: str, references: Sequence[Reference], texts: Collection[str] = ()
+    ) -> Configuration:
+        """Read what a template references; the contents of the named ConfigMaps only are kept.
+
+        A template may name 32 objects of 1 MiB each.
+        """
         wanted = [each for each in references if each.is_configuration]
-        tasks = [
-            asyncio.ensure_future(self.configurations.read(namespace, each))
-            for each in wanted[:MOST_READ]
-        ]
+
+        async def read(each: Reference) -> ConfigState | Failure:
+            state = await self.configurations.read(namespace, each)
+            is_kept = each.kind == "ConfigMap" and each.name in texts
+            return state if isinstance(state, Failure) or is_kept else without_text(state)
+
+        tasks = [asyncio.ensure_future(read(each)) for each in wanted[:MOST_READ]]
         states: dict[Reference, ConfigState | Missing] = {}
         if tasks:
             await asyncio.wait(tasks, timeout=CONFIGURATION_SECONDS)
@@ -142,6 +146,7 @@ class ConfigurationReader:
         if known is not None and of == digest and time < until:
             return replace(case, restorable=known)
         facts = await self._restore_facts(case)
+        self.facts = {each: kept for each, kept in self.facts.items() if time < kept[0]}
         self.facts[key] = time + timedelta(seconds=FACTS_KNOWN_SECONDS), digest, facts
         return replace(case, restorable=facts)
 
@@ -149,7 +154,7 @@ class ConfigurationReader:
         namespace, names = case.policy.metadata.namespace, wanted_names(case.policy)
         current = case.workload.current
         now, stored, users = await asyncio.gather(
-            self._read(namespace, current.references if current is not None else ()),
+            self._read(namespace, current.references if current is not None else (), names),
             asyncio.gather(*(self.configurations.read_stored(namespace, each) for each in names)),
             asyncio.gather(*(self._users(case, each) for each in names)),
         )
@@ -182,10 +187,11 @@ class ConfigurationReader:
         if now < self.rests.get(policy.key, now):
             return list(ledger)
         self.rests = {key: until for key, until in self.rests.items() if now < until}
-        read = await self._read(policy.metadata.namespace, current.references)
+        names = wanted_names(policy)
+        read = await self._read(policy.metadata.namespace, current.references, names)
         began = self._began(policy, workload)
         results = list[StoredConfigMap]()
-        for name in wanted_names(policy):
+        for name in names:
             reference = Reference("ConfigMap", name)
             is_same = is_as_begun(reference, read, began, entry.configuration)
             state = read.states.get(reference)
