@@ -67,11 +67,14 @@ class Tickets:
         """A release comes, and damages a ticket once it is known that none was damaged before."""
         service.roll_out(version, GOOD)
         service.wait_for_watch(version)
-        title = "Integrity-invalid"
-        eventually(
-            lambda: title in [one["name"] for one in service.status().get("probes", [])],
-            "the data is known to be intact",
-        )
+
+        def is_intact() -> bool:
+            status = service.status()
+            known = (status.get("revision") or {}).get("release")
+            passed = [(one["name"], one["release"]) for one in status.get("probes", [])]
+            return ("Integrity-invalid", known) in passed
+
+        eventually(is_intact, f"the data is known to be intact under {version}")
         self.run("UPDATE tickets SET status = 'invalid' WHERE id = 2")
 
     def are_repaired(self) -> None:

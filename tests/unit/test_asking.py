@@ -94,6 +94,31 @@ async def test_the_rate_is_bounded() -> None:
     assert len(bench.schemas.asked) == 60 / ASK_INTERVAL_SECONDS
 
 
+async def test_the_first_question_about_a_release_does_not_wait_for_that_before() -> None:
+    bench = Bench()
+    await bench.look()
+    bench.watch = open_watch("digest-v3", T0, frozenset({"hashv2"}))
+
+    await bench.look()
+
+    assert len(bench.schemas.asked) == 2
+    assert bench.watch.trends.integrity[INVALID].has_passed
+
+
+async def test_a_question_that_hangs_does_not_delay_that_about_the_next_release() -> None:
+    bench = Bench()
+    bench.schemas.delay = 3600.0
+    await bench.look()
+    (before,) = bench.asker.asked.values()
+    bench.watch = open_watch("digest-v3", T0, frozenset({"hashv2"}))
+    bench.schemas.delay = 0.0
+
+    await bench.look()
+
+    assert bench.watch.trends.integrity[INVALID].has_passed
+    assert before.task.cancelled() or before.task.cancelling()
+
+
 async def test_a_database_that_hangs_is_asked_once_and_does_not_keep_a_look_waiting() -> None:
     bench = Bench()
     bench.schemas.delay = 3600.0

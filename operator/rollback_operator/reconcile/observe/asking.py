@@ -41,7 +41,8 @@ class IntegrityReader:
     schemas: Schemas
     clock: Callable[[], float]
     asked: dict[Key, _OpenQuestion] = field(default_factory=dict)
-    due: dict[Key, float] = field(default_factory=dict)
+    due: dict[Key, tuple[str, float]] = field(default_factory=dict)
+    """The release that was asked about, and when its next question is due."""
 
     async def ask_due(self, watch: Watch, workload: Workload, policy: RollbackPolicy) -> Watch:
         """Ask the checks if they are due, and take in the answers."""
@@ -49,7 +50,10 @@ class IntegrityReader:
         if database is None or not _is_wanted(policy):
             return watch
         key, who = policy.key, serving(workload)
-        if key not in self.asked and self.clock() >= self.due.get(key, 0.0):
+        if self._is_of_another_release(key, watch.digest):
+            # Its own first question does not wait: damage would seem to have been there before.
+            self.forget(key)
+        if key not in self.asked and self.clock() >= self.due.get(key, ("", 0.0))[1]:
             self._ask(policy, database, watch.digest, who)
         known = self.asked.get(key)
         if known is None:
@@ -59,14 +63,18 @@ class IntegrityReader:
             return watch
         del self.asked[key]
         answers = known.task.result()
+        watch = _with_baseline(watch, policy, database, workload.deployment.template.release)
         # Which revision a failure belongs to is known only if the same pods serve still.
-        if known.digest == watch.digest:
-            release = workload.deployment.template.release
-            watch = _with_baseline(watch, policy, database, release)
-            watch = self._taken_in(watch, database, answers, who if known.who is who else None)
+        watch = self._taken_in(watch, database, answers, who if known.who is who else None)
         is_calm = isinstance(answers, Missing) or not _is_failing(watch)
-        self.due[key] = self.clock() + (ASK_INTERVAL_SECONDS if is_calm else ASK_AGAIN_SECONDS)
+        seconds = ASK_INTERVAL_SECONDS if is_calm else ASK_AGAIN_SECONDS
+        self.due[key] = watch.digest, self.clock() + seconds
         return watch
+
+    def _is_of_another_release(self, key: Key, digest: str) -> bool:
+        known = self.asked.get(key)
+        asked = known.digest if known is not None else self.due.get(key, (digest, 0.0))[0]
+        return asked != digest
 
     def forget(self, key: Key) -> None:
         """Cancel the question of a policy whose release is no longer watched."""
@@ -88,7 +96,7 @@ class IntegrityReader:
     ) -> None:
         now = self.clock()
         # Entries that are due have no effect, and their policies may be gone.
-        self.due = {other: due for other, due in self.due.items() if now < due}
+        self.due = {other: due for other, due in self.due.items() if now < due[1]}
         questions = {check.name: check.query for check in database.integrity_checks}
         asking = self.schemas.ask(policy.metadata.namespace, database, questions)
         self.asked[policy.key] = _OpenQuestion(digest, who, asyncio.create_task(asking))
