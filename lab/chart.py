@@ -43,7 +43,7 @@ def main() -> int:
 def crds() -> Iterator[dict[str, Any]]:
     """The definitions of the chart, as `kubectl apply -f deploy/crds` has them: of no release."""
     for path in sorted((CHART / "files" / "crds").glob("*.yaml")):
-        yield from yaml.safe_load_all(path.read_text())
+        yield from _documents(path.read_text())
 
 
 def namespace(name: str) -> dict[str, Any]:
@@ -69,6 +69,11 @@ def hooks(
     return [each for each in found if at in _hook(each).split(",")]
 
 
+def _documents(text: str) -> Iterator[Any]:
+    # By libyaml: the CRDs have a megabyte, for which the parser in Python takes a second.
+    yield from yaml.load_all(text, yaml.CSafeLoader)
+
+
 def _hook(found: Mapping[str, Any]) -> str:
     return str((found["metadata"].get("annotations") or {}).get("helm.sh/hook", ""))
 
@@ -81,7 +86,7 @@ def _everything(values: Mapping[str, Any], *, name: str, namespace: str) -> list
     except helm.HelmError as error:
         raise LabError(f"the chart refuses these values: {str(error).strip()}") from error
     texts = [text for path, text in files.items() if not path.endswith("NOTES.txt")]
-    found = [each for text in texts for each in yaml.safe_load_all(text) if each]
+    found = [each for text in texts for each in _documents(text) if each]
     return sorted(found, key=_rank)
 
 

@@ -74,7 +74,7 @@ class FakeSchemas:
 
     found: SchemaHistory = field(default_factory=lambda: Applied(()))
     passing: list[SchemaHistory] = field(default_factory=list)
-    """Given before, one for each read."""
+    """Given before: an answer for each read."""
     delay: float = 0.0
     reads: int = 0
     answers: Mapping[str, QueryRows | QueryFailure] | Missing = field(default_factory=dict)

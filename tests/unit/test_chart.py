@@ -152,7 +152,7 @@ def definitions(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     with helm_python.Chart.load(CHART) as loaded:
         files = loaded.render(dict(values), name="guard", namespace="operators", is_install=True)
     texts = [text for path, text in files.items() if not path.endswith("NOTES.txt")]
-    found = [one for text in texts for one in yaml.safe_load_all(text) if one]
+    found = [one for text in texts for one in yaml.load_all(text, yaml.CSafeLoader) if one]
     return [one for one in found if one["kind"] == chart.DEFINITION]
 
 

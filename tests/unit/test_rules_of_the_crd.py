@@ -27,7 +27,7 @@ def _rules(node: Any) -> Iterator[str]:
 
 
 def _schema() -> Any:
-    versions = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    versions = yaml.load(CRD.read_text(), yaml.CSafeLoader)["spec"]["versions"]
     return versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
 

@@ -196,7 +196,7 @@ ROWS: dict[str, tuple[Callable[[], DeployFacts], str, FindingLevel, str]] = {
         "History", PROBLEM, "spec.revisionHistoryLimit: 1: Kubernetes deletes the target",
     ),
     "a history that keeps the target for this release only": (
-        lambda: with_history(2), "History", WARNING, "the next release but this one deletes",
+        lambda: with_history(2), "History", WARNING, "the release after this release deletes",
     ),
     "a history that keeps the target": (lambda: with_history(3), "History", PASSED, "is kept"),
     "the running template": (

@@ -127,7 +127,7 @@ def test_a_second_agent_is_told_the_first(tmp_path: Path) -> None:
 
 
 def test_a_lock_without_a_text_is_held_all_the_same(tmp_path: Path) -> None:
-    """A full disk leaves it without one."""
+    """A full disk leaves no text in it."""
     first = Ledger.open(tmp_path)
     os.truncate(tmp_path / LOCK, 0)
     assert holder_of(tmp_path) == "unknown"
