@@ -91,6 +91,16 @@ def test_a_restored_image_is_its_revision_whatever_the_settings_are_now() -> Non
     assert recorded(record, [foreign], T0 + 100).current == good
 
 
+def test_an_image_with_the_label_of_a_known_revision_is_a_release_of_its_own() -> None:
+    record = record_of([container(A)])
+    forged = [container(B, 60, labels={REVISION_LABEL: record.current})]
+    record = recorded(record, forged, T0 + 100)
+    current = current_of(record)
+    assert current is not None
+    assert (current.number, current.image_id) == (2, B)
+    assert workload(record, forged).pods[0].pod_hash == current.revision
+
+
 def test_records_are_bounded_and_keep_the_current() -> None:
     rows = [[container("sha256:" + f"{n:064x}", n)] for n in range(30)]
     record = record_of(*rows)

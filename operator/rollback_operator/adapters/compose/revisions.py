@@ -40,14 +40,19 @@ class ServicePlace:
     """As the Compose file has it."""
 
 
+def is_restored(container: Container, record: ServiceRecord) -> bool:
+    """Report whether the override file has started a container.
+
+    Its label counts only with the image of that revision: an image can bring labels of its own, and
+    `docker commit` of a restored container makes such an image.
+    """
+    images = {each.revision: each.image_id for each in record.revisions}
+    return images.get(container.restored) == container.image_id
+
+
 def identity_of(container: Container, record: ServiceRecord) -> str:
     """Return the revision of a container."""
-    known = _identities(record)
-    return container.restored if container.restored in known else revision_of(container)
-
-
-def _identities(record: ServiceRecord) -> frozenset[str]:
-    return frozenset(each.revision for each in record.revisions)
+    return container.restored if is_restored(container, record) else revision_of(container)
 
 
 def recorded(record: ServiceRecord, containers: Sequence[Container], now: float) -> ServiceRecord:
@@ -58,8 +63,8 @@ def recorded(record: ServiceRecord, containers: Sequence[Container], now: float)
     """
     ordered = sorted(containers, key=lambda each: each.created)
     for container in ordered:
-        is_new = identity_of(container, record) not in _identities(record)
-        if is_new or container is ordered[-1]:
+        known = {each.revision for each in record.revisions}
+        if identity_of(container, record) not in known or container is ordered[-1]:
             record = _with_current(record, container)
     current = current_of(record)
     is_complete = current is not None and _is_complete(record, containers, now)

@@ -14,6 +14,7 @@ from rollback_operator.adapters.compose.project import Compose, Pin
 from rollback_operator.adapters.compose.revisions import (
     ServicePlace,
     current_of,
+    is_restored,
     recorded,
     workload_of,
 )
@@ -140,7 +141,9 @@ class ComposeWorkloads:
         for service, observed in self.known.items():
             current = current_of(observed.record)
             newest = max(observed.containers, key=lambda each: each.created, default=None)
-            if service != but and current is not None and newest is not None and newest.restored:
+            if service == but or current is None or newest is None:
+                continue
+            if is_restored(newest, observed.record):
                 pins.append(Pin(service, current))
         return pins
 
@@ -228,7 +231,8 @@ class ComposeWorkloads:
     async def _compared(self, service: str, newest: Container) -> Owner | None:
         """Compare what Compose would start now with what runs."""
         named, program = self._file_names, self.compose.program
-        would = await self.compose.hash_of(service, is_pinned=bool(newest.restored))
+        is_pinned = is_restored(newest, self.known[service].record)
+        would = await self.compose.hash_of(service, is_pinned)
         if isinstance(would, Failure):
             if would.kind is FailureKind.UNAVAILABLE:
                 return None  # of Docker: reading the containers reports it
@@ -252,7 +256,7 @@ class ComposeWorkloads:
         current = current_of(record)
         older = [each for each in record.revisions if each.revision != record.current]
         before = max(older, key=lambda each: each.number, default=None)
-        if current is None or before is None or newest.restored:
+        if current is None or before is None or is_restored(newest, record):
             return None
         if before.image_id != current.image_id:
             return None
