@@ -86,8 +86,9 @@ def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:
     if remedy.to is UndoTo.REVISION:
         return next((one for one in older if one.revision == remedy.revision), None)
     # A restart creates a revision of the same release: it is previous only if no other exists.
-    running = case.workload.deployment.template.release
-    others = [one for one in older if one.template.release != running]
+    # Nor is a release whose flag a rollback has set: it is the running release without the flag.
+    same = {case.workload.deployment.template.release, *flags.left(case.rollbacks)}
+    others = [one for one in older if one.template.release not in same]
     return max(others or older, key=lambda one: one.revision, default=None)
 
 

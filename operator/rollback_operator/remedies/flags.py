@@ -4,12 +4,13 @@ The order of remedies follows from the observed state, not from a counter: a fla
 set, or was tried on this release, cannot help, so the policy's next remedy follows.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import LONGEST_VALUE, Flag, FlagPlan, FlagTaking, GitOps
 from rollback_operator.api.v1alpha1 import (
+    Mode,
     Outcome,
     Remedy,
     Response,
@@ -45,6 +46,15 @@ def is_variable(rollback: Rollback) -> bool:
     """Return whether a rollback sets a flag in the pod template, which makes a new release."""
     flag = rollback.spec.remedy.flag
     return flag is not None and flag.env is not None
+
+
+def left(rollbacks: Iterable[Rollback]) -> frozenset[str]:
+    """List the releases whose flag a rollback has set."""
+    return frozenset(
+        rollback.spec.from_revision.release
+        for rollback in rollbacks
+        if is_flag(rollback) and rollback.spec.mode is Mode.ENFORCE and was_done(rollback)
+    )
 
 
 def named(flag: Flag) -> str:

@@ -249,8 +249,9 @@ def _led_to(rollback: Rollback, running: Revision | None) -> bool:
     if running is None:
         return False
     if spec.remedy.flag is not None:
-        bare = spec.flag_digest
-        made = (bare, digest_of([bare, running.configuration])) if bare else ()
+        # With the flag's new value the template, or its configuration, is another release.
+        bare = spec.flag_digest or spec.from_revision.bare
+        made = bare, digest_of([bare, running.configuration])
         return running.release in (spec.from_revision.release, *made)
     is_unchanged = running.release == spec.from_revision.release
     if spec.to_revision is not None:
