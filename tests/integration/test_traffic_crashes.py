@@ -69,8 +69,7 @@ class TrafficWalk(Walk):
         namespace = self.service.namespace
         self.service.is_reached_by({"app": "shop"})
         self.selector = self._selector()
-        given = {"watchNamespaces": [namespace]}
-        self.tickets.are_named(self.stand, namespace, rights_of=namespace, **given)
+        self.tickets.are_named(self.stand, namespace)
         self.whole = self.tickets.rows
         yield
 
