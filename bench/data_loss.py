@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from lab.postgres_server import Postgres
+from rollback_operator.adapters.postgres.down import TRY_LOCK_SECONDS, TRY_SECONDS
 from tests.integration.test_migrations_down import Database, measure, spec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +29,9 @@ CASES = {
     "drop the table": "DROP TABLE tickets",
     "change a type": "ALTER TABLE tickets ALTER COLUMN name TYPE varchar(20)",
     "update every row": "UPDATE tickets SET seat = NULL",
+    "declared": "ALTER TABLE tickets DROP COLUMN seat",
 }
+"""The last counts what `drops` names, and tries nothing."""
 LOCKS = """
 SELECT mode, granted FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE a.application_name = 'rollback-operator' AND l.locktype = 'relation'
@@ -83,16 +86,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     asked = parser.parse_args()
     with Postgres() as server:
-        found = {name: _case(server, sql, asked.rows) for name, sql in CASES.items()}
-    asked.output.write_text(json.dumps({"rows": asked.rows, "cases": found}, indent=1) + "\n")
+        found = {name: _case(server, name, sql, asked.rows) for name, sql in CASES.items()}
+    kept = {
+        "command": f"python -m bench.data_loss --rows {asked.rows}",
+        "lockTimeoutSeconds": TRY_LOCK_SECONDS,
+        "trySeconds": TRY_SECONDS,
+        "cases": found,
+    }
+    asked.output.write_text(json.dumps(kept, indent=1) + "\n")
     print(asked.output.read_text())
 
 
-def _case(server: Postgres, statements: str, rows: int) -> dict[str, Any]:
+def _case(server: Postgres, name: str, statements: str, rows: int) -> dict[str, Any]:
     database = Database(server)
     database.sells(rows, seats=rows // 3)
     database.run_as_owner("ANALYZE tickets")
-    policy = spec(statements)
+    known = {"name": "002_seats", "sql": statements, "drops": ["public.tickets.seat"]}
+    policy = spec(terms={"migrations": [known]}) if name == "declared" else spec(statements)
     with Beside(database) as beside:
         began = time.perf_counter()
         report = asyncio.run(measure(database, policy))

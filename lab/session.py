@@ -11,6 +11,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,8 +29,10 @@ CONTROL_PLANE = "control-plane"
 NODE = "node"
 RELOAD_SECONDS = 30
 READ_SECONDS = 30
-# Where kubectl finds its plugin `rollback`, and the shell its completion.
-PLUGINS = Path(__file__).parents[1] / ".venv" / "bin"
+# Where kubectl finds its plugin `rollback`, and the shell its completion: the environment of this
+# checkout, or that of the Python that runs (a worktree has none of its own).
+_BIN = Path(__file__).parents[1] / ".venv" / "bin"
+PLUGINS = _BIN if _BIN.is_dir() else Path(sys.executable).parent
 
 
 @dataclass(frozen=True)

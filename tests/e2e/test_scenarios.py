@@ -95,7 +95,9 @@ def test_a_memory_leak(lab: Session, shop: Shop) -> None:
     assert "OOM-killed" in made["spec"]["trigger"]["message"]
     found = made["status"]["diagnosis"]
     assert found["pod"], found
-    assert "MiB" in found["memory"], found
+    # After a restart of both containers there are no numbers for a while.
+    assert "MiB" in found["memory"] or "has no numbers" in found["memory"], found
+    assert "Rss:" in found["output"] or "failed" in found["message"], found
 
 
 def test_database_corruption(lab: Session, shop: Shop) -> None:

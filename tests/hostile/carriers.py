@@ -60,6 +60,15 @@ MATRIX = [
 ]
 EXEC = {"command": ["cat", "/proc/1/smaps_rollup"], "container": "shop", "timeoutSeconds": 1}
 COUNTED = {"name": "invalid-tickets", "query": "SELECT 0"}
+CHECKED = {
+    "integrityChecks": [{**COUNTED, "expect": "0"}],
+    "onCorruption": {
+        "response": "Proceed",
+        "stopTraffic": "Service",
+        "service": "shop",
+        "assess": [COUNTED],
+    },
+}
 REMEDIES: list[dict[str, Any]] = [
     {"type": "DisableFlag", "severities": ["P2", "P3"], "flag": FLAG},
     {"type": "DisableFlag", "severities": ["P3"], "flag": VARIABLE},
@@ -102,13 +111,7 @@ def policy(name: str = "carrier", **spec: Any) -> Manifest:
             "history": {"preset": "SchemaMigrations", "schema": "public", "table": "steps"},
             "onNewerSchema": "RequireApproval",
             "onUnknownSchema": "Ignore",
-            "integrityChecks": [{**COUNTED, "expect": "0"}],
-            "onCorruption": {
-                "response": "Proceed",
-                "stopTraffic": "Service",
-                "service": "shop",
-                "assess": [COUNTED],
-            },
+            **CHECKED,
         },
         "verification": VERIFICATION,
         "safety": {
@@ -314,9 +317,9 @@ def plans() -> list[Manifest]:
     """Plans of every remedy."""
     flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart"}
     query = {"query": "SELECT name FROM schema_migrations"}
-    schema = {"preset": "SchemaMigrations", "schema": "public"}
+    schema = {"preset": "SchemaMigrations", "schema": "public", "table": "steps"}
     databases = (
-        _database(BY_JOB) | {"history": schema, "onUnknownSchema": "Ignore"},
+        _database(BY_JOB) | {"history": schema, "onUnknownSchema": "Ignore"} | CHECKED,
         _database(BY_SQL) | {"history": query},
     )
     return [

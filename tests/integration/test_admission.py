@@ -187,7 +187,8 @@ def stopping(service: str) -> Object:
 
 def migrating(**backup: Any) -> Object:
     """A database whose migrations a Job rolls back, or SQL after the backup of a Job."""
-    way = {"sql": {"migrationsSecretRef": {"name": "probe"}}} if backup else JOB
+    owner = {"name": "probe", "key": "dsn"}
+    way = {"sql": {"migrationsSecretRef": owner}} if backup else JOB
     terms = {**way, "backup": backup or {"required": False}}
     return {
         "connectionSecretRef": {"name": "probe"},

@@ -327,6 +327,7 @@ async def test_rows_are_given_as_json_few_and_short(database: Database) -> None:
         wide="SELECT repeat('x', 5000) AS text",
         odd="SELECT '2030-01-01'::date AS day, ARRAY[1,2] AS list, NULL AS nothing",
         none="SELECT 1 WHERE false",
+        noted="SELECT 1 AS n -- a comment",
     )
 
     assert found["one"] == QueryRows(('{"n":7}',))
@@ -334,6 +335,7 @@ async def test_rows_are_given_as_json_few_and_short(database: Database) -> None:
     assert len(found["wide"].rows[0]) == 2000
     assert found["odd"].rows == ('{"day":"2030-01-01","list":[1,2],"nothing":null}',)
     assert found["none"] == QueryRows()
+    assert found["noted"] == QueryRows(('{"n":1}',))
 
 
 async def test_a_query_that_fails_spoils_no_other(database: Database) -> None:

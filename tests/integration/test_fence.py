@@ -884,8 +884,8 @@ FOREIGN_JOBS: dict[str, tuple[Object, list[str | int], Any, str]] = {
     "again and again": (job(_BARE), ["spec", "backoffLimit"], 6, "one container, once"),
     "without an end": (job(_BARE), ["spec", "activeDeadlineSeconds"], 3601, "a time limit"),
     "for ever": (job(_BARE), ["spec", "ttlSecondsAfterFinished"], None, "a time limit"),
-    "host network": (job({**_BARE, "hostNetwork": True}), [], None, _ON_NODE),
-    "host processes": (job({**_BARE, "hostPID": True}), [], None, _ON_NODE),
+    "host network": (job(_BARE), ["spec", "template", "spec", "hostNetwork"], True, _ON_NODE),
+    "host processes": (job(_BARE), ["spec", "template", "spec", "hostPID"], True, _ON_NODE),
     "a host path": (
         job(_BARE),
         ["spec", "template", "spec", "volumes"],

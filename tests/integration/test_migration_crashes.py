@@ -23,7 +23,7 @@ from tests.integration.service import outcome
 from tests.integration.stand import PATHS, Stand, rights
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
 from tests.integration.test_migrations_down import DROP, Database
-from tests.integration.writes import BY_CUTTING, Cutting
+from tests.integration.writes import BY_CUTTING, Cutting, chosen
 
 pytestmark = [pytest.mark.xdist_group("migrations"), pytest.mark.timeout(1200)]
 
@@ -38,6 +38,7 @@ CUTS = (
     ("rollbacks/status: Undo ended", 1),
     ("rollbacks/status: over", 1),
 )
+SHORT = tuple((f"rollbacks/status: MigrateDown {each}", 1) for each in ("begun", "ended"))
 RUNS = {"name": "002_seats", "newReleaseRuns": True}
 BY_SQL = {
     "sql": {"migrationsSecretRef": {"name": "database", "key": "owner"}},
@@ -141,7 +142,7 @@ def test_no_crash_loses_or_repeats_a_migration(
 ) -> None:
     done = side_by_side(
         MigrationWalk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
-        for point, number, is_before in cutting(CUTS)
+        for point, number, is_before in chosen(cutting, CUTS, SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
@@ -184,6 +185,7 @@ JOB_CUTS = (
     ("rollbacks/status: MigrateDown begun", 2),
     ("rollbacks/status: over", 1),
 )
+JOB_SHORT = (("jobs", 1), ("rollbacks/status: MigrateDown begun", 1))
 
 
 @BY_CUTTING
@@ -194,7 +196,7 @@ def test_a_job_that_does_nothing_ends_it_and_no_crash_runs_a_job_twice(
         JobWalk(
             stand, zygote, tmp_path, UNDO, number, is_before, point, server=server, terms=BY_JOB
         )
-        for point, number, is_before in cutting(JOB_CUTS)
+        for point, number, is_before in chosen(cutting, JOB_CUTS, JOB_SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

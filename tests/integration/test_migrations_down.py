@@ -15,7 +15,7 @@ from psycopg import sql
 
 from lab.postgres_server import Postgres
 from rollback_operator.adapters.http.addresses import Addresses, Rules
-from rollback_operator.adapters.postgres import losses
+from rollback_operator.adapters.postgres import down, losses
 from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
@@ -511,6 +511,18 @@ async def test_faulty_statements_are_known_before_any_act(database: Database) ->
 
     assert "migrations.sql of 002_seats" in found.fault
     assert untouched(database)
+
+
+async def test_statements_that_are_slow_when_tried_leave_the_loss_unknown(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(down, "TRY_SECONDS", 1)
+
+    found = await measure(database, spec("SELECT pg_sleep(3600)"))
+
+    assert found.fault == ""
+    assert "of 002_seats take longer than 1 s when they are tried" in found.unknown
+    assert "set migrations.drops" in found.unknown
 
 
 async def test_a_busy_table_leaves_the_loss_unknown(database: Database) -> None:

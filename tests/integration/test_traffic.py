@@ -78,7 +78,8 @@ def test_a_service_is_stopped_for_damaged_data_and_selects_its_pods_again(
 ) -> None:
     tickets = Tickets(server)
     may_stop(stand, service.namespace)
-    tickets.are_named(stand, service.namespace, rights_of=HOME)
+    tickets.are_named(stand, service.namespace)
+    tickets.may_be_read(stand, service.namespace)
     service.deploy()
     service.is_reached_by({"app": "shop"})
     service.remember()
@@ -104,7 +105,8 @@ def test_data_that_was_damaged_before_the_release_is_no_fault_of_it(
     service: Service, stand: Stand, server: Postgres
 ) -> None:
     tickets = Tickets(server)
-    tickets.are_named(stand, service.namespace, rights_of=HOME)
+    tickets.are_named(stand, service.namespace)
+    tickets.may_be_read(stand, service.namespace)
     service.deploy()
     service.remember()
     tickets.run("UPDATE tickets SET status = 'invalid' WHERE id = 2")

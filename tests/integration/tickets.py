@@ -13,7 +13,7 @@ from psycopg import sql
 from lab.postgres_server import Postgres
 from tests.integration.api import eventually
 from tests.integration.service import Service
-from tests.integration.stand import PATHS, Stand, rights
+from tests.integration.stand import HOME, PATHS, Stand, rights
 from tests.integration.traffic import GOOD
 
 ASSESSED = {
@@ -53,13 +53,16 @@ class Tickets:
     def rows(self) -> list[Any]:
         return self._run(self.name, "SELECT id, status FROM tickets ORDER BY id")
 
-    def are_named(self, stand: Stand, namespace: str, rights_of: str, **given: Any) -> None:
-        """Make the Secret that a policy names, and the right of an operator to read it."""
+    def are_named(self, stand: Stand, namespace: str) -> None:
+        """Make the Secret that a policy names."""
         data = {"dsn": base64.b64encode(self.dsn.encode()).decode()}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ticket-db"}}
         stand.api.create(f"/api/v1/namespaces/{namespace}/secrets", {**body, "data": data})
+
+    def may_be_read(self, stand: Stand, namespace: str) -> None:
+        """Give the operator of all namespaces the right to read that Secret."""
         named = [{"namespace": namespace, "names": ["ticket-db"]}]
-        for one in rights(rights_of, readSecrets=named, **given):
+        for one in rights(HOME, readSecrets=named):
             if one["metadata"]["name"].endswith("-secrets"):
                 stand.api.create(PATHS[one["kind"]].format(namespace), dict(one))
 

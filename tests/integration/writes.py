@@ -100,6 +100,11 @@ def twice(points: Iterable[Point]) -> list[CutPoint]:
     return [(*point, is_before) for point in points for is_before in (True, False)]
 
 
+def chosen(cutting: Cutting, points: Iterable[Point], short: Iterable[Point]) -> list[CutPoint]:
+    """Cut all points, or, of a walk that takes minutes, few in the short tier."""
+    return cutting(short if cutting is once else points)
+
+
 BY_CUTTING = pytest.mark.parametrize(
     "cutting", [once, pytest.param(twice, marks=pytest.mark.extended)], ids=["once", "twice"]
 )

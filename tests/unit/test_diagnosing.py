@@ -70,6 +70,24 @@ async def test_whatever_it_does_the_rollback_goes_on(changes: dict[str, Any], sa
     assert len(found.output) <= 2048
 
 
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        (Failure(FailureKind.REJECTED, "pods.metrics.k8s.io is forbidden"), "is forbidden"),
+        ({"another": 1}, "no numbers of the release's pods"),
+    ],
+    ids=["no right", "just restarted"],
+)
+async def test_without_numbers_of_the_memory_it_says_why(usage: Any, said: str) -> None:
+    world = World()
+    world.tools_of_pods.usage = usage
+
+    found = await world.found()
+
+    assert found.memory.startswith("not known: ")
+    assert said in found.memory
+
+
 async def test_a_crash_gives_it_no_more_time() -> None:
     world = World()
     world.journal.crash_at = len(("post", "write_rollback", "write_rollback")) - 1

@@ -242,7 +242,7 @@ class DiagnosisRecord(Model):
     output: Annotated[str, Field(max_length=2048)] = ""
     """End of its output."""
     memory: Annotated[str, Field(max_length=1024)] = ""
-    """Memory of the pods, as `kubectl top` shows it."""
+    """Memory of the pods, as `kubectl top` shows it, or why it is not known."""
 
 
 class StageSpec(Model):

@@ -27,9 +27,10 @@ def answered(
     connection: psycopg.Connection[Any], text: str, described: Callable[[psycopg.Error], str]
 ) -> Rows:
     """Answer one statement; `described` words an error without any part of the DSN."""
+    # The line ends before the bracket: a comment may end the statement.
     whole = sql.SQL(
         "SELECT left(to_json(asked)::text, {}) FROM (SELECT * FROM ({}) AS own LIMIT {}) AS asked"
-    ).format(LONGEST_JSON, sql.SQL(text.strip().rstrip(";")), MOST_ROWS + 1)
+    ).format(LONGEST_JSON, sql.SQL(f"{text.strip().rstrip(';')}\n"), MOST_ROWS + 1)
     try:
         with connection.transaction():
             given = connection.execute(whole, binary=True).fetchall()

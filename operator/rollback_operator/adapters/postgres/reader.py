@@ -157,7 +157,7 @@ def _history(connection: psycopg.Connection[Any], source: HistorySource) -> Read
 
 def own_query(text: str) -> sql.Composable:
     """Give the policy's own query of the history."""
-    return sql.SQL(text.strip().rstrip(";"))
+    return sql.SQL(f"{text.strip().rstrip(';')}\n")  # a comment may end it
 
 
 def _of_tool(connection: psycopg.Connection[Any], history: Recognized) -> ReadAnswer:

@@ -5,7 +5,7 @@ crash, since the limit counts from the begin of the step.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,11 +75,13 @@ class Diagnoser:
             async with asyncio.timeout(MEMORY_SECONDS):
                 read = await self.tools.memory(namespace)
         except TimeoutError:
-            return ""
-        known: Mapping[str, int] = {} if isinstance(read, Failure) else read
-        return ", ".join(
-            f"{pod.name} {known[pod.name] / 2**20:.0f} MiB" for pod in pods if pod.name in known
-        )
+            return f"not known: no answer within {MEMORY_SECONDS:.0f} s"
+        if isinstance(read, Failure):
+            return f"not known: {read.message}"
+        known = [pod for pod in pods if pod.name in read]
+        # Of a container that has just been restarted, the metrics-server has none for a while.
+        none = "not known: the metrics-server has no numbers of the release's pods"
+        return ", ".join(f"{pod.name} {read[pod.name] / 2**20:.0f} MiB" for pod in known) or none
 
 
 def _start(pod: Pod) -> float:
