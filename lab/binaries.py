@@ -26,6 +26,7 @@ KUBERNETES = "1.34.4"
 PROGRESS_SECONDS = 5
 KEPT_BUILDS = 3
 _VERSION = "k8s.io/component-base/version"
+_COMPOSE = "github.com/docker/compose/v2"
 CLUSTER_PROGRAMS = (
     "etcd",
     "kube-apiserver",
@@ -93,6 +94,13 @@ RECIPES = {
             "metrics-server, which autoscalers read",
             2,
             ("sigs.k8s.io/metrics-server/cmd/metrics-server",),
+        ),
+        Recipe(
+            "compose-v2",
+            "Docker Compose 2, which Debian 12 does not have",
+            4,
+            (f"{_COMPOSE}/cmd",),
+            ldflags=f"-X {_COMPOSE}/internal.Version=v2.40.3",
         ),
     )
 }

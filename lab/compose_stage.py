@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import oci
-from lab.binaries import cache_folder
+from lab.binaries import cache_folder, programs
 from lab.docker_server import Docker
 from lab.errors import LabError
 from lab.ports import free_ports
@@ -72,6 +72,15 @@ def load_shop(docker: Docker, name: str, **environment: str) -> str:
     docker.load(archive)
     archive.unlink()
     return docker.image_id(name)
+
+
+def compose_v2(docker: Docker) -> tuple[str, ...]:
+    """Build Compose 2, and make it the plugin of the daemon's clients."""
+    plugin = docker.configuration / "cli-plugins" / "docker-compose"
+    if not plugin.exists():
+        plugin.parent.mkdir(parents=True, exist_ok=True)
+        plugin.symlink_to(programs("compose-v2") / "cmd")
+    return ("docker", "compose")
 
 
 def scraping(port: int, job: str = SERVICE, seconds: int = 2) -> str:

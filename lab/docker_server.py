@@ -56,7 +56,13 @@ class Docker(Occupant):
     def environment(self) -> dict[str, str]:
         """How a client finds this daemon and no other."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKER_", "COMPOSE_"))}
-        return {**kept, "DOCKER_HOST": f"unix://{self.socket}"}
+        own = {"DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.configuration)}
+        return {**kept, **own}
+
+    @property
+    def configuration(self) -> Path:
+        """Of clients: plugins, and no user's credentials."""
+        return self.directory / "client"
 
     def _open(self) -> None:
         self._workspace.keeper.start(self._program())

@@ -1,6 +1,6 @@
 // shop is a service for the Compose tests: it answers the load generator's routes, counts on its
 // metrics page, and fails by its environment. FAIL is the share of requests that fail, in percent;
-// PAGE=hostile makes its metrics page an attack, EXIT ends it with that code after a second.
+// PAGE makes its metrics page an attack (see hostile), EXIT ends it with that code after a second.
 package main
 
 import (
@@ -77,13 +77,8 @@ func count(path string, isFailed bool) {
 }
 
 func page(w http.ResponseWriter, _ *http.Request) {
-	if os.Getenv("PAGE") == "hostile" {
-		line := "http_request_duration_seconds_count{route=\"" + strings.Repeat("x", 1<<20) + "\"} 1\n"
-		for i := 0; i < 1<<12; i++ {
-			if _, err := fmt.Fprint(w, line); err != nil {
-				return
-			}
-		}
+	if kind := os.Getenv("PAGE"); kind != "" {
+		hostile(w, kind)
 		return
 	}
 	mutex.Lock()
@@ -91,5 +86,35 @@ func page(w http.ResponseWriter, _ *http.Request) {
 	for route, number := range requests {
 		fmt.Fprintf(w, "http_request_duration_seconds_count{route=%q} %d\n", route, number)
 		fmt.Fprintf(w, "http_request_errors_total{route=%q} %d\n", route, failed[route])
+	}
+}
+
+// hostile serves a page that is huge, never ends, never begins, or is hard to match.
+func hostile(w http.ResponseWriter, kind string) {
+	const counter = "http_request_duration_seconds_count{route=%q} 1\n"
+	switch kind {
+	case "huge":
+		for i := 0; i < 1<<12; i++ {
+			if _, err := fmt.Fprintf(w, counter, strings.Repeat("x", 1<<20)); err != nil {
+				return
+			}
+		}
+	case "endless":
+		for {
+			if _, err := fmt.Fprintf(w, counter, "/api"); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(20 * time.Millisecond)
+		}
+	case "informational":
+		connection, _, err := w.(http.Hijacker).Hijack()
+		for err == nil {
+			_, err = fmt.Fprintf(connection, "HTTP/1.1 103 Early Hints\r\nLink: %s\r\n\r\n", strings.Repeat("x", 1<<10))
+		}
+	case "patterns":
+		for i := 0; i < 1<<14; i++ {
+			fmt.Fprintf(w, counter, fmt.Sprint(i, strings.Repeat("(a+)+", 40), "\\\"{}\n"))
+		}
 	}
 }

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.compose_stage import BAD, GOOD, Project, load_shop
+from lab.compose_stage import BAD, GOOD, Project, compose_v2, load_shop
 from lab.docker_server import Docker
 from lab.errors import LabError
-
-V2 = os.environ.get("COMPOSE_V2", "")
-"""Path of a docker-compose of version 2, which Debian 12 does not have; empty: not tested."""
 
 
 @pytest.fixture(scope="session")
@@ -27,24 +24,20 @@ def docker() -> Iterator[Docker]:
         yield daemon
 
 
-def programs() -> list[Sequence[str]]:
-    """List the Compose programs that are here."""
-    return [("docker-compose",), *([(V2,)] if V2 else [])]
-
-
 @pytest.fixture(scope="session")
 def images(docker: Docker) -> dict[str, str]:
     """The ids of a good and of a bad release."""
     return {GOOD: load_shop(docker, GOOD), BAD: load_shop(docker, BAD, FAIL="100")}
 
 
-@pytest.fixture(params=programs(), ids=lambda each: "v2" if each != ("docker-compose",) else "v1")
+@pytest.fixture(params=["v1", pytest.param("v2", marks=pytest.mark.extended)])
 def project(
     docker: Docker, images: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Project]:
-    """A project that is taken down at the end."""
+    """A project that is taken down at the end, by both of Compose's programs."""
+    program = ("docker-compose",) if request.param == "v1" else compose_v2(docker)
     name = "p" + "".join(c for c in tmp_path.name.lower() if c.isalnum())[:40]
-    made = Project(docker, tmp_path / name, request.param)
+    made = Project(docker, tmp_path / name, program)
     yield made
     take_down(made)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lab.compose_stage import (
     BAD,
+    FOLDER,
     GOOD,
     SERVICE,
     AgentProcess,
@@ -283,22 +286,119 @@ def test_a_full_disk(docker: Docker, images: dict[str, str], small_disk: Path) -
         take_down(project)
 
 
-def test_a_hostile_page(docker: Docker, project: Project) -> None:
-    load_shop(docker, "shop:hostile", PAGE="hostile")
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("endless",),
+        pytest.param(("huge", "informational", "patterns"), marks=pytest.mark.extended),
+    ],
+)
+def test_a_hostile_page(
+    docker: Docker, images: dict[str, str], project: Project, kinds: Sequence[str]
+) -> None:
     project.write(GOOD)
-    project.policy()
+    project.policy(podMetrics={"port": 8080}, verification={"timeoutSeconds": 10})
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
-        project.write("shop:hostile")
-        project.up()
-        wait_for(
-            "it",
-            150,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
-        verb(project, "undo", "--to", "previous", "--reason", "a test")
-        pages = Path(f"/proc/{agent.pid}/status").read_text()
-        peak = int(pages.partition("VmHWM:")[2].split()[0]) / 1024
+        for kind in kinds:
+            hostile = load_shop(docker, f"shop:{kind}", PAGE=kind)
+            project.write(f"shop:{kind}")
+            project.up()
+            assert project.runs() == {hostile}
+            wait_for(
+                f"a verdict on {kind}",
+                300,
+                lambda kind=kind: evaluated(project).startswith(f"shop:{kind}"),
+                lambda: agent.tail,
+            )
+            time.sleep(10)  # of reading its page twice a second
+        status = Path(f"/proc/{agent.pid}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
         assert peak < 400, f"{peak:.0f} MiB"
+        good = number_of(project, images[GOOD])
+        verb(project, "undo", "--to", str(good), "--reason", "a test")
+        assert project.runs() == {images[GOOD]}, agent.tail
+
+
+def evaluated(project: Project) -> str:
+    status = project.record.get("policies", {}).get(SERVICE, {}).get("status", {})
+    return str(status.get("revision", {}).get("images", [""])[0])
+
+
+def number_of(project: Project, image: str) -> int:
+    revisions = project.record["services"][SERVICE]["revisions"]
+    return int(next(each["number"] for each in revisions if each["imageId"] == image))
+
+
+def test_several_containers(images: dict[str, str], project: Project) -> None:
+    """An undo keeps their number, also where the file says another."""
+    project.write(GOOD)
+    text = project.files.compose.read_text().replace(f"127.0.0.1:{project.files.port}:8080", "8080")
+    project.files.compose.write_text(text)
+    project.policy()
+    project.up("--scale", "shop=3")
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        wait_for("it", 150, lambda: evaluated(project).startswith(GOOD), lambda: agent.tail)
+        project.files.compose.write_text(text.replace(GOOD, BAD))
+        project.up("--scale", "shop=3")
+        wait_for("it", 150, lambda: evaluated(project).startswith(BAD), lambda: agent.tail)
+        verb(project, "undo", "--to", "previous", "--reason", "a test")
+        running = [each["Image"] for each in project.containers() if each["State"]["Running"]]
+        assert running == [images[GOOD]] * 3, agent.tail
+    assert project.files.compose.read_text() == text.replace(GOOD, BAD)
+
+
+def test_the_project_name_of_the_variables(project: Project) -> None:
+    """Compose takes it from .env: the agent looks for the same containers."""
+    project.write(GOOD)
+    project.policy()
+    (project.files.folder / ".env").write_text("COMPOSE_PROJECT_NAME=named\n")
+    project.up()
+    named = project.files.folder / FOLDER / "named" / "ledger.json"
+    try:
+        with AgentProcess(project, NO_PROMETHEUS) as agent:
+            wait_for(
+                "it",
+                150,
+                lambda: named.exists() and f'"image":"{GOOD}"' in named.read_text(),
+                lambda: agent.tail,
+            )
+    finally:
+        project.docker.compose(project.command, project.files.folder, "down")
+
+
+@pytest.mark.parametrize(
+    "writes", [pytest.param(n, marks=[] if n == 4 else pytest.mark.extended) for n in range(1, 7)]
+)
+def test_a_daemon_that_goes_away_between_two_steps(
+    docker: Docker, images: dict[str, str], project: Project, writes: int
+) -> None:
+    project.write(GOOD, extra="    restart: always\n")
+    project.policy(verification={"timeoutSeconds": 10})
+    project.up()
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        wait_for("it", 150, lambda: evaluated(project).startswith(GOOD), lambda: agent.tail)
+        project.write(BAD, extra="    restart: always\n")
+        project.up()
+        wait_for("it", 150, lambda: evaluated(project).startswith(BAD), lambda: agent.tail)
+        with ThreadPoolExecutor() as pool:
+            undo = pool.submit(verb, project, "undo", "--to", "previous", "--reason", "a test")
+            wait_for(
+                f"write {writes}",
+                150,
+                lambda: any(
+                    int(each["metadata"]["resourceVersion"]) >= writes for each in project.rollbacks
+                ),
+                lambda: agent.tail,
+            )
+            (before,) = project.rollbacks
+            docker.stop()
+            time.sleep(3)
+            docker.start()
+            _, out, err = undo.result()
+        (rollback,) = project.rollbacks
+        print(f"away at write {writes}, step {before['status'].get('step')}: {out}{err}")
+        assert rollback["status"]["outcome"] in ("Verified", "Unknown"), (out, err, agent.tail)
+        assert project.runs() == {images[GOOD]}, agent.tail
+        assert len(project.containers()) == 1

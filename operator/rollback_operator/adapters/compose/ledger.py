@@ -164,7 +164,7 @@ def read(folder: Path) -> LedgerState:
     except FileNotFoundError:
         return LedgerState()
     except OSError as error:
-        raise LedgerError(f"{path}: {error.strerror}: let the agent read it") from None
+        raise LedgerError(f"{path}: {error.strerror}: run this as the agent's user") from None
     try:
         state = LedgerState.model_validate_json(text)
     except ValidationError as error:
