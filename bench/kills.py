@@ -14,12 +14,13 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from lab.postgres_server import Postgres
 from tests.integration.operator_process import Zygote
 from tests.integration.stand import Stand
-from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
+from tests.integration.test_crash_walk import AT_ONCE, UNDO, Walk
 from tests.integration.test_migration_crashes import (
     BY_JOB,
     CUTS,
@@ -48,6 +49,7 @@ def main() -> int:
         folder = Path(made)
         with Stand(folder) as stand:
             common = (stand, zygote, folder, UNDO)
+            report = KillReport(asked.output, f"python -m bench.kills{' --twice' * asked.twice}")
 
             def traffic(walk: type[TrafficWalk]) -> Iterator[Walk]:
                 for point, number, is_before in cutting(walk.CUTS):
@@ -59,23 +61,32 @@ def main() -> int:
                 for point, number, is_before in cutting(cuts):
                     yield walk(*common, number, is_before, point, server=server, terms=terms)
 
-            done = {
-                "Database corruption, traffic stopped by replicas": traffic(TrafficWalk),
-                "Database corruption, traffic stopped by the Service": traffic(SelectorWalk),
-                "Migration rolled back by SQL": migrations(MigrationWalk, CUTS),
-                "Migration rolled back by a Job that does nothing": migrations(
-                    JobWalk, JOB_CUTS, BY_JOB
-                ),
-            }
-            ended = {title: side_by_side(walks) for title, walks in done.items()}
-    parts = [f"# Kills\n\n`python -m bench.kills{' --twice' if asked.twice else ''}`"]
-    parts += [
-        f"## {title}\n\n{HEAD}\n" + "\n".join(map(row, walks)) for title, walks in ended.items()
-    ]
-    asked.output.write_text("\n\n".join(parts) + "\n")
-    return int(
-        any(each.faults or each.cut.at is None for walks in ended.values() for each in walks)
-    )
+            report.walk("Migration rolled back by SQL", migrations(MigrationWalk, CUTS))
+            title = "Migration rolled back by a Job that does nothing"
+            report.walk(title, migrations(JobWalk, JOB_CUTS, BY_JOB))
+            title = "Database corruption, traffic stopped by "
+            report.walk(f"{title}the Service", traffic(SelectorWalk))
+            report.walk(f"{title}replicas", traffic(TrafficWalk))
+    return int(report.is_wrong)
+
+
+class KillReport:
+    """The table, written after each walk: whatever ends the bench, what it has shown is kept."""
+
+    def __init__(self, output: Path, command: str) -> None:
+        self._output = output
+        self._parts = [f"# Kills\n\n`{command}`"]
+        self.is_wrong = False
+
+    def walk(self, title: str, walks: Iterable[Walk]) -> None:
+        """Walk side by side; the rows are in the order of the ends."""
+        self._parts.append(f"## {title}\n\n{HEAD}")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for done in as_completed([pool.submit(each.go) for each in walks]):
+                walk = done.result()
+                self.is_wrong |= bool(walk.faults) or walk.cut.at is None
+                self._parts[-1] += f"\n{row(walk)}"
+                self._output.write_text("\n\n".join(self._parts) + "\n")
 
 
 def by_turns(points: Iterable[Point]) -> list[CutPoint]:

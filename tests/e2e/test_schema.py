@@ -43,7 +43,7 @@ class History:
     def is_elsewhere(self) -> dict[str, object]:
         """Name a database that answers and has no migrations on record."""
         self._is_reached("postgres", PASSWORD)
-        return {**CONNECTION, "history": {"preset": "SchemaMigrations"}}
+        return CONNECTION
 
     def _is_reached(self, database: str, password: str) -> None:
         role = sql.Identifier(self._role)

@@ -358,9 +358,15 @@ async def test_a_refused_job_names_the_value_of_the_chart() -> None:
 async def test_a_database_that_comes_back_is_waited_for() -> None:
     world = World(database=BY_SQL)
     world.changes.answers = [DOWN, DOWN]
+    shown = set()
+    for _ in range(3):
+        await world.carry_on()
+        world.seconds += 5
+        shown |= {one.message for one in world.stored.status.steps}
 
     await world.until_end()
 
+    assert f"waits: {DOWN.message}" in shown
     assert world.journal.count("roll_back") == 3
     assert world.steps()[2] is StepName.UNDO
 

@@ -146,7 +146,7 @@ class StepStatus(Model):
     """Revision of the Deployment when the step started. A later revision with the same template
     indicates that the step was executed and reverted."""
     message: Annotated[str, Field(max_length=1024)] = ""
-    """Result of the step."""
+    """Result of the step, or what it waits for."""
 
 
 LONGEST_BOUND = 16

@@ -92,6 +92,17 @@ def finished(status: RollbackStatus, step: StepName, message: str, now: datetime
     return status.model_copy(update={"steps": steps})
 
 
+def waiting(status: RollbackStatus, step: StepName, message: str) -> RollbackStatus:
+    """Put on a running step what it waits for."""
+    steps = [
+        known.model_copy(update={"message": clipped(f"waits: {message}", 1024)})
+        if known.name is step and known.finished_time is None
+        else known
+        for known in status.steps
+    ]
+    return status.model_copy(update={"steps": steps})
+
+
 def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> RollbackStatus:
     """Record the results of the checks so far."""
     return status.model_copy(update={"verification": list(checks)})

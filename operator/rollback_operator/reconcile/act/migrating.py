@@ -20,7 +20,7 @@ from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, Jobs, JobState
 from rollback_operator.reconcile.act.recording import Write
-from rollback_operator.remedies import progress
+from rollback_operator.remedies import progress, rollback_status
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migrations import (
     HalfWay,
@@ -104,12 +104,12 @@ class Migrator:
         answer = await self.changes.roll_back(namespace, database, record)
         match answer:
             case Missing(message=message):
-                return self._later(rollback, message)
+                return await self._later(rollback, message)
             case StatementFault(message):
                 message = f"nothing is changed, since all is one transaction: {message}"
                 return Migrated(rollback, _failed(Reason.MIGRATION_FAILED, message))
             case DirtySchema(DirtyReason.LOCKED, message):
-                return self._later(rollback, message)
+                return await self._later(rollback, message)
             case _:
                 return _concluded(rollback, record, answer, "nothing was executed")
 
@@ -123,7 +123,7 @@ class Migrator:
             if isinstance(known, Failure) and known.kind is FailureKind.GONE:
                 state = await self._state(rollback, record)
                 if isinstance(state, str):
-                    return self._later(rollback, state)
+                    return await self._later(rollback, state)
                 if not isinstance(state, Untouched):
                     return _concluded(rollback, record, state, "no Job has run")
         ended = await self._run(rollback, step, job)
@@ -132,7 +132,7 @@ class Migrator:
         state = await self._state(rollback, record)
         if isinstance(state, str):
             message = f"{ended.message}, and the history cannot be read: {state}"
-            return self._later(ended.rollback, message, Reason.MIGRATION_INCOMPLETE)
+            return await self._later(ended.rollback, message, Reason.MIGRATION_INCOMPLETE)
         if isinstance(state, Untouched):
             message = f"{ended.message}, and the history is as before: no migration is rolled back"
             return Migrated(ended.rollback, _failed(Reason.MIGRATION_FAILED, message))
@@ -190,14 +190,20 @@ class Migrator:
             return Migrated(rollback, _failed(_REASONS[step], message))
         return Migrated(rollback, failure)
 
-    def _later(
+    async def _later(
         self, rollback: Rollback, message: str, reason: Reason = Reason.MIGRATION_FAILED
     ) -> Migrated:
         """Try again for a while; a person then gets the last known state."""
         seconds = progress.seconds_in(rollback, StepName.MIGRATE_DOWN, self.clock())
         if seconds > PATIENCE_SECONDS:
-            text = f"the database was tried for {PATIENCE_SECONDS:.0f} s: {message}"
-            return Migrated(rollback, _failed(reason, text))
+            tried = f"the database was tried for {PATIENCE_SECONDS:.0f} s: {message}"
+            return Migrated(rollback, _failed(reason, tried))
+        status = rollback_status.waiting(rollback.status, StepName.MIGRATE_DOWN, message)
+        if status != rollback.status:  # people see what it waits for
+            noted = await self.write(rollback, status)
+            if isinstance(noted, Failure):
+                return Migrated(rollback, noted)
+            rollback = noted
         return Migrated(rollback, Failure(FailureKind.UNAVAILABLE, message))
 
 
