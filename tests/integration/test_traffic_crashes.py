@@ -144,8 +144,8 @@ class SelectorWalk(TrafficWalk):
 
     def left_wrong(self) -> Iterator[str]:
         yield from super().left_wrong()
-        done = [kind(one) for one in self.proxy.calls if one.status == 200 and one.is_write]
-        changes = [one for one in done if one.startswith("services")]
+        calls = [one for one in self.proxy.calls if one.resource == "services" and one.is_write]
+        changes = [kind(one) for one in calls if one.status == 200]
         if changes != ["services: stopped", "services: restored"]:
             yield f"changes of the Service: {changes}"
 
