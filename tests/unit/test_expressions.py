@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rollback_operator.api.user_text.expression import MOST_SIZE, expression, is_glob_match
 from tests.growth import growth
+from tests.syntax import parsed
 
 PACKAGE = Path(__file__).parents[2] / "operator" / "rollback_operator"
 CONSTANTS_ONLY = {
@@ -79,7 +80,7 @@ def _is_constant(node: ast.expr, names: set[str]) -> bool:
 
 def faults(path: str, source: str) -> list[str]:
     """Where a module uses Python's regular expressions in a way that it may not."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     names = _constants(tree)
     found = []
     for node in ast.walk(tree):

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "operator"
 PACKAGE = SOURCE / "rollback_operator"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Parsed once, as tests are collected: CPython 3.11's parser raises SystemError ("AST constructor
 # recursion depth mismatch") where another thread of a test parses at the same time.
-TREES = {module: ast.parse(module.read_text()) for module in MODULES}
+TREES = {module: parsed(module.read_text()) for module in MODULES}
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "shared"}
 
 

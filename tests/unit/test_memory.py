@@ -17,6 +17,7 @@ from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api.user_text import expression
 from rollback_operator.evidence import retention
 from rollback_operator.runtime import listening
+from tests.syntax import parsed
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,7 @@ def test_no_bound_of_many_bytes_is_left_out() -> None:
     found = {
         (path.relative_to(SOURCE).with_suffix("").as_posix(), target.id)
         for path in SOURCE.rglob("*.py")
-        for one in ast.parse(path.read_text()).body
+        for one in parsed(path.read_text()).body
         if isinstance(one, ast.Assign)
         for target in one.targets
         if isinstance(target, ast.Name) and target.id.endswith("_BYTES")

@@ -18,6 +18,7 @@ from rollback_operator.adapters.kube.target.owners import OWNER_KINDS, ApiOwners
 from rollback_operator.adapters.kube.target.tools import ApiTools
 from rollback_operator.model.controllers import OwnedDeployment
 from rollback_operator.ports.failure import Failure, FailureKind
+from tests.syntax import parsed
 
 SOURCE = Path(rollback_operator.__file__).parent
 IMAGE, SECRET = "registry.example.com/team/shop", "unicorn"
@@ -41,7 +42,7 @@ def keys() -> dict[str, set[str]]:
     """Find whatever looks like the key of a label in the source, by its domain."""
     known: dict[str, set[str]] = {}
     for file in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file.read_text())):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and (key := KEY.fullmatch(text)) is not None:
                 names = known.setdefault(key[1], {f"{key[1]}/name", f"{key[1]}/namespace"})

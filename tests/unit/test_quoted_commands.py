@@ -16,6 +16,7 @@ import pytest
 
 import rollback_operator
 from rollback_operator.cli.plugin.arguments import parse
+from tests.syntax import parsed
 
 ROOT = Path(rollback_operator.__file__).parent
 HELP = ROOT / "cli" / "plugin" / "arguments.py"
@@ -66,7 +67,7 @@ def quoted() -> Iterator[object]:
     for path in sorted(ROOT.rglob("*.py")):
         if path != HELP:
             name = path.relative_to(ROOT)
-            for text in texts(ast.parse(path.read_text())):
+            for text in texts(parsed(path.read_text())):
                 yield from (pytest.param(one, id=f"{name}-{one}") for one in commands(text))
 
 
@@ -118,7 +119,7 @@ def test_commands_are_found_in_sentences() -> None:
 
 
 def examples() -> Iterator[str]:
-    tree = ast.parse(HELP.read_text())
+    tree = parsed(HELP.read_text())
     for text in texts(tree):
         for line in re.findall(r"^  (kubectl rollback .*)$", text, re.M):
             yield re.split(r" {2,}| > ", line)[0]

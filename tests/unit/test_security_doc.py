@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import parsed
+
 ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "security.md"
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
@@ -30,7 +32,7 @@ def lines() -> list[tuple[str, str]]:
 
 @cache
 def named_in(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / path).read_text())
+    tree = parsed((ROOT / path).read_text())
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     found = {one.name for one in tree.body if isinstance(one, functions)}
     for one in tree.body:

@@ -20,6 +20,7 @@ from rollback_operator.adapters.http.addresses import Pinned, PinnedUrl
 from rollback_operator.adapters.http.outgoing import HttpResponse, Request, send
 from rollback_operator.adapters.http.tls import unverified, verified
 from rollback_operator.ports.failure import Failure
+from tests.syntax import parsed
 
 GROUP_BITS = 10_000
 MOST_CPU_SECONDS = 0.1
@@ -124,7 +125,7 @@ def test_whatever_calls_a_tenants_server_takes_its_context_from_here() -> None:
     connectors = [
         {keyword.arg for keyword in call.keywords}
         for path in folder.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
+        for call in ast.walk(parsed(path.read_text()))
         if isinstance(call, ast.Call)
         and ast.unparse(call.func) in ("aiohttp.TCPConnector", "CountedConnector")
     ]
