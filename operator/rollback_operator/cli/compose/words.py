@@ -46,6 +46,8 @@ _TERMS = {
 _COMPILED = tuple(
     (re.compile(rf"(?<![\w./-])(?:{term})(?![\w./-]\w|\w)"), word) for term, word in _TERMS.items()
 )
+_LABELS = re.compile(r"(\{[^{}]*\}|\b(?:by|on|without) ?\([^()]*\))")
+"""Where PromQL names labels: a query has to work as printed."""
 _MOST = 64 * 1024
 
 
@@ -76,9 +78,9 @@ class ComposeWords:
         text = _STATUS.sub(lambda match: f"{compose} ps {match[1]}".rstrip(), text)
         text = _HISTORY.sub(lambda _: f"{command} history", text)
         text = _OTHERS.sub("deploy it from your own file", text)
-        for pattern, word in _COMPILED:
-            text = pattern.sub(word, text)
-        return text
+        parts = _LABELS.split(text)
+        parts[::2] = map(_in_terms, parts[::2])
+        return "".join(parts)
 
     def message(self, message: Message) -> Message:
         """Reword a message."""
@@ -103,6 +105,12 @@ class ComposeWords:
             reworded = self.text(each)
             if "kubectl" not in reworded:
                 yield reworded
+
+
+def _in_terms(text: str) -> str:
+    for pattern, word in _COMPILED:
+        text = pattern.sub(word, text)
+    return text
 
 
 class WordedLog(logging.Formatter):
