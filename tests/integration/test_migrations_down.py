@@ -15,8 +15,8 @@ from psycopg import sql
 
 from lab.postgres_server import Postgres
 from rollback_operator.adapters.http.addresses import Addresses, Rules
-from rollback_operator.adapters.postgres import down, losses
-from rollback_operator.adapters.postgres.down import PostgresChanges
+from rollback_operator.adapters.postgres import losses
+from rollback_operator.adapters.postgres.down import TRY_SECONDS, PostgresChanges
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.model.samples import Missing
@@ -174,9 +174,10 @@ def record(*names: str, applied: int = 2) -> MigrationRecord:
     )
 
 
-def changes(database: Database, **more: str) -> PostgresChanges:
+def changes(database: Database, *, try_seconds: int = TRY_SECONDS, **more: str) -> PostgresChanges:
     addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
-    return PostgresChanges(Own(database, **more), addresses.pin)  # type: ignore[arg-type]
+    own = Own(database, **more)
+    return PostgresChanges(own, addresses.pin, try_seconds)  # type: ignore[arg-type]
 
 
 T = TypeVar("T")
@@ -514,11 +515,12 @@ async def test_faulty_statements_are_known_before_any_act(database: Database) ->
 
 
 async def test_statements_that_are_slow_when_tried_leave_the_loss_unknown(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setattr(down, "TRY_SECONDS", 1)
+    hasty = changes(database, try_seconds=1)
+    policy = spec("SELECT pg_sleep(3600)")
 
-    found = await measure(database, spec("SELECT pg_sleep(3600)"))
+    found = await answered(lambda: hasty.measure("shop", policy, record()))
 
     assert found.fault == ""
     assert "of 002_seats take longer than 1 s when they are tried" in found.unknown
@@ -598,19 +600,18 @@ async def test_what_may_not_be_read_is_estimated_and_said_to_be(database: Databa
     assert (lost.values, lost.is_estimated) == (1000, True)
 
 
-async def test_past_the_bound_the_statistics_are_used(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_past_the_bound_the_statistics_are_used(database: Database) -> None:
     database.sells(1000, seats=400)
     database.run_as_owner("ANALYZE tickets")
-    monkeypatch.setattr(losses, "MOST_COUNTED_ROWS", 100)
+    many = 10 * losses.MOST_COUNTED_ROWS
+    database.run(f"UPDATE pg_class SET reltuples = {many} WHERE oid = 'tickets'::regclass")
 
     with psycopg.connect(database.dsn(database.owner)) as connection:
         found = losses.of_places(connection, ["public.tickets.seat", "public.tickets"])
 
     assert found["losses"] == [
-        ["public.tickets.seat", "dropped", 400, True],
-        ["public.tickets", "dropped", 1000, True],
+        ["public.tickets.seat", "dropped", many * 4 // 10, True],
+        ["public.tickets", "dropped", many, True],
     ]
 
 

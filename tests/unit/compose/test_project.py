@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rollback_operator.adapters.compose import project
 from rollback_operator.adapters.compose.ledger import KnownRevision
 from rollback_operator.adapters.compose.project import (
     REVISION_LABEL,
@@ -29,19 +28,19 @@ REVISION = KnownRevision(
     number=1, revision="abc", image="shop:1.0", image_id=ID, settings="s", created=0.0,
     repo_digest="registry.example.com/shop@sha256:1",
 )  # fmt: skip
-Make = Callable[[str], Compose]
+Make = Callable[..., Compose]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def made(script: str) -> Compose:
+    def made(script: str, **options: float) -> Compose:
         program = tmp_path / "compose"
         program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{script}\n')
         program.chmod(0o755)
         file = tmp_path / "docker-compose.yml"
         file.write_text("services: {}\n")
         files = ComposeFiles((file,), "proj", ("sale",), socket=tmp_path / "docker.sock")
-        return Compose((str(program),), files, tmp_path)
+        return Compose((str(program),), files, tmp_path, **options)
 
     return made
 
@@ -113,9 +112,8 @@ async def test_no_program_is_named(make: Make, tmp_path: Path) -> None:
     assert "--compose-command" in failure.message
 
 
-async def test_a_hanging_program_is_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "UP_SECONDS", 0.3)
-    failure = await make("sleep 60").up("shop", 1)
+async def test_a_hanging_program_is_ended(make: Make) -> None:
+    failure = await make("sleep 60", up_seconds=0.3).up("shop", 1)
     assert failure is not None
     assert failure.kind is FailureKind.UNAVAILABLE
     assert "did not end" in failure.message

@@ -75,15 +75,23 @@ class Pin:
 class Compose:
     """Runs Compose for a project."""
 
-    def __init__(self, program: tuple[str, ...], files: ComposeFiles, folder: Path) -> None:
+    def __init__(
+        self,
+        program: tuple[str, ...],
+        files: ComposeFiles,
+        folder: Path,
+        up_seconds: float = UP_SECONDS,
+    ) -> None:
         """Run nothing yet.
 
         Args:
             program: `docker compose`, or `docker-compose`.
             files: the project.
             folder: of the override file.
+            up_seconds: the longest time of an `up`.
         """
         self._program = program
+        self._up_seconds = up_seconds
         self.files = files
         self.override = folder / OVERRIDE
 
@@ -125,7 +133,7 @@ class Compose:
         """
         asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
         asked += ["--scale", f"{service}={replicas}", service]
-        printed = await self._run(asked, UP_SECONDS)
+        printed = await self._run(asked, self._up_seconds)
         return printed if isinstance(printed, Failure) else None
 
     def pin(self, pins: Sequence[Pin]) -> Failure | None:

@@ -76,9 +76,10 @@ class _UndoAnswer(BaseModel, extra="forbid"):
 class PostgresChanges:
     """The SchemaChanges port on a real PostgreSQL."""
 
-    def __init__(self, secrets: Secrets, pin: Pin) -> None:
+    def __init__(self, secrets: Secrets, pin: Pin, try_seconds: int = TRY_SECONDS) -> None:
         self._secrets = secrets
         self._pin = pin
+        self._try_seconds = try_seconds
         self._gate = Gate(AT_ONCE, EACH)
 
     async def measure(
@@ -96,7 +97,7 @@ class PostgresChanges:
             )
         elif undeclared:
             task = {"task": "try"}
-        limits = {"seconds": TRY_SECONDS, "lock": TRY_LOCK_SECONDS}
+        limits = {"seconds": self._try_seconds, "lock": TRY_LOCK_SECONDS}
         answer = await self._ask(namespace, database, record, {**task, **limits})
         match answer:
             case StatementFault(message):
