@@ -315,7 +315,8 @@ def plan(remedy: dict[str, Any] | None = None, **spec: Any) -> Manifest:
 
 def plans() -> list[Manifest]:
     """Plans of every remedy."""
-    flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart"}
+    digest = {"unannotatedDigest": "d" * 64}
+    flag = {"configMapUid": "11111111-5555", "oldValue": "true", "takenBy": "Restart", **digest}
     query = {"query": "SELECT name FROM schema_migrations"}
     schema = {"preset": "SchemaMigrations", "schema": "public", "table": "steps"}
     databases = (
@@ -332,8 +333,9 @@ def plans() -> list[Manifest]:
 
 def requests(person: str) -> list[Manifest]:
     """What a person may ask for."""
-    remedies = [request(remedy=one) for one in REMEDIES[1:]]
-    return [request(requestedBy=person), *remedies]
+    wanted = [one for one in REMEDIES if one["type"] != "DisableFlag"]
+    remedies = [{name: one[name] for name in one if name != "restore"} for one in wanted]
+    return [request(requestedBy=person), *(request(remedy=one) for one in remedies)]
 
 
 def decided(person: str) -> Manifest:

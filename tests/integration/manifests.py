@@ -134,7 +134,7 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
     ),
     "threshold on Unavailable": (
         policy(matrix=when({"signal": "Unavailable", "above": "0.5"})),
-        r"spec\.matrix\[0\]\.when\[0\]: .*Probe do not accept above or atLeast",
+        r"spec\.matrix\[0\]\.when\[0\]: .*Probe and Integrity do not accept above or atLeast",
     ),
     "routes on StuckRollout": (
         policy(matrix=when({"signal": "StuckRollout", "routes": "Purchase"})),
@@ -249,17 +249,17 @@ WRONG: Mapping[str, tuple[Manifest, str]] = {
         policy(remedies=[{"type": "Undo", "to": "Previous", "flag": FLAG}]),
         r"spec\.remedies\[0\]: .*flag is required for type DisableFlag",
     ),
-    "a flag without its ConfigMap": (
+    "a flag that is nowhere": (
         policy(remedies=[{"type": "DisableFlag", "flag": {"name": "A", "value": "false"}}]),
-        r"spec\.remedies\[0\]\.flag\.configMapRef: Required value",
+        r"spec\.remedies\[0\]\.flag: .*set either configMapRef or env",
     ),
     "a flag that is no key": (
         policy(remedies=[{"type": "DisableFlag", "flag": {**FLAG, "name": "a/b"}}]),
         r"spec\.remedies\[0\]\.flag\.name: Invalid value",
     ),
-    "scale to nothing": (
-        policy(remedies=[{"type": "Scale", "replicas": 0}]),
-        r"spec\.remedies\[0\]\.replicas: Invalid value: 0",
+    "scale to less than nothing": (
+        policy(remedies=[{"type": "Scale", "replicas": -1}]),
+        r"spec\.remedies\[0\]\.replicas: Invalid value: -1",
     ),
     "label name with a dash": (
         policy(signals={"errors": {"metric": "errors_total", "matchers": {"my-label": "x"}}}),

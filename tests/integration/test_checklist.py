@@ -182,6 +182,7 @@ def test_an_undo_stores_what_was_looked_at(service: Service, operator: RunningOp
         "TargetKnownGood": "Warned",  # it was there before the policy was
         "Images": "Warned",  # KWOK's nodes have none
         "DatabaseSchema": "Skipped",
+        "Configuration": "Skipped",
     }
     assert "more pods are needed" in found["Room"][1]
     assert "at least 3 of 4 replicas are kept" in found["Capacity"][1]

@@ -67,7 +67,9 @@ def options(stand: Stand, service: Service, tmp_path: Path) -> Iterator[Options]
     }
     for one in rights(service.namespace, **values):
         if one["metadata"]["name"].endswith("-secrets"):
-            stand.api.create(PATHS[one["kind"]].format(service.namespace), dict(one))
+            # Applied: a busy etcd may have stored what a repeated create then finds.
+            path = f"{PATHS[one['kind']].format(service.namespace)}/{one['metadata']['name']}"
+            stand.api.apply(path, dict(one), "tests")
     proxy = stand.proxy(service.namespace)
     proxy.start()
     yield Options(

@@ -85,8 +85,8 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
         project.write(BAD)
         project.up()
         wait_for(
-            "it",
-            150,
+            "the release",
+            300,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -161,8 +161,8 @@ def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
         containerfile.write_text("FROM shop-base:2\n")
         project.up("--build")
         wait_for(
-            "it",
-            150,
+            "the release",
+            300,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -184,8 +184,8 @@ def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> No
         project.write("registry.invalid/shop:2.0")
         project.up()
         wait_for(
-            "it",
-            150,
+            "the release",
+            300,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -205,8 +205,8 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
         project.write(BAD)
         project.up()
         wait_for(
-            "it",
-            150,
+            "the release",
+            300,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
@@ -229,12 +229,11 @@ def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project
             assert str(docker.socket) in agent.tail
         finally:
             docker.start()
-        wait_for("it again", 300, lambda: "can be read again" in agent.tail, lambda: agent.tail)
         project.write(BAD, extra="    restart: always\n")
         project.up()
         wait_for(
-            "it",
-            150,
+            "the release",
+            300,
             lambda: project.record["services"]["shop"]["revisions"][1:],
             lambda: agent.tail,
         )
