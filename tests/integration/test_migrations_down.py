@@ -266,7 +266,10 @@ FAULTS = {
     "a file": ("COPY tickets TO '/tmp/x'", "superuser"),
     "a program": ("COPY tickets TO PROGRAM 'id'", "superuser"),
     "the history itself": (f"{DROP}; DROP TABLE schema_migrations", "does not exist"),
-    "more of the history": (f"{DROP}; DELETE FROM schema_migrations", "differs from the earlier history"),
+    "more of the history": (
+        f"{DROP}; DELETE FROM schema_migrations",
+        "differs from the earlier history",
+    ),
     "an entry of its own": (
         f"{DROP}; INSERT INTO schema_migrations VALUES ('003')",
         "differs from the earlier history",
