@@ -110,16 +110,24 @@ def _compared(before: _TableShape, after: _TableShape | None) -> Iterator[Change
         yield Change(before.schema, before.name, "", "rewritten")
 
 
-def of_places(connection: psycopg.Connection[Any], places: Sequence[str]) -> dict[str, Any]:
+def of_places(
+    connection: psycopg.Connection[Any],
+    places: Sequence[str],
+    most_rows: int = MOST_COUNTED_ROWS,
+) -> dict[str, Any]:
     """Count the declared places."""
     changes = []
     for place in places:
         schema, table, *column = place.split(".")
         changes.append(Change(schema, table, column[0] if column else "", "dropped"))
-    return counted(connection, changes)
+    return counted(connection, changes, most_rows)
 
 
-def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> dict[str, Any]:
+def counted(
+    connection: psycopg.Connection[Any],
+    changes: Sequence[Change],
+    most_rows: int = MOST_COUNTED_ROWS,
+) -> dict[str, Any]:
     """Count rows and non-null values, or estimate them, and state what stays unknown."""
     deadline, losses, unknown = time.monotonic() + COUNT_SECONDS, [], []
     connection.rollback()
@@ -127,7 +135,7 @@ def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> d
     for change in changes[:MOST_PLACES]:
         counting: tuple[int | str, bool] = (change.values or 0, False)
         if change.values is None:
-            counting = _values(connection, change, deadline)
+            counting = _values(connection, change, deadline, most_rows)
         values, is_estimated = counting
         if isinstance(values, str):
             unknown.append(f"{change.place} {values}")
@@ -139,7 +147,7 @@ def counted(connection: psycopg.Connection[Any], changes: Sequence[Change]) -> d
 
 
 def _values(
-    connection: psycopg.Connection[Any], change: Change, deadline: float
+    connection: psycopg.Connection[Any], change: Change, deadline: float, most_rows: int
 ) -> tuple[int | str, bool]:
     """Give the number, or why it is unknown, and whether it is an estimate."""
     row = connection.execute(
@@ -151,7 +159,7 @@ def _values(
     if row is None:
         return _NOT_THERE, False
     left, why = int((deadline - time.monotonic()) * 1000), ""
-    if left > 0 and row[0] <= MOST_COUNTED_ROWS:
+    if left > 0 and row[0] <= most_rows:
         what = sql.Identifier(change.column) if change.column else sql.SQL("*")
         # The rows of a partitioned table are those of its partitions.
         only = sql.SQL("ONLY " if row[1] else "")
