@@ -9,10 +9,11 @@ QUICKLY_GOOD = {"goodAfterSeconds": 15}
 
 
 def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:
+    shop.service.deploy("v1.2.3")
     shop.has_settings_to_restore()
     shop.is_watched(rate=25, remedies=[RESTORE], safety=QUICKLY_GOOD)
     shop.has_a_past()
-    shop.service.deploy("v1.3.6")  # fails only with the feature
+    shop.releases("v1.3.6")  # fails only with the feature
     shop.has_stored_its_settings()
 
     shop.changes_settings({FLAG: "true"})

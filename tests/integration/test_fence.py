@@ -882,6 +882,8 @@ FOREIGN_JOBS: dict[str, tuple[Object, list[str | int], Any, str]] = {
         "only Jobs of its own Rollbacks",
     ),
     "again and again": (job(_BARE), ["spec", "backoffLimit"], 6, "one container, once"),
+    "many at once": (job(_BARE), ["spec", "parallelism"], 2, "one container, once"),
+    "many in turn": (job(_BARE), ["spec", "completions"], 2, "one container, once"),
     "without an end": (job(_BARE), ["spec", "activeDeadlineSeconds"], 3601, "a time limit"),
     "for ever": (job(_BARE), ["spec", "ttlSecondsAfterFinished"], None, "a time limit"),
     "host network": (job(_BARE), ["spec", "template", "spec", "hostNetwork"], True, _ON_NODE),
@@ -912,7 +914,6 @@ FOREIGN_JOBS: dict[str, tuple[Object, list[str | int], Any, str]] = {
             f"may {verb} {resource}",
         )
         for name, (verb, resource) in POWERS.items()
-        if name in (POWERFUL, "maker", "binder")
     },
 }
 

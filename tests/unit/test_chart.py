@@ -202,7 +202,7 @@ class TestPod:
     def test_asks_for_what_it_needs(self) -> None:
         assert container(URL)["resources"] == {
             "requests": {"cpu": "50m", "memory": "128Mi"},
-            "limits": {"memory": "640Mi"},
+            "limits": {"memory": "768Mi"},
         }
 
     @pytest.mark.parametrize(("values", "port"), [(URL, 8080), (EVERYTHING, 9000)])

@@ -11,7 +11,7 @@ import yaml
 from rollback_operator.adapters.fairness import holdings
 from rollback_operator.adapters.http import page_text, pod_pages
 from rollback_operator.adapters.kube import apiserver, response_budget
-from rollback_operator.adapters.postgres import database, reader
+from rollback_operator.adapters.postgres import database, down, reader
 from rollback_operator.adapters.prometheus import budget, session, transport
 from rollback_operator.adapters.prometheus.decoding import SAMPLE_VALUE_BYTES
 from rollback_operator.api.user_text import expression
@@ -38,6 +38,8 @@ BUDGETS = {
     "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
     "processes that read databases": database.AT_ONCE * reader.MOST_MEMORY_BYTES,
+    "processes that change databases": (down.TRIED_AT_ONCE + down.UNDONE_AT_ONCE)
+    * reader.MOST_MEMORY_BYTES,
     "connections to its own port": listening.MOST_CONNECTIONS * listening.MOST_CONNECTION_MEMORY,
     "what they answer": database.AT_ONCE * database.MOST_READER_BYTES,
 }

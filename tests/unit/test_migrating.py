@@ -10,12 +10,14 @@ import pytest
 from rollback_operator.api.checklist import DatabaseSpec
 from rollback_operator.api.database.rolling_back import DataLoss, MigrationOrder
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import TrafficPlan
 from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
     Rollback,
     RollbackPolicy,
     StepName,
+    TrafficStop,
 )
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.model.conditions import find
@@ -27,13 +29,22 @@ from rollback_operator.model.schema import (
     Migration,
     UnknownSchema,
 )
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
 from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.reconcile.act.migrating import PATIENCE_SECONDS
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migrations import HalfWay, LossReport, StatementFault
-from tests.builders import at, make_policy, make_rollback, make_template
+from tests.builders import (
+    at,
+    make_pods,
+    make_policy,
+    make_replica_set,
+    make_rollback,
+    make_template,
+    make_workload,
+)
 from tests.carrying import Carried
 from tests.fakes.database import without
 from tests.fakes.failures import Crash
@@ -479,3 +490,89 @@ async def test_a_new_rollout_before_the_job_ends_it_untouched() -> None:
     assert world.said()[0] == Reason.TARGET_MOVED
     assert len(world.jobs.orders) == 1  # the backup; no migration was rolled back
     assert world.schemas.found == Applied((OLD, NEW))
+
+
+# -- with the traffic stopped ----------------------------------------------------------------------
+
+BACKUP = {"backup": {"job": {"command": ["pg_dump"]}}}
+CONTRACTS = {
+    "job": database({**JOB, **BACKUP}, {"name": "003_seats"}),
+    "sql": database({**SQL, **BACKUP}, {"name": "003_seats", "sql": "DROP TABLE seats"}),
+}
+
+
+@dataclass
+class Stopped(World):
+    """A migration for which the traffic is stopped: neither release runs on the other's schema."""
+
+    stop: TrafficStop = TrafficStop.REPLICAS
+
+    def __post_init__(self) -> None:
+        service = "shop" if self.stop is TrafficStop.SERVICE else ""
+        self.spec = {"traffic": TrafficPlan(stop=self.stop, service=service)}
+        super().__post_init__()
+
+    def target(self) -> Workload:
+        sets = (make_replica_set(name, labels=(("app", "shop"),)) for name in ("v2", "v1"))
+        return make_workload(pods=make_pods(), replica_sets=tuple(sets))
+
+
+@pytest.mark.parametrize("stop", [TrafficStop.REPLICAS, TrafficStop.SERVICE])
+@pytest.mark.parametrize("way", CONTRACTS)
+async def test_nothing_migrates_once_somebody_has_ended_the_stop(
+    way: str, stop: TrafficStop
+) -> None:
+    world = Stopped(database=CONTRACTS[way], stop=stop)
+    world.jobs.run = lambda order: JobPhase.RUNNING
+    while world.steps()[-1:] != [StepName.BACKUP]:
+        await world.carry_on()
+        world.seconds += 1
+    workload = world.workloads.workload
+    live = replace(workload.deployment, replicas=4, available=4, is_stopped=False)
+    world.workloads.workload = replace(workload, deployment=live, pods=make_pods())
+    world.selectors.selected = replace(world.selectors.selected, selector=(("app", "shop"),))
+    name = migrations.job_name(world.stored, StepName.BACKUP)
+    world.jobs.states[name] = JobState(world.stored.metadata.uid, JobPhase.SUCCEEDED)
+
+    await world.until_end()
+
+    assert world.said()[0] == Reason.TRAFFIC_CHANGED
+    assert world.schemas.found == Applied((OLD, NEW))
+    assert world.workloads.workload.deployment.template.digest == "digest-v2"
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_stopped_traffic_is_carried_on_with_however_late(after: int) -> None:
+    rehearsal = Stopped(database=CONTRACTS["sql"])
+    await rehearsal.until_end()
+    world = Stopped(database=CONTRACTS["sql"])
+    world.journal.crash_at = list(rehearsal.journal).index("roll_back") + after
+    with pytest.raises(Crash):
+        await world.until_end()
+
+    world.seconds += 5000
+    world.executor = world.operator()
+    await world.until_end()
+
+    assert StepName.UNDO in world.steps()
+    assert world.schemas.found == Applied((OLD,))
+    assert world.workloads.workload.deployment.replicas == 4
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_what_was_committed_is_on_record_however_late(after: int) -> None:
+    rehearsal = World(database=BY_SQL)
+    await rehearsal.until_end()
+    world = World(database=BY_SQL)
+    world.journal.crash_at = list(rehearsal.journal).index("roll_back") + after
+    with pytest.raises(Crash):
+        await world.until_end()
+
+    world.seconds += 5000
+    world.executor = world.operator()
+    done = await world.until_end()
+
+    record = done.status.migrations
+    assert record is not None
+    assert list(record.undone) == (["003_seats"] if after else [])
+    assert (done.status.outcome is Outcome.ABANDONED) is not bool(after)

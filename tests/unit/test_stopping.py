@@ -366,3 +366,52 @@ async def test_a_scale_to_zero_stays_until_a_person_asks() -> None:
     world.is_asked()
     assert await world.settle() is None
     assert world.replicas == 4
+
+
+@pytest.mark.parametrize("away", [0, 3600])
+@pytest.mark.parametrize(
+    ("plan", "write"),
+    [(REPLICAS, "set_replicas"), (SERVICE, "drop_mark")],
+    ids=["replicas", "mark"],
+)
+async def test_the_traffic_is_not_given_back_to_a_release_that_was_put_back(
+    plan: TrafficPlan, write: str, away: int
+) -> None:
+    rehearsal = World(stopping(plan))
+    await rehearsal.last()
+    calls = list(rehearsal.journal)
+    world = World(stopping(plan))
+    world.journal.crash_at = len(calls) - 1 - calls[::-1].index(write)
+    with pytest.raises(Crash):
+        await world.last()
+    workload = world.workloads.workload
+    (bad,) = (each for each in workload.replica_sets if each.template.digest == "digest-v2")
+    deployment = replace(
+        workload.deployment,
+        template=bad.template,
+        revision=workload.deployment.revision + 1,
+        changed_by="argocd",
+    )
+    world.workloads.workload = replace(workload, deployment=deployment)
+
+    world.seconds += away
+    world.executor = world.operator()
+    await world.last()
+
+    assert world.stored.status.outcome is Outcome.FAILED
+    assert stopped_traffic.is_open(world.stored)
+    stopped = world.replicas == 0 if plan is REPLICAS else world.selectors.selected.mark != ""
+    assert stopped
+
+
+async def test_the_record_follows_the_replicas_until_the_stop() -> None:
+    world = World()
+    world.workloads.fail_next("set_replicas", CONFLICT)
+    await world.carry_on()
+    workload = world.workloads.workload
+    ten = dict.fromkeys(("replicas", "updated", "total", "available"), 10)
+    world.workloads.workload = replace(workload, deployment=replace(workload.deployment, **ten))
+
+    await world.last()
+
+    assert world.replicas == 10

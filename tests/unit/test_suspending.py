@@ -446,3 +446,23 @@ async def test_where_nobody_is_to_be_suspended_nobody_is_looked_at(changes: dict
         found = await foresight.check(make_policy(**fields), target, Around())
         assert found == (Around(), None)
     assert world.journal == []
+
+
+async def test_an_owner_whose_suspension_was_not_recorded_stays_on_record() -> None:
+    rehearsal = World()
+    await rehearsal.last()
+    calls = list(rehearsal.journal)
+    world = World()
+    at = calls.index("suspend_owner") + 1
+    world.journal.crash_at = at + next(n for n, call in enumerate(calls[at:]) if call != "post")
+    with pytest.raises(Crash):
+        await world.last()
+    assert world.owners.state.is_suspended
+
+    world.seconds += 5000
+    world.executor = world.operator()
+    await world.last()
+    await world.settle()
+
+    assert suspension.is_open(world.stored)
+    assert suspension.is_guarded(world.stored)

@@ -233,8 +233,12 @@ class OwnerRecord(Model):
 
     @property
     def is_open(self) -> bool:
-        """Return whether the owner is suspended for this rollback, according to the record."""
-        return self.suspended_time is not None and self.released_time is None
+        """Return whether the owner is, or may be, suspended for this rollback.
+
+        From the record on: an operator that ends between the change and the next write leaves no
+        `suspendedTime`.
+        """
+        return not self.was_suspended and self.released_time is None
 
 
 class TrafficPlan(Model):

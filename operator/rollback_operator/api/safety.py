@@ -212,7 +212,7 @@ class PodCommand(Model):
     """Program and arguments, without a shell."""
     container: DnsLabel | None = None
     """Container to run it in. Default: the first container of the pod template."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=120)] = 20
+    timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 20
     """Maximum delay of the rollback in seconds. A command that takes longer is not waited for.
     Default: 20."""
 

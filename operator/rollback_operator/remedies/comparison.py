@@ -25,7 +25,8 @@ from rollback_operator.remedies.progress import (
     is_out_of_time,
     moved,
 )
-from rollback_operator.remedies.rollouts import runs_target
+from rollback_operator.remedies.rollouts import runs_judged, runs_target
+from rollback_operator.remedies.steps import keeps_release
 
 _WHILE_PAUSED = (
     StepName.DIAGNOSE,
@@ -106,11 +107,22 @@ def _compare_judged(rollback: Rollback, step: StepName, deployment: Deployment) 
 
 
 def _compare_beside(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:
-    """Check before the traffic of a release stops that it is the release; all look themselves."""
+    """Check that the traffic of the judged release stops, and is not restored to it.
+
+    What another client does to the traffic itself is seen by the act.
+    """
     is_judged = deployment.template.digest == rollback.spec.from_revision.digest
     if step is StepName.STOP_TRAFFIC and not is_judged:
         return moved(rollback, deployment)
+    if step is StepName.RESTORE_TRAFFIC and _is_back(rollback, deployment):
+        return moved(rollback, deployment)
     return Act(step)
+
+
+def _is_back(rollback: Rollback, deployment: Deployment) -> bool:
+    """Return whether the bad release was put back while its traffic was stopped."""
+    spec = rollback.spec
+    return not keeps_release(spec.remedy.type) and runs_judged(spec, deployment.template)
 
 
 def _compare_pods(rollback: Rollback, step: StepName, deployment: Deployment) -> Next:

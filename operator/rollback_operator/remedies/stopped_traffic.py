@@ -100,9 +100,13 @@ def unfit(rollback: Rollback) -> RollbackEnd:
 def recorded(
     rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
 ) -> TrafficRecord:
-    """Make the record that must exist before the traffic is stopped."""
+    """Make the record that must exist before the traffic is stopped.
+
+    Until then it follows what other clients set: a stop that failed may be tried again much later.
+    """
     record = rollback.status.traffic
-    if record is not None:
+    is_stopped = bool(selected.mark) if selected is not None else not deployment.replicas
+    if record is not None and is_stopped:
         return record  # written by an earlier leader
     if selected is None:
         return TrafficRecord(replicas=deployment.replicas)

@@ -324,7 +324,7 @@ spec:
   reason: Forbidden
 {{- end }}
 {{- /* One expression each: the API server limits the cost of an expression, and authorizer checks are costly. */}}
-{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "" "pods/exec" "create") (list "" "serviceaccounts/token" "create") (list "" "users" "impersonate") (list "apps" "daemonsets" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+{{- range include "rollback-operator.powersOfAccounts" . | fromJsonArray }}
 {{- $parts := splitList "/" (index . 1) }}
 - expression: >-
     variables.hadAccount || !authorizer.serviceAccount(request.namespace, variables.account)
@@ -335,6 +335,12 @@ spec:
     of the whole cluster, if the running pods have another or no token{{ $back }}
   reason: Forbidden
 {{- end }}
+{{- end -}}
+
+{{/* Powers over the whole cluster: group, resource, verb. */}}
+{{- define "rollback-operator.powersOfAccounts" -}}
+[["", "secrets", "list"], ["", "pods", "create"], ["", "pods/exec", "create"], ["", "serviceaccounts/token", "create"],
+["", "users", "impersonate"], ["apps", "daemonsets", "create"], ["rbac.authorization.k8s.io", "clusterrolebindings", "create"]]
 {{- end -}}
 
 {{- define "rollback-operator.fenceOfPolicies" -}}
@@ -468,6 +474,8 @@ spec:
 - expression: >-
     request.operation == 'DELETE' || (object.spec.backoffLimit == 0 && has(object.spec.activeDeadlineSeconds)
     && object.spec.activeDeadlineSeconds <= 3600 && has(object.spec.ttlSecondsAfterFinished)
+    && (!has(object.spec.parallelism) || object.spec.parallelism == 1)
+    && (!has(object.spec.completions) || object.spec.completions == 1)
     && object.spec.template.spec.containers.size() == 1 && !has(object.spec.template.spec.initContainers)
     && object.spec.template.spec.restartPolicy == 'Never')
   message: "spec: a Job of the operator runs one container, once, with a time limit"
@@ -483,10 +491,12 @@ spec:
   message: "spec.template: a Job of the operator has no power over its node (host namespaces, host paths, privileges, capabilities)"
   reason: Forbidden
 {{- $account := "(request.operation != 'DELETE' && has(object.spec.template.spec.serviceAccountName) && object.spec.template.spec.serviceAccountName != '' ? object.spec.template.spec.serviceAccountName : 'default')" }}
-{{- range list (list "" "secrets" "list") (list "" "pods" "create") (list "rbac.authorization.k8s.io" "clusterrolebindings" "create") }}
+{{- range include "rollback-operator.powersOfAccounts" . | fromJsonArray }}
+{{- $parts := splitList "/" (index . 1) }}
 - expression: >-
     request.operation == 'DELETE' || !authorizer.serviceAccount(request.namespace, {{ $account }})
-    .group('{{ index . 0 }}').resource('{{ index . 1 }}').check('{{ index . 2 }}').allowed()
+    .group('{{ index . 0 }}').resource('{{ first $parts }}')
+    {{- if gt (len $parts) 1 }}.subresource('{{ last $parts }}'){{ end }}.check('{{ index . 2 }}').allowed()
   message: >-
     spec.template.spec.serviceAccountName: the operator runs no Job with an account that may {{ index . 2 }}
     {{ index . 1 }} of the whole cluster: roll the migrations back manually

@@ -12,6 +12,7 @@ from rollback_operator.api.user_text.json_text import whole
 
 COMPOSE_LABEL = "com.docker.compose"
 LONGEST_CONTAINER_FAILURE = 400
+LONGEST_PAGE_PATH = 1024
 MOST_CONTAINER_NAMES = 32
 _COMMIT = "org.opencontainers.image.revision"
 _NEVER = "0001-01-01"
@@ -121,9 +122,14 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
         exposed=tuple(sorted(_numbers(config.get("ExposedPorts") or ()))),
         page=(
             whole(str(labels.get("prometheus.io/port") or ""), 65535) or 0,
-            str(labels.get("prometheus.io/path") or "/metrics")[:1024],
+            _path(str(labels.get("prometheus.io/path") or "")),
         ),
     )
+
+
+def _path(text: str) -> str:
+    # Without the slash it would be the end of an address: `@host/`, or `1/`.
+    return text if text.startswith("/") and len(text) <= LONGEST_PAGE_PATH else "/metrics"
 
 
 def revision_of(container: Container) -> str:

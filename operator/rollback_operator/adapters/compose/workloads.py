@@ -72,6 +72,8 @@ class ComposeWorkloads:
     _hashed: dict[str, _Hashed] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """A slower read must not put an older release on record after a newer release."""
+    _restoring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The override file is of all services: Compose must have read it before the next pin."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read the containers of a service; a release that is seen first is put on record."""
@@ -104,7 +106,8 @@ class ComposeWorkloads:
         if refused is None and known is not None and isinstance(read, Workload):
             self.acting.add(place.service)
             try:
-                refused = await self._restore(place.service, known, read.deployment.replicas)
+                async with self._restoring:
+                    refused = await self._restore(place.service, known, read.deployment.replicas)
             finally:
                 self.acting.discard(place.service)
         if refused is not None:

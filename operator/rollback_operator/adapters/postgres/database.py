@@ -47,6 +47,9 @@ MOST_SENT_BYTES = 4 * 1024 * 1024
 """Bytes that the server may send on a connection."""
 MOST_READER_BYTES = 8 * 1024 * 1024
 """Bytes of the reader's answer: the server's, with JSON's escapes."""
+ASKED_AT_ONCE = 1
+"""Of the reading processes, those that may answer queries of policies: they can last longer than
+the read of a history may wait."""
 AT_ONCE, EACH = 2, 1
 """Reading processes in total, and at once per namespace."""
 DEFAULT_PORT = 5432
@@ -104,6 +107,7 @@ class PostgresSchemas:
         self._secrets = secrets
         self._pin = pin
         self._gate = Gate(AT_ONCE, EACH)
+        self._asking = Gate(ASKED_AT_ONCE, EACH)
 
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read the migration history."""
@@ -121,7 +125,8 @@ class PostgresSchemas:
         self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
     ) -> Answers | Missing:
         """Answer SELECT statements."""
-        answer = await self._answer(namespace, database, {"questions": dict(questions)})
+        async with self._asking.turn(namespace):
+            answer = await self._answer(namespace, database, {"questions": dict(questions)})
         if isinstance(answer, str) or answer.answers is None:
             text = answer if isinstance(answer, str) else _FOREIGN
             return Missing(Reason.SCHEMA_UNKNOWN, text)

@@ -13,7 +13,6 @@ from rollback_operator.adapters.fairness.gates import Gate
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres import undoing
 from rollback_operator.adapters.postgres.database import (
-    AT_ONCE,
     DEFAULT_PORT,
     EACH,
     MOST_SENT_BYTES,
@@ -48,6 +47,8 @@ from rollback_operator.remedies.database.migrations import (
 
 TRY_SECONDS, TRY_LOCK_SECONDS = 10, 2
 """For the statements that are only tried, and for each of their locks."""
+TRIED_AT_ONCE, UNDONE_AT_ONCE = 1, 1
+"""Processes in total."""
 _COMMAND = (sys.executable, "-m", undoing.__name__)
 _SQL = "database.rollbackMigrations.sql"
 
@@ -80,7 +81,8 @@ class PostgresChanges:
         self._secrets = secrets
         self._pin = pin
         self._try_seconds = try_seconds
-        self._gate = Gate(AT_ONCE, EACH)
+        # Statements that are executed last much longer than those that are tried.
+        self._trying, self._undoing = Gate(TRIED_AT_ONCE, EACH), Gate(UNDONE_AT_ONCE, EACH)
 
     async def measure(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
@@ -159,7 +161,8 @@ class PostgresChanges:
             "places": [],
             **task,
         }
-        async with self._gate.turn(namespace):
+        gate = self._undoing if task["task"] == "undo" else self._trying
+        async with gate.turn(namespace):
             return await _answered(parameters, pinned, request)
 
     async def _parameters(

@@ -77,8 +77,8 @@ class MigrationSql(Model):
     `connectionSecretRef`, which needs SELECT only."""
     lock_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 5
     """Seconds to wait for each lock, while others wait behind it. Default: 5."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 60
-    """Seconds for all statements together. Default: 60."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=90)] = 60
+    """Seconds for all statements together. Roll longer migrations back by a Job. Default: 60."""
 
 
 class DownMigration(Model):

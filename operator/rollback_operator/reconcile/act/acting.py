@@ -21,6 +21,7 @@ from rollback_operator.reconcile.act.restoring import ConfigurationRestorer
 from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.stopping import DamageReader, TrafficSwitch
 from rollback_operator.remedies import autoscaling, flags, progress
+from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import Done, Wait
 from rollback_operator.remedies.steps import done_in_words
@@ -34,6 +35,8 @@ _OWN_STEPS = (
     StepName.ASSESS_DAMAGE,
     StepName.RESTORE_TRAFFIC,
 )
+_WHILE_STOPPED = (StepName.ASSESS_DAMAGE, *MIGRATION_STEPS)
+"""Steps that rely on the stop of the traffic, where the plan has one."""
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
 
@@ -70,7 +73,8 @@ class Actor:
             taken = await self.suspender.suspend(rollback)
             return Acted(taken.rollback, deployment, taken.next)
         if step in _OWN_STEPS:
-            return await self._take(rollback, step, workload)
+            ended = await self._ended_by_others(rollback, step, deployment)
+            return ended or await self._take(rollback, step, workload)
         if step is StepName.DISABLE_FLAG and not flags.is_variable(rollback):
             return Acted(rollback, deployment, await self.switch.set(rollback))
         if autoscaling.is_left_to_autoscaler(rollback, step):
@@ -80,6 +84,15 @@ class Actor:
         if isinstance(done, Failure):
             return Acted(rollback, deployment, done)
         return Acted(rollback, done, Done(done_in_words(rollback.spec, step)))
+
+    async def _ended_by_others(
+        self, rollback: Rollback, step: StepName, deployment: Deployment
+    ) -> Acted | None:
+        """End a rollback that relies on stopped traffic once the bad release may write again."""
+        if step not in _WHILE_STOPPED or migrations.is_started(rollback, step):
+            return None
+        ended = await self.traffic.ended_by_others(rollback, deployment)
+        return None if ended is None else Acted(rollback, deployment, ended)
 
     async def _take(self, rollback: Rollback, step: StepName, workload: Workload) -> Acted:
         match step:

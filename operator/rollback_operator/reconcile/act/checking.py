@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from rollback_operator.api.checklist import Approval, ApprovalSpec
+from rollback_operator.api.checklist import Approval, ApprovalSpec, DatabaseSpec
 from rollback_operator.api.database.rolling_back import MigrationOrder, MigrationRecord
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Mode, Rollback, RollbackPolicy
@@ -35,6 +35,8 @@ from rollback_operator.rollback.checks import ChecklistFacts
 
 CHECKLIST_SECONDS = 2.0
 """For all reads of a checklist together, but for the database's."""
+LOSS_SECONDS = 40.0
+"""For the measuring of a loss, the wait for other policies' included."""
 LOSS_KNOWN_SECONDS = 300.0
 """Lifetime of a loss report: to measure it takes the locks of the migration for a moment."""
 
@@ -62,6 +64,7 @@ class _Kept:
 @dataclass(frozen=True, slots=True)
 class _KnownLoss:
     names: Sequence[str]
+    database: DatabaseSpec
     until: datetime
     report: LossReport
 
@@ -187,14 +190,19 @@ class Checker:
         if stored is not None and stored.names == record.names and not stored.unknown_loss:
             return LossReport(tuple(stored.losses))  # an approval names these figures
         self.losses = {key: known for key, known in self.losses.items() if now < known.until}
-        if (known := self.losses.get(uid)) is not None and known.names == record.names:
+        database, namespace = rollback.spec.database, rollback.metadata.namespace
+        assert database is not None  # or there would be no record
+        known = self.losses.get(uid)
+        if known is not None and (known.names, known.database) == (record.names, database):
             return known.report
-        assert rollback.spec.database is not None  # or there would be no record
-        namespace = rollback.metadata.namespace
-        report = await self.changes.measure(namespace, rollback.spec.database, record)
+        try:
+            async with asyncio.timeout(LOSS_SECONDS):
+                report = await self.changes.measure(namespace, database, record)
+        except TimeoutError:
+            return LossReport(unknown=f"the loss could not be measured in {LOSS_SECONDS:g} s")
         if not report.unknown and not report.fault:
             until = now + timedelta(seconds=LOSS_KNOWN_SECONDS)
-            self.losses[uid] = _KnownLoss(record.names, until, report)
+            self.losses[uid] = _KnownLoss(record.names, database, until, report)
         return report
 
     async def _owner(self, rollback: Rollback) -> OwnerState | Missing | None:

@@ -20,7 +20,7 @@ from rollback_operator.ports.application import SchemaChanges, Schemas
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, Jobs, JobState
 from rollback_operator.reconcile.act.recording import Write
-from rollback_operator.remedies import progress, rollback_status
+from rollback_operator.remedies import progress, rollback_status, stopped_traffic
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migrations import (
     HalfWay,
@@ -97,8 +97,8 @@ class Migrator:
     async def _by_sql(
         self, rollback: Rollback, record: MigrationRecord, database: DatabaseSpec
     ) -> Migrated:
-        if progress.is_stale(rollback, self.clock()):
-            return Migrated(rollback, progress.stale(rollback, self.clock()))
+        if self._is_too_late(rollback):
+            return await self._late(rollback, record)
         _log.info("%s: rolls back %s", rollback.metadata.name, ", ".join(record.names))
         namespace = rollback.metadata.namespace
         answer = await self.changes.roll_back(namespace, database, record)
@@ -112,6 +112,20 @@ class Migrator:
                 return await self._later(rollback, message)
             case _:
                 return _concluded(rollback, record, answer, "nothing was executed")
+
+    def _is_too_late(self, rollback: Rollback) -> bool:
+        # Never while the traffic is stopped: only the undo behind this step restores it.
+        is_stopped = stopped_traffic.is_open(rollback)
+        return not is_stopped and progress.is_stale(rollback, self.clock())
+
+    async def _late(self, rollback: Rollback, record: MigrationRecord) -> Migrated:
+        """Execute nothing so late; what was committed before the interruption is concluded from."""
+        state = await self._state(rollback, record)
+        if isinstance(state, str):
+            return await self._later(rollback, state)
+        if isinstance(state, Untouched):
+            return Migrated(rollback, progress.stale(rollback, self.clock()))
+        return _concluded(rollback, record, state, "nothing was executed now")
 
     async def _by_job(
         self, rollback: Rollback, record: MigrationRecord, job: ReleaseJob
@@ -166,7 +180,7 @@ class Migrator:
         if isinstance(known, Failure) and known.kind is FailureKind.GONE:
             if is_started:
                 return _Ended(rollback, False, f"Job {name} was deleted by another client")
-            if progress.is_stale(rollback, self.clock()):
+            if self._is_too_late(rollback):
                 return Migrated(rollback, progress.stale(rollback, self.clock()))
             _log.info("%s: creates Job %s", rollback.metadata.name, name)
             known = await self.jobs.create(_order(rollback, name, job))

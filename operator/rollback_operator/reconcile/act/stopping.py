@@ -71,6 +71,18 @@ class TrafficSwitch(Reversible):
             return Acted(rollback, deployment, stopped_traffic.unfit(rollback))
         return await self._stop(rollback, deployment, selected)
 
+    async def ended_by_others(
+        self, rollback: Rollback, deployment: Deployment
+    ) -> RollbackEnd | Failure | None:
+        """End a rollback whose stop another client has ended; None: it lasts, or there is none."""
+        if not stopped_traffic.is_open(rollback):
+            return None
+        selected = await self._selector_or_none(rollback)
+        if isinstance(selected, Failure):
+            return selected
+        over = stopped_traffic.taken_over(rollback, deployment, selected)
+        return None if over is None else over.as_end()
+
     async def _stop(
         self, rollback: Rollback, deployment: Deployment, selected: ServiceSelector | None
     ) -> Acted:
@@ -91,9 +103,11 @@ class TrafficSwitch(Reversible):
     ) -> Rollback | Failure:
         """Put on record how the traffic was, behind a finalizer."""
         guarded = await self.guard(rollback)
-        if isinstance(guarded, Failure) or guarded.status.traffic is not None:
+        if isinstance(guarded, Failure):
             return guarded
         record = stopped_traffic.recorded(guarded, deployment, selected)
+        if record == guarded.status.traffic:
+            return guarded
         status = guarded.status.model_copy(update={"traffic": record})
         condition = stopped_traffic.intended_condition(
             guarded.model_copy(update={"status": status})
