@@ -1126,6 +1126,13 @@ class TestTenant:
         said = refusal(lambda: tenant.merge(STORED, {"metadata": {"labels": labels}}))
         assert "metadata.labels: only the operator" in said
 
+    def test_gives_no_rollback_an_owner(self, admin: Api, tenant: Api) -> None:
+        """The garbage collector deletes what an object owns that does not exist."""
+        gone = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone"}
+        owned = {"metadata": {"ownerReferences": [gone]}}
+        assert "metadata.ownerReferences: only" in refusal(lambda: tenant.merge(STORED, owned))
+        tenant.merge(STORED, {"metadata": {"annotations": {"team.example/seen": "yes"}}})
+
     def test_writes_no_plan(self, tenant: Api) -> None:
         made = named("by-tenant", manifests.rollback())
         assert "only the operator creates Rollbacks with a plan" in refusal(

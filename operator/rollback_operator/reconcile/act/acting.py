@@ -36,7 +36,7 @@ _OWN_STEPS = (
     StepName.RESTORE_TRAFFIC,
 )
 _WHILE_STOPPED = (StepName.ASSESS_DAMAGE, *MIGRATION_STEPS)
-"""Steps that rely on the stop of the traffic, where the plan has one."""
+"""Steps that rely on the stop of the traffic, if the plan stops it."""
 SURGE = StoredStrategy(max_surge=progress.EXPRESS_SURGE, max_unavailable="25%")
 
 
