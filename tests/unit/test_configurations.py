@@ -228,6 +228,27 @@ async def test_a_change_between_decision_and_restore_is_kept() -> None:
     assert "undo" not in world.journal
 
 
+async def test_a_restart_after_a_restore_that_never_was_is_a_release_of_its_own() -> None:
+    """It was taken for the good release: Good before its first request, and never gone back from."""
+    world = changed()
+    operator = world.operator()
+    world.configurations.fail_next("restore", CONFLICT)
+    await world.run(operator, lambda: "restore" in world.configurations.calls)
+    world.configurations.states[KEYED] = config_state(T0, TIMEOUT="-1")
+    await world.run(operator, world.is_over)
+    target, bad = world.rollback.spec.to_revision, world.rollback.spec.from_revision
+
+    restarted(world, "v3")
+    for _ in range(5):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 5
+
+    running = world.status.revision
+    assert running.digest == "digest-v3"
+    assert running.release not in (target.release, bad.release)
+
+
 async def test_where_the_template_differs_it_goes_back_without_the_configmap() -> None:
     world = changed()
     template = make_template("v2")

@@ -21,7 +21,7 @@ from rollback_operator.model.workload import (
     Workload,
     digest_of,
 )
-from rollback_operator.remedies.progress import has_acted
+from rollback_operator.remedies.gitops import act_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,8 @@ def _restored_release(
     changed: it is not rolled back itself.
     """
     before = status.revision
-    real = [each for each in rollbacks if each.spec.mode is Mode.ENFORCE and has_acted(each)]
+    # One whose act has not begun has restored nothing: what follows it is somebody's restart.
+    real = [each for each in rollbacks if each.spec.mode is Mode.ENFORCE and act_of(each)]
     newest = max(real, key=lambda each: each.spec.trigger.decided_time, default=None)
     if newest is None or newest.spec.to_revision is None or before is None:
         return None
