@@ -704,3 +704,19 @@ def test_a_younger_policy_is_looked_at_when_the_older_one_leaves_its_target() ->
 
     both = [(NAMESPACE, "older"), (NAMESPACE, "younger")]
     assert (retargeted, back, wanted) == (both, both, both)
+
+
+async def test_an_undo_that_began_and_was_never_done_is_attempted_again() -> None:
+    """The operator was away: the record said that the release is evaluated anew, and it was not."""
+    world = World(seconds=1000.0)
+    world.store.hold(begun(StepName.UNDO))
+    operator = world.operator()
+
+    for _ in range(60):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 10
+
+    outcomes = [each.status.outcome for each in world.store.rollbacks.values()]
+    assert outcomes == [Outcome.ABANDONED, Outcome.VERIFIED]
+    assert world.journal.count("undo") == 1

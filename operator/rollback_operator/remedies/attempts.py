@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
-from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, RollbackSpec
+from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, RollbackSpec, StepName
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case
+from rollback_operator.remedies.gitops import act_of
 from rollback_operator.remedies.progress import NOTHING_DONE, ended_time, has_acted, was_done
 
 NAME_PART = 40
@@ -132,8 +133,15 @@ def is_unbegun(last: Rollback) -> bool:
         or done.reason not in _TEMPORARY
     ):
         return False
+    if done.reason == Reason.ROLLBACK_STALE and _has_only_begun_to_act(last):
+        return True  # it ended so because the target showed that the act was not done
     # A person paused the Deployment for the entire step: no change either.
     return done.reason == Reason.TARGET_PAUSED or not has_acted(last)
+
+
+def _has_only_begun_to_act(rollback: Rollback) -> bool:
+    steps = [step for step in rollback.status.steps if step.name is not StepName.AWAITING_APPROVAL]
+    return len(steps) == 1 and act_of(rollback) is not None
 
 
 def is_left(outcome: Outcome | None, is_done: bool, is_retryable: bool) -> bool:
