@@ -229,7 +229,7 @@ async def test_a_change_between_decision_and_restore_is_kept() -> None:
 
 
 async def test_a_restart_after_a_restore_that_never_was_is_a_release_of_its_own() -> None:
-    """It was taken for the good release: Good before its first request, and never gone back from."""
+    """It was taken for the good release: Good before its first request, and never rolled back."""
     world = changed()
     operator = world.operator()
     world.configurations.fail_next("restore", CONFLICT)
