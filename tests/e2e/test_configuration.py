@@ -6,12 +6,27 @@ from tests.e2e.shop import CONFIG_MAP, FLAG, Shop
 
 RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [CONFIG_MAP]}
 QUICKLY_GOOD = {"goodAfterSeconds": 15}
+ERRORS = [
+    {
+        "severity": "P1",
+        "when": [{"signal": "ErrorRate", "atLeast": "0.90", "routes": "Purchase"}],
+        "response": "Rollback",
+        "withinSeconds": 60,
+    },
+    {
+        "severity": "P2",
+        "when": [{"signal": "ErrorRate", "above": "0.05"}],
+        "response": "Rollback",
+        "withinSeconds": 900,
+    },
+]
+"""A matrix that names memory keeps a release from being Good until a leak would show."""
 
 
 def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     shop.has_settings_to_restore()
-    shop.is_watched(rate=25, remedies=[RESTORE], safety=QUICKLY_GOOD)
+    shop.is_watched(rate=25, remedies=[RESTORE], safety=QUICKLY_GOOD, matrix=ERRORS)
     shop.has_a_past()
     shop.releases("v1.3.6")  # fails only with the feature
     shop.has_stored_its_settings()
