@@ -161,7 +161,7 @@ def _restored_release(
     changed: it is not rolled back itself.
     """
     before = status.revision
-    # A rollback whose act has not begun has restored nothing: what follows it is somebody's restart.
+    # A rollback whose act has not begun has restored nothing: what follows it is a restart.
     real = [each for each in rollbacks if each.spec.mode is Mode.ENFORCE and act_of(each)]
     newest = max(real, key=lambda each: each.spec.trigger.decided_time, default=None)
     if newest is None or newest.spec.to_revision is None or before is None:
