@@ -175,8 +175,10 @@ class Shop:
         """The running release is Good, and the content of its ConfigMap is stored."""
 
         def look() -> bool:
-            revisions = self.service.policy().get("status", {}).get("revisions", [])
-            return any("digest" in one for each in revisions for one in each.get("configMaps", []))
+            status = self.service.policy().get("status", {})
+            release = status.get("revision", {}).get("release")
+            running = [one for one in status.get("revisions", []) if one["release"] == release]
+            return any("digest" in one for each in running for one in each.get("configMaps", []))
 
         wait_for("the ConfigMap to be stored", DECISION_SECONDS, look)
 

@@ -29,6 +29,7 @@ def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:
     shop.is_watched(rate=25, remedies=[RESTORE], safety=QUICKLY_GOOD, matrix=ERRORS)
     shop.has_a_past()
     shop.releases("v1.3.6")  # fails only with the feature
+    shop.becomes_good("v1.3.6")
     shop.has_stored_its_settings()
 
     shop.changes_settings({FLAG: "true"})
