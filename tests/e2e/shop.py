@@ -22,6 +22,16 @@ from lab.tickets import OPERATOR, TicketService, operator_objects, query, wait_f
 
 GOOD = "v1.2.3"
 CONFIG_MAP, FLAG = "ticket-service-config", "FEATURE_NEW_CHECKOUT"
+QUICKLY_GOOD = {"goodAfterSeconds": 15}
+ERRORS_ONLY = [
+    {
+        "severity": "P1",
+        "when": [{"signal": "ErrorRate", "atLeast": "0.90", "routes": "Purchase"}],
+        "response": "Rollback",
+        "withinSeconds": 60,
+    }
+]
+"""A matrix that names memory keeps a release from being Good until a leak would show."""
 ROUTES = {
     ("GET", "/api/v1/tickets"): 0.4,
     ("POST", "/api/v1/tickets/reserve"): 0.3,

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from tests.e2e.shop import CONFIG_MAP, FLAG, Shop
+from tests.e2e.shop import CONFIG_MAP, ERRORS_ONLY, FLAG, QUICKLY_GOOD, Shop
 
 RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [CONFIG_MAP]}
-QUICKLY_GOOD = {"goodAfterSeconds": 15}
 ERRORS = [
-    {
-        "severity": "P1",
-        "when": [{"signal": "ErrorRate", "atLeast": "0.90", "routes": "Purchase"}],
-        "response": "Rollback",
-        "withinSeconds": 60,
-    },
+    *ERRORS_ONLY,
     {
         "severity": "P2",
         "when": [{"signal": "ErrorRate", "above": "0.05"}],
@@ -20,7 +14,6 @@ ERRORS = [
         "withinSeconds": 900,
     },
 ]
-"""A matrix that names memory keeps a release from being Good until a leak would show."""
 
 
 def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:

@@ -5,18 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import MakeShop
-from tests.e2e.shop import Shop
-
-QUICKLY_GOOD = {"goodAfterSeconds": 15}
-ERRORS_ONLY = [
-    {
-        "severity": "P1",
-        "when": [{"signal": "ErrorRate", "atLeast": "0.90", "routes": "Purchase"}],
-        "response": "Rollback",
-        "withinSeconds": 60,
-    }
-]
-"""A matrix that names memory keeps a release from being Good until a leak would show."""
+from tests.e2e.shop import ERRORS_ONLY, QUICKLY_GOOD, Shop
 
 
 def test_a_release_that_fails_every_purchase_is_undone(shop: Shop) -> None:

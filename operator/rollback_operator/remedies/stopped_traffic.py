@@ -29,7 +29,7 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.services import ServiceSelector
 from rollback_operator.model.workload import Deployment, ReplicaSet
-from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.remedies.progress import RollbackEnd, is_stale
 from rollback_operator.remedies.rollouts import runs_judged
 
 RESTORE_TRAFFIC = f"{GROUP}/restore-traffic"
@@ -127,6 +127,14 @@ def is_open(rollback: Rollback) -> bool:
     """Return whether traffic is stopped, as far as is known."""
     record = rollback.status.traffic
     return record is not None and record.is_open
+
+
+def is_too_late(rollback: Rollback, now: datetime) -> bool:
+    """Return whether an act is no longer carried out: it was decided too long ago.
+
+    Never while the traffic is stopped: only the end of the rollback restores it.
+    """
+    return not is_open(rollback) and is_stale(rollback, now)
 
 
 def is_guarded(rollback: Rollback) -> bool:

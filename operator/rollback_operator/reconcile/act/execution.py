@@ -254,10 +254,9 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        # Nor is anything while the traffic is stopped: only its end brings the traffic back.
-        if stopped_traffic.is_open(rollback) or progress.is_never_late(rollback, step):
+        if progress.is_never_late(rollback, step):
             return False
-        if not progress.is_stale(rollback, self.clock()):
+        if not stopped_traffic.is_too_late(rollback, self.clock()):
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 

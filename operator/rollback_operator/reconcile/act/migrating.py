@@ -97,7 +97,7 @@ class Migrator:
     async def _by_sql(
         self, rollback: Rollback, record: MigrationRecord, database: DatabaseSpec
     ) -> Migrated:
-        if self._is_too_late(rollback):
+        if stopped_traffic.is_too_late(rollback, self.clock()):
             return await self._late(rollback, record)
         _log.info("%s: rolls back %s", rollback.metadata.name, ", ".join(record.names))
         namespace = rollback.metadata.namespace
@@ -112,11 +112,6 @@ class Migrator:
                 return await self._later(rollback, message)
             case _:
                 return _concluded(rollback, record, answer, "nothing was executed")
-
-    def _is_too_late(self, rollback: Rollback) -> bool:
-        # Never while the traffic is stopped: only the undo behind this step restores it.
-        is_stopped = stopped_traffic.is_open(rollback)
-        return not is_stopped and progress.is_stale(rollback, self.clock())
 
     async def _late(self, rollback: Rollback, record: MigrationRecord) -> Migrated:
         """Execute nothing so late; what was committed before the interruption is concluded from."""
@@ -180,7 +175,7 @@ class Migrator:
         if isinstance(known, Failure) and known.kind is FailureKind.GONE:
             if is_started:
                 return _Ended(rollback, False, f"Job {name} was deleted by another client")
-            if self._is_too_late(rollback):
+            if stopped_traffic.is_too_late(rollback, self.clock()):
                 return Migrated(rollback, progress.stale(rollback, self.clock()))
             _log.info("%s: creates Job %s", rollback.metadata.name, name)
             known = await self.jobs.create(_order(rollback, name, job))
