@@ -16,21 +16,24 @@ import socket
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from lab import packages
+from lab import packages, workspace
 from lab.errors import LabError
 from lab.images.archive import CONTAINERD_NAME
 from lab.workspace import Occupant, Program, Workspace
 
 NAME = "dockerd"
+KIND = "docker"
 DOCKER: Mapping[str, str] = {
     ".".join(("docker", "io")): "is the Docker daemon",  # a package here, and no registry
     "docker-compose": "applies Compose files",
+    "iproute2": "removes the networks of a daemon that was killed",
 }
-POOL = "10.231.0.0/16"
+POOL = IPv4Network("10.231.0.0/16")
 LAST_SECONDS = 60
 ANSWER_SECONDS = 120
 
@@ -42,7 +45,7 @@ class Docker(Occupant):
         if os.geteuid() != 0:
             raise LabError("the lab's Docker daemon needs root")
         packages.ensure(DOCKER)
-        super().__init__(workspace, "docker")
+        super().__init__(workspace, KIND)
 
     @property
     def directory(self) -> Path:
@@ -65,6 +68,7 @@ class Docker(Occupant):
         return self.directory / "client"
 
     def _open(self) -> None:
+        _sweep(self.directory)
         self._workspace.keeper.start(self._program())
         self._wait()
 
@@ -110,9 +114,13 @@ class Docker(Occupant):
         self._workspace.keeper.signal(NAME, signal.SIGCONT)
 
     def __exit__(self, *error: Any) -> None:
+        bridges: list[str] = []
+        with contextlib.suppress(LabError, OSError):
+            bridges = [f"br-{each['Id'][:12]}" for each in self.ask("GET", "/networks")]
         # Else shims of containers would outlive their daemon for a moment.
         with contextlib.suppress(LabError):
             self.stop()
+        _remove_interfaces(bridges)
         super().__exit__(*error)
 
     # -- the API, without a client -----------------------------------------------------------------
@@ -190,6 +198,58 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def free_subnet() -> IPv4Network:
+    """Addresses of the pool to which this machine has no route."""
+    taken = [IPv4Network(each["dst"]) for each in _ip("-4", "route") if each["dst"] != "default"]
+    return next(
+        block
+        for block in POOL.subnets(new_prefix=24)
+        if not any(block.overlaps(other) for other in taken)
+    )
+
+
+def _sweep(own: Path) -> None:
+    """Remove what daemons left whose lab was killed: their bridges take addresses from ours."""
+    alive = False
+    for folder in workspace.all_folders():
+        if folder.name.startswith(f"{KIND}-") and folder != own:
+            if workspace.is_alive(folder):
+                alive = True
+            else:
+                _unmount(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+    if not alive:
+        _remove_interfaces(_bridges())
+
+
+def _unmount(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for path in sorted(
+        (each for each in mounts if Path(each).is_relative_to(folder)), reverse=True
+    ):
+        subprocess.run(["umount", "--lazy", path], check=False)
+
+
+def _bridges() -> list[str]:
+    return [
+        link["ifname"]
+        for link in _ip("-4", "address")
+        if link["ifname"].startswith("br-")
+        and any(IPv4Address(each["local"]) in POOL for each in link["addr_info"])
+    ]
+
+
+def _remove_interfaces(names: Sequence[str]) -> None:
+    for name in names:
+        # The daemon may have removed it.
+        subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
+
+
+def _ip(*arguments: str) -> Any:
+    shown = subprocess.run(["ip", "-json", *arguments], capture_output=True, check=True)
+    return json.loads(shown.stdout or b"[]")
 
 
 def loadable(archive: Path, made: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lab import images
 from lab.compose_stage import AgentProcess, Project, scraping, verb, wait_for
-from lab.docker_server import Docker, loadable
+from lab.docker_server import Docker, free_subnet, loadable
 from lab.errors import LabError
 from lab.loadgen.load import Load
 from lab.ports import free_ports
@@ -29,7 +29,6 @@ GOOD, BAD = "v1.2.3", "v1.3.0"
 SERVICE, TOKEN = "ticket-service", "lab-token"
 RATE = 50
 HISTORY_SECONDS = 75
-GATEWAY = "10.231.0.1"
 
 
 class Tickets(Project):
@@ -40,6 +39,8 @@ class Tickets(Project):
     def __init__(self, docker: Docker, folder: Path) -> None:
         super().__init__(docker, folder, ("docker-compose",))
         self.metrics_port = free_ports(1)[0]
+        self.subnet = free_subnet()
+        self.gateway = str(self.subnet[1])
 
     def describe(self, release: str, database: str) -> bytes:
         """Write the user's file."""
@@ -57,7 +58,7 @@ services:
     labels: {{prometheus.io/port: "9102"}}
     environment: {{DATABASE_URL: "{database}", API_TOKEN: {TOKEN}}}
 networks:
-  default: {{ipam: {{config: [{{subnet: 10.231.0.0/24, gateway: {GATEWAY}}}]}}}}
+  default: {{ipam: {{config: [{{subnet: {self.subnet}, gateway: {self.gateway}}}]}}}}
 """)
         return self.files.compose.read_bytes()
 
@@ -85,7 +86,7 @@ def play(story: Story, stack: ExitStack) -> int:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rollback-demo-")))
     project = Tickets(docker, folder / "tickets")
     postgres = stack.enter_context(Postgres(listen="0.0.0.0"))
-    database = postgres.url_at(GATEWAY, postgres.port)
+    database = postgres.url_at(project.gateway, postgres.port)
     prometheus = stack.enter_context(Prometheus(scraping(project.metrics_port, SERVICE, 5)))
     project.describe(GOOD, database)
     project.policy()
@@ -104,6 +105,8 @@ def play(story: Story, stack: ExitStack) -> int:
     )
     with story.waiting(f"{GOOD} serves"):
         time.sleep(HISTORY_SECONDS)
+    if failures := load.failures():
+        raise LabError(f"{GOOD} already fails {len(failures)} requests: {failures[-1]}")
     story.say(f"The user writes {BAD} into the file and runs up. It fails every purchase.")
     written, pushed = project.describe(BAD, database), load.now()
     project.up()

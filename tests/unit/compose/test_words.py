@@ -38,6 +38,7 @@ WORDS = ComposeWords("rollback-operator compose -f c.yml", "docker compose -f c.
          "rollback-operator compose -f c.yml history"),
         ("service pod-api of /srv/pods/x.yml", "service pod-api of /srv/pods/x.yml"),
         ("the Deployment has no ReplicaSet", "the service has no record"),
+        ("one replica: a bad pod", "one container: a bad container"),
         ("no pod in sum by (pod) (up{namespace=\"\", pod=~\"a\"})",
          "no container in sum by (pod) (up{namespace=\"\", pod=~\"a\"})"),
         ("1 of 1 replicas are available, and no old pod is left",

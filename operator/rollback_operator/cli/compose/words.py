@@ -29,6 +29,7 @@ _TERMS = {
     "Deployment": "service",
     "ReplicaSets": "records",
     "ReplicaSet": "record",
+    "one replica": "one container",
     "replicas?": "containers",
     "Pods": "Containers",
     "pods": "containers",
