@@ -78,7 +78,6 @@ NOT_RUN = {
     "list pods.metrics.k8s.io": "the run has no metrics-server",
     "create jobs.batch": "its operators have one namespace each (test_migration_crashes.py)",
     "get jobs.batch": "its operators have one namespace each (test_migration_crashes.py)",
-    "delete jobs.batch": "no Job is deleted before its time",
     "get helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "patch helmreleases.helm.toolkit.fluxcd.io": "the run has no HelmRelease",
     "list imageupdaters.argocd-image-updater.argoproj.io": "the run has no ImageUpdater",

@@ -92,13 +92,6 @@ class FakeJobs:
             self.states[name] = ended
         return known
 
-    async def log(self, namespace: str, name: str) -> str | Failure:
-        return ""
-
-    async def delete(self, namespace: str, name: str) -> Failure | None:
-        self.states.pop(name, None)
-        return None
-
     def _order(self, name: str) -> JobOrder | None:
         return next((one for one in self.orders if one.name == name), None)
 

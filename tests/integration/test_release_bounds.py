@@ -1,4 +1,4 @@
-"""`rollback-operator release`, where a rollback that is over has raised an autoscaler's bounds."""
+"""`rollback-operator release`, where rollbacks have raised bounds or stopped the traffic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rollback_operator.api.v1alpha1 import BOUNDS_FINALIZER, FIELD_MANAGER
+from rollback_operator.api.v1alpha1 import (
+    BOUNDS_FINALIZER,
+    FIELD_MANAGER,
+    FINALIZER,
+    TRAFFIC_FINALIZER,
+)
 from tests.integration.api import Object, rollbacks
 from tests.integration.manifests import rollback
 from tests.integration.operator_process import COMMAND
@@ -88,3 +93,28 @@ def test_without_a_deletion_the_record_says_that_they_are_back(
     assert bounds(service) == (2, 5)
     assert found["metadata"].get("finalizers", []) == []
     assert condition(found)[:2] == ("False", "BoundsRestored")
+
+
+def test_an_open_rollback_gives_back_its_replicas_and_ends(
+    stand: Stand, service: Service, tmp_path: Path
+) -> None:
+    service.deploy(replicas=2)
+    api, uid = stand.api, service.deployment()["metadata"]["uid"]
+    api.merge(f"{service.path}?fieldManager={FIELD_MANAGER}", {"spec": {"replicas": 0}})
+    body = rollback(traffic={"stop": "Replicas"})
+    body["spec"]["targetRef"] = {"kind": "Deployment", "name": service.name, "uid": uid}
+    body["metadata"] = {"name": "open", "finalizers": [FINALIZER, TRAFFIC_FINALIZER]}
+    path = rollbacks(service.namespace)
+    api.create(path, body)
+    steps = [{"name": "StopTraffic", "startedTime": "2026-01-01T00:00:00Z"}]
+    api.merge(f"{path}/open/status", {"status": {"steps": steps, "traffic": {"replicas": 2}}})
+
+    done = run(stand, service, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found: Object = api.get(f"{path}/open")
+    assert service.deployment()["spec"]["replicas"] == 2
+    assert found["metadata"].get("finalizers", []) == []
+    reasons = {one["type"]: one["reason"] for one in found["status"]["conditions"]}
+    assert (found["status"]["outcome"], reasons["Complete"]) == ("Abandoned", "ReleasedByCommand")
+    assert reasons["TrafficStopped"] == "TrafficRestored"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from rollback_operator.api.checklist import CheckName, CheckResult
 from rollback_operator.api.reasons import ConditionType, Reason
-from rollback_operator.api.remedy import StoredConfigMap
+from rollback_operator.api.remedy import ConfigMapPlan, StoredConfigMap
 from rollback_operator.api.v1alpha1 import (
     Health,
     Mode,
     Outcome,
     Remedy,
     RemedyType,
+    Rollback,
     RollbackPolicyStatus,
     StepName,
     UndoTo,
 )
+from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.model.conditions import find
 from rollback_operator.model.surroundings import Reference
-from rollback_operator.model.workload import digest_of
+from rollback_operator.model.workload import Workload, digest_of
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.observe.configurations import AWAITED_SECONDS
 from tests.builders import (
@@ -30,10 +32,13 @@ from tests.builders import (
     make_deployment,
     make_entry,
     make_policy,
+    make_ref,
     make_replica_set,
+    make_rollback,
     make_template,
     make_workload,
 )
+from tests.carrying import Carried
 from tests.fakes.configurations import config_state, content
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Crash
 from tests.world import KEY, World
@@ -292,6 +297,70 @@ async def test_an_operator_that_dies_at_any_call_restores_once() -> None:
         assert world.rollback.status.outcome is Outcome.VERIFIED, number
         assert world.journal.count("restore") == 1, number
         assert world.configurations.states[KEYED].text == GOOD.text, number
+
+
+WHOLE = {"unannotated_digest": BARE, "configuration": configured()}
+RESTORED = ("ConfigMap a", "ConfigMap b")
+
+
+@dataclass
+class RestoringWorld(Carried):
+    """Two ConfigMaps are restored, and nothing else differs."""
+
+    rollback: Rollback = field(
+        default_factory=lambda: make_rollback(
+            from_revision=make_ref("v2", release="with-bad", **WHOLE),
+            to_revision=make_ref("v1", release="with-good", **WHOLE),
+            verification=VerificationSpec(timeout_seconds=10),
+            config_maps=[
+                ConfigMapPlan(
+                    name=name, uid=BAD.uid, digest=GOOD.digest, previous_digest=BAD.digest
+                )
+                for name in ("a", "b")
+            ],
+        )
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.configurations.states = dict.fromkeys(RESTORED, BAD)
+        self.configurations.stored = {key: {GOOD.digest: GOOD.text} for key in ("a", "b")}
+
+    def target(self) -> Workload:
+        sets = [
+            make_replica_set(version, template=make_template(version, release=BARE))
+            for version in ("v2", "v1")
+        ]
+        deployment = make_deployment("v2", template=sets[0].template)
+        return make_workload(deployment=deployment, replica_sets=sets)
+
+    def restarted(self) -> None:
+        template = make_template("v3", release=BARE)
+        deployment = replace(self.workloads.workload.deployment, template=template)
+        self.workloads.workload = replace(self.workloads.workload, deployment=deployment)
+
+
+async def test_a_restart_in_the_middle_is_not_taken_for_the_restored_release() -> None:
+    rehearsal = RestoringWorld()
+    await rehearsal.last()
+    reasons = set()
+    for crash_at in range(len(rehearsal.journal)):
+        world = RestoringWorld()
+        world.journal.crash_at = crash_at
+        with pytest.raises(Crash):
+            await world.last()
+        world.executor = world.operator()
+        world.restarted()
+        status = (await world.last()).status
+        done = find(status.conditions, ConditionType.COMPLETE)
+        reasons.add(done.reason)
+        if status.outcome is not Outcome.ABANDONED:
+            restored = [world.configurations.states[name].digest for name in RESTORED]
+            assert restored == [GOOD.digest, GOOD.digest], crash_at
+        elif any(step.name is StepName.RESTORE_CONFIGURATION for step in status.steps):
+            assert "ConfigMap a" in done.message, crash_at
+    assert Reason.TARGET_MOVED in reasons
+    assert len(reasons) > 1
 
 
 async def test_nothing_is_read_while_nothing_changes() -> None:

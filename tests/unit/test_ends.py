@@ -598,7 +598,7 @@ async def test_an_end_is_put_on_record_by_a_pass_that_reports_nothing() -> None:
 
 def _rejected(world: World) -> RollbackStatus:
     end = RollbackEnd(Outcome.REJECTED, Reason.ROLLBACK_DELETED, "deleted")
-    return rollback_status.ended(world.rollback.status, end, at(17))
+    return rollback_status.ended(world.rollback, end, at(17))
 
 
 async def test_a_status_that_is_refused_for_good_holds_no_deletion_up() -> None:

@@ -709,9 +709,8 @@ def decided_by_another_policy(**changes: Any) -> Rollback:
     """Return a Verified undo from v2 to v1 of a policy that is gone."""
     spec = {"policy_ref": PolicyRef(name="before", uid="another-policy"), **changes}
     end = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "it helped")
-    status = rollback_status.ended(
-        RollbackStatus(steps=[make_step(StepName.UNDO, 0, 30)]), end, at(60)
-    )
+    acted = make_rollback(status=RollbackStatus(steps=[make_step(StepName.UNDO, 0, 30)]))
+    status = rollback_status.ended(acted, end, at(60))
     return make_rollback("before-0123456789", status, **spec)
 
 

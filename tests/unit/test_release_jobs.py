@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from rollback_operator.adapters.kube.target.jobs import MOST_JOB_LOG_BYTES, ApiJobs, job_of
+from rollback_operator.adapters.kube.target.jobs import ApiJobs, job_of
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, JobState
 
@@ -117,33 +117,21 @@ def test_another_container_and_image_may_be_named() -> None:
 
 @dataclass
 class Server:
-    """Answers by path; a text is a log."""
+    """Answers by path."""
 
     answers: dict[str, Any] = field(default_factory=dict)
     created: list[Any] = field(default_factory=list)
-    deleted: list[tuple[str, str]] = field(default_factory=list)
-    queries: list[dict[str, str]] = field(default_factory=list)
 
-    async def get(self, path: str, **query: str) -> Any:
-        self.queries.append(query)
+    async def get(self, path: str) -> Any:
         return self.answers.get(path, Failure(FailureKind.GONE, path))
-
-    async def get_text(self, path: str, **query: str) -> Any:
-        self.queries.append(query)
-        return self.answers[path]
 
     async def create(self, path: str, body: Any) -> Any:
         self.created.append((path, body))
         return self.answers.get(path, body)
 
-    async def delete(self, path: str, version: str) -> Any:
-        self.deleted.append((path, version))
-        return {}
-
 
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets"
-PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 OWNED = {"metadata": {"ownerReferences": [{"uid": "the-uid", "controller": True}]}}
 
 
@@ -211,24 +199,3 @@ async def test_the_end_of_a_job_is_read_from_its_conditions(case: str) -> None:
     _, jobs = on(**{f"{JOBS}/{NAME}": {**OWNED, "status": {"conditions": conditions}}})
 
     assert await jobs.look(NAMESPACE, NAME) == state
-
-
-async def test_a_log_is_bounded_and_a_job_is_deleted_as_it_was_read() -> None:
-    pods = {"items": [{"metadata": {"name": "one"}}]}
-    job = {"metadata": {**OWNED["metadata"], "resourceVersion": "7"}}
-    server, jobs = on(
-        **{
-            PODS: pods,
-            f"{PODS}/one/log": b"x" * (MOST_JOB_LOG_BYTES + 9),
-            f"{JOBS}/{NAME}": job,
-        }
-    )
-
-    text = await jobs.log(NAMESPACE, NAME)
-    assert await jobs.delete(NAMESPACE, NAME) is None
-    assert await jobs.delete(NAMESPACE, "gone") is None
-
-    assert isinstance(text, str)
-    assert len(text) == MOST_JOB_LOG_BYTES
-    assert {"limitBytes": str(MOST_JOB_LOG_BYTES)} in server.queries
-    assert server.deleted == [(f"{JOBS}/{NAME}", "7")]

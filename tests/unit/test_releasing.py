@@ -84,7 +84,7 @@ async def test_a_rollback_keeps_nothing_from_deletion_when_the_operator_goes(
     server.put(make_rollback(status=status), FINALIZER, OWNER_FINALIZER, ANOTHERS)
 
     async with asked(server) as api:
-        results = await Sweep(api, "release").through([""])
+        results = await Sweep(api, "release", "argocd").through([""])
 
     (name,) = server.rollbacks
     assert server.finalizers() == [ANOTHERS]
@@ -96,7 +96,7 @@ async def test_a_rollback_that_could_not_be_let_go_is_named() -> None:
     server.put(make_rollback(status=UNDER_WAY), FINALIZER)
 
     async with asked(server) as api:
-        results = await Sweep(api, "release").through([""])
+        results = await Sweep(api, "release", "argocd").through([""])
 
     assert server.finalizers() == [FINALIZER]
     assert ["no right" in fault for fault in results.values()] == [True]
@@ -107,4 +107,4 @@ async def test_of_a_rollback_that_holds_nothing_nothing_is_said() -> None:
     server.put(make_rollback(status=make_ended()))
 
     async with asked(server) as api:
-        assert await Sweep(api, "release").through([""]) == {}
+        assert await Sweep(api, "release", "argocd").through([""]) == {}

@@ -26,6 +26,7 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import Applied, Migration
 from rollback_operator.model.workload import Workload
 from rollback_operator.remedies import progress, stopped_traffic
+from rollback_operator.remedies.attempts import is_unbegun
 from rollback_operator.rollback.integrity import QueryFailure, QueryRows
 from tests.builders import (
     at,
@@ -190,6 +191,29 @@ async def test_pods_that_do_not_stop_are_waited_for_and_then_given_up() -> None:
     world.is_asked()
     assert await world.settle() is None
     assert world.replicas == 4
+
+
+async def test_a_pause_keeps_stopped_traffic_from_nothing_but_the_undo() -> None:
+    world = World()
+    world.workloads.lingering = make_pods(1)
+    await world.carry_on()
+    await world.carry_on()
+    assert stopped_traffic.is_reported(world.stored)
+    workload = world.workloads.workload
+    paused = replace(workload.deployment, paused=True)
+    world.workloads.workload = replace(workload, deployment=paused)
+    world.seconds += 5
+    await world.carry_on()
+    assert world.done() == []
+    world.workloads.workload = replace(workload, deployment=paused, pods=())
+    await world.carry_on()
+    assert world.done() == [StepName.STOP_TRAFFIC, StepName.ASSESS_DAMAGE]
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)) == (Outcome.ABANDONED, Reason.TARGET_PAUSED)
+    assert not is_unbegun(done), "another attempt would take 0 replicas for those before"
+    assert stopped_traffic.is_open(done)
 
 
 async def test_a_failed_pod_that_stays_on_record_is_not_waited_for() -> None:

@@ -307,6 +307,22 @@ async def test_an_owner_goes_on_once_git_wants_what_runs() -> None:
     assert world.store.told()[-1] == "OwnerReleased"
 
 
+async def test_an_owner_whose_rollback_ended_before_its_act_goes_on() -> None:
+    """Git has the release that runs: nothing changes."""
+    world = World()
+    world.workloads.fail_next("undo", *[REFUSAL] * MOST_STEP_ATTEMPTS)
+    done = await world.last()
+    assert why(done)[0] == Reason.STEP_REFUSED
+    assert world.owners.state.is_suspended
+
+    assert await world.settle() is None
+
+    assert not world.owners.state.is_suspended
+    record = world.stored.status.owner
+    assert record is not None
+    assert "ended before its act" in record.release_message
+
+
 async def test_an_owner_goes_on_once_the_deployment_is_another_object() -> None:
     """Git is not known to want what runs: that is of no concern for what is no more."""
     world = World()
@@ -462,7 +478,8 @@ async def test_an_owner_whose_suspension_was_not_recorded_stays_on_record() -> N
     world.seconds += 5000
     world.executor = world.operator()
     await world.last()
-    await world.settle()
 
     assert suspension.is_open(world.stored)
     assert suspension.is_guarded(world.stored)
+    await world.settle()  # the act had not begun
+    assert not world.owners.state.is_suspended

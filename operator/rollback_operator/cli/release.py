@@ -12,14 +12,21 @@ from rollback_operator.cli import add_settings, refused
 from rollback_operator.cli.releasing import Released, release
 from rollback_operator.runtime.settings import Settings, faults
 
-_SETTINGS = ("kubeconfig", "namespaces", "lease_namespace", "lease_name", "lease_seconds")
+_SETTINGS = (
+    "kubeconfig",
+    "namespaces",
+    "lease_namespace",
+    "lease_name",
+    "lease_seconds",
+    "argo_cd_namespace",
+)
 _EPILOG = """\
 The command takes the Lease first, so that no operator holds a rollout meanwhile; a running operator
 restarts and waits until the Lease has expired. A resumed rollout is not held again for the same
 release.
 
-exit status: 0 nothing is held any more; 1 a rollout could not be resumed, or bounds could not be
-restored; 2 no reachable cluster.
+exit status: 0 nothing is held any more; 1 something could not be resumed or restored; 2 no
+reachable cluster.
 """
 
 
@@ -29,7 +36,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "release",
         help="resume all held rollouts",
         description="Removes each pause of a Deployment that the operator set, and no other pause; "
-        "restores the bounds of autoscalers that rollbacks raised.",
+        "restores bounds of autoscalers, maxSurge and stopped traffic; resumes an owner whose "
+        "rollback had not replaced the release. A rollback in progress that changed one of "
+        "them ends (ReleasedByCommand).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

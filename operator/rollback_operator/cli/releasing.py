@@ -1,8 +1,8 @@
 """Releases holds of policies, the operator's own pauses without a record, and raised bounds.
 
-Bounds that a rollback raised, and traffic that it stopped, are restored: without an operator
-nothing would restore them, and their Rollback could never be deleted. Nor could a Rollback in
-progress.
+Bounds and maxSurge that a rollback raised, traffic that it stopped, and an owner that it suspended
+without an act are restored: without an operator nothing would restore them, and their Rollback
+could never be deleted. A Rollback in progress that has changed one of them ends.
 """
 
 import asyncio
@@ -18,27 +18,37 @@ from rollback_operator.adapters.kube.lease import Elector, LeaseName
 from rollback_operator.adapters.kube.projections.deployments import is_held
 from rollback_operator.adapters.kube.store import ApiStore
 from rollback_operator.adapters.kube.target.autoscalers import ApiAutoscalers
+from rollback_operator.adapters.kube.target.owners import ApiOwners
 from rollback_operator.adapters.kube.target.services import ApiSelectors
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
     OWNER_FINALIZER,
+    Outcome,
     Rollback,
     RollbackStatus,
 )
 from rollback_operator.decide.hold_end import HoldEnd
 from rollback_operator.decide.holds import is_on_record
+from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
 from rollback_operator.reconcile.act.holding import Holder
-from rollback_operator.reconcile.act.reversible import Scaler
+from rollback_operator.reconcile.act.reversible import Scaler, Suspender
 from rollback_operator.reconcile.act.stopping import TrafficSwitch
 from rollback_operator.reconcile.cache import Cache, Unreadable
-from rollback_operator.remedies import autoscaling, stopped_traffic, suspension
+from rollback_operator.remedies import autoscaling, rollback_status, stopped_traffic, suspension
+from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.runtime.bootstrap import utc_now
 from rollback_operator.runtime.settings import Settings
 
 TRIES = 10
+_ENDED = RollbackEnd(
+    Outcome.ABANDONED,
+    Reason.RELEASED_BY_COMMAND,
+    "`rollback-operator release` ended it and restored what it had changed temporarily",
+)
+_OPEN = (autoscaling.is_open, stopped_traffic.is_open, suspension.is_open)
 _END = HoldEnd(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` resumed all rollouts")
 
 
@@ -91,7 +101,8 @@ async def _everything(api: ApiServer, settings: Settings) -> Released:
     faults: list[str] = []
     for number in range(TRIES):
         await asyncio.sleep(RETRY_SECONDS if number else 0)
-        results = await Sweep(api, settings.identity).through(settings.namespaces)
+        sweep = Sweep(api, settings.identity, settings.argo_cd_namespace)
+        results = await sweep.through(settings.namespaces)
         done |= {name for name, fault in results.items() if not fault}
         faults = [f"{name}: {fault}" for name, fault in results.items() if fault]
         if not faults:
@@ -102,7 +113,7 @@ async def _everything(api: ApiServer, settings: Settings) -> Released:
 class Sweep:
     """Releases all objects once, and collects the failure of each, empty after a success."""
 
-    def __init__(self, api: ApiServer, identity: str) -> None:
+    def __init__(self, api: ApiServer, identity: str, argo_cd: str) -> None:
         self._api = api
         self._cache = Cache()
         self._workloads = ApiWorkloads(api)
@@ -116,6 +127,9 @@ class Sweep:
             self._cache.take_in,
             self._workloads,
             ApiSelectors(api),
+        )
+        self._suspender = Suspender(
+            store, utc_now, self._write, self._cache.take_in, ApiOwners(api, argo_cd)
         )
         self._holder = Holder(self._workloads, store, self._cache.take_in, utc_now)
         self._results: dict[str, str] = {}
@@ -157,16 +171,39 @@ class Sweep:
         if known is None:
             return
         name = f"Rollback {'/'.join(known.key)}"
+        if fault := await self._end(known):
+            self._results[name] = fault
+            return
+        known = self._cache.rollbacks[known.key]
         if autoscaling.is_left(known):
             self._results[name] = await self._lower(known)
         if stopped_traffic.is_left(known):
             fault = await self._open(self._cache.rollbacks[known.key])
             self._results[name] = self._results.get(name) or fault
         if suspension.is_guarded(known):
-            self._results[name] = self._results.get(name) or await self._leave(known)
+            fault = await self._leave(self._cache.rollbacks[known.key])
+            self._results[name] = self._results.get(name) or fault
         if FINALIZER in known.metadata.finalizers:
             fault = await self._let_go(self._cache.rollbacks[known.key])
             self._results[name] = self._results.get(name) or fault
+
+    async def _end(self, known: Rollback) -> str:
+        """End a Rollback in progress that has changed what nobody else restores.
+
+        Not continued by the next installation: its later steps rely on what is restored now.
+        """
+        strategy = known.status.strategy
+        if known.status.outcome is not None:
+            return ""
+        if strategy is not None:
+            done = await self._workloads.set_strategy(known, strategy)
+            # A refusal or a conflict: maxSurge is not, or no longer, that of the express undo.
+            if isinstance(done, Failure) and done.kind is FailureKind.UNAVAILABLE:
+                return done.message
+        if not any(is_open(known) for is_open in _OPEN):
+            return ""
+        written = await self._write(known, rollback_status.ended(known, _ENDED, utc_now()))
+        return written.message if isinstance(written, Failure) else ""
 
     async def _lower(self, known: Rollback) -> str:
         """Restore the bounds that an ended rollback raised, as if requested."""
@@ -187,7 +224,17 @@ class Sweep:
         return f"{known.spec.target_ref.name} may still get no traffic" if is_left else ""
 
     async def _leave(self, known: Rollback) -> str:
-        """Remove the finalizer of a suspension; its record names the command for the owner."""
+        """Resume the owner if that changes nothing, and remove the finalizer of the suspension.
+
+        Otherwise the record names the command for the owner.
+        """
+        if suspension.is_open(known):
+            target = known.spec.target_ref.name
+            live = await self._workloads.inspect(known.metadata.namespace, target)
+            deployment = live.deployment if isinstance(live, Workload) else None
+            resumed = await self._suspender.restore(known, deployment)
+            if isinstance(resumed, Failure) and resumed.kind is FailureKind.UNAVAILABLE:
+                return resumed.message
         written = await self._store.release(self._cache.rollbacks[known.key], OWNER_FINALIZER)
         if isinstance(written, Failure):
             return written.message
@@ -197,8 +244,8 @@ class Sweep:
     async def _let_go(self, known: Rollback) -> str:
         """Remove the finalizer, also from a Rollback in progress.
 
-        Without an operator it would prevent the deletion of the namespace. The status stays: the
-        next installation continues the Rollback.
+        Without an operator it would prevent the deletion of the namespace. The status of a
+        Rollback that has restored nothing stays: the next installation continues it.
         """
         written = await self._store.release(known, FINALIZER)
         if isinstance(written, Failure):

@@ -96,14 +96,12 @@ SchemaAnswer = Compatible | NewerSchema | DirtySchema | UnknownSchema
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSchema:
-    """What a release says that it knows: by annotations of its pod template, or by its command."""
+    """What a release says that it knows, by annotations of its pod template."""
 
     heads: tuple[str, ...] = ()
     """Newest migrations that it knows (annotation schema-head, or the end of schema-range)."""
     least: str = ""
     """Oldest migration that it needs (the begin of schema-range); empty: not declared."""
-    names: tuple[str, ...] | None = None
-    """All migrations that it knows, as its own command lists them; None: no command ran."""
 
 
 UNDECLARED = DeclaredSchema()

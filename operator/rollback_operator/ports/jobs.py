@@ -63,9 +63,3 @@ class Jobs(Protocol):
 
     async def look(self, namespace: str, name: str) -> JobState | Failure:
         """Read a Job without a cache."""
-
-    async def log(self, namespace: str, name: str) -> str | Failure:
-        """Read the begin of what its pod has written, at most 64 KiB."""
-
-    async def delete(self, namespace: str, name: str) -> Failure | None:
-        """Delete a Job with its pod."""

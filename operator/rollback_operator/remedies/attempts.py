@@ -121,6 +121,8 @@ def following(last: Rollback | None, now: datetime) -> int | None:
 
 def is_unbegun(last: Rollback) -> bool:
     """Return whether a rollback ended for a temporary reason before it changed anything."""
+    if last.status.traffic is not None:
+        return False  # it has stopped the traffic, and another attempt would record none
     if last.status.outcome is Outcome.BLOCKED:
         return True
     done = find(last.status.conditions, ConditionType.COMPLETE)

@@ -10,7 +10,7 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Rollback, StepName
 from rollback_operator.api.verification import VerificationCheck, VerificationResult
 from rollback_operator.model.workload import Deployment
-from rollback_operator.remedies import gitops
+from rollback_operator.remedies import gitops, stopped_traffic
 from rollback_operator.remedies.database import migrations
 from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.progress import (
@@ -25,7 +25,11 @@ from rollback_operator.remedies.progress import (
     is_out_of_time,
     moved,
 )
-from rollback_operator.remedies.rollouts import runs_judged, runs_target
+from rollback_operator.remedies.rollouts import (
+    is_configuration_only,
+    runs_judged,
+    runs_target,
+)
 from rollback_operator.remedies.steps import keeps_release
 
 _WHILE_PAUSED = (
@@ -71,12 +75,16 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case _:
             assert_never(step)
     is_paused = deployment.paused and not deployment.is_held
-    is_free = _is_free_while_paused(rollback, step)
+    is_free = _is_free_while_paused(rollback, step, deployment)
     is_stopped = is_paused and isinstance(result, Act) and not is_free
     return _wait_for_resume(rollback, step, now) if is_stopped else result
 
 
-def _is_free_while_paused(rollback: Rollback, step: StepName) -> bool:
+def _is_free_while_paused(rollback: Rollback, step: StepName, deployment: Deployment) -> bool:
+    if step is StepName.STOP_TRAFFIC:
+        # It is stopped: what remains is to report it, and to wait for the pods.
+        is_stopped = deployment.is_stopped and stopped_traffic.is_open(rollback)
+        return is_stopped or stopped_traffic.is_reported(rollback)
     if step is StepName.DISABLE_FLAG:
         return rollback.spec.flag_digest is None  # a ConfigMap is changed, not the Deployment
     return step in _WHILE_PAUSED or migrations.is_started(rollback, step)
@@ -156,16 +164,18 @@ def _compare_migrations(rollback: Rollback, step: StepName, deployment: Deployme
 
 def _compare_configuration(rollback: Rollback, deployment: Deployment) -> Next:
     """Check that the judged release still runs; the step itself compares the ConfigMaps."""
-    if runs_target(rollback.spec, deployment.template):
-        return Done("the target runs already: no ConfigMap was changed")
-    if has_gone_on(rollback, deployment):
+    is_target = runs_target(rollback, deployment.template)
+    # Where the templates are equal, only the ConfigMaps make it the target.
+    if is_target and not is_configuration_only(rollback.spec):
+        return Done("the target runs already: ConfigMaps that were not restored stay as they are")
+    if is_target or has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.RESTORE_CONFIGURATION)
 
 
 def _compare_undo(rollback: Rollback, deployment: Deployment) -> Next:
     spec = rollback.spec
-    if spec.to_revision is not None and runs_target(spec, deployment.template):
+    if spec.to_revision is not None and runs_target(rollback, deployment.template):
         return Done(f"the template is that of revision {spec.to_revision.number}")
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)

@@ -334,6 +334,21 @@ def reverted(rollback: Rollback, state: FlagState | None) -> RollbackEnd | None:
     return RollbackEnd(Outcome.FAILED, Reason.FLAG_REVERTED, message)
 
 
+def left_set(rollback: Rollback, reason: Reason) -> str:
+    """State that a flag may have been set though its step did not end; empty: it was not.
+
+    Args:
+        rollback: as it is stored before its end.
+        reason: of its end; FLAG_CHANGED and STEP_REFUSED prove that it was not set.
+    """
+    flag, steps = rollback.spec.remedy.flag, rollback.status.steps
+    is_open = any(step.name is StepName.DISABLE_FLAG and not step.finished_time for step in steps)
+    is_known = reason in (Reason.FLAG_CHANGED, Reason.STEP_REFUSED)
+    if flag is None or is_variable(rollback) or not is_open or is_known:
+        return ""
+    return f"; it had begun to set {named(flag)}, which may have changed: compare it"
+
+
 def is_set(rollback: Rollback) -> bool:
     """Return whether the flag has been set, according to the record."""
     steps = rollback.status.steps

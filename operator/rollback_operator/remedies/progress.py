@@ -221,7 +221,7 @@ def has_moved(rollback: Rollback, deployment: Deployment) -> bool:
     if gitops.is_reverted(rollback, deployment):
         return True
     if target is not None:
-        return not runs_target(rollback.spec, deployment.template)
+        return not runs_target(rollback, deployment.template)
     if remedy.image is not None:
         return deployment.template.image_of(remedy.container) != remedy.image
     wanted = rollback.spec.flag_digest or rollback.spec.from_revision.bare

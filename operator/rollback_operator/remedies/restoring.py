@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.remedy import ConfigMapPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import parsed
-from rollback_operator.api.v1alpha1 import RollbackStatus, StepName
+from rollback_operator.api.v1alpha1 import Rollback, StepName
 from rollback_operator.model.workload import ConfigState
 
 CONTENT_BYTES = 64 * 1024
@@ -33,13 +34,23 @@ def compare(item: ConfigMapPlan, state: ConfigState) -> str | None:
     return state.obstacle or None
 
 
-def left_restored(status: RollbackStatus) -> str:
-    """State which ConfigMaps were restored though the revision was not; empty: none."""
-    ended = {step.name: step for step in status.steps if step.finished_time is not None}
-    restored = ended.get(StepName.RESTORE_CONFIGURATION)
-    if restored is None or StepName.UNDO in ended:
+def left_restored(rollback: Rollback, reason: Reason) -> str:
+    """State which ConfigMaps were, or may be, restored though the revision was not; empty: none.
+
+    Args:
+        rollback: as it is stored before its end.
+        reason: of its end; CONFIGURATION_CHANGED proves that none was restored.
+    """
+    steps = {step.name: step for step in rollback.status.steps}
+    restored, undone = steps.get(StepName.RESTORE_CONFIGURATION), steps.get(StepName.UNDO)
+    if restored is None or (undone is not None and undone.finished_time is not None):
         return ""
-    return f". Before, step {restored.name}: {restored.message}"
+    if restored.finished_time is not None:
+        return f". Before, step {restored.name}: {restored.message}"
+    if reason is Reason.CONFIGURATION_CHANGED:
+        return ""
+    names = ", ".join(item.name for item in rollback.spec.config_maps)
+    return f"; it had begun to restore ConfigMap {names}, which may have changed: compare it"
 
 
 def diff(before: str, after: str) -> str:

@@ -5,10 +5,17 @@ from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.shape import clipped
-from rollback_operator.api.v1alpha1 import RollbackStatus, StepName, StepStatus, StoredStrategy
+from rollback_operator.api.v1alpha1 import (
+    Rollback,
+    RollbackStatus,
+    StepName,
+    StepStatus,
+    StoredStrategy,
+)
 from rollback_operator.api.verification import VerificationCheck
 from rollback_operator.model import conditions
 from rollback_operator.remedies.database import migrations
+from rollback_operator.remedies.flags import left_set
 from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.remedies.restoring import left_restored
 
@@ -108,8 +115,9 @@ def with_checks(status: RollbackStatus, checks: Iterable[VerificationCheck]) -> 
     return status.model_copy(update={"verification": list(checks)})
 
 
-def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackStatus:
+def ended(rollback: Rollback, end: RollbackEnd, now: datetime) -> RollbackStatus:
     """Record the end of the rollback. An outcome that is already stored remains."""
+    status = rollback.status
     if status.outcome is not None:
         return status
     steps = [
@@ -118,8 +126,9 @@ def ended(status: RollbackStatus, end: RollbackEnd, now: datetime) -> RollbackSt
         else step.model_copy(update={"finished_time": now, "message": clipped(end.message, 1024)})
         for step in status.steps
     ]
-    left = f"{migrations.left_behind(status, end.outcome)}{left_restored(status)}"
-    message = clipped(f"{end.message}{left}", 32768)
+    migrated = migrations.left_behind(status, end.outcome)
+    changed = f"{left_restored(rollback, end.reason)}{left_set(rollback, end.reason)}"
+    message = clipped(f"{end.message}{migrated}{changed}", 32768)
     done = conditions.condition(ConditionType.COMPLETE, True, end.reason, message)
     return status.model_copy(
         update={

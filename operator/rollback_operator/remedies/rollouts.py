@@ -1,6 +1,6 @@
 """Which release runs, and the rollouts since the judgement, by template and number. Pure."""
 
-from rollback_operator.api.v1alpha1 import Rollback, RollbackSpec
+from rollback_operator.api.v1alpha1 import Rollback, RollbackSpec, StepName
 from rollback_operator.model.workload import Template, Workload
 
 
@@ -19,10 +19,23 @@ def runs_judged(spec: RollbackSpec, template: Template) -> bool:
     return template.bare == spec.from_revision.bare
 
 
-def runs_target(spec: RollbackSpec, template: Template) -> bool:
-    """Return whether a template is that of the rollback target, a restart of it included."""
-    is_target = spec.to_revision is not None and template.bare == spec.to_revision.bare
-    return is_target and template.digest != spec.from_revision.digest
+def runs_target(rollback: Rollback, template: Template) -> bool:
+    """Return whether a template is that of the rollback target, a restart of it included.
+
+    Where only the configuration differs, a restart before the undo is not the target: its pods may
+    have read the ConfigMaps before they were restored.
+    """
+    spec, target = rollback.spec, rollback.spec.to_revision
+    if target is None or template.digest == spec.from_revision.digest:
+        return False
+    if is_configuration_only(spec) and not _is_undone(rollback):
+        return template.digest == target.digest
+    return template.bare == target.bare
+
+
+def _is_undone(rollback: Rollback) -> bool:
+    steps = rollback.status.steps
+    return any(step.name is StepName.UNDO and step.finished_time for step in steps)
 
 
 def was_another_between(rollback: Rollback, begun: int, workload: Workload) -> bool:

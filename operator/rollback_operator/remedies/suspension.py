@@ -18,8 +18,10 @@ from rollback_operator.model import conditions
 from rollback_operator.model.controllers import OwnerState
 from rollback_operator.model.workload import Deployment
 from rollback_operator.remedies.gitops import act_of, named
+from rollback_operator.remedies.progress import was_done
 from rollback_operator.remedies.rollouts import runs_judged
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
+from rollback_operator.remedies.stopped_traffic import is_open as is_traffic_open
 
 SETTLE = timedelta(seconds=10)
 """A comparison by the owner less than this after the act may not include it."""
@@ -143,10 +145,16 @@ def left(rollback: Rollback, why: str = "") -> str:
 def release(rollback: Rollback, state: OwnerState, deployment: Deployment) -> str:
     """Explain why an owner that is suspended for a rollback can resume; empty: not yet.
 
-    Only if its own source has the running state: then resuming changes nothing.
+    Only if its own source has the running state: then resuming changes nothing. That is so before
+    the act, unless the traffic is stopped, which the owner would revert.
     """
     act = act_of(rollback)
-    if rollback.status.outcome is None or act is None or act.finished_time is None:
+    if rollback.status.outcome is None:
+        return ""
+    is_judged = deployment.template.digest == rollback.spec.from_revision.digest
+    if is_judged and not was_done(rollback) and not is_traffic_open(rollback):
+        return "the rollback ended before its act, and the release that it had deployed still runs"
+    if act is None or act.finished_time is None:
         return ""
     is_left = rollback.spec.remedy.type in KEEP_THE_RELEASE
     if not is_left and runs_judged(rollback.spec, deployment.template):

@@ -31,10 +31,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.controllers import Claims, OwnerState
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import (
-    UNDECLARED,
-    DeclaredSchema,
     SchemaHistory,
-    UnknownSchema,
 )
 from rollback_operator.model.surroundings import ClusterCapacity, Quota, Reference, quota_left
 from rollback_operator.model.workload import Deployment, ReplicaSet, Workload, floor_of, share_of
@@ -66,8 +63,6 @@ class ChecklistFacts:
     quotas: Sequence[Quota] | Missing = ()
     schema: SchemaHistory | None = None
     """None: the policy names no database."""
-    listed: DeclaredSchema | UnknownSchema = UNDECLARED
-    """What a command in the target's image lists; empty: none ran."""
     loss: LossReport | None = None
     """Data that rolling the newer migrations back would lose; None: nothing was measured."""
     owner: OwnerState | Missing | None = None

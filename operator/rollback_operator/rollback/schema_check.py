@@ -1,10 +1,8 @@
 """The item of the checklist on the database: whether the target is compatible with its schema.
 
-Pure. What the target knows comes from the ledger, from its template's annotations, and from a
-command in its image.
+Pure. What the target knows comes from the ledger and from its template's annotations.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import AppliedMigrations, CheckItem
@@ -12,6 +10,7 @@ from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.api.shape import is_among
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.model.schema import (
+    UNDECLARED,
     Applied,
     DeclaredSchema,
     NewerSchema,
@@ -79,14 +78,11 @@ def schema_answer(facts: ChecklistFacts) -> SchemaAnswer | None:
 
 
 def _declared(facts: ChecklistFacts) -> DeclaredSchema | UnknownSchema:
-    """Join what the target's template and its command say; a pinned image has no template."""
-    if isinstance(facts.listed, UnknownSchema) or facts.target is None:
-        return facts.listed
+    """Give what the target's template says; a pinned image has no template."""
+    if facts.target is None:
+        return UNDECLARED
     target = facts.target.template
-    by_template = declared_schema.declared(target.schema_head, target.schema_range)
-    if isinstance(by_template, UnknownSchema):
-        return by_template
-    return replace(by_template, names=facts.listed.names)
+    return declared_schema.declared(target.schema_head, target.schema_range)
 
 
 def _record_of(rollback: Rollback, policy: RollbackPolicy) -> AppliedMigrations | None:

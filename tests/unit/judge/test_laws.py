@@ -403,7 +403,7 @@ def test_a_rollback_always_ends(worlds, remedy, pace) -> None:
             case Done(message=message):
                 status = finished(status, step, message, at(now))
             case RollbackEnd() as end:
-                status = ended(status, end, at(now))
+                status = ended(rollback, end, at(now))
             case _ if step == "Verify":
                 status = finished(status, step, "verified elsewhere", at(now))
         rollback = rollback.model_copy(update={"status": status})

@@ -100,9 +100,8 @@ def left(reason: Reason, seconds: float | None = 25) -> Rollback:
     undo = make_step(StepName.UNDO, 20, seconds)
     steps = [undo, make_step(StepName.ROLLOUT_COMPLETE, 26)] if seconds is not None else [undo]
     given_up = RollbackEnd(Outcome.ABANDONED, reason, "given up")
-    return make_rollback(
-        "r-1", rollback_status.ended(RollbackStatus(steps=steps), given_up, at(60))
-    )
+    acted = make_rollback("r-1", RollbackStatus(steps=steps))
+    return make_rollback("r-1", rollback_status.ended(acted, given_up, at(60)))
 
 
 GUARDED = {

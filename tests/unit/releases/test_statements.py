@@ -63,7 +63,8 @@ def left(
     """The operator has gone back from v2."""
     status = RollbackStatus(steps=[make_step(StepName.UNDO, decided)])
     if outcome is not None:
-        status = ended(status, RollbackEnd(outcome, reason, "so it was"), at(decided + 50))
+        end = RollbackEnd(outcome, reason, "so it was")
+        status = ended(make_rollback(status=status), end, at(decided + 50))
     trigger = make_trigger_record(decided_time=at(decided))
     return make_rollback(f"r-{decided:.0f}", status, **{"trigger": trigger, **spec})
 

@@ -30,7 +30,7 @@ GONE = RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, "not found")
 
 def failed(*steps: StepName, end: RollbackEnd = GONE) -> Rollback:
     begun = RollbackStatus(steps=[make_step(one, 10) for one in steps])
-    return make_rollback(rollback_name(CASE), ended(begun, end, at(60)))
+    return make_rollback(rollback_name(CASE), ended(make_rollback(status=begun), end, at(60)))
 
 
 def test_whose_replica_set_was_gone_is_tried_again_after_a_while() -> None:

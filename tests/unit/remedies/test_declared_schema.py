@@ -1,4 +1,4 @@
-"""What a release says of its own schema: two annotations, and what a command prints."""
+"""What a release says of its own schema: two annotations."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import pytest
 from rollback_operator.model.schema import DeclaredSchema, UnknownSchema
 from rollback_operator.remedies.database.declared_schema import (
     MOST_DECLARED_CHARACTERS,
-    MOST_LISTED,
-    MOST_OUTPUT_CHARACTERS,
     declared,
     number_of,
-    parsed_output,
 )
 
 
@@ -48,34 +45,6 @@ def test_what_cannot_be_read_names_the_annotation(head: str, span: str, part: st
     assert isinstance(found, UnknownSchema)
     assert part in found.reason
     assert "rollback.tickettoken.io/schema-" in found.reason
-
-
-def test_the_output_of_usual_commands_is_read() -> None:
-    text = (
-        "# migrations\n\nmigrations/001_init.js\nprisma/2024_x/\n"
-        "[X]  tickets.0001_initial\nae1027a6acf (head)\n"
-    )
-
-    assert parsed_output(text) == DeclaredSchema(
-        names=("001_init.js", "2024_x", "tickets.0001_initial", "ae1027a6acf")
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "part"),
-    [
-        ("", "no migration"),
-        ("# only a comment\n", "no migration"),
-        ("x" * (MOST_OUTPUT_CHARACTERS + 1), "more than 256 KiB"),
-        ("a\n" * (MOST_LISTED + 1), "lines"),
-        ("x" * 300, "a name of more than"),
-    ],
-)
-def test_output_that_is_no_list_is_unknown(text: str, part: str) -> None:
-    found = parsed_output(text)
-
-    assert isinstance(found, UnknownSchema)
-    assert part in found.reason
 
 
 @pytest.mark.parametrize(

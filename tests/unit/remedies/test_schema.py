@@ -196,9 +196,6 @@ FLYWAY = ("V1__init.sql", "V2__seats.sql", "V10__prices.sql")
         (FLYWAY, DeclaredSchema(("seats",)), None),
         (("a.0001", "b.0001"), DeclaredSchema(("a.0001",)), ("b.0001",)),
         (("a.0001", "b.0001"), DeclaredSchema(("a.0001", "b.0001")), ()),
-        (("1.js", "2.js"), DeclaredSchema(names=("1.js", "2.js", "3.js")), ()),
-        (("001_a", "002_b"), DeclaredSchema(names=("001_a.up.sql",)), ("002_b",)),
-        (("20240101", "20240102"), DeclaredSchema(names=("20240101_init.rb",)), ("20240102",)),
     ],
 )
 def test_a_declaration_stands_for_a_record(
@@ -233,8 +230,6 @@ HEAD, VERSION = HistoryForm.HEAD, HistoryForm.VERSION
         (HEAD, "b", record("a"), NewerSchema(None, ("b",), ("a",))),
         (HEAD, "b", DeclaredSchema(("b",)), Compatible(1)),
         (HEAD, "b", DeclaredSchema(("a",)), NewerSchema(None, ("b",), ("a",))),
-        (HEAD, "b", DeclaredSchema(names=("a", "b")), Compatible(1)),
-        (HEAD, "b", DeclaredSchema(names=("a",)), NewerSchema(None, ("b",))),
         (HEAD, "", record("a"), UnknownSchema),
         (HEAD, "b", None, UnknownSchema),
         (VERSION, "7", record("7"), Compatible(1)),
@@ -245,8 +240,6 @@ HEAD, VERSION = HistoryForm.HEAD, HistoryForm.VERSION
         (VERSION, "7", DeclaredSchema(("0007_seats",)), Compatible(1)),
         (VERSION, "7", DeclaredSchema(("9",), "6"), Compatible(1)),
         (VERSION, "5", DeclaredSchema(("9",), "6"), UnknownSchema),
-        (VERSION, "7", DeclaredSchema(names=("0006_a.up.sql", "0007_b.up.sql")), Compatible(1)),
-        (VERSION, "8", DeclaredSchema(names=("0006_a.up.sql",)), NewerSchema(None, ("8",))),
     ],
 )
 def test_a_head_is_compared_as_a_state(

@@ -129,7 +129,7 @@ def test_start_and_end_of_a_rollback() -> None:
     asked = started(make_rollback(status=RollbackStatus(plan=make_rollback().spec.plan)))
     assert asked.message == "Undo to revision 1: all purchases fail"  # a person gives no severity
     end = RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, "0 of 200 requests have failed")
-    over = make_rollback(status=ended(make_rollback().status, end, at(60)))
+    over = make_rollback(status=ended(make_rollback(), end, at(60)))
     assert finished(over).message == "Verified: 0 of 200 requests have failed"
     assert not finished(over).is_warning
     assert finished(make_rollback(status=make_ended(Outcome.FAILED))).is_warning

@@ -20,7 +20,6 @@ from rollback_operator.api.v1alpha1 import (
     Revision,
     Rollback,
     RollbackPolicyStatus,
-    RollbackStatus,
     Severity,
     VerdictValue,
 )
@@ -55,7 +54,7 @@ def revision(version: str, **changes: Any) -> Revision:
 
 
 def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any) -> Rollback:
-    status = ended(RollbackStatus(), RollbackEnd(outcome, reason, "so it was"), at(60))
+    status = ended(make_rollback(), RollbackEnd(outcome, reason, "so it was"), at(60))
     return make_rollback(status=status, **changes)
 
 

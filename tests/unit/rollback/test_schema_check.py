@@ -1,4 +1,4 @@
-"""What the target knows of the schema: its record, its template and its command say it."""
+"""What the target knows of the schema: its record and its template say it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from rollback_operator.api.v1alpha1 import RemedyType, Rollback, RollbackPolicyS
 from rollback_operator.model.schema import (
     Applied,
     Compatible,
-    DeclaredSchema,
     DirtyReason,
     DirtySchema,
     Migration,
@@ -50,7 +49,6 @@ def facts_of(
     history: SchemaHistory | None = HISTORY,
     rollback: Rollback | None = None,
     record: AppliedMigrations | None = None,
-    listed: DeclaredSchema | UnknownSchema | None = None,
     **template: Any,
 ) -> ChecklistFacts:
     policy = make_policy(database=DatabaseSpec.model_validate(DATABASE))
@@ -64,11 +62,10 @@ def facts_of(
         at(20),
         policy.model_copy(update={"status": status}),
         schema=history,
-        listed=listed or DeclaredSchema(),
     )
 
 
-def test_the_record_the_annotation_and_the_command_say_what_the_target_knows() -> None:
+def test_the_record_and_the_annotation_say_what_the_target_knows() -> None:
     record = AppliedMigrations(count=1, names=["001"], time=at(0))
     newer = NewerSchema(1, ("002",))
 
@@ -78,20 +75,10 @@ def test_the_record_the_annotation_and_the_command_say_what_the_target_knows() -
     assert schema_answer(facts_of(schema_head="002")) == Compatible(2)
     assert schema_answer(facts_of(schema_range="001..002")) == Compatible(2)
     assert schema_answer(facts_of(record=record, schema_head="002")) == Compatible(2)
-    assert schema_answer(facts_of(listed=DeclaredSchema(names=("001.sql",)))) == newer
-    both = facts_of(schema_head="001", listed=DeclaredSchema(names=("002.sql",)))
-    assert schema_answer(both) == Compatible(2)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        facts_of(schema_range="from 1 to 2"),
-        facts_of(schema_head="001", listed=UnknownSchema("the command printed no migration")),
-    ],
-)
-def test_what_cannot_be_read_is_not_passed_over(facts: ChecklistFacts) -> None:
-    assert isinstance(schema_answer(facts), UnknownSchema)
+def test_what_cannot_be_read_is_not_passed_over() -> None:
+    assert isinstance(schema_answer(facts_of(schema_range="from 1 to 2")), UnknownSchema)
 
 
 def test_a_pinned_image_has_no_template_that_declares_anything() -> None:

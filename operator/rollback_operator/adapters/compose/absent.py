@@ -111,14 +111,6 @@ class NoJobs:
         """Find none."""
         return _NONE
 
-    async def log(self, namespace: str, name: str) -> str | Failure:
-        """Find none."""
-        return _NONE
-
-    async def delete(self, namespace: str, name: str) -> Failure | None:
-        """Delete none."""
-        return _NONE
-
 
 class NoSelectors:
     """The Selectors port: a policy that stops traffic is refused at the start."""

@@ -57,7 +57,7 @@ class VirtualRollbacks:
         """End the open question."""
         asked = self.open
         if asked is not None:
-            status = rollback_status.ended(asked.status, end, now)
+            status = rollback_status.ended(asked, end, now)
             if end.outcome is Outcome.VERIFIED:
                 status = status.model_copy(update={"escalated_time": now})
             self._replace(asked, asked.model_copy(update={"status": status}))

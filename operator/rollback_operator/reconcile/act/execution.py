@@ -380,7 +380,7 @@ class Executor:
                 done = await self.workloads.set_strategy(rollback, rollback.status.strategy)
                 if isinstance(done, Failure) and done.kind is not FailureKind.REJECTED:
                     return _retry_later(rollback, done)
-        status = rollback_status.ended(rollback.status, end, self.clock())
+        status = rollback_status.ended(rollback, end, self.clock())
         written = await self.recorder.write(rollback, status)
         if isinstance(written, Failure):
             return _retry_later(rollback, written)

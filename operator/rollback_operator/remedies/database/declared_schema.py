@@ -1,12 +1,10 @@
 """What a release declares about its schema, and which names of a history that covers.
 
-Pure. Two annotations of the pod template, or the output of a command in the release's image. Names
-are compared exactly, then by the number that they begin with: `7` is `V7__seats.sql`, and
-`00007_seats.up.sql` is the version 7 of golang-migrate.
+Pure. Two annotations of the pod template. Names are compared exactly, then by the number that they
+begin with: `7` is `V7__seats.sql`, and `00007_seats.up.sql` is the version 7 of golang-migrate.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rollback_operator.model.schema import DeclaredSchema, UnknownSchema
 
@@ -14,9 +12,6 @@ HEAD_ANNOTATION = "rollback.tickettoken.io/schema-head"
 RANGE_ANNOTATION = "rollback.tickettoken.io/schema-range"
 MOST_DECLARED_CHARACTERS = 512
 MOST_DECLARED_HEADS = 20
-MOST_OUTPUT_CHARACTERS = 256 * 1024
-MOST_LISTED = 5000
-LONGEST_LISTED = 255
 _RANGE = ".."
 _LONGEST_NUMBER = 64
 
@@ -40,58 +35,6 @@ def declared(head: str, span: str) -> DeclaredSchema | UnknownSchema:
         form = "FIRST..LAST, such as 003_seats..007_prices"
         return UnknownSchema(f"annotation {RANGE_ANNOTATION} is not of the form {form}")
     return DeclaredSchema((most_known,), least)
-
-
-def parsed_output(text: str) -> DeclaredSchema | UnknownSchema:
-    """Parse the output of a command that lists the migrations that a release knows, one a line.
-
-    Of a line counts its first word, without folders: the output of `ls migrations`, `alembic heads`
-    or `showmigrations --plan`. Empty lines and lines that begin with # do not count.
-    """
-    if len(text) > MOST_OUTPUT_CHARACTERS:
-        most = MOST_OUTPUT_CHARACTERS >> 10
-        return UnknownSchema(f"the command printed more than {most} KiB: print names only")
-    names = [name for line in text.splitlines() if (name := _name_of(line))]
-    if not names:
-        return UnknownSchema("the command printed no migration: print one name a line")
-    if len(names) > MOST_LISTED:
-        return UnknownSchema(f"the command printed more than {MOST_LISTED} lines: print names only")
-    longest = max(names, key=len)
-    if len(longest) > LONGEST_LISTED:
-        most = LONGEST_LISTED
-        return UnknownSchema(f"the command printed a name of more than {most} characters")
-    return DeclaredSchema(names=tuple(names))
-
-
-def _name_of(line: str) -> str:
-    words = line.removeprefix("[X]").removeprefix("[ ]").split(maxsplit=1)
-    if not words or words[0].startswith("#"):
-        return ""
-    return words[0].rstrip("/").rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class ListedNames:
-    """Migrations or their files, as a release lists them."""
-
-    stems: frozenset[str]
-    """The names, also without a suffix such as .sql or .up.sql."""
-    numbers: frozenset[tuple[int, ...]]
-
-    @classmethod
-    def of(cls, names: Sequence[str]) -> "ListedNames":
-        """Index a list of names."""
-        stems = {
-            stem
-            for name in names
-            for stem in (name, *(name.rsplit(".", count)[0] for count in (1, 2)))
-        }
-        numbers = {number for name in names if (number := number_of(name)) is not None}
-        return cls(frozenset(stems), frozenset(numbers))
-
-    def has(self, name: str) -> bool:
-        """Return whether the release has this migration of a history."""
-        return name in self.stems or (name.isdigit() and number_of(name) in self.numbers)
 
 
 def known_until(names: Sequence[str], heads: Sequence[str]) -> int | str:

@@ -2,8 +2,8 @@
 
 Pure. A migration is newer if the target does not know it, and if it was applied later than `settle`
 seconds before the release: the target has run with any earlier migration. The target knows what its
-record names, what its template declares and what its command lists. Without a time, that alone
-decides; without both the result is unknown.
+record names and what its template declares. Without a time, that alone decides; without both the
+result is unknown.
 """
 
 import hashlib
@@ -38,7 +38,6 @@ from rollback_operator.model.schema import (
 )
 from rollback_operator.remedies.database.declared_schema import (
     HEAD_ANNOTATION,
-    ListedNames,
     is_reached,
     known_until,
     number_of,
@@ -75,12 +74,12 @@ class HistoryComparison:
     settle: timedelta
     """The target is compatible with a migration that it has run with for this long."""
     declared: DeclaredSchema = UNDECLARED
-    """What the target's template and command say."""
+    """What the target's template says."""
 
     @property
     def knows_nothing(self) -> bool:
         """Whether neither a record nor a declaration exists."""
-        return self.record is None and not self.declared.heads and self.declared.names is None
+        return self.record is None and not self.declared.heads
 
 
 def ordered(migrations: Sequence[Migration]) -> Applied:
@@ -190,8 +189,7 @@ def _undeclared(history: Applied, declared: DeclaredSchema) -> set[int] | Unknow
             f"the target declares {known}, which is not applied, and the names of the applied "
             "migrations begin with no number to compare"
         )
-    listed = ListedNames.of(declared.names or ())
-    return {at for at, name in enumerate(names) if at >= known and not listed.has(name)}
+    return set(range(known, len(names)))
 
 
 # -- histories of a head or a version --------------------------------------------------------------
@@ -209,8 +207,7 @@ def _compare_state(history: Applied, comparison: HistoryComparison) -> SchemaAns
     accepted = [set(record.names)] if record else []
     if declared.heads:
         accepted.append(set(declared.heads))
-    listed = ListedNames.of(declared.names or ())
-    if (current and all(listed.has(name) for name in current)) or set(current) in accepted:
+    if set(current) in accepted:
         return Compatible(len(current))
     known = tuple(sorted(set().union(*accepted) - set(current)))
     if history.form is HistoryForm.VERSION:
@@ -224,7 +221,7 @@ def _compare_version(
     current: Sequence[str], known: Sequence[str], declared: DeclaredSchema
 ) -> SchemaAnswer:
     version = number_of(current[0]) if current else None
-    numbers = [number for name in (*known, *(declared.names or ())) if (number := number_of(name))]
+    numbers = [number for name in known if (number := number_of(name))]
     if version is None:
         return _older(known)
     if version > max(numbers, default=()):

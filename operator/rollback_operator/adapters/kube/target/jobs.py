@@ -16,7 +16,6 @@ from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
 
 KEPT_SECONDS = 86_400
 """A Job that is over stays for a day, so that people can read its log."""
-MOST_JOB_LOG_BYTES = 64 * 1024
 MANAGED_BY = {"app.kubernetes.io/managed-by": "rollback-operator"}
 _OF_POD = (
     "serviceAccountName",
@@ -67,32 +66,6 @@ class ApiJobs:
         """Read a Job."""
         raw = await self._api.get(paths.object_in(paths.JOBS, namespace, name))
         return _rejected(raw, namespace) if isinstance(raw, Failure) else _state(raw)
-
-    async def log(self, namespace: str, name: str) -> str | Failure:
-        """Read the begin of the log of a Job's pod."""
-        chosen = {"labelSelector": f"batch.kubernetes.io/job-name={name}", "limit": "1"}
-        pods = await self._api.get(paths.in_namespace(paths.PODS, namespace), **chosen)
-        if isinstance(pods, Failure):
-            return pods
-        names = [pod["metadata"]["name"] for pod in pods.get("items") or ()]
-        if not names:
-            return Failure(FailureKind.GONE, f"Job {name} has no pod")
-        text = await self._api.get_text(
-            paths.object_in(paths.PODS, namespace, names[0], "log"),
-            limitBytes=str(MOST_JOB_LOG_BYTES),
-        )
-        if isinstance(text, Failure):
-            return _rejected(text, namespace)
-        return text[:MOST_JOB_LOG_BYTES].decode(errors="replace")
-
-    async def delete(self, namespace: str, name: str) -> Failure | None:
-        """Delete a Job of our own, as it was read."""
-        path = paths.object_in(paths.JOBS, namespace, name)
-        raw = await self._api.get(path)
-        if isinstance(raw, Failure):
-            return None if raw.kind is FailureKind.GONE else raw
-        gone = await self._api.delete(path, raw["metadata"]["resourceVersion"])
-        return gone if isinstance(gone, Failure) and gone.kind is not FailureKind.GONE else None
 
 
 def job_of(order: JobOrder, template: dict[str, Any]) -> dict[str, Any] | Failure:
