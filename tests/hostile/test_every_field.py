@@ -8,6 +8,7 @@ from tests.hostile import carriers
 from tests.hostile.attacks import FORMS, Form, Must, attacks_on
 from tests.hostile.fields import Field, fields_of, has
 
+pytestmark = pytest.mark.xdist_group("every-field")
 KINDS = ("RollbackPolicy", "Rollback")
 ALL = [one for kind in KINDS for one in fields_of(kind)]
 CARRIERS = {

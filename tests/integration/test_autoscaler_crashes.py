@@ -19,7 +19,7 @@ from tests.integration.operator_process import Zygote
 from tests.integration.stand import Stand
 from tests.integration.test_autoscaler import ask_to_put_back, autoscale, bounds, condition
 from tests.integration.test_crash_walk import SCALE, Walk, is_act, side_by_side
-from tests.integration.writes import BY_CUTTING, Cutting, Point, kind
+from tests.integration.writes import BY_CUTTING, Cutting, Point, chosen, kind
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
 
@@ -38,6 +38,11 @@ class AutoscaledWalk(Walk):
         ("rollbacks/status: over", 1),
         ("horizontalpodautoscalers: put back", 1),
         ("rollbacks/status: over", 2),
+    )
+    SHORT: ClassVar[tuple[Point, ...]] = (
+        ("rollbacks/status: Scale begun", 1),
+        ("horizontalpodautoscalers: raised", 1),
+        ("horizontalpodautoscalers: put back", 1),
     )
 
     seconds: float = 240.0
@@ -84,6 +89,10 @@ class DeletedWalk(AutoscaledWalk):
         ("rollbacks/status: over", 2),
         ("rollbacks: finalizer off", 1),
     )
+    SHORT: ClassVar[tuple[Point, ...]] = (
+        ("rollbacks: guarded", 1),
+        ("horizontalpodautoscalers: put back", 1),
+    )
 
     is_deleted: bool = False
 
@@ -106,21 +115,14 @@ class DeletedWalk(AutoscaledWalk):
 
 
 @BY_CUTTING
-@pytest.mark.parametrize(
-    "walk",
-    [AutoscaledWalk, DeletedWalk],
-    ids=["a person asks for the bounds", "the Rollback is deleted"],
-)
 def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
-    stand: Stand,
-    zygote: Zygote,
-    tmp_path: Path,
-    walk: type[AutoscaledWalk],
-    cutting: Cutting,
+    stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
+    """A person asks for the bounds, or the Rollback is deleted."""
     done = side_by_side(
         walk(stand, zygote, tmp_path, SCALE, number, is_before, point)
-        for point, number, is_before in cutting(walk.CUTS)
+        for walk in (AutoscaledWalk, DeletedWalk)
+        for point, number, is_before in chosen(cutting, walk.CUTS, walk.SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

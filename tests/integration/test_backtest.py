@@ -21,6 +21,7 @@ from tests.builders import NAME, PURCHASE, T0
 from tests.unit.backtest.past import counted, make_file, release, rfc3339, shifted
 from tests.unit.backtest.test_replay import replayed
 
+pytestmark = pytest.mark.xdist_group("backtest")
 SHIFT = time() // 3600 * 3600 - 3 * 3600 - T0
 """Prometheus takes no samples from the future: the past that is replayed is moved before now."""
 CONFIG = """

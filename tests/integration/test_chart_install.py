@@ -14,6 +14,7 @@ from lab import chart
 from lab.control_plane import ControlPlane
 from rollback_operator.api.v1alpha1 import GROUP
 
+pytestmark = pytest.mark.xdist_group("chart-install")
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 ACCOUNT = "rollback-operator"
 NEEDED = [

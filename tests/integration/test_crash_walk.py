@@ -21,7 +21,7 @@ from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import FLAG, FLAGS, REPOSITORY, SETTINGS, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
-from tests.integration.writes import BY_CUTTING, Cutting, kind, points
+from tests.integration.writes import BY_CUTTING, Cutting, chosen, kind, once, points, twice
 from tests.integration.writes import UNDO as UNDO_WRITES
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
@@ -203,7 +203,7 @@ class Walk:
     def row(self) -> str:
         at = f"not reached: {self.point}" if self.cut.at is None else kind(self.cut.at)
         moment = "before" if self.is_before else "after"
-        point = f"{self.remedy['type']} {self.number:>2} {moment:<6} {at:<40}"
+        point = f"{type(self).__name__} {self.remedy['type']} {self.number:>2} {moment:<6} {at:<40}"
         return f"{point} {'; '.join(self.faults) or 'Verified'}"
 
 
@@ -242,37 +242,84 @@ def writes(
     return rehearsal.proxy.writes()[-rehearsal.proxy.counted :]
 
 
+# The cuts of the short tier: before it is sent and before it is answered by turns, as many as go on
+# side by side. An act that is stored and unanswered is the one that could be repeated.
+UNDO_SHORT = (
+    ("rollbacks: intent", 1),
+    ("deployments: template", 1),
+    ("rollbacks/status: Undo ended", 1),
+    ("deployments: strategy", 1),
+    ("rollbacks/status: over", 1),
+)
+FLAG_CUTS = (
+    ("rollbacks", 1),
+    ("rollbacks/status: DisableFlag begun", 1),
+    ("configmaps: flag", 1),
+    ("rollbacks/status: DisableFlag ended", 1),
+    ("rollbacks/status: RestartPods begun", 1),
+    ("deployments: act", 1),
+    ("rollbacks/status: RestartPods ended", 1),
+    ("rollbacks/status: over", 1),
+)
+FLAG_SHORT = (
+    ("rollbacks/status: DisableFlag begun", 1),
+    ("configmaps: flag", 1),
+    ("rollbacks/status: RestartPods begun", 1),
+    ("deployments: act", 1),
+)
+RESTORE_CUTS = (
+    ("rollbacks", 1),
+    ("rollbacks/status: RestoreConfiguration begun", 1),
+    ("configmaps: content", 1),
+    ("rollbacks/status: RestoreConfiguration ended", 1),
+    ("rollbacks/status: Undo begun", 1),
+    ("deployments: act", 1),
+    ("rollbacks/status: Undo ended", 1),
+    ("rollbacks/status: over", 1),
+)
+RESTORE_SHORT = (
+    ("rollbacks/status: RestoreConfiguration begun", 1),
+    ("configmaps: content", 1),
+    ("rollbacks/status: Undo begun", 1),
+    ("deployments: act", 1),
+)
+OTHER_CUTS = (
+    ("rollbacks", 1),
+    ("rollbacks/status", 1),
+    ("deployments: act", 1),
+    ("rollbacks/status", 2),
+)
+OTHER_SHORT = (("rollbacks/status", 1), ("deployments: act", 1))
+
+
 @BY_CUTTING
 def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
-    stand: Stand, zygote: Zygote, tmp_path: Path, writes: Sequence[Call], cutting: Cutting
+    request: pytest.FixtureRequest, tmp_path: Path, cutting: Cutting
 ) -> None:
-    print(f"{len(writes)} writes: {', '.join(map(kind, writes))}")
+    stand, zygote = map(request.getfixturevalue, ("stand", "zygote"))
+    cuts = UNDO_SHORT if cutting is once else points(request.getfixturevalue("writes"))
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, UNDO, number, is_before, point)
-        for point, number, is_before in cutting(points(writes))
+        for point, number, is_before in cutting(cuts)
     )
 
     assert [one.row for one in done if one.faults] == []
     # How often a kind is written differs from run to run; that it is written does not.
-    assert UNDO_WRITES - {kind(one.cut.at) for one in done if one.cut.at} == set()
+    written = {kind(call) for one in done for call in one.proxy.writes()}
+    assert UNDO_WRITES - written == set()
+    cut = {kind(one.cut.at) for one in done if one.cut.at}
+    assert (UNDO_WRITES if cutting is twice else {point for point, _ in UNDO_SHORT}) - cut == set()
 
 
 @BY_CUTTING
 def test_no_crash_about_another_act_loses_or_repeats_anything(
     stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
-    cuts = (
-        ("rollbacks", 1),
-        ("rollbacks/status", 1),
-        ("deployments: act", 1),
-        ("rollbacks/status", 2),
-    )
-
     done = side_by_side(
         Walk(stand, zygote, tmp_path, remedy, number, is_before, resource)
         for remedy in (PIN, SCALE)
-        for resource, number, is_before in cutting(cuts)
+        for resource, number, is_before in chosen(cutting, OTHER_CUTS, OTHER_SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
@@ -282,20 +329,9 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
 def test_no_crash_about_a_flag_loses_or_repeats_anything(
     stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
-    cuts = (
-        ("rollbacks", 1),
-        ("rollbacks/status: DisableFlag begun", 1),
-        ("configmaps: flag", 1),
-        ("rollbacks/status: DisableFlag ended", 1),
-        ("rollbacks/status: RestartPods begun", 1),
-        ("deployments: act", 1),
-        ("rollbacks/status: RestartPods ended", 1),
-        ("rollbacks/status: over", 1),
-    )
-
     done = side_by_side(
         Walk(stand, zygote, tmp_path, DISABLE, number, is_before, point)
-        for point, number, is_before in cutting(cuts)
+        for point, number, is_before in chosen(cutting, FLAG_CUTS, FLAG_SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
@@ -305,20 +341,9 @@ def test_no_crash_about_a_flag_loses_or_repeats_anything(
 def test_no_crash_about_a_restored_configuration_loses_or_repeats_anything(
     stand: Stand, zygote: Zygote, tmp_path: Path, cutting: Cutting
 ) -> None:
-    cuts = (
-        ("rollbacks", 1),
-        ("rollbacks/status: RestoreConfiguration begun", 1),
-        ("configmaps: content", 1),
-        ("rollbacks/status: RestoreConfiguration ended", 1),
-        ("rollbacks/status: Undo begun", 1),
-        ("deployments: act", 1),
-        ("rollbacks/status: Undo ended", 1),
-        ("rollbacks/status: over", 1),
-    )
-
     done = side_by_side(
         Walk(stand, zygote, tmp_path, RESTORE, number, is_before, point)
-        for point, number, is_before in cutting(cuts)
+        for point, number, is_before in chosen(cutting, RESTORE_CUTS, RESTORE_SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

@@ -60,6 +60,7 @@ from tests.integration.manifests import (
     rollback,
 )
 
+pytestmark = pytest.mark.xdist_group("crds")
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 

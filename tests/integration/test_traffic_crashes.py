@@ -15,7 +15,9 @@ from typing import ClassVar
 import pytest
 
 from lab.postgres_server import Postgres
+from tests.integration.operator_process import Zygote
 from tests.integration.service import steps
+from tests.integration.stand import Stand
 from tests.integration.test_crash_walk import UNDO, Walk, side_by_side
 from tests.integration.tickets import ASSESSED, DATABASE, MATRIX, Tickets
 from tests.integration.writes import BY_CUTTING, Cutting, Point, chosen, kind
@@ -52,8 +54,8 @@ class TrafficWalk(Walk):
         ("rollbacks/status: over", 1),
     )
     SHORT: ClassVar[tuple[Point, ...]] = (
-        ("deployments: replicas", 1),
         ("deployments: template", 1),
+        ("deployments: replicas", 1),
         ("rollbacks/status: RestoreTraffic begun", 1),
     )
     RULES: ClassVar[Mapping[str, str]] = {"stopTraffic": "Replicas"}
@@ -137,7 +139,7 @@ class SelectorWalk(TrafficWalk):
         ("services: restored", 1),
         ("rollbacks/status: RestoreTraffic ended", 1),
     )
-    SHORT: ClassVar[tuple[Point, ...]] = (("services: stopped", 1), ("services: restored", 1))
+    SHORT: ClassVar[tuple[Point, ...]] = (("services: restored", 1), ("services: stopped", 1))
     RULES: ClassVar[Mapping[str, str]] = {"stopTraffic": "Service", "service": "web"}
 
     changes: int = 1
@@ -151,14 +153,13 @@ class SelectorWalk(TrafficWalk):
 
 
 @BY_CUTTING
-@pytest.mark.parametrize("walk", [TrafficWalk, SelectorWalk], ids=["replicas", "Service"])
 def test_no_crash_about_stopped_traffic_loses_or_repeats_anything(
-    request: pytest.FixtureRequest, tmp_path: Path, walk: type[TrafficWalk], cutting: Cutting
+    stand: Stand, zygote: Zygote, tmp_path: Path, server: Postgres, cutting: Cutting
 ) -> None:
-    stand, zygote, server = map(request.getfixturevalue, ("stand", "zygote", "server"))
-
+    """By the replicas, or by the Service."""
     done = side_by_side(
         walk(stand, zygote, tmp_path, UNDO, number, is_before, point, tickets=Tickets(server))
+        for walk in (TrafficWalk, SelectorWalk)
         for point, number, is_before in chosen(cutting, walk.CUTS, walk.SHORT)
     )
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,6 +19,7 @@ import pytest
 
 from rollback_operator.api.policy_status import WATCHED_UNTIL
 from tests.integration.api import Object, eventually, policies, throughout
+from tests.integration.conftest import RunningOperator
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
@@ -61,14 +62,26 @@ def healthy_release(service: Service) -> None:
     eventually(lambda: is_quiet(service), "its status is settled", 120.0)
 
 
+@pytest.fixture(scope="module")
+def healthy(
+    stand: Stand,
+    operator: RunningOperator,  # it watches
+) -> Iterator[Service]:
+    """One release for the tests that leave it as it was."""
+    service = Service(stand, stand.namespace("healthy"))
+    healthy_release(service)
+    yield service
+    service.retire()
+
+
 def is_quiet(service: Service) -> bool:
     before = version(service)
     time.sleep(QUIET_SECONDS)
     return version(service) == before
 
 
-def test_counts_are_on_record_while_they_are_asked_for_and_no_longer(service: Service) -> None:
-    healthy_release(service)
+def test_counts_are_on_record_while_they_are_asked_for_and_no_longer(healthy: Service) -> None:
+    service = healthy
     assert evaluation(service) is None
 
     ask(service, soon())
@@ -178,9 +191,9 @@ class Terminal:
 
 @pytest.mark.parametrize("end", ["q", pytest.param("signal", marks=pytest.mark.extended)])
 def test_a_live_view_is_ended_by_a_key_or_a_signal_and_leaves_nothing(
-    service: Service, stand: Stand, end: str
+    healthy: Service, stand: Stand, end: str
 ) -> None:
-    healthy_release(service)
+    service = healthy
     terminal = Terminal(stand, service)
     try:
         eventually(lambda: terminal.shows("suspect from 100 : 1"), "counts are shown")
@@ -202,9 +215,9 @@ def row(text: str, name: str) -> Sequence[str]:
 
 
 def test_the_command_shows_one_frame_with_counts_and_leaves_nothing(
-    service: Service, stand: Stand
+    healthy: Service, stand: Stand
 ) -> None:
-    healthy_release(service)
+    service = healthy
 
     done = plugin(stand, service, "watch", "shop", "--once")
 
@@ -233,9 +246,9 @@ def test_a_bad_release_is_shown_with_its_rollback(service: Service, stand: Stand
 
 
 def test_who_may_only_read_sees_pods_and_is_told_why_there_are_no_counts(
-    service: Service, stand: Stand
+    healthy: Service, stand: Stand
 ) -> None:
-    healthy_release(service)
+    service = healthy
     grant_reading(stand, service.namespace)
 
     done = plugin(stand, service, "watch", "--as", READER)

@@ -10,6 +10,7 @@ import pytest
 from lab.postgres_server import Postgres
 from lab.weakness import Weakness
 
+pytestmark = pytest.mark.xdist_group("weakness")
 SCHEMA = "a-shop"
 BUY = (
     "UPDATE ticket_types SET remaining = remaining - 1",

@@ -22,6 +22,7 @@ from lab.demo.stage import RefusedError
 from lab.errors import LabError
 from lab.story import Story
 
+pytestmark = pytest.mark.xdist_group("lab-demo")
 # Records its arguments; says what there is by the files in its folder, and obeys no `apply`.
 PROGRAM = """\
 #!/bin/sh

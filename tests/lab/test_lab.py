@@ -24,6 +24,7 @@ from lab.prometheus_server import Prometheus
 from lab.session import Session
 from lab.workspace import all_folders
 
+pytestmark = pytest.mark.xdist_group("lab")
 ROOT = Path(__file__).parents[2]
 LAB = (sys.executable, "-m", "lab")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the node mode needs root")
