@@ -76,6 +76,7 @@ def case_of(
         rollbacks: all of the target, and all that name the policy, whatever their target.
         now: the current time.
     """
+    workload = ledger.with_known_times(policy, workload)
     past = records.past(policy, workload, rollbacks, now)
     uid = workload.deployment.uid
     rollbacks = [one for one in rollbacks if one.spec.target_ref.uid == uid]

@@ -6,7 +6,8 @@ moves numbers, and 'the second highest' is the bad revision after an undo.
 
 import math
 from collections.abc import Iterable, Sequence, Set
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
@@ -35,6 +36,8 @@ from rollback_operator.releases.statements import newest_statements, weighed
 _LONGEST_REASON = 256
 LIMIT = MOST_REVISIONS
 PROVED_REQUESTS = 100
+GONE_KEPT = timedelta(hours=1)
+"""As long as the past of a control is read."""
 USELESS = 0.5
 """Share of failed requests from which on a revision is no useful rollback target.
 
@@ -56,7 +59,9 @@ def entries(
     """Return the ledger of the existing ReplicaSets, newest revision first.
 
     The newest statement on a release wins (statements.py), also after the loss of the status that
-    held it. Revisions from before the first record have no entry until they run.
+    held it. Revisions from before the first record have no entry until they run. A release whose
+    ReplicaSet is gone stays on record for an hour after the current release began: the ReplicaSet
+    may come back, as its target and as its control.
     """
     recorded = policy.status.revisions
     healths = {entry.release: entry for entry in recorded}
@@ -81,7 +86,31 @@ def entries(
             entry = _without_mark(entry)
         if entry is not None:
             ledger.append(_renumbered(entry, replica_set))
-    return ledger[:LIMIT]
+    return [*ledger, *_gone(policy, workload, now)][:LIMIT]
+
+
+def _gone(policy: RollbackPolicy, workload: Workload, now: datetime) -> list[LedgerEntry]:
+    running = policy.status.revision
+    if running is None or running.since is None or now - running.since > GONE_KEPT:
+        return []
+    present = {replica_set.template.release for replica_set in workload.replica_sets}
+    gone = (entry for entry in policy.status.revisions if entry.release not in present)
+    return [_without_mark(entry) for entry in gone]
+
+
+def with_known_times(policy: RollbackPolicy, workload: Workload) -> Workload:
+    """Date a ReplicaSet that was made again back to the time when its release was recorded.
+
+    Its own time would make it newer than its successor, as if the successor had replaced it.
+    """
+    known = {
+        entry.release: entry.since.timestamp() for entry in policy.status.revisions if entry.since
+    }
+    sets = tuple(
+        replace(each, created=min(each.created, known.get(each.template.release, math.inf)))
+        for each in workload.replica_sets
+    )
+    return workload if sets == workload.replica_sets else replace(workload, replica_sets=sets)
 
 
 def at_rest(

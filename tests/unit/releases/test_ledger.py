@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -522,3 +523,35 @@ def test_a_release_is_put_on_record_once_and_what_is_known_of_it_stays() -> None
     assert ledger.with_entry(known, None) == known
     many = [make_entry(f"v{number}") for number in range(ledger.LIMIT)]
     assert ledger.with_entry(many, make_entry("v99")) == [make_entry("v99"), *many[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(60, {"v2": UNKNOWN, "v1": GOOD}), (3700, {"v2": UNKNOWN})]
+)
+def test_a_release_whose_replica_set_is_gone_stays_on_record_for_an_hour(
+    seconds: float, expected: dict[str, Health]
+) -> None:
+    workload = make_workload("v2", older=())
+    known = [make_entry("v2", UNKNOWN), make_entry("v1")]
+    status = RollbackPolicyStatus(revisions=known, revision=known[0])
+    policy = make_policy().model_copy(update={"status": status})
+    since = known[0].since
+    assert since is not None
+
+    found = ledger.entries(policy, workload, [], since + timedelta(seconds=seconds))
+
+    assert healths(found) == expected
+
+
+def test_a_replica_set_that_was_made_again_is_not_replaced_by_its_successor() -> None:
+    workload = make_workload("v2", older=("v1",))
+    current, old = workload.replica_sets
+    again = replace(workload, replica_sets=(current, replace(old, created=current.created + 60)))
+    known = [make_entry("v2", UNKNOWN), make_entry("v1")]
+    status = RollbackPolicyStatus(revisions=known, revision=known[0])
+    policy = make_policy().model_copy(update={"status": status})
+
+    found = ledger.entries(policy, ledger.with_known_times(policy, again), [], at())
+
+    assert healths(found) == {"v2": UNKNOWN, "v1": GOOD}
+    assert healths(ledger.entries(policy, again, [], at()))["v1"] is UNKNOWN, "else it is not asked"
