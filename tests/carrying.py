@@ -101,7 +101,17 @@ class Carried:
             Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now),
             ConfigurationRestorer(self.configurations),
             TrafficSwitch(
-                self.store, self.now, recorder.write, remember, self.workloads, self.selectors
+                self.store,
+                self.now,
+                recorder.write,
+                remember,
+                self.workloads,
+                self.selectors,
+                lambda namespace, uid: [
+                    each
+                    for each in self.store.rollbacks.values()
+                    if each.spec.target_ref.uid == uid
+                ],
             ),
             DamageReader(self.schemas, records, self.now),
             Diagnoser(self.tools_of_pods, self.now),

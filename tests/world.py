@@ -162,7 +162,13 @@ class World:
         migrator = Migrator(self.jobs, self.schemas, self.changes, recorder.write, self.now)
         configurations = ConfigurationReader(self.configurations, self.now)
         traffic = TrafficSwitch(
-            store, self.now, recorder.write, cache.take_in, self.workloads, self.selectors
+            store,
+            self.now,
+            recorder.write,
+            cache.take_in,
+            self.workloads,
+            self.selectors,
+            cache.rollbacks_of,
         )
         records = OwnResources(cache.policy_of, cache.rollbacks_of)
         actor = Actor(

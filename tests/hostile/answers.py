@@ -374,6 +374,20 @@ class DrawnSchemas:
         form = dice.choice(tuple(HistoryForm))
         return Applied(tuple(made)[: dice.choice((0, 1, 3, 200))], form)
 
+    async def ask(
+        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
+    ) -> Answers | Missing:
+        """Answer queries."""
+        self.ledger.call("database", namespace)
+        if await self.weather.fails():
+            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
+        dice = self.weather.dice
+        rows = ('{"count":0}', '{"count":7}', "{}", "[", "null", '"', '{"a":"\u202e"}', "x" * 2000)
+        return {
+            name: dice.choice((QueryFailure("drawn"), QueryRows((dice.choice(rows),) * 3)))
+            for name in questions
+        }
+
 
 @dataclass
 class DrawnChanges:
@@ -406,20 +420,6 @@ class DrawnChanges:
             (Undone(), HalfWay(names[:1], names[1:], 5000), StatementFault("drawn" * 900))
         )
 
-    async def ask(
-        self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
-    ) -> Answers | Missing:
-        """Answer queries."""
-        self.ledger.call("database", namespace)
-        if await self.weather.fails():
-            return Missing(Reason.SCHEMA_UNKNOWN, "drawn")
-        dice = self.weather.dice
-        rows = ('{"count":0}', '{"count":7}', "{}", "[", "null", '"', '{"a":"\u202e"}', "x" * 2000)
-        return {
-            name: dice.choice((QueryFailure("drawn"), QueryRows((dice.choice(rows),) * 3)))
-            for name in questions
-        }
-
 
 @dataclass
 class DrawnProbes:
@@ -433,7 +433,7 @@ class DrawnProbes:
         self.ledger.call("probe", namespace)
         return await self._reply()
 
-    async def ask(self, address: str, endpoint: Endpoint) -> Reply:
+    async def ask(self, namespace: str, address: str, endpoint: Endpoint) -> Reply:
         """Ask a pod."""
         self.ledger.calls += 1
         return await self._reply()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 import traceback
 from collections.abc import Iterator
@@ -15,14 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import patch
 
 import looptime
 
 from bench.simulation.server import DELETED, Event, Server
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.clock import ServerClock
-from rollback_operator.adapters.kube.lease import Elector
 from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.reconcile.cache import Unreadable
 from rollback_operator.runtime.bootstrap import Outside, Parts, wire
@@ -146,9 +145,11 @@ class _Life:
         settings = Settings(
             prometheus_url=f"http://{hosts}:9090", identity="drawn", allowed_hosts=(hosts,)
         )
+        parts = wire(outside, settings, telemetry)
         # It leads all along, however long a step lasts: nobody renews its lease here.
-        with patch.object(Elector, "is_leading", lambda _: True):
-            return wire(outside, settings, telemetry)
+        parts.elector.leading.set()
+        parts.elector._renewed = (math.inf, math.inf)
+        return parts
 
     async def run(self) -> None:
         """Live from the first list to the last pass."""

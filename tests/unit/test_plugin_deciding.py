@@ -362,6 +362,14 @@ class TestBounds:
             "rollback.tickettoken.io/restore-bounds": "requested"
         }
 
+    def test_are_put_back_though_the_policy_is_gone(self, shell: Shell, raised: Record) -> None:
+        del shell.cluster.objects[POLICIES, NAMESPACE, NAME]
+        assert shell.run("resume", NAME) == 0
+        assert f"there is no policy {NAME} any more; the operator restores" in shell.out
+        found = shell.cluster.objects[ROLLBACKS, NAMESPACE, raised.name]
+        assert "rollback.tickettoken.io/restore-bounds" in found.part("metadata.annotations").raw
+        assert shell.run("resume", "another") == 1
+
     def test_that_are_put_back_already_are_left_alone(self, shell: Shell, raised: Record) -> None:
         known = {**raised.part("status.autoscaler").raw, "restoredTime": "2027-01-15T09:00:00Z"}
         shell.cluster.put(ROLLBACKS, stored(make_rollback(), autoscaler=known))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import MigrationOrder, MigrationRecord
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import TrafficPlan
 from rollback_operator.api.v1alpha1 import (
@@ -17,6 +18,7 @@ from rollback_operator.api.v1alpha1 import (
     RemedyType,
     Rollback,
     RollbackPolicy,
+    SignalName,
     StepName,
     TrafficStop,
 )
@@ -27,13 +29,16 @@ from rollback_operator.model.schema import Applied, Migration
 from rollback_operator.model.workload import Workload
 from rollback_operator.remedies import progress, stopped_traffic
 from rollback_operator.remedies.attempts import is_unbegun
+from rollback_operator.remedies.steps import steps_of
 from rollback_operator.rollback.integrity import QueryFailure, QueryRows
 from tests.builders import (
+    UNDO,
     at,
     make_pods,
     make_policy,
     make_replica_set,
     make_rollback,
+    make_trigger_record,
     make_workload,
 )
 from tests.carrying import Carried
@@ -47,8 +52,11 @@ DATABASE = DatabaseSpec.model_validate({"connectionSecretRef": {"name": "ticket-
 
 
 def stopping(plan: TrafficPlan = REPLICAS, **changes: Any) -> Rollback:
-    verification = VerificationSpec(timeout_seconds=10)
-    return make_rollback(traffic=plan, verification=verification, **changes)
+    fields = {
+        "verification": VerificationSpec(timeout_seconds=10),
+        "trigger": make_trigger_record(signal=SignalName.INTEGRITY),
+    }
+    return make_rollback(traffic=plan, **(fields | changes))
 
 
 @dataclass
@@ -172,6 +180,54 @@ async def test_a_crash_at_any_call_neither_loses_nor_repeats_anything() -> None:
             assert world.selectors.selected.mark == "", crash_at
             assert world.journal.count("undo") == 1, crash_at
             assert world.store.told().count("RollbackStarted") >= 1
+
+
+def migrating(onNewerSchema: str = "RollbackMigrations", **more: Any) -> RollbackPolicy:  # noqa: N803
+    database = DatabaseSpec.model_validate(
+        {
+            "connectionSecretRef": {"name": "ticket-db"},
+            "onNewerSchema": onNewerSchema,
+            "rollbackMigrations": {"job": {"command": ["down"]}, "backup": {"required": False}},
+            "onCorruption": {"assess": [{"name": "invalid", "query": "SELECT 1"}]},
+        }
+        | more
+    )
+    return make_policy(database=database)
+
+
+@pytest.mark.parametrize(
+    ("policy", "signal", "expected"),
+    [
+        pytest.param(migrating(), None, [], id="migrations may need it"),
+        pytest.param(migrating(), SignalName.INTEGRITY, ["invalid"], id="damage"),
+        pytest.param(migrating("Block", rollbackMigrations=None), None, None, id="neither"),
+        pytest.param(migrating(onCorruption=None), None, None, id="not declared"),
+    ],
+)
+def test_the_stop_that_the_policy_declares_is_planned(
+    policy: RollbackPolicy, signal: SignalName | None, expected: list[str] | None
+) -> None:
+    plan = stopped_traffic.planned(policy, UNDO, signal)
+    assert (None if plan is None else [each.name for each in plan.assess]) == expected
+    scale = Remedy(type=RemedyType.SCALE, replicas=6)
+    assert stopped_traffic.planned(policy, scale, signal) is None
+
+
+@pytest.mark.parametrize("order", [None, *MigrationOrder])
+def test_traffic_of_a_healthy_database_stops_only_where_no_release_fits_the_schema(
+    order: MigrationOrder | None,
+) -> None:
+    plan = TrafficPlan(stop=TrafficStop.REPLICAS)
+    spec = stopping(plan, trigger=make_trigger_record()).spec
+    migrations = (
+        MigrationRecord(names=["002"], applied=2, order=order) if order is not None else None
+    )
+    steps = steps_of(spec, migrations)
+    is_needed = order is MigrationOrder.TRAFFIC_STOPPED
+    assert (StepName.STOP_TRAFFIC in steps, StepName.RESTORE_TRAFFIC in steps) == (is_needed,) * 2
+    if is_needed:
+        begin = [StepName.STOP_TRAFFIC, StepName.BACKUP, StepName.MIGRATE_DOWN, StepName.UNDO]
+        assert list(steps)[:4] == begin
 
 
 # -- obstacles -------------------------------------------------------------------------------------
@@ -311,6 +367,31 @@ async def test_a_deleted_rollback_restores_the_traffic_first() -> None:
 
     assert world.replicas == 4
     assert world.store.rollbacks == {}
+
+
+async def test_an_older_stop_does_not_end_a_newer_one() -> None:
+    """Somebody has set replicas again since, and the release was stopped anew."""
+    world = World()
+    world.workloads.lingering = make_pods(1)
+    older = await world.last()
+    meta = older.metadata
+    changes = {"name": "newer", "uid": "uid-newer", "creation_timestamp": at(600)}
+    newer = older.model_copy(update={"metadata": meta.model_copy(update=changes)})
+    world.store.hold(newer)
+    # What the older one stopped no longer runs.
+    deployment = world.workloads.workload.deployment
+    third = replace(deployment.template, digest="digest-v3", release="release-v3")
+    world.workloads.workload = replace(
+        world.workloads.workload, deployment=replace(deployment, template=third)
+    )
+
+    traffic = world.executor.actor.traffic
+    assert await traffic.settle([older]) is None
+
+    assert world.replicas == 0
+    kind = ConditionType.TRAFFIC_STOPPED
+    assert why(world.store.rollbacks[meta.name], kind) == Reason.TRAFFIC_CHANGED
+    assert stopped_traffic.superseded(newer, [older, newer]) is None
 
 
 async def test_a_deployment_that_is_gone_leaves_nothing_to_restore_but_the_service() -> None:

@@ -127,6 +127,7 @@ class Sweep:
             self._cache.take_in,
             self._workloads,
             ApiSelectors(api),
+            self._cache.rollbacks_of,
         )
         self._suspender = Suspender(
             store, utc_now, self._write, self._cache.take_in, ApiOwners(api, argo_cd)

@@ -34,7 +34,7 @@ from rollback_operator.reconcile.act.verifying import VerificationInputs
 from rollback_operator.reconcile.cache import Cache, Key, Unreadable
 from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
-from rollback_operator.remedies import change_cause
+from rollback_operator.remedies import change_cause, stopped_traffic
 from rollback_operator.remedies.progress import RollbackEnd
 from rollback_operator.report import recent
 from rollback_operator.rollback.course import Carry, Retry, context_of, course
@@ -146,7 +146,10 @@ class RecordKeeper:
         names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
         known = (self.cache.deployments.get(name) for name in sorted(names))
         waits = [await self.settle_cause(each) for each in known if each is not None]
-        if why.reason not in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
+        if why.reason in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
+            own_asked = [each for each in own if stopped_traffic.is_wanted_back(each)]
+            waits.append(await self.traffic.settle(own_asked))
+        else:
             waits.append(await self._restore(own))
         return schedule.soonest(*waits, await self.carry(own, why))
 

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from rollback_operator.api.database.rolling_back import MigrationRecord
+from rollback_operator.api.database.rolling_back import MigrationOrder, MigrationRecord
 from rollback_operator.api.remedy import FlagTaking, TrafficPlan
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -11,6 +11,7 @@ from rollback_operator.api.v1alpha1 import (
     RemedyType,
     RevisionRef,
     RollbackSpec,
+    SignalName,
     StepName,
     TrafficStop,
 )
@@ -45,16 +46,33 @@ def steps_of(spec: RollbackSpec, migrations: MigrationRecord | None = None) -> t
     restore = (StepName.RESTORE_STRATEGY,) if spec.pace is Pace.EXPRESS else ()
     suspend = (StepName.SUSPEND_OWNER,) if gitops.needs_suspension(spec) else ()
     diagnose = (StepName.DIAGNOSE,) if spec.diagnosis is not None else ()
-    before = (*suspend, *diagnose, *_stop_of(spec.traffic))
+    traffic = traffic_stop(spec, migrations)
+    before = (*suspend, *diagnose, *_stop_of(traffic))
     if is_lasting_stop(spec):
         return before
     parts = StepParts(
         before=before,
         act=_acts_of(spec),
-        complete=(*_rollout_of(spec.traffic), *restore),
+        complete=(*_rollout_of(traffic), *restore),
         after=(StepName.VERIFY,),
     )
     return ordered(migrations.order if migrations is not None else None, parts)
+
+
+def traffic_stop(spec: RollbackSpec, migrations: MigrationRecord | None) -> TrafficPlan | None:
+    """Return how a rollback stops the traffic; None: it does not.
+
+    A plan may have it only for migrations whose order requires it, which the checklist finds out.
+
+    Args:
+        spec: the plan.
+        migrations: to roll back; None: none, or not known yet.
+    """
+    needs_none = migrations is None or migrations.order is not MigrationOrder.TRAFFIC_STOPPED
+    is_only_for_these = (
+        not is_lasting_stop(spec) and spec.trigger.signal is not SignalName.INTEGRITY
+    )
+    return None if is_only_for_these and needs_none else spec.traffic
 
 
 def is_lasting_stop(spec: RollbackSpec) -> bool:

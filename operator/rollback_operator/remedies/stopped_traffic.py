@@ -8,8 +8,9 @@ other client has changed it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from rollback_operator.api.checklist import NewerSchemaResponse
 from rollback_operator.api.crd import GROUP, TRAFFIC_FINALIZER
 from rollback_operator.api.reasons import ConditionType, Reason
 from rollback_operator.api.remedy import LONGEST_SELECTOR, TrafficPlan, TrafficRecord
@@ -31,10 +32,11 @@ from rollback_operator.model.services import ServiceSelector
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.remedies.progress import RollbackEnd, is_stale
 from rollback_operator.remedies.rollouts import runs_judged
+from rollback_operator.remedies.steps import keeps_release
 
 RESTORE_TRAFFIC = f"{GROUP}/restore-traffic"
 """Annotation on a Rollback: a person requests that the traffic is restored now."""
-TRAFFIC_POLL_SECONDS = 30.0
+TRAFFIC_POLL_SECONDS = 5.0
 """Interval of the checks whether the bad release still runs while the traffic is stopped."""
 ASSESSMENT_SECONDS = 60.0
 """A database that does not answer for so long is not waited for: the rollback continues."""
@@ -49,7 +51,8 @@ def planned(
     """Plan the stop of the traffic; None: the traffic continues.
 
     Args:
-        policy: its `database.onCorruption` states how the traffic of a damaging release is stopped.
+        policy: its `database.onCorruption` states how the traffic is stopped: of a release that
+            damages data, or while migrations are rolled back that neither release can do without.
         remedy: Scale to zero is a stop that lasts.
         signal: the matrix signal that led to the rollback.
     """
@@ -57,9 +60,15 @@ def planned(
         return TrafficPlan(stop=TrafficStop.REPLICAS)
     database = policy.spec.database
     rules = database.on_corruption if database is not None else None
-    if rules is None or remedy.replicas is not None or signal is not SignalName.INTEGRITY:
+    if database is None or rules is None or keeps_release(remedy.type):
         return None
-    return TrafficPlan(stop=rules.stop_traffic, service=rules.service or "", assess=rules.assess)
+    if signal is SignalName.INTEGRITY:
+        assess = rules.assess
+    elif database.on_newer_schema is NewerSchemaResponse.ROLLBACK_MIGRATIONS:
+        assess = []  # no data is damaged
+    else:
+        return None
+    return TrafficPlan(stop=rules.stop_traffic, service=rules.service or "", assess=assess)
 
 
 def is_asked(policy: RollbackPolicy, signal: SignalName | None) -> bool:
@@ -233,6 +242,32 @@ class TrafficSettled:
         """End a rollback whose stop another client has ended: it is not repeated."""
         message = f"the traffic was to stay stopped, and {self.message}"
         return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_CHANGED, message)
+
+
+def superseded(rollback: Rollback, others: Iterable[Rollback]) -> TrafficSettled | None:
+    """Return the newer stop of the same Deployment, if there is one: its zero replicas are that's.
+
+    A newer rollback has recorded replicas: somebody had ended this stop before.
+    """
+    if rollback.spec.traffic is None or rollback.spec.traffic.stop is TrafficStop.SERVICE:
+        return None  # a Service is marked with the Rollback that stopped it
+    newer = [
+        other.metadata.name
+        for other in others
+        if other.spec.target_ref.uid == rollback.spec.target_ref.uid
+        and _age(other) > _age(rollback)
+        and is_open(other)
+        and other.status.traffic is not None
+        and other.status.traffic.replicas
+    ]
+    if not newer:
+        return None
+    return TrafficSettled(Reason.TRAFFIC_CHANGED, f"Rollback {newer[0]} has stopped it since")
+
+
+def _age(rollback: Rollback) -> tuple[datetime, str]:
+    created = rollback.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC)
+    return created, rollback.metadata.name
 
 
 def taken_over(

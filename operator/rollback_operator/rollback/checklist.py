@@ -23,6 +23,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.model.schema import DirtySchema, NewerSchema, SchemaAnswer
 from rollback_operator.model.surroundings import ClusterCapacity
 from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.remedies.steps import traffic_stop
 from rollback_operator.rollback import checks, schema_check
 from rollback_operator.rollback.checks import ChecklistFacts
 
@@ -34,7 +35,8 @@ _ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
     checks.references,
     checks.configuration,
     checks.room,
-    checks.capacity,
+)
+_LAST_ITEMS: tuple[Callable[[ChecklistFacts], CheckItem], ...] = (
     checks.nobody_else,
     checks.metrics,
 )
@@ -92,13 +94,18 @@ class Checklist:
 def make(facts: ChecklistFacts) -> Checklist:
     """Evaluate all items."""
     schema = schema_check.schema_answer(facts)
-    made = [item(facts) for item in _ITEMS] + [schema_check.database_schema(facts, schema)]
+    down = schema_check.migrations_down(facts)
+    record = down if isinstance(down, MigrationRecord) else None
+    made = [
+        *(item(facts) for item in _ITEMS),
+        checks.capacity(facts, traffic_stop(facts.rollback.spec, record)),
+        *(item(facts) for item in _LAST_ITEMS),
+        schema_check.database_schema(facts, schema),
+    ]
     items = [_tightened(item, facts.policy) for item in made]
     by_name = {item.name: item for item in items}
     is_tight = by_name[CheckName.ROOM].result is CheckResult.WARNED and _is_known(facts)
     pace = Pace.NORMAL if is_tight else facts.rollback.spec.pace
-    down = schema_check.migrations_down(facts)
-    record = down if isinstance(down, MigrationRecord) else None
     return Checklist(tuple(items), pace, schema, record)
 
 

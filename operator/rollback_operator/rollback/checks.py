@@ -16,7 +16,7 @@ from rollback_operator.api.checklist import (
     CheckResult,
     Consequence,
 )
-from rollback_operator.api.remedy import FlagTaking
+from rollback_operator.api.remedy import FlagTaking, TrafficPlan
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import (
     Health,
@@ -249,12 +249,16 @@ def _keeps_pods(facts: ChecklistFacts) -> bool:
     return flag is not None and flag.taken_by is FlagTaking.MOUNT
 
 
-def capacity(facts: ChecklistFacts) -> CheckItem:
-    """Report how many pods stay available during the rollback."""
+def capacity(facts: ChecklistFacts, stop: TrafficPlan | None) -> CheckItem:
+    """Report how many pods stay available during the rollback.
+
+    Args:
+        facts: just before the act.
+        stop: how the rollback stops the traffic; None: it does not.
+    """
     name, deployment = CheckName.CAPACITY, facts.deployment
-    plan = facts.rollback.spec.traffic
-    if plan is not None:
-        what = "Deployment has no pods" if plan.stop is TrafficStop.REPLICAS else "Service has none"
+    if stop is not None:
+        what = "Deployment has no pods" if stop.stop is TrafficStop.REPLICAS else "Service has none"
         message = f"the traffic is stopped: the {what} until the release is replaced"
         return _item(name, CheckResult.WARNED, message)
     if facts.rollback.spec.remedy.replicas is not None:

@@ -218,7 +218,10 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
     contents = ApiConfigurations(api, settings.secret_digest_key_file)
     migrator = Migrator(ApiJobs(api), outside.schemas, outside.changes, recorder.write, now)
     configurations = ConfigurationReader(contents, now)
-    traffic = TrafficSwitch(store, now, recorder.write, cache.take_in, workloads, ApiSelectors(api))
+    selectors, of_target = ApiSelectors(api), cache.rollbacks_of
+    traffic = TrafficSwitch(
+        store, now, recorder.write, cache.take_in, workloads, selectors, of_target
+    )
     actor = Actor(
         workloads,
         suspender,

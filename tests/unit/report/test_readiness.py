@@ -177,6 +177,14 @@ ROWS = {
         Reason.TARGET_SCALED_TO_ZERO,
         "no replicas",
     ),
+    "stopped by the operator": (
+        make_policy(),
+        make_deployment(replicas=0, is_stopped=True),
+        AROUND,
+        False,
+        Reason.TARGET_SCALED_TO_ZERO,
+        "kubectl rollout undo deployment/",
+    ),
     "no history": (
         make_policy(),
         make_deployment(history_limit=0),

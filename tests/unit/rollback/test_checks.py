@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -249,19 +250,19 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         "no additional pods",
     ),
     "capacity is kept": (
-        checks.capacity,
+        partial(checks.capacity, stop=None),
         make_facts(),
         PASSED,
         "at least 3 of 4 replicas are kept, 4 are available now",
     ),
     "capacity may go": (
-        checks.capacity,
+        partial(checks.capacity, stop=None),
         make_facts(workload=with_deployment(max_unavailable="100%")),
         WARNED,
         "at least 0 of 4",
     ),
     "Recreate": (
-        checks.capacity,
+        partial(checks.capacity, stop=None),
         make_facts(workload=with_deployment(strategy="Recreate")),
         WARNED,
         "all pods stop before",

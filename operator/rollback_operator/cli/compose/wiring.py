@@ -195,7 +195,10 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     migrator = Migrator(NoJobs(), schemas, changes, recorder.write, now)
     contents = NoConfigurations()
     configurations = ConfigurationReader(contents, now)
-    traffic = TrafficSwitch(store, now, recorder.write, cache.take_in, workloads, NoSelectors())
+    selectors, of_target = NoSelectors(), cache.rollbacks_of
+    traffic = TrafficSwitch(
+        store, now, recorder.write, cache.take_in, workloads, selectors, of_target
+    )
     actor = Actor(
         workloads,
         suspender,

@@ -104,21 +104,31 @@ async def resume(asked: CommandContext) -> Answer:
     """Resume a policy; restore the bounds and the traffic that its rollbacks changed."""
     if asked.given["all_namespaces"]:
         return await _on_leases(asked, None)
-    policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    stored = needed(await asked.cluster.list(ROLLBACKS, policy.namespace))
-    more = ""
+    try:
+        policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
+    except Stop:
+        # What its rollbacks have changed outlives a policy.
+        asked_for = await _ask_to_restore(asked, asked.namespace, asked.name)
+        if not asked_for:
+            raise
+        return f"there is no policy {asked.name} any more{asked_for}", 0
+    more = await _ask_to_restore(asked, policy.namespace, policy.name)
+    if policy.text("spec.suspend") == "true":
+        policy = await _annotated(asked, policy, None)
+    return await _switch(asked, policy, False, f"resumed{more}")
+
+
+async def _ask_to_restore(asked: CommandContext, namespace: str, name: str) -> str:
+    """Request that what the rollbacks of a policy changed is restored; empty: nothing is."""
+    stored, more = needed(await asked.cluster.list(ROLLBACKS, namespace)), ""
     for field, annotation, what in _RESTORED:
-        changed = [
-            item for item in finding.of_policy(stored, policy.name) if _is_changed(item, field)
-        ]
+        changed = [item for item in finding.of_policy(stored, name) if _is_changed(item, field)]
         for rollback in changed:
             wanted = {**rollback.part("metadata.annotations").raw, annotation: "requested"}
             needed(await asked.cluster.patch(ROLLBACKS, rollback, "/metadata/annotations", wanted))
         names = ", ".join(rollback.name for rollback in changed)
         more += f"; the operator restores the {what.format(names)}" if changed else ""
-    if policy.text("spec.suspend") == "true":
-        policy = await _annotated(asked, policy, None)
-    return await _switch(asked, policy, False, f"resumed{more}")
+    return more
 
 
 async def _on_leases(asked: CommandContext, value: str | None) -> Answer:

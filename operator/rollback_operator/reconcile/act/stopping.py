@@ -7,7 +7,7 @@ finalizer removed.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +49,8 @@ class TrafficSwitch(Reversible):
 
     workloads: Workloads
     selectors: Selectors
+    others: Callable[[str, str], Sequence[Rollback]]
+    """Gives all Rollbacks of a Deployment, by its namespace and its uid."""
     rules = RecordRules(
         TRAFFIC_FINALIZER,
         stopped_traffic.is_left,
@@ -64,7 +66,7 @@ class TrafficSwitch(Reversible):
         if isinstance(selected, Failure):
             return Acted(rollback, deployment, selected)
         if stopped_traffic.is_reported(rollback):
-            over = stopped_traffic.taken_over(rollback, deployment, selected)
+            over = self._over(rollback, deployment, selected)
             following = self._stopped(rollback, workload) if over is None else over.as_end()
             return Acted(rollback, deployment, following)
         if stopped_traffic.is_unfit(rollback, selected, workload.current):
@@ -80,7 +82,7 @@ class TrafficSwitch(Reversible):
         selected = await self._selector_or_none(rollback)
         if isinstance(selected, Failure):
             return selected
-        over = stopped_traffic.taken_over(rollback, deployment, selected)
+        over = self._over(rollback, deployment, selected)
         return None if over is None else over.as_end()
 
     async def _stop(
@@ -193,7 +195,7 @@ class TrafficSwitch(Reversible):
         selected = await self._selector_or_none(rollback)
         if isinstance(selected, Failure):
             return selected
-        over = stopped_traffic.taken_over(rollback, deployment, selected)
+        over = self._over(rollback, deployment, selected)
         if over is not None:
             return _Restored(await self._closed(rollback, over), deployment)
         if not why:
@@ -220,6 +222,16 @@ class TrafficSwitch(Reversible):
         await self.store.post(rollback, events.traffic_settled(end.reason, condition.message))
         status = stopped_traffic.stored(rollback.status, record, condition, now)
         return rollback.model_copy(update={"status": status})
+
+    def _over(
+        self,
+        rollback: Rollback,
+        deployment: Deployment | None,
+        selected: ServiceSelector | None,
+    ) -> TrafficSettled | None:
+        of_target = self.others(rollback.metadata.namespace, rollback.spec.target_ref.uid)
+        newer = stopped_traffic.superseded(rollback, of_target)
+        return newer or stopped_traffic.taken_over(rollback, deployment, selected)
 
     async def _selector_or_none(self, rollback: Rollback) -> ServiceSelector | Failure | None:
         """Read the Service of a plan; None: the plan has none, or it is gone."""
