@@ -171,6 +171,14 @@ async def test_a_query_that_tells_the_password_is_silenced(database: Database) -
     assert database.password not in message(await read(database.dsn, history={"query": query}))
 
 
+async def test_an_answer_that_has_the_password_has_it_no_more(database: Database) -> None:
+    text = f"postgresql://x:{database.password}@db"
+
+    (found,) = (await ask(database.dsn, told=f"SELECT '{text}' AS url")).values()
+
+    assert found == QueryRows(('{"url":"postgresql://x:***@db"}',))
+
+
 async def test_a_secret_that_cannot_be_read_is_said() -> None:
     failure = Failure(FailureKind.GONE, "there is no Secret ticket-db in namespace shop")
 

@@ -288,6 +288,20 @@ async def test_faulty_or_hostile_statements_change_nothing(database: Database, c
     assert untouched(database)
 
 
+async def test_no_statement_tells_the_password(database: Database) -> None:
+    quoted = database.password.replace("'", "''")
+    raised = f"DO $$BEGIN RAISE EXCEPTION 'login as x:{quoted}@db'; END$$"
+    filled = f"DO $$BEGIN RAISE EXCEPTION '{'-' * 295}{quoted}'; END$$"
+
+    for statements in (raised, filled):
+        for found in (
+            await undo(database, spec(statements)),
+            await measure(database, spec(statements)),
+        ):
+            assert "migrations.sql of 002_seats" in str(found)
+            assert database.password[:4] not in str(found)
+
+
 async def test_statements_that_swallow_the_time_out_end_with_their_process(
     database: Database,
 ) -> None:

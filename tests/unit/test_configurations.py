@@ -277,6 +277,33 @@ async def test_where_the_template_differs_it_goes_back_without_the_configmap() -
     assert world.workloads.workload.deployment.template.digest == "digest-v1"
 
 
+async def test_a_workload_that_uses_it_since_the_decision_keeps_it() -> None:
+    world = RestoringWorld()
+    world.configurations.others = {"a": ("CronJob report",)}
+
+    await world.last()
+
+    done = find(world.stored.status.conditions, ConditionType.COMPLETE)
+    states = world.configurations.states
+    assert [states[name].digest for name in RESTORED] == [BAD.digest, GOOD.digest]
+    assert done is not None
+    step = world.stored.status.steps[0]
+    assert "ConfigMap a stays as it is: CronJob report uses it too" in step.message
+
+
+async def test_where_another_workload_uses_all_of_it_nothing_is_undone() -> None:
+    world = RestoringWorld()
+    world.configurations.others = dict.fromkeys(("a", "b"), ("Deployment other",))
+
+    done = await world.last()
+
+    complete = find(done.status.conditions, ConditionType.COMPLETE)
+    assert complete is not None
+    assert complete.reason == Reason.CONFIGURATION_CHANGED
+    assert "Deployment other uses it too" in complete.message
+    assert "undo" not in world.journal
+
+
 async def test_an_operator_that_dies_at_any_call_restores_once() -> None:
     calm = changed()
     await calm.run(calm.operator(), calm.is_all_done)

@@ -314,6 +314,17 @@ async def test_a_revision_that_is_gone_ends_it() -> None:
     assert (done.status.outcome, why(done)) == (Outcome.FAILED, Reason.REPLICA_SET_GONE)
 
 
+async def test_a_deployment_that_is_gone_is_not_taken_for_its_revision() -> None:
+    world = World()
+    world.workloads.fail_next("undo", GONE)
+    world.workloads.fail_next("inspect", GONE)
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Again)
+    assert world.stored.status.outcome is None
+
+
 async def test_a_strategy_that_cannot_be_put_back_is_a_failure_that_is_told() -> None:
     world = express()
     world.workloads.fail_next("set_strategy", *[REFUSAL] * 3 * MOST_STEP_ATTEMPTS)

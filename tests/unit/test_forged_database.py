@@ -10,7 +10,9 @@ import pytest
 
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres.database import PostgresSchemas
+from rollback_operator.adapters.postgres.down import PostgresChanges
 from rollback_operator.api.checklist import DatabaseSpec
+from rollback_operator.api.database.rolling_back import MigrationRecord
 from rollback_operator.model.schema import Applied, Migration, SchemaHistory, UnknownSchema
 from tests.unit.forged_postgres import (
     INET,
@@ -101,3 +103,67 @@ async def test_of_a_namespace_one_reads_at_a_time_and_another_namespace_is_serve
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_two_tenants_with_slow_servers_leave_a_process_to_the_others() -> None:
+    ask = {"one": "SELECT 1"}
+    with forged(Forged(iterations=2**31 - 1)) as slow, forged(Forged()) as port:
+        schemas = PostgresSchemas(Dsn(slow), pin)
+        tenants = ("tenant-a", "tenant-b")
+        await asyncio.gather(*(schemas.read(tenant, SPEC) for tenant in tenants))
+        again = [
+            asyncio.create_task(call)
+            for tenant in tenants
+            for call in (schemas.ask(tenant, SPEC, ask), schemas.read(tenant, SPEC))
+        ]
+        await asyncio.sleep(0.1)
+        schemas._secrets = Dsn(port)
+
+        assert isinstance(await schemas.read("shop", SPEC), Applied)
+
+        assert not any(task.done() for task in again)
+        for task in again:
+            task.cancel()
+        await asyncio.gather(*again, return_exceptions=True)
+
+
+# -- statements of migrations ----------------------------------------------------------------------
+
+CHANGES = DatabaseSpec.model_validate(
+    {
+        "connectionSecretRef": {"name": "reader"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": {
+            "sql": {"migrationsSecretRef": {"name": "owner", "key": "dsn"}},
+            "backup": {"required": False},
+            "migrations": [{"name": "002", "sql": "DROP TABLE seats"}],
+        },
+    }
+)
+RECORD = MigrationRecord(names=["002"], applied=2, order="MigrateFirst")
+
+
+class TwoRoles:
+    """A role of each Secret, at a port where nobody listens."""
+
+    async def read(self, namespace: str, name: str, key: str) -> str:
+        return f"host=127.0.0.1 port=1 user={name} password=b dbname=c sslmode=disable"
+
+
+@pytest.mark.parametrize("is_tried", [True, False], ids=["tried", "executed"])
+async def test_statements_of_one_tenant_run_at_a_time(is_tried: bool) -> None:
+    changes = PostgresChanges(TwoRoles(), pin)
+    gates = changes._trying, changes._undoing
+    busy, free = gates if is_tried else gates[::-1]
+    calls = {
+        True: lambda: changes.measure("shop", CHANGES, RECORD),
+        False: lambda: changes.roll_back("shop", CHANGES, RECORD),
+    }
+    async with busy.turn("tenant"):
+        waits = asyncio.create_task(calls[is_tried]())
+        for _ in range(2):
+            await calls[not is_tried]()  # the others have a process of their own
+        assert not waits.done()
+    await waits
+    assert busy.is_idle
+    assert free.is_idle

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 import rollback_operator
-from rollback_operator.adapters.fairness.gates import Gate
+from rollback_operator.adapters.fairness.gates import (
+    SLOW_FOR_SECONDS,
+    SLOW_SECONDS,
+    Gate,
+    PacedGate,
+)
 
 SOURCES = Path(rollback_operator.__file__).parent
 UNSHARED = re.compile(r"asyncio\.(Bounded)?Semaphore\(|(TCP|Counted)Connector\(limit=[^0]")
 
 
-async def hold(gate: Gate, share: str, until: asyncio.Event, order: list[str]) -> None:
+async def hold(gate: Gate | PacedGate, share: str, until: asyncio.Event, order: list[str]) -> None:
     async with gate.turn(share):
         order.append(share)
         await until.wait()
@@ -50,6 +55,27 @@ async def test_the_turn_goes_round_among_those_that_wait() -> None:
 
     assert order == ["tenant", "victim", "tenant", "tenant"]
     assert gate.is_idle
+
+
+async def test_shares_that_were_slow_leave_a_turn_to_the_others() -> None:
+    now = [0.0]
+    gate, never = PacedGate(2, 1, lambda: now[0]), asyncio.Event()
+    for tenant in ("first", "second"):
+        async with gate.turn(tenant):
+            now[0] += SLOW_SECONDS + 1
+    tenants = [asyncio.create_task(hold(gate, tenant, never, [])) for tenant in ("first", "second")]
+    await asyncio.sleep(0)
+
+    for victim in ("third", "fourth"):
+        async with asyncio.timeout(5), gate.turn(victim):
+            pass
+
+    for one in tenants:
+        one.cancel()
+    await asyncio.gather(*tenants, return_exceptions=True)
+    now[0] += SLOW_FOR_SECONDS
+    async with asyncio.timeout(5), gate.turn("first"), gate.turn("second"):
+        pass  # the past is forgotten
 
 
 @pytest.mark.parametrize("steps", range(4))

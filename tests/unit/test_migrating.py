@@ -32,6 +32,7 @@ from rollback_operator.model.schema import (
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
+from rollback_operator.reconcile.act.checking import LOSS_KNOWN_SECONDS
 from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.reconcile.act.migrating import PATIENCE_SECONDS
 from rollback_operator.remedies.database import migrations
@@ -439,6 +440,41 @@ async def test_a_loss_is_asked_about_and_measured_once() -> None:
     await world.carry_on()
     assert world.stored.status.plan_digest == digest
     assert world.changes.measured == 1
+
+
+async def test_a_loss_is_known_for_a_while_for_the_same_database_and_migrations() -> None:
+    """Each measurement takes the locks of the migration: another Rollback does not repeat it."""
+    both = database({**JOB, **BACKUP}, RUNS, {**RUNS, "name": "004_prices"})
+    world = World(database=both)
+    checker, workload = world.executor.checker, world.workloads.workload
+
+    async def measured(**spec: Any) -> int:
+        await checker.check(make_rollback("next", **{"database": both, **spec}), workload, None)
+        return world.changes.measured
+
+    assert await measured() == 1
+    assert await measured() == 1
+    elsewhere = world.rollback.spec.target_ref.model_copy(update={"uid": "another"})
+    assert await measured(target_ref=elsewhere) == 2
+    world.schemas.found = Applied((OLD, NEW, Migration("004_prices", at(6))))
+    assert await measured() == 3
+    assert await measured() == 3
+    world.schemas.found = Applied((OLD, NEW))
+    assert await measured() == 4
+    assert await measured(database=BY_JOB) == 5
+    assert await measured(database=BY_JOB) == 5
+    world.seconds += LOSS_KNOWN_SECONDS
+    assert await measured(database=BY_JOB) == 6
+
+
+async def test_a_loss_that_was_not_measured_is_measured_again() -> None:
+    world = World()
+    world.changes.report = LossReport(unknown="the database did not answer")
+
+    for _ in range(2):
+        await world.executor.checker.check(world.rollback, world.workloads.workload, None)
+
+    assert world.changes.measured == 2
 
 
 async def test_statements_that_cannot_be_executed_block_before_any_act() -> None:

@@ -26,7 +26,10 @@ from rollback_operator.api.verification import DamageQuery, VerificationSpec
 from rollback_operator.model.conditions import find
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.schema import Applied, Migration
+from rollback_operator.model.services import STOP_LABEL
 from rollback_operator.model.workload import Workload
+from rollback_operator.ports.failure import Failure
+from rollback_operator.reconcile.act.execution import Again
 from rollback_operator.remedies import progress, stopped_traffic
 from rollback_operator.remedies.attempts import is_unbegun
 from rollback_operator.remedies.steps import steps_of
@@ -247,6 +250,43 @@ async def test_pods_that_do_not_stop_are_waited_for_and_then_given_up() -> None:
     world.is_asked()
     assert await world.settle() is None
     assert world.replicas == 4
+
+
+async def test_a_service_that_is_gone_at_the_stop_is_named() -> None:
+    world = World(stopping(SERVICE))
+    world.selectors.fail_next("set_mark", GONE)
+    take = world.selectors.take
+
+    def gone(call: str) -> Failure | None:
+        failure = take(call)
+        if failure is not None:
+            world.selectors.fail_next("read_selector", *[GONE] * 9)
+        return failure
+
+    world.selectors.take = gone
+
+    done = await world.last()
+
+    assert (done.status.outcome, why(done)) == (Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED)
+    complete = find(done.status.conditions, ConditionType.COMPLETE)
+    assert complete is not None
+    assert "Service shop does not exist" in complete.message
+
+
+async def test_a_service_that_another_rollback_has_stopped_is_waited_for() -> None:
+    world = World(stopping(SERVICE))
+    own = world.selectors.selected
+    labels = {**own.original, STOP_LABEL: "another"}
+    world.selectors.selected = replace(own, selector=tuple(sorted(labels.items())))
+    assert isinstance(await world.carry_on(), Again)
+    assert world.stored.status.traffic is None
+    world.selectors.selected = own
+
+    done = await world.last()
+
+    assert world.runs == "digest-v1"
+    assert done.status.traffic is not None
+    assert done.status.traffic.selector == "app=shop"
 
 
 async def test_a_pause_keeps_stopped_traffic_from_nothing_but_the_undo() -> None:

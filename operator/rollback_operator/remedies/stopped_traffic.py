@@ -92,6 +92,22 @@ def is_unfit(
     return not kept or any(labels.get(name) != value for name, value in kept.items())
 
 
+def is_anothers(rollback: Rollback, selected: ServiceSelector | None) -> bool:
+    """Return whether a Service is stopped for another rollback, which will restore it."""
+    return selected is not None and selected.mark not in ("", mark_of(rollback))
+
+
+def anothers(rollback: Rollback) -> RollbackEnd:
+    """End a rollback whose Service another rollback has stopped for too long."""
+    plan = rollback.spec.traffic
+    message = (
+        f"Service {plan.service if plan is not None else ''} is stopped for the rollback of "
+        f"another Deployment, and was not restored in {rollback.spec.verification.timeout_seconds} "
+        "s; nothing was changed"
+    )
+    return RollbackEnd(Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED, message)
+
+
 def unfit(rollback: Rollback) -> RollbackEnd:
     """End a rollback whose Service is not that of the Deployment."""
     plan = rollback.spec.traffic

@@ -5,8 +5,9 @@ hundred calls to servers that never answer delays the others by a single call at
 """
 
 import asyncio
+import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 
 
@@ -82,3 +83,46 @@ class Gate:
 
     def _has_free_turn(self, share: Hashable) -> bool:
         return self._inside.total() < self._most and self._inside[share] < self._each
+
+
+SLOW_SECONDS = 2.0
+"""A turn that lasts longer makes its share slow."""
+SLOW_FOR_SECONDS = 300.0
+"""For so long a share stays slow after a slow turn."""
+
+
+class PacedGate:
+    """Admits a limited number of callers; of the shares that were slow, all but one turn at most.
+
+    Shares that hold each turn for as long as they may would otherwise make all others wait, since
+    turns go round among them too.
+    """
+
+    def __init__(self, most: int, each: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Admit nobody yet; `most` is at least two."""
+        self._all, self._slow = Gate(most, each), Gate(most - 1, each)
+        self._slow_until: dict[Hashable, float] = {}
+        self._clock = clock
+
+    @asynccontextmanager
+    async def turn(self, share: Hashable) -> AsyncIterator[None]:
+        """Wait for a turn of a share, and hold it for the block."""
+        now = self._clock()
+        self._slow_until = {key: end for key, end in self._slow_until.items() if now < end}
+        if share not in self._slow_until:
+            async with self._timed(share):
+                yield
+            return
+        async with self._slow.turn(share), self._timed(share):
+            yield
+
+    @asynccontextmanager
+    async def _timed(self, share: Hashable) -> AsyncIterator[None]:
+        async with self._all.turn(share):
+            begin = self._clock()
+            try:
+                yield
+            finally:
+                end = self._clock()
+                if end - begin > SLOW_SECONDS:
+                    self._slow_until[share] = end + SLOW_FOR_SECONDS

@@ -19,7 +19,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.adapters.fairness.gates import Gate
+from rollback_operator.adapters.fairness.gates import PacedGate
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres import questioning, reader
 from rollback_operator.adapters.postgres.reader import CONNECT_SECONDS
@@ -47,9 +47,6 @@ MOST_SENT_BYTES = 4 * 1024 * 1024
 """Bytes that the server may send on a connection."""
 MOST_READER_BYTES = 8 * 1024 * 1024
 """Bytes of the reader's answer: the server's, with JSON's escapes."""
-ASKED_AT_ONCE = 1
-"""Of the reading processes, those that may answer queries of policies: they can last longer than
-the read of a history may wait."""
 AT_ONCE, EACH = 2, 1
 """Reading processes in total, and at once per namespace."""
 DEFAULT_PORT = 5432
@@ -106,8 +103,7 @@ class PostgresSchemas:
     def __init__(self, secrets: Secrets, pin: Pin) -> None:
         self._secrets = secrets
         self._pin = pin
-        self._gate = Gate(AT_ONCE, EACH)
-        self._asking = Gate(ASKED_AT_ONCE, EACH)
+        self._gate = PacedGate(AT_ONCE, EACH)
 
     async def read(self, namespace: str, database: DatabaseSpec) -> SchemaHistory:
         """Read the migration history."""
@@ -125,8 +121,7 @@ class PostgresSchemas:
         self, namespace: str, database: DatabaseSpec, questions: Mapping[str, str]
     ) -> Answers | Missing:
         """Answer SELECT statements."""
-        async with self._asking.turn(namespace):
-            answer = await self._answer(namespace, database, {"questions": dict(questions)})
+        answer = await self._answer(namespace, database, {"questions": dict(questions)})
         if isinstance(answer, str) or answer.answers is None:
             text = answer if isinstance(answer, str) else _FOREIGN
             return Missing(Reason.SCHEMA_UNKNOWN, text)

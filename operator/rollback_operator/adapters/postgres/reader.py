@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Required, TypedDict
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -44,6 +45,8 @@ MOST_MEMORY_BYTES = 64 * 1024 * 1024
 """Private memory of this process; a history of the largest permitted size takes a third."""
 MOST_MIGRATIONS = 5000
 LONGEST_MIGRATION = 1024
+LEAST_SEARCHED = 6
+"""Characters of a password that is searched for in all that a server sends."""
 MOST_DIRTY = 5
 """Dirty migrations that are named."""
 _END_WITH_PARENT = 1
@@ -93,7 +96,41 @@ def main() -> None:
     """Answer the request on stdin."""
     limit()
     request: ReadRequest = json.load(sys.stdin.buffer)
-    sys.stdout.write(json.dumps(answer(request)) + "\n")
+    tell(answer(request), request["parameters"])
+
+
+def tell(answered: Mapping[str, Any], parameters: Mapping[str, str | int]) -> None:
+    """Write the answer, without the password wherever the server has sent it back.
+
+    The only way from a server to the operator: errors, rows, names of migrations and tables. A
+    short password would be found in any text, and is searched for in errors alone (`described`).
+    """
+    secret = _password(parameters)
+    told = _without(answered, secret) if len(secret) >= LEAST_SEARCHED else answered
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+def _without(value: Any, secret: str) -> Any:
+    if isinstance(value, str):
+        return redacted(value, secret)
+    if isinstance(value, Mapping):
+        return {name: _without(inner, secret) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(inner, secret) for inner in value]
+    return value
+
+
+def redacted(text: str, secret: str) -> str:
+    """Replace a password, also as a URL or a quoted string has it."""
+    quoted = secret.replace("\\", "\\\\")
+    forms = (secret, quote(secret, safe=""), quote(secret), quoted.replace("'", "\\'"))
+    for form in (*forms, secret.replace("'", "''"), json.dumps(secret)[1:-1]):
+        text = text.replace(form, "***") if form else text
+    return text
+
+
+def _password(parameters: Mapping[str, str | int]) -> str:
+    return str(parameters.get("password") or "")
 
 
 def limit(seconds: int = READER_SECONDS) -> None:
@@ -112,17 +149,17 @@ def answer(request: ReadRequest) -> ReadAnswer:
         with _opened(request["parameters"]) as connection:
             if "history" in request:
                 return _history(connection, request["history"])
-            secret = str(request["parameters"].get("password") or "")
+            parameters = request["parameters"]
             return {
                 "answers": {
-                    name: answered(connection, text, lambda error: described(error, secret))
+                    name: answered(connection, text, lambda error: described(error, parameters))
                     for name, text in request["questions"].items()
                 }
             }
     except NoHistoryError as error:
         return {"missing": str(error)}
     except psycopg.Error as error:
-        return {"error": described(error, str(request["parameters"].get("password") or ""))}
+        return {"error": described(error, request["parameters"])}
     except MemoryError:
         most = MOST_MEMORY_BYTES >> 20
         return {"error": f"its answer takes more than {most} MiB of memory: narrow the query"}
@@ -289,11 +326,11 @@ _KNOWN = (
 )
 
 
-def described(error: psycopg.Error, secret: str) -> str:
+def described(error: psycopg.Error, parameters: Mapping[str, str | int]) -> str:
     """Describe an error without any part of the DSN."""
     if error.sqlstate is not None and error.diag.message_primary:
-        primary = error.diag.message_primary.replace("\n", " ")
-        return (primary.replace(secret, "***") if secret else primary)[:300]
+        # Before it is cut: a part of the password is one too much.
+        return redacted(error.diag.message_primary, _password(parameters)).replace("\n", " ")[:300]
     text = str(error).lower()
     known = next((described for part, described in _KNOWN if part in text), None)
     return known or f"the connection has failed ({type(error).__name__})"

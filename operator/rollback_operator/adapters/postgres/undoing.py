@@ -64,7 +64,7 @@ def main() -> None:
     """Answer the request on stdin."""
     request: UndoRequest = json.load(sys.stdin.buffer)
     reader.limit(request["seconds"] + SPARE_SECONDS)
-    sys.stdout.write(json.dumps(answer(request)) + "\n")
+    reader.tell(answer(request), request["parameters"])
 
 
 def answer(request: UndoRequest) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[s
     if undone or len(before) != request["applied"]:
         return {"undone": undone, "left": left, "count": len(before)}
     for name, statements in zip(names, request["sql"], strict=True):
-        _execute(connection, name, statements, deadline)
+        _execute(connection, request, name, statements, deadline)
         history.remove(name)
     after = history.names()
     if sorted(after) != sorted(set(before) - set(names)):
@@ -131,7 +131,7 @@ def _try(connection: Connection, second: Connection, request: UndoRequest) -> di
     _set_limits(connection, request)
     deadline = time.monotonic() + request["seconds"]
     for name, statements in zip(request["names"], request["sql"], strict=True):
-        _execute(connection, name, statements, deadline)
+        _execute(connection, request, name, statements, deadline)
     changes = losses.changes_of(connection, second)
     connection.rollback()
     second.rollback()
@@ -154,7 +154,9 @@ def _set_limits(connection: Connection, request: UndoRequest) -> None:
         connection.execute("SET LOCAL client_connection_check_interval = 1000")
 
 
-def _execute(connection: Connection, name: str, statements: str, deadline: float) -> None:
+def _execute(
+    connection: Connection, request: UndoRequest, name: str, statements: str, deadline: float
+) -> None:
     left = max(1, int((deadline - time.monotonic()) * 1000))
     connection.execute(f"SET LOCAL statement_timeout = {left}")
     try:
@@ -166,8 +168,8 @@ def _execute(connection: Connection, name: str, statements: str, deadline: float
             raise _SlowStatementError(name) from None
         if _is_passing(error):
             raise
-        primary = (error.diag.message_primary or type(error).__name__).replace("\n", " ")[:300]
-        raise _StatementError(f"migrations.sql of {name}: {primary}") from None
+        words = reader.described(error, request["parameters"])
+        raise _StatementError(f"migrations.sql of {name}: {words}") from None
 
 
 class _LockedHistory:
@@ -245,7 +247,7 @@ def _words(error: psycopg.Error, request: UndoRequest) -> str:
             f"a lock was not free within {request['lock']} s (sql.lockTimeoutSeconds): another "
             "session holds it"
         )
-    return reader.described(error, str(request["parameters"].get("password") or ""))
+    return reader.described(error, request["parameters"])
 
 
 if __name__ == "__main__":

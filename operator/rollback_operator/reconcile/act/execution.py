@@ -191,8 +191,7 @@ class Executor:
         looked = await self.checker.recheck(rollback, seen.workload, seen.inputs.watch)
         decided, status = approval.take(rollback, looked)
         if isinstance(decided, RollbackEnd):
-            changed = rollback.model_copy(update={"status": status})
-            return await self.end(changed, decided)
+            return await self.end(rollback.model_copy(update={"status": status}), decided)
         written = await self._store_approval(rollback, status)
         if isinstance(written, Failure):
             return _retry_later(rollback, written)
@@ -254,9 +253,8 @@ class Executor:
 
     def _is_too_late(self, rollback: Rollback, step: StepName, seen: _ExecutionState) -> bool:
         """Tell whether an act is due that was decided too long ago; restoring is never late."""
-        if progress.is_never_late(rollback, step):
-            return False
-        if not stopped_traffic.is_too_late(rollback, self.clock()):
+        is_late = stopped_traffic.is_too_late(rollback, self.clock())
+        if progress.is_never_late(rollback, step) or not is_late:
             return False
         return isinstance(self._compare(rollback, step, seen), Act)
 
@@ -347,9 +345,12 @@ class Executor:
             case FailureKind.UNAVAILABLE:
                 return _retry_later(rollback, failure)
             case FailureKind.GONE if step is not StepName.SUSPEND_OWNER:
-                return await self.end(
-                    rollback, RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
-                )
+                name = rollback.spec.target_ref.name
+                live = await self.workloads.inspect(rollback.metadata.namespace, name)
+                if step is not StepName.UNDO or isinstance(live, Failure):
+                    return _retry_later(rollback, failure)  # the next look names what is gone
+                gone = RollbackEnd(Outcome.FAILED, Reason.REPLICA_SET_GONE, failure.message)
+                return await self.end(rollback, gone)
             case _:
                 known = progress.step_status(rollback, step)
                 if known is not None and known.attempts < MOST_STEP_ATTEMPTS:

@@ -17,6 +17,7 @@ from rollback_operator.remedies.restoring import compare
 from rollback_operator.remedies.rollouts import is_configuration_only
 
 _log = logging.getLogger(__name__)
+MOST_USERS_SHOWN = 3
 
 
 @dataclass
@@ -31,9 +32,9 @@ class ConfigurationRestorer:
         What another client has changed since, or must not be changed, stays. The revision is
         restored without it, unless only the configuration differs: then nothing is left to do.
         """
-        namespace, restored, kept = rollback.metadata.namespace, list[str](), list[str]()
+        restored, kept = list[str](), list[str]()
         for item in rollback.spec.config_maps:
-            reason = await self._restore(namespace, item)
+            reason = await self._restore(rollback, item)
             if isinstance(reason, Failure):
                 return reason
             if reason:
@@ -45,12 +46,15 @@ class ConfigurationRestorer:
             return Done(message)
         return RollbackEnd(Outcome.ABANDONED, Reason.CONFIGURATION_CHANGED, message)
 
-    async def _restore(self, namespace: str, item: ConfigMapPlan) -> str | Failure:
+    async def _restore(self, rollback: Rollback, item: ConfigMapPlan) -> str | Failure:
         """Restore a ConfigMap; gives why it stays, empty: it has the planned content."""
+        namespace = rollback.metadata.namespace
         state = await self.configurations.read(namespace, Reference("ConfigMap", item.name))
         if isinstance(state, Failure):
             return _final(state)
-        reason = compare(item, state)
+        reason: str | Failure | None = compare(item, state)
+        if reason is None:
+            reason = await self._used_by_others(rollback, item)
         if reason is not None:
             return reason
         contents = await self.configurations.read_stored(namespace, item.name)
@@ -62,6 +66,16 @@ class ConfigurationRestorer:
         text = contents[item.digest]
         written = await self.configurations.restore(namespace, item.name, state, text)
         return _final(written) if isinstance(written, Failure) else ""
+
+    async def _used_by_others(
+        self, rollback: Rollback, item: ConfigMapPlan
+    ) -> str | Failure | None:
+        """Look again: since the decision hours may have passed, until a person approved."""
+        namespace, target = rollback.metadata.namespace, rollback.spec.target_ref.name
+        users = await self.configurations.users(namespace, item.name, target)
+        if isinstance(users, Failure):
+            return _final(users)
+        return f"{', '.join(users[:MOST_USERS_SHOWN])} uses it too" if users else None
 
 
 def _final(failure: Failure) -> str | Failure:

@@ -69,9 +69,18 @@ class TrafficSwitch(Reversible):
             over = self._over(rollback, deployment, selected)
             following = self._stopped(rollback, workload) if over is None else over.as_end()
             return Acted(rollback, deployment, following)
+        if stopped_traffic.is_anothers(rollback, selected):
+            return Acted(rollback, deployment, self._wait_for_another(rollback))
         if stopped_traffic.is_unfit(rollback, selected, workload.current):
             return Acted(rollback, deployment, stopped_traffic.unfit(rollback))
         return await self._stop(rollback, deployment, selected)
+
+    def _wait_for_another(self, rollback: Rollback) -> Wait | RollbackEnd:
+        """Wait while the Service is stopped for a rollback of another Deployment."""
+        step = progress.next_step(rollback)
+        if step is not None and progress.is_out_of_time(rollback, step, self.clock()):
+            return stopped_traffic.anothers(rollback)
+        return Wait()
 
     async def ended_by_others(
         self, rollback: Rollback, deployment: Deployment
