@@ -418,7 +418,7 @@ async def test_an_older_stop_does_not_end_a_newer_one() -> None:
     changes = {"name": "newer", "uid": "uid-newer", "creation_timestamp": at(600)}
     newer = older.model_copy(update={"metadata": meta.model_copy(update=changes)})
     world.store.hold(newer)
-    # What the older one stopped no longer runs.
+    # What the older Rollback stopped no longer runs.
     deployment = world.workloads.workload.deployment
     third = replace(deployment.template, digest="digest-v3", release="release-v3")
     world.workloads.workload = replace(

@@ -255,8 +255,9 @@ class DatabaseSpec(RuledModel):
     it is Verified. A matrix condition with signal: Integrity also evaluates them while a release is
     watched. Default: none."""
     on_corruption: CorruptionSpec | None = None
-    """Handling of a release that damages data. Default: as any other fault, without a stop of the
-    traffic."""
+    """Handling of a release that damages data. `stopTraffic` also applies while migrations are
+    rolled back that neither release runs without. Default: as any other fault, without a stop of
+    the traffic."""
     on_unknown_schema: SchemaResponse = SchemaResponse.REQUIRE_APPROVAL
     """Action when the schema cannot be compared, because the database does not respond or no record
     exists, or when the migration tool marks a migration as failed, incomplete or in progress.

@@ -258,7 +258,8 @@ class RollbackPlan(Model):
     diagnosis: PodCommand | None = None
     """Command to run in a pod of the bad release before it is replaced. Absent: none."""
     traffic: TrafficPlan | None = None
-    """Stop of the traffic for the duration of the rollback. Absent: the traffic continues."""
+    """Stop of the traffic for the duration of the rollback: of a release that damages data, or
+    while migrations are rolled back whose order requires it. Absent: the traffic continues."""
     trigger: Trigger
     """Reason for the rollback."""
 

@@ -261,7 +261,7 @@ class TrafficSettled:
 
 
 def superseded(rollback: Rollback, others: Iterable[Rollback]) -> TrafficSettled | None:
-    """Return the newer stop of the same Deployment, if there is one: its zero replicas are that's.
+    """Return the newer stop of the same Deployment, if any: the zero replicas are its own.
 
     A newer rollback has recorded replicas: somebody had ended this stop before.
     """

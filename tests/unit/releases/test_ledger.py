@@ -538,9 +538,9 @@ def test_a_release_whose_replica_set_is_gone_stays_on_record_for_an_hour(
     since = known[0].since
     assert since is not None
 
-    found = ledger.entries(policy, workload, [], since + timedelta(seconds=seconds))
+    entries_left = ledger.entries(policy, workload, [], since + timedelta(seconds=seconds))
 
-    assert healths(found) == expected
+    assert healths(entries_left) == expected
 
 
 def test_a_replica_set_that_was_made_again_is_not_replaced_by_its_successor() -> None:
@@ -551,7 +551,7 @@ def test_a_replica_set_that_was_made_again_is_not_replaced_by_its_successor() ->
     status = RollbackPolicyStatus(revisions=known, revision=known[0])
     policy = make_policy().model_copy(update={"status": status})
 
-    found = ledger.entries(policy, ledger.with_known_times(policy, again), [], at())
+    entries_left = ledger.entries(policy, ledger.with_known_times(policy, again), [], at())
 
-    assert healths(found) == {"v2": UNKNOWN, "v1": GOOD}
+    assert healths(entries_left) == {"v2": UNKNOWN, "v1": GOOD}
     assert healths(ledger.entries(policy, again, [], at()))["v1"] is UNKNOWN, "else it is not asked"

@@ -25,9 +25,9 @@ def test_in_each_form_and_at_any_place(text: str, capsys: pytest.CaptureFixture[
 
     reader.tell(answer, {"user": "x", "password": PASSWORD})
 
-    told = json.loads(capsys.readouterr().out)
-    (row,), (place, *others) = told["answers"]["a"]["rows"], told["losses"][0]
-    assert told["missing"] == row == place
+    printed = json.loads(capsys.readouterr().out)
+    (row,), (place, *others) = printed["answers"]["a"]["rows"], printed["losses"][0]
+    assert printed["missing"] == row == place
     assert "***" in row
     assert not any(part in row for part in ("p@ss", "p%40ss", "%5C"))
     assert others == [1, True]
