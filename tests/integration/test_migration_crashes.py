@@ -8,9 +8,9 @@ anything: the history, not the exit code, decides.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class MigrationWalk(Walk):
     server: Postgres | None = None
     seconds: float = 240.0
     terms: Any = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def surrounded(self) -> Iterator[None]:
@@ -100,6 +101,7 @@ class MigrationWalk(Walk):
             "connectionSecretRef": {"name": "database", "key": "reader"},
             "onNewerSchema": "RollbackMigrations",
             "rollbackMigrations": self.terms or BY_SQL,
+            **self.more,
         }
         self.service.adopt(remedies=[self.remedy], database=database)
 
@@ -143,6 +145,58 @@ def test_no_crash_loses_or_repeats_a_migration(
     done = side_by_side(
         MigrationWalk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
         for point, number, is_before in chosen(cutting, CUTS, SHORT)
+    )
+
+    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+
+
+NEITHER_RUNS = {
+    **BY_SQL,
+    "migrations": [{"name": RUNS["name"], "sql": f"{DROP}; INSERT INTO undone VALUES (1)"}],
+}
+STOPPED_CUTS = (
+    ("rollbacks/status: StopTraffic begun", 1),
+    ("rollbacks/status: StopTraffic ended", 1),
+    ("rollbacks/status: MigrateDown begun", 1),
+    ("rollbacks/status: Undo begun", 1),
+    ("rollbacks/status: RestoreTraffic begun", 1),
+    ("rollbacks/status: RestoreTraffic ended", 1),
+)
+STOPPED_SHORT = (
+    ("rollbacks/status: StopTraffic begun", 1),
+    ("rollbacks/status: RestoreTraffic begun", 1),
+)
+
+
+@dataclass
+class StoppedWalk(MigrationWalk):
+    """... that neither release can do without: traffic is stopped for it, though no data is bad."""
+
+    terms: Any = field(default_factory=lambda: NEITHER_RUNS)
+    more: Mapping[str, Any] = field(
+        default_factory=lambda: {"onCorruption": {"response": "Proceed"}}
+    )
+    seconds: float = 300.0
+    changes: int = 3
+
+    def left_wrong(self) -> Iterator[str]:
+        yield from super().left_wrong()
+        (made,) = self.service.rollbacks()
+        names = [one["name"] for one in made["status"]["steps"]]
+        wanted = ["StopTraffic", "Backup", "MigrateDown", "Undo", "RestoreTraffic"]
+        if [name for name in names if name != "AwaitingApproval"][:5] != wanted:
+            yield f"steps {names}"
+        if "restoredTime" not in made["status"]["traffic"]:
+            yield "the traffic is stopped, by the record"
+
+
+@BY_CUTTING
+def test_no_crash_leaves_traffic_stopped_for_a_migration_that_no_release_can_do_without(
+    stand: Stand, zygote: Zygote, tmp_path: Path, server: Postgres, cutting: Cutting
+) -> None:
+    done = side_by_side(
+        StoppedWalk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
+        for point, number, is_before in chosen(cutting, STOPPED_CUTS, STOPPED_SHORT)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
