@@ -9,7 +9,7 @@ import pytest
 import rollback_operator
 from rollback_operator.adapters.fairness.gates import (
     SLOW_FOR_SECONDS,
-    SLOW_SECONDS,
+    SLOW_TURN_SECONDS,
     Gate,
     PacedGate,
 )
@@ -62,7 +62,7 @@ async def test_shares_that_were_slow_leave_a_turn_to_the_others() -> None:
     gate, never = PacedGate(2, 1, lambda: now[0]), asyncio.Event()
     for tenant in ("first", "second"):
         async with gate.turn(tenant):
-            now[0] += SLOW_SECONDS + 1
+            now[0] += SLOW_TURN_SECONDS + 1
     tenants = [asyncio.create_task(hold(gate, tenant, never, [])) for tenant in ("first", "second")]
     await asyncio.sleep(0)
 

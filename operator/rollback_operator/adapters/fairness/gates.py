@@ -85,7 +85,7 @@ class Gate:
         return self._inside.total() < self._most and self._inside[share] < self._each
 
 
-SLOW_SECONDS = 2.0
+SLOW_TURN_SECONDS = 2.0
 """A turn that lasts longer makes its share slow."""
 SLOW_FOR_SECONDS = 300.0
 """For so long a share stays slow after a slow turn."""
@@ -124,5 +124,5 @@ class PacedGate:
                 yield
             finally:
                 end = self._clock()
-                if end - begin > SLOW_SECONDS:
+                if end - begin > SLOW_TURN_SECONDS:
                     self._slow_until[share] = end + SLOW_FOR_SECONDS

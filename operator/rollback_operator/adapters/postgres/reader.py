@@ -102,12 +102,12 @@ def main() -> None:
 def tell(answered: Mapping[str, Any], parameters: Mapping[str, str | int]) -> None:
     """Write the answer, without the password wherever the server has sent it back.
 
-    The only passage from a server to the operator: errors, rows, names of migrations and tables. A
+    The only path from a server to the operator: errors, rows, names of migrations and tables. A
     short password would be found in any text, and is searched for in errors alone (`described`).
     """
     secret = _password(parameters)
-    redacted = _without(answered, secret) if len(secret) >= LEAST_SEARCHED else answered
-    sys.stdout.write(json.dumps(redacted) + "\n")
+    safe = _without(answered, secret) if len(secret) >= LEAST_SEARCHED else answered
+    sys.stdout.write(json.dumps(safe) + "\n")
 
 
 def _without(value: Any, secret: str) -> Any:
