@@ -243,7 +243,7 @@ def writes(
 
 
 # The cuts of the short tier: before it is sent and before it is answered by turns, as many as go on
-# side by side. An act that is stored and unanswered is the one that could be repeated.
+# side by side. An act that is stored and unanswered is what could be repeated.
 UNDO_SHORT = (
     ("rollbacks: intent", 1),
     ("deployments: template", 1),

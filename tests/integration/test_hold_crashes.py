@@ -255,7 +255,7 @@ SHORT = (
     ("deployments: resume", 1),
     ("rollbackpolicies/status: let go", 1),
 )
-"""As many as go on side by side; a pause that is stored and unanswered is the one to be lost."""
+"""As many as go on side by side; a pause that is stored and unanswered is what could be lost."""
 
 
 @BY_CUTTING
