@@ -26,6 +26,8 @@ OF_PURE := $(addprefix tests/unit/,$(PURE)) $(addprefix tests/unit/test_,approva
 INTEGRATION = $(BIN)/python -m pytest tests/lab tests/integration tests/hostile -n 3 --dist loadgroup --timeout 600
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# Set in many containers: each of hundreds of processes of the tests would compile its whole program.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install image chart demo demo-compose demo-down demo-shell test test-all unit unit-all sample integration integration-all e2e e2e-all runbook takeover hostile e2e-long lint fmt types rights histories generate verify bench bench-race bench-standing bench-pages bench-detection bench-ablation bench-compose bench-faults bench-undo fuzz simulate bench-handover bench-scale clean

@@ -21,7 +21,7 @@ from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import FLAG, FLAGS, REPOSITORY, SETTINGS, Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD
-from tests.integration.writes import BY_CUTTING, Cutting, chosen, kind, once, points, twice
+from tests.integration.writes import BY_CUTTING, Cutting, Point, chosen, kind, once, points, twice
 from tests.integration.writes import UNDO as UNDO_WRITES
 
 pytestmark = [pytest.mark.xdist_group("crash-walk"), pytest.mark.timeout(1200)]
@@ -243,7 +243,7 @@ def writes(
 
 
 # The cuts of the short tier: before it is sent and before it is answered by turns, as many as go on
-# side by side. An act that is stored and unanswered could be repeated.
+# side by side. An act that is stored and unanswered is what could be repeated.
 UNDO_SHORT = (
     ("rollbacks: intent", 1),
     ("deployments: template", 1),
@@ -289,7 +289,6 @@ OTHER_CUTS = (
     ("deployments: act", 1),
     ("rollbacks/status", 2),
 )
-OTHER_SHORT = (("rollbacks/status", 1), ("deployments: act", 1))
 
 
 @BY_CUTTING
@@ -297,7 +296,9 @@ def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
     request: pytest.FixtureRequest, tmp_path: Path, cutting: Cutting
 ) -> None:
     stand, zygote = map(request.getfixturevalue, ("stand", "zygote"))
-    cuts = UNDO_SHORT if cutting is once else points(request.getfixturevalue("writes"))
+    cuts: Iterable[Point] = (
+        UNDO_SHORT if cutting is once else points(request.getfixturevalue("writes"))
+    )
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, UNDO, number, is_before, point)
@@ -319,7 +320,7 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
     done = side_by_side(
         Walk(stand, zygote, tmp_path, remedy, number, is_before, resource)
         for remedy in (PIN, SCALE)
-        for resource, number, is_before in chosen(cutting, OTHER_CUTS, OTHER_SHORT)
+        for resource, number, is_before in cutting(OTHER_CUTS)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []

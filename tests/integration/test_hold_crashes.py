@@ -30,7 +30,7 @@ from tests.integration.operator_process import COMMAND, OperatorProcess, Options
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD, SILENT, Flow
-from tests.integration.writes import BY_CUTTING, Cutting, kind, once, points, twice
+from tests.integration.writes import BY_CUTTING, Cutting, Point, kind, once, points, twice
 from tests.integration.writes import HOLD as HOLD_WRITES
 
 pytestmark = [pytest.mark.xdist_group("hold-crashes"), pytest.mark.timeout(1200)]
@@ -255,7 +255,7 @@ SHORT = (
     ("deployments: resume", 1),
     ("rollbackpolicies/status: let go", 1),
 )
-"""As many as go on side by side; a pause that is stored and unanswered could be lost."""
+"""As many as go on side by side; a pause that is stored and unanswered is what could be lost."""
 
 
 @BY_CUTTING
@@ -263,7 +263,7 @@ def test_no_crash_at_any_write_of_a_hold_leaves_a_deployment_paused(
     request: pytest.FixtureRequest, tmp_path: Path, cutting: Cutting
 ) -> None:
     stand, zygote = map(request.getfixturevalue, ("stand", "zygote"))
-    cuts = SHORT if cutting is once else points(request.getfixturevalue("writes"))
+    cuts: Iterable[Point] = SHORT if cutting is once else points(request.getfixturevalue("writes"))
 
     done = side_by_side(
         Walk(stand, zygote, tmp_path, GOOD, number, is_before, point)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from tools import test_times
@@ -67,3 +70,18 @@ def test_the_last_cell_of_a_tier_s_row_is_filled() -> None:
     assert test_times.filled(document, {"unit": {"seconds": 210}, "e2e": {"seconds": 720}}) == (
         "| `make unit` | rules | Python | 3.5 min |\n| `make e2e` | pods | root | 12.0 min |\n"
     )
+
+
+def test_make_lets_each_process_use_what_the_first_compiled() -> None:
+    """Else every operator, worker and command of the tests compiles its whole program anew."""
+    show = "show:; @echo set:$$PYTHONDONTWRITEBYTECODE"
+    done = subprocess.run(
+        ["make", "--silent", f"--eval={show}", "show"],
+        cwd=test_times.ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "set:\n"
