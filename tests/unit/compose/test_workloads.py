@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,17 @@ from rollback_operator.adapters.compose.project import REVISION_LABEL, Compose, 
 from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.adapters.compose.workloads import ComposeWorkloads
 from rollback_operator.api.v1alpha1 import Rollback
+from rollback_operator.cli.compose.wiring import Setup, wire
+from rollback_operator.cli.compose.words import ComposeWords
 from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.remedies.progress import LEAST_BOUND_SECONDS
+from rollback_operator.runtime.workqueue import PASS_SECONDS
 from tests.builders import make_rollback
 from tests.unit.compose.builders import T0, image, raw
 
 GOOD, BAD = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-HASH = "h"
+HASH, OTHER_HASH = "h", "other"
 NAMES = ("shop", "cart")
 SCRIPT = f"""#!/bin/sh
 case "$*" in
@@ -278,6 +284,18 @@ async def test_the_override_keeps_the_pins_of_services_not_yet_looked_at(stage: 
     assert not agent.compose.override.exists()
 
 
+async def test_an_up_ends_by_its_own_limit_and_is_repeated_in_time(stage: Stage) -> None:
+    compose = stage.agent().compose
+    places = [ServicePlace("proj", name, name) for name in NAMES]
+    setup = Setup(compose, places, "http://127.0.0.1:9", None, ComposeWords("agent", "compose"))
+    parts = wire(setup, stage.ledger, lambda: datetime.fromtimestamp(T0, UTC))
+    assert parts.queue.pass_seconds >= PASS_SECONDS + compose.up_seconds, "no pass cuts it off"
+    await parts.connections.aclose()
+    assert compose.up_seconds < LEAST_BOUND_SECONDS, "the undo is not given up yet"
+    text = (Path(__file__).parents[3] / "docs" / "compose.md").read_text()
+    assert f"An `up` may take {compose.up_seconds:.0f} s" in text
+
+
 async def test_while_compose_works_another_service_waits(stage: Stage) -> None:
     agent = stage.agent()
     undo = await bad_after_good(stage, agent)
@@ -319,6 +337,17 @@ async def test_containers_of_others_are_named_and_no_undo_changes_them(
     assert isinstance(refused, Failure)
     assert refused.kind is FailureKind.REJECTED
     assert stage.asked == []
+
+
+@pytest.mark.parametrize(("edited", "is_reported"), [(570, True), (571, False)])
+async def test_an_edit_is_reported_once_it_is_not_about_to_be_deployed(
+    stage: Stage, edited: int, is_reported: bool
+) -> None:
+    os.utime(stage.folder / "docker-compose.yml", (T0 + edited, T0 + edited))
+    labels = {f"{COMPOSE}.config-hash": OTHER_HASH}
+    stage.engine.of["shop"] = [stage.made(GOOD, 0, labels=labels)]
+    owner = (await read(stage.agent())).owner
+    assert (owner is not None) is is_reported
 
 
 async def test_where_all_containers_are_of_others_that_is_said(stage: Stage) -> None:

@@ -259,15 +259,16 @@ class ComposeWorkloads:
         newest = max(containers, key=lambda each: each.created, default=None)
         if newest is None or service in self.acting:
             return None
-        files = (*self.compose.files.files, *self.compose.files.env_files, self.compose.override)
-        folder = self.compose.files.files[0].parent
-        key = (newest.config_hash, newest.id, *map(_changed, (*files, folder / ".env")))
+        named = self.compose.files
+        files = (*named.files, *named.env_files, named.files[0].parent / ".env")
+        edited = tuple(map(_changed, files))
+        key = (newest.config_hash, newest.id, *edited, _changed(self.compose.override))
         known = self._hashed.get(service)
         now = self.clock()
         if known is None or known.key != key or now >= known.time + HASH_SECONDS:
             owner = await self._compared(service, newest)
             known = self._hashed[service] = _Hashed(key, now, owner)
-        is_lasting = now >= known.time + DEPLOYING_SECONDS
+        is_lasting = now >= max(edited) + DEPLOYING_SECONDS
         lasting = known.owner if is_lasting else None
         return lasting or self._settings_alone(service, newest)
 
