@@ -23,7 +23,7 @@ def main() -> None:
 
     def kill(event: str, arguments: tuple[Any, ...]) -> None:
         global _seen, _is_asked  # noqa: PLW0603 (an audit hook has no other state)
-        _is_asked = _is_asked or (event == "open" and "/requests/" in str(arguments[0]))
+        _is_asked = _is_asked or (event == "open" and f"{folder}/requests/" in str(arguments[0]))
         is_write = event == "os.rename" or (
             event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
         )
