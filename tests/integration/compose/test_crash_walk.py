@@ -41,9 +41,10 @@ def is_at_rest(project: Project, good: str) -> bool:
 
 def restarts(docker: Docker, since: float) -> int:
     """Count the containers that the agent's override file has made."""
-    asked = {"since": str(since), "until": str(time.time())}
     filters = json.dumps({"label": [REVISION_LABEL], "event": ["create"]})
-    listed = docker.ask("GET", "/events", is_json=False, filters=filters, **asked)
+    listed = docker.ask(
+        "GET", "/events", is_json=False, filters=filters, since=str(since), until=str(time.time())
+    )
     return len(listed.splitlines())
 
 

@@ -51,7 +51,7 @@ class Containers(Engine):
         self.images: dict[str, dict[str, Any]] = {}
 
     async def containers(self, project: str, service: str) -> list[Any] | Failure:
-        return (self.then if self.worked.exists() else {}).get(service, self.of[service])
+        return list((self.then if self.worked.exists() else {}).get(service, self.of[service]))
 
     async def image(self, name: str) -> Any | Failure:
         return self.images.get(name, image())
