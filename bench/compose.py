@@ -1,6 +1,6 @@
 """Failed requests and seconds of a bad image of a Docker Compose service.
 
-    python -m bench.compose [--runs 5] [--rate 50] [--output bench/results/compose.json]
+    python -m bench.compose [--compose v1] [--runs 5] [--rate 50] [--output FILE]
 
 A real Docker daemon, Compose, Prometheus and the agent. In each run a release that fails every
 request is deployed with `up`, as a person does. Counted are the requests that failed, the time from
@@ -23,6 +23,7 @@ from lab.compose_stage import (
     GOOD,
     AgentProcess,
     Project,
+    compose_v2,
     load_shop,
     scraping,
     wait_for,
@@ -32,14 +33,14 @@ from lab.loadgen.load import Load
 from lab.prometheus_server import Prometheus
 
 ROOT = Path(__file__).parents[1]
-OUTPUT = ROOT / "bench" / "results" / "compose.json"
+RESULTS = ROOT / "bench" / "results"
 HISTORY_SECONDS = 75
 AFTER_SECONDS = 5
 
 
-def run(docker: Docker, folder: Path, rate: float) -> dict[str, Any]:
+def run(docker: Docker, project: Project, rate: float) -> dict[str, Any]:
     """Deploy a bad release once, and measure."""
-    project = Project(docker, folder, ("docker-compose",))
+    folder = project.files.folder
     good = docker.image_id(GOOD)
     project.write(GOOD)
     project.policy()
@@ -78,22 +79,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=50)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--compose", choices=("v1", "v2"), default="v1")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    output = options.output or RESULTS / f"compose-{options.compose}.json"
     runs = []
     with Docker() as docker, tempfile.TemporaryDirectory(prefix="bench-compose-") as folder:
+        program = ("docker-compose",) if options.compose == "v1" else compose_v2(docker)
         load_shop(docker, GOOD)
         load_shop(docker, BAD, FAIL="100")
         for number in range(options.runs):
-            runs.append(run(docker, Path(folder, f"bench{number}"), options.rate))
+            project = Project(docker, Path(folder, f"bench{number}"), program)
+            runs.append(run(docker, project, options.rate))
             print(json.dumps(runs[-1]), flush=True)
     medians = {
         name: statistics.median(each[name] for each in runs)
         for name in ("failed", "failedByTheRelease", "secondsToDecision", "seconds")
     }
     print(json.dumps({"median": medians}))
-    written = {"rate": options.rate, "runs": runs, "median": medians}
-    options.output.write_text(json.dumps(written, indent=2) + "\n")
+    written = {"compose": options.compose, "rate": options.rate, "runs": runs, "median": medians}
+    output.write_text(json.dumps(written, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,12 @@ def test_pods_that_cannot_be_created_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotations", "metrics"), [({}, "/metrics"), ({"prometheus.io/path": "/stats"}, "/stats")]
+    ("annotations", "metrics"),
+    [
+        ({}, "/metrics"),
+        ({"prometheus.io/path": "/stats"}, "/stats"),
+        ({"prometheus.io/path": "@elsewhere/"}, "/metrics"),
+    ],
 )
 def test_paths_of_probes_and_of_the_metrics_page_are_known(
     annotations: dict[str, str], metrics: str

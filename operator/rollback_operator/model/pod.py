@@ -2,13 +2,27 @@
 
 from dataclasses import dataclass, field, replace
 
+LONGEST_PAGE_PATH = 1024
+"""Bytes of a declared path; a character outside ASCII counts four."""
+DEFAULT_PAGE_PATH = "/metrics"
+
+
+def page_path(declared: object) -> str:
+    """Return the path of a metrics page that an annotation or label declares.
+
+    Without the slash it would be the end of an address: `@host/`, or `1/`.
+    """
+    path = str(declared or "")
+    is_short = len(path) * (1 if path.isascii() else 4) <= LONGEST_PAGE_PATH
+    return path if path.startswith("/") and is_short else DEFAULT_PAGE_PATH
+
 
 @dataclass(frozen=True, slots=True)
 class MetricsPage:
     """Declared address of a pod's metrics; port 0: not declared."""
 
     port: int = 0
-    path: str = "/metrics"
+    path: str = DEFAULT_PAGE_PATH
     scheme: str = "http"
     serving_port: int = 0
     """Declared port of a pod's requests; 0: not declared."""

@@ -56,7 +56,7 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._share = share
         self._is_urgent = is_urgent
-        self._pass_seconds = pass_seconds
+        self.pass_seconds = pass_seconds
         self._slow: dict[Hashable, set[K]] = {}
         """Keys of slow passes, by share."""
         self._parked: dict[Hashable, dict[K, None]] = {}
@@ -162,7 +162,7 @@ class WorkQueue(Generic[K]):
     async def _pass(self, work: Work[K], key: K) -> None:
         delay: float | None = None
         try:
-            async with asyncio.timeout(self._pass_seconds):
+            async with asyncio.timeout(self.pass_seconds):
                 delay = await work(key)
             self._failures.pop(key, None)
         except Exception:

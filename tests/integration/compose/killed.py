@@ -1,4 +1,4 @@
-"""Runs the command, and kills it -9 at the Nth time that it opens or renames a file of its folder.
+"""Runs the command, and kills it -9 at the Nth write to its folder after it has read a request.
 
     python -m tests.integration.compose.killed N FOLDER ARGUMENTS...
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from rollback_operator.__main__ import run
 
-_seen = 0
+_seen, _is_asked = 0, False
 
 
 def main() -> None:
@@ -22,11 +22,12 @@ def main() -> None:
     del sys.argv[1:3]
 
     def kill(event: str, arguments: tuple[Any, ...]) -> None:
-        global _seen  # noqa: PLW0603 (an audit hook has no other state)
+        global _seen, _is_asked  # noqa: PLW0603 (an audit hook has no other state)
+        _is_asked = _is_asked or (event == "open" and f"{folder}/requests/" in str(arguments[0]))
         is_write = event == "os.rename" or (
             event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
         )
-        if is_write and folder in str(arguments[0]):
+        if _is_asked and is_write and folder in str(arguments[0]):
             _seen += 1
             if _seen == fatal:
                 os.kill(os.getpid(), signal.SIGKILL)

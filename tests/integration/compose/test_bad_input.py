@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +26,10 @@ from lab.compose_stage import (
 )
 from lab.docker_server import Docker
 from tests.integration.compose.conftest import take_down
+from tests.integration.compose.stage import NO_PROMETHEUS, evaluates
 
-NO_PROMETHEUS = "http://127.0.0.1:9"
+QUICK = {"verification": {"timeoutSeconds": 10}}
+"""Nothing proves recovery without requests: an undo ends after that time."""
 
 
 def refused(project: Project, *options: str) -> str:
@@ -46,13 +49,19 @@ def await_condition(project: Project, agent: AgentProcess, reason: str) -> str:
     return condition(project)["message"]
 
 
+def age(project: Project) -> None:
+    """Make the files older than half a minute: what differs is not about to be deployed."""
+    for path in project.files.folder.glob("*.yml"):
+        os.utime(path, (time.time() - 60, time.time() - 60))
+
+
 def test_refused_at_the_start(project: Project) -> None:
     project.write(GOOD)
-    project.policy()
+    project.policy(**QUICK)
     assert "has no service nothing, only shop" in refused(project, "--service", "nothing")
     project.policy(remedies=[{"type": "Scale", "replicas": 3}])
     assert "spec.remedies[0].type" in refused(project)
-    project.policy()
+    project.policy(**QUICK)
     project.files.compose.write_text("services: {shop: {image: 7, nonsense: true}}\n")
     said = refused(project)
     assert "nonsense" in said or "image" in said, "what Compose says"
@@ -78,7 +87,7 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
     images: dict[str, str], project: Project
 ) -> None:
     project.write(GOOD)
-    project.policy()
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -91,6 +100,7 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
             lambda: agent.tail,
         )
         project.write(BAD, extra="    environment: {SECRET: changed}\n")
+        age(project)
         message = await_condition(project, agent, "RolloutOwner")
         assert "would not only change the image of service shop" in message
         status, out, _ = verb(project, "undo", "--to", "previous", "--reason", "a test")
@@ -101,16 +111,35 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
 
 def test_a_variable_that_the_agent_lacks(project: Project) -> None:
     project.write("shop:${TAG}")
-    project.policy()
+    project.policy(**QUICK)
+    age(project)
     project.up(TAG="1.0")
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         message = await_condition(project, agent, "RolloutOwner")
     assert "variable" in message
 
 
+def test_a_container_with_the_labels_of_its_image(docker: Docker, project: Project) -> None:
+    """`docker commit` keeps Compose's labels, and Compose takes such a container for its own."""
+    project.write(GOOD)
+    project.policy(**QUICK)
+    project.up()
+    (own,) = project.containers()
+    docker.ask("POST", "/commit", container=own["Id"], repo="shop", tag="debug")
+    name = f"{project.name}-debug"
+    run = ["docker", "run", "--detach", "--network", "none", "--name", name, "shop:debug"]
+    subprocess.run(run, env=docker.environment, check=True, capture_output=True)
+    with AgentProcess(project, NO_PROMETHEUS) as agent:
+        message = await_condition(project, agent, "RolloutOwner")
+        assert f"{name} (not started by Compose: its labels are those of its image)" in message
+        docker.ask("DELETE", f"/containers/{name}", force="1", is_json=False)
+        await_condition(project, agent, "SingleReplica")
+    assert [each["image"] for each in project.record["services"][SERVICE]["revisions"]] == [GOOD]
+
+
 def test_only_settings_change(project: Project) -> None:
     project.write(GOOD)
-    project.policy()
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -134,8 +163,9 @@ services:
     profiles: [sale]
 """)
     more.write_text(f"version: '2.4'\nservices: {{{SERVICE}: {{environment: {{B: '2'}}}}}}\n")
-    project.policy()
+    project.policy(**QUICK)
     files = ["-f", str(project.files.compose), "-f", str(more), "--profile", "sale"]
+    age(project)
     project.docker.compose([*project.command, *files], project.files.folder, "up", "-d", SERVICE)
     options = ["-f", str(more), "--profile", "sale"]
     with AgentProcess(project, NO_PROMETHEUS, options) as agent:
@@ -152,7 +182,7 @@ def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
     load_shop(docker, "shop-base:2", FAIL="100")
     containerfile = project.files.folder / "Dockerfile"
     project.files.compose.write_text(f"version: '3.8'\nservices: {{{SERVICE}: {{build: .}}}}\n")
-    project.policy()
+    project.policy(**QUICK)
     containerfile.write_text("FROM shop-base:1\n")
     project.up("--build")
     (first,) = project.runs()
@@ -177,7 +207,7 @@ def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> No
     good = load_shop(docker, "registry.invalid/shop:1.0", LOCAL="1")
     load_shop(docker, "registry.invalid/shop:2.0", FAIL="100", LOCAL="1")
     project.write("registry.invalid/shop:1.0")
-    project.policy()
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -198,7 +228,7 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
 ) -> None:
     lost = load_shop(docker, "shop:lost", LOST="1")
     project.write("shop:lost")
-    project.policy()
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -219,7 +249,7 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
 
 def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project: Project) -> None:
     project.write(GOOD, extra="    restart: always\n")
-    project.policy()
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -261,7 +291,7 @@ def test_a_full_disk(docker: Docker, images: dict[str, str], small_disk: Path) -
     project = Project(docker, small_disk / "fulldisk", ("docker-compose",))
     try:
         project.write(GOOD)
-        project.policy()
+        project.policy(**QUICK)
         project.up()
         with AgentProcess(project, NO_PROMETHEUS) as agent:
             await_condition(project, agent, "SingleReplica")
@@ -296,7 +326,7 @@ def test_a_hostile_page(
     docker: Docker, images: dict[str, str], project: Project, kinds: Sequence[str]
 ) -> None:
     project.write(GOOD)
-    project.policy(podMetrics={"port": 8080}, verification={"timeoutSeconds": 10})
+    project.policy(podMetrics={"port": 8080}, **QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
         await_condition(project, agent, "SingleReplica")
@@ -308,7 +338,7 @@ def test_a_hostile_page(
             wait_for(
                 f"a verdict on {kind}",
                 300,
-                lambda kind=kind: evaluated(project).startswith(f"shop:{kind}"),
+                lambda kind=kind: evaluates(project, f"shop:{kind}"),
                 lambda: agent.tail,
             )
             time.sleep(10)  # of reading its page twice a second
@@ -318,11 +348,6 @@ def test_a_hostile_page(
         good = number_of(project, images[GOOD])
         verb(project, "undo", "--to", str(good), "--reason", "a test")
         assert project.runs() == {images[GOOD]}, agent.tail
-
-
-def evaluated(project: Project) -> str:
-    status = project.record.get("policies", {}).get(SERVICE, {}).get("status", {})
-    return str(status.get("revision", {}).get("images", [""])[0])
 
 
 def number_of(project: Project, image: str) -> int:
@@ -335,13 +360,13 @@ def test_several_containers(images: dict[str, str], project: Project) -> None:
     project.write(GOOD)
     text = project.files.compose.read_text().replace(f"127.0.0.1:{project.files.port}:8080", "8080")
     project.files.compose.write_text(text)
-    project.policy()
+    project.policy(**QUICK)
     project.up("--scale", "shop=3")
     with AgentProcess(project, NO_PROMETHEUS) as agent:
-        wait_for("it", 150, lambda: evaluated(project).startswith(GOOD), lambda: agent.tail)
+        wait_for("it", 150, lambda: evaluates(project, GOOD), lambda: agent.tail)
         project.files.compose.write_text(text.replace(GOOD, BAD))
         project.up("--scale", "shop=3")
-        wait_for("it", 150, lambda: evaluated(project).startswith(BAD), lambda: agent.tail)
+        wait_for("it", 150, lambda: evaluates(project, BAD), lambda: agent.tail)
         verb(project, "undo", "--to", "previous", "--reason", "a test")
         running = [each["Image"] for each in project.containers() if each["State"]["Running"]]
         assert running == [images[GOOD]] * 3, agent.tail
@@ -351,7 +376,7 @@ def test_several_containers(images: dict[str, str], project: Project) -> None:
 def test_the_project_name_of_the_variables(project: Project) -> None:
     """Compose takes it from .env: the agent looks for the same containers."""
     project.write(GOOD)
-    project.policy()
+    project.policy(**QUICK)
     (project.files.folder / ".env").write_text("COMPOSE_PROJECT_NAME=named\n")
     project.up()
     named = project.files.folder / FOLDER / "named" / "ledger.json"
@@ -374,13 +399,13 @@ def test_a_daemon_that_goes_away_between_two_steps(
     docker: Docker, images: dict[str, str], project: Project, writes: int
 ) -> None:
     project.write(GOOD, extra="    restart: always\n")
-    project.policy(verification={"timeoutSeconds": 10})
+    project.policy(**QUICK)
     project.up()
     with AgentProcess(project, NO_PROMETHEUS) as agent:
-        wait_for("it", 150, lambda: evaluated(project).startswith(GOOD), lambda: agent.tail)
+        wait_for("it", 150, lambda: evaluates(project, GOOD), lambda: agent.tail)
         project.write(BAD, extra="    restart: always\n")
         project.up()
-        wait_for("it", 150, lambda: evaluated(project).startswith(BAD), lambda: agent.tail)
+        wait_for("it", 150, lambda: evaluates(project, BAD), lambda: agent.tail)
         with ThreadPoolExecutor() as pool:
             undo = pool.submit(verb, project, "undo", "--to", "previous", "--reason", "a test")
             wait_for(

@@ -7,44 +7,45 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from lab.compose_stage import (
-    BAD,
     GOOD,
+    SERVICE,
     AgentProcess,
     Project,
+    load_shop,
+    scraping,
     verb,
     wait_for,
 )
+from lab.docker_server import Docker
+from lab.loadgen.load import Load
+from lab.prometheus_server import Prometheus
+from rollback_operator.adapters.compose.project import REVISION_LABEL
+from tests.integration.compose.stage import ask, ended, evaluates
 
-NO_PROMETHEUS = "http://127.0.0.1:9"
+NEXT = "shop:2.1"
+"""It fails no request: the agent itself begins no undo."""
 MOST_WRITES = 60
 SOME = (4, 8)
 """Of about twenty writes: while the intent is stored, and around the act."""
 
 
-def ask(project: Project) -> None:
-    """Leave a request as the verb does, without waiting for its end."""
-    running = project.record["policies"]["shop"]["status"]["revision"]
-    name = f"shop-{time.time_ns():x}"
-    asked = {"verb": "undo", "name": name, "reason": "a test", "policy": "shop", "to": "previous"}
-    asked |= {"revision": running["number"], "digest": running["digest"]}
-    folder = project.state / "requests"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.undo.json").write_text(json.dumps(asked))
+def is_at_rest(project: Project, good: str) -> bool:
+    """Tell whether the good image serves and no rollback is open."""
+    return project.runs() == {good} and len(ended(project)) == len(project.rollbacks)
 
 
-def open_rollbacks(project: Project) -> list[str]:
-    return [name for name, each in project.record["rollbacks"].items()
-            if not each["status"].get("outcome")]  # fmt: skip
-
-
-def runs(project: Project, image: str) -> bool:
-    """Tell whether the agent has evaluated an image as the running release."""
-    status = project.record.get("policies", {}).get("shop", {}).get("status", {})
-    return bool(status.get("revision", {}).get("images", [""])[0].startswith(image))
+def restarts(docker: Docker, since: float) -> int:
+    """Count the containers that the agent's override file has made."""
+    filters = json.dumps({"label": [REVISION_LABEL], "event": ["create"]})
+    listed = docker.ask(
+        "GET", "/events", is_json=False, filters=filters, since=str(since), until=str(time.time())
+    )
+    return len(listed.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -55,62 +56,63 @@ def runs(project: Project, image: str) -> bool:
     ],
 )
 def test_killed_at_every_write(
-    images: dict[str, str], project: Project, writes: Sequence[int]
+    docker: Docker, project: Project, tmp_path: Path, writes: Sequence[int]
 ) -> None:
-    project.write(GOOD)
-    project.policy(verification={"timeoutSeconds": 10})
+    good = load_shop(docker, GOOD)
+    load_shop(docker, NEXT, NEXT="1")
+    written = project.write(GOOD)
+    project.policy(verification={"timeoutSeconds": 120})
     project.up()
-    with AgentProcess(project, NO_PROMETHEUS) as agent:
-        wait_for("the good release on record", 300, lambda: runs(project, GOOD), lambda: agent.tail)
-    kills = 0
-    for fatal in writes:
-        written = project.write(BAD)
-        project.up()
-        with AgentProcess(project, NO_PROMETHEUS) as agent:
-            wait_for(
-                "the bad release on record, and nothing open",
-                300,
-                lambda: runs(project, BAD) and not open_rollbacks(project),
-                lambda: agent.tail,
-            )
-            seen = set(project.record["rollbacks"])
-        ask(project)
-        program = [sys.executable, "-m", "tests.integration.compose.killed"]
-        program += [str(fatal), str(project.state)]
-        with AgentProcess(project, NO_PROMETHEUS, program=program) as dying:
-            until = time.monotonic() + 200
-            status = None
-            while status is None and time.monotonic() < until:
-                status = dying.poll()
-                if (
-                    status is None
-                    and project.runs() == {images[GOOD]}
-                    and not open_rollbacks(project)
-                ):
-                    break
-                time.sleep(0.1)
-        json.dumps(project.record)  # it is whole
-        if status is None:
-            break  # the undo has fewer writes
-        assert status == -signal.SIGKILL, dying.tail
-        kills += 1
-        kept = [each["status"].get("step", "stored") for name, each
-                in project.record["rollbacks"].items() if name not in seen]  # fmt: skip
-        print(f"killed at write {fatal}: {kept or 'requested'}", flush=True)
-        with AgentProcess(project, NO_PROMETHEUS) as agent:
-            wait_for(
-                f"the good image after a kill at write {fatal}",
-                300,
-                lambda: project.runs() == {images[GOOD]},
-                lambda: agent.tail,
-            )
-            # Else the next agent would rightly continue it against the next release.
-            wait_for("its end", 300, lambda: not open_rollbacks(project), lambda: agent.tail)
-            # One request, one rollback, however often it was begun.
-            assert len(set(project.record["rollbacks"]) - seen) == 1  # old records are removed
-        assert project.files.compose.read_bytes() == written
-        containers = project.containers()
-        assert len(containers) == 1, "no container of an interrupted act is left"
+    kills, asked, before = 0, 0.0, set[str]()
+    with (
+        Prometheus(scraping(project.files.port)) as prometheus,
+        Load(f"http://127.0.0.1:{project.files.port}", "-", tmp_path, rate=20),
+    ):
+        # Each agent ends what the last has left, until it is killed at the next write.
+        for fatal in (*writes, MOST_WRITES):
+            program = [sys.executable, "-m", "tests.integration.compose.killed"]
+            program += [str(fatal), str(project.state)]
+            with AgentProcess(project, prometheus.url, program=program) as agent:
+                what = f"the end of the undo after {kills} kills"
+                wait_for(what, 300, lambda: is_at_rest(project, good), lambda: agent.tail)
+                if kills:
+                    check(project, before, written)
+                    assert restarts(docker, asked) == 1, agent.tail
+                wait_for("it", 300, lambda: evaluates(project, GOOD), lambda: agent.tail)
+                written = project.write(NEXT)
+                project.up()
+                wait_for("it", 300, lambda: evaluates(project, NEXT), lambda: agent.tail)
+                before, asked = set(project.record["rollbacks"]), time.time()
+                ask(project)
+                until = time.monotonic() + 300
+                status = None
+                while status is None and time.monotonic() < until:
+                    status = agent.poll()
+                    is_new = bool(set(project.record["rollbacks"]) - before)
+                    if status is None and is_new and is_at_rest(project, good):
+                        break
+                    time.sleep(0.1)
+            if status is None:
+                break  # the undo has fewer writes
+            assert status == -signal.SIGKILL, agent.tail
+            kills += 1
+            kept = [each["status"].get("step", "stored") for name, each
+                    in project.record["rollbacks"].items() if name not in before]  # fmt: skip
+            print(f"killed at write {fatal}: {kept or 'requested'}", flush=True)
+    check(project, before, written)
+    assert restarts(docker, asked) == 1
     assert kills >= min(6, len(writes))
     print(f"killed at {kills} writes")
     assert verb(project, "history")[0] == 0
+
+
+def check(project: Project, before: set[str], written: bytes) -> None:
+    """One request is one rollback, however often it was begun, and changes nothing else."""
+    (rollback,) = (
+        each for each in project.rollbacks if each["metadata"]["name"] not in before
+    )  # old records are removed
+    assert rollback["status"]["outcome"] == "Verified", rollback["status"]
+    assert project.files.compose.read_bytes() == written
+    assert len(project.containers()) == 1, "no container of an interrupted act is left"
+    services = project.record["services"]
+    assert services[SERVICE]["restoring"] == 0

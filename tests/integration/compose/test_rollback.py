@@ -19,13 +19,10 @@ from lab.compose_stage import (
 from lab.docker_server import Docker
 from lab.loadgen.load import Load
 from lab.prometheus_server import Prometheus
+from tests.integration.compose.stage import ended
 
 HISTORY_SECONDS = 70
 """The control needs a minute."""
-
-
-def ended(project: Project) -> list[dict[str, object]]:
-    return [each for each in project.rollbacks if each["status"].get("outcome")]
 
 
 def test_a_bad_image_is_rolled_back(

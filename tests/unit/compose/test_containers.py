@@ -81,6 +81,20 @@ def test_a_container_outlives_its_image() -> None:
 
 
 @pytest.mark.parametrize(
+    ("declared", "path"),
+    [
+        ("/stats", "/stats"),
+        ("", "/metrics"),
+        ("@elsewhere/", "/metrics"),
+        ("/" + "\U0001f600" * 900, "/metrics"),
+    ],
+)
+def test_the_path_of_a_page_is_that_of_a_pods_page(declared: str, path: str) -> None:
+    labels = {"prometheus.io/port": "9000", "prometheus.io/path": declared}
+    assert container(labels=labels).page == (9000, path)
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("2025-12-01T12:00:00Z", T0),

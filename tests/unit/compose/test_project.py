@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +26,7 @@ REVISION = KnownRevision(
     number=1, revision="abc", image="shop:1.0", image_id=ID, settings="s", created=0.0,
     repo_digest="registry.example.com/shop@sha256:1",
 )  # fmt: skip
+PINS = [Pin("shop", REVISION)]
 Make = Callable[..., Compose]
 
 
@@ -73,18 +72,19 @@ async def test_up_is_of_one_service_and_pulls_no_more_than_it_must(
     make: Make, tmp_path: Path
 ) -> None:
     compose = make("exit 0")
-    assert await compose.up("shop", 3) is None
+    assert await compose.restore(PINS, "shop", 3) is None
     wanted = "up --detach --no-deps --no-build --scale shop=3 shop"
     assert asked(tmp_path).endswith(wanted)
 
 
-def test_the_override_names_content(make: Make) -> None:
+async def test_the_override_names_content(make: Make) -> None:
     compose = make("")
-    assert compose.pin([Pin("shop", REVISION), Pin("cart", REVISION, is_local=False)]) is None
+    pins = [*PINS, Pin("cart", REVISION, is_local=False)]
+    assert await compose.restore(pins, "shop", 1) is None
     services = yaml.safe_load(compose.override.read_text())["services"]
     assert services["shop"] == {"image": ID, "labels": {REVISION_LABEL: "abc"}}
     assert services["cart"]["image"] == "registry.example.com/shop@sha256:1"
-    assert compose.pin([]) is None
+    assert compose.unpin() is None
     assert not compose.override.exists()
 
 
@@ -98,7 +98,7 @@ def test_the_override_names_content(make: Make) -> None:
     ],
 )
 async def test_refusals(make: Make, said: str, kind: FailureKind, text: str) -> None:
-    failure = await make(f"echo '{said}' >&2; exit 1").up("shop", 1)
+    failure = await make(f"echo '{said}' >&2; exit 1").restore(PINS, "shop", 1)
     assert failure is not None
     assert failure.kind is kind
     assert text in failure.message
@@ -107,13 +107,13 @@ async def test_refusals(make: Make, said: str, kind: FailureKind, text: str) -> 
 async def test_no_program_is_named(make: Make, tmp_path: Path) -> None:
     compose = make("")
     (tmp_path / "compose").unlink()
-    failure = await compose.up("shop", 1)
+    failure = await compose.restore(PINS, "shop", 1)
     assert failure is not None
     assert "--compose-command" in failure.message
 
 
 async def test_a_hanging_program_is_ended(make: Make) -> None:
-    failure = await make("sleep 60", up_seconds=0.3).up("shop", 1)
+    failure = await make("sleep 60", up_seconds=0.3).restore(PINS, "shop", 1)
     assert failure is not None
     assert failure.kind is FailureKind.UNAVAILABLE
     assert "did not end" in failure.message
@@ -123,7 +123,7 @@ async def test_compose_ends_its_work_although_the_agent_is_cancelled(
     make: Make, tmp_path: Path
 ) -> None:
     compose = make(f"sleep 0.5; echo said; echo said >&2; touch {tmp_path}/done")
-    task = asyncio.create_task(compose.up("shop", 1))
+    task = asyncio.create_task(compose.restore(PINS, "shop", 1))
     await asyncio.sleep(0.2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -141,20 +141,42 @@ from pathlib import Path
 from rollback_operator.adapters.compose.project import Compose, ComposeFiles
 folder = Path(sys.argv[1])
 files = ComposeFiles((folder / "docker-compose.yml",), "proj")
-asyncio.run(Compose((str(folder / "compose"),), files, folder).up("shop", 1))
+asyncio.run(Compose((str(folder / "compose"),), files, folder).restore([], "shop", 1))
 """
 
 
-def test_compose_ends_its_work_although_the_agent_is_killed(make: Make, tmp_path: Path) -> None:
-    make(f"touch {tmp_path}/begun; sleep 0.5; echo said; echo said >&2; touch {tmp_path}/done")
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
+async def test_compose_ends_its_work_although_the_agent_is_killed(
+    make: Make, tmp_path: Path
+) -> None:
+    """And the next agent begins no second `up` beside it, nor takes its override file away."""
+    compose = make(
+        f"touch {tmp_path}/begun; until [ -e {tmp_path}/go ]; do sleep 0.1; done\n"
+        f"echo said; echo said >&2; touch {tmp_path}/done"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        KILLED,
+        str(tmp_path),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     _wait_for(tmp_path / "begun")
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.kill()
+    await child.wait()
+    compose.override.write_text("services: {}")
+    async with asyncio.timeout(60):
+        failure = await compose.restore(PINS, "shop", 1)
+    assert failure is not None
+    assert failure.kind is FailureKind.UNAVAILABLE
+    assert "still runs" in failure.message
+    assert compose.unpin() is None
+    assert compose.override.read_text() == "services: {}"
+    assert (tmp_path / "asked").read_text().count("up --detach") == 1
+    (tmp_path / "go").touch()
     _wait_for(tmp_path / "done")
+    while isinstance(failure, Failure):  # until the lock has ended with its process
+        await asyncio.sleep(0.1)
+        failure = await compose.restore(PINS, "shop", 1)
 
 
 def _wait_for(path: Path) -> None:

@@ -41,6 +41,7 @@ WORDS = ComposeWords("rollback-operator compose -f c.yml", "docker compose -f c.
         ("one replica: a bad pod", "one container: a bad container"),
         ("no pod in sum by (pod) (up{namespace=\"\", pod=~\"a\"})",
          "no container in sum by (pod) (up{namespace=\"\", pod=~\"a\"})"),
+        ("one replica: no other pod", "one container: no other container"),
         ("1 of 1 replicas are available, and no old pod is left",
          "1 of 1 containers are available, and no old container is left"),
     ],

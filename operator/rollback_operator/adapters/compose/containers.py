@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rollback_operator.adapters.compose.project import REVISION_LABEL
 from rollback_operator.api.user_text.json_text import whole
+from rollback_operator.model.pod import page_path
 
 COMPOSE_LABEL = "com.docker.compose"
 LONGEST_CONTAINER_FAILURE = 400
-LONGEST_PAGE_PATH = 1024
 MOST_CONTAINER_NAMES = 32
 _COMMIT = "org.opencontainers.image.revision"
 _NEVER = "0001-01-01"
@@ -122,14 +124,37 @@ def container_of(raw: Mapping[str, Any], image: Mapping[str, Any] | None) -> Con
         exposed=tuple(sorted(_numbers(config.get("ExposedPorts") or ()))),
         page=(
             whole(str(labels.get("prometheus.io/port") or ""), 65535) or 0,
-            _path(str(labels.get("prometheus.io/path") or "")),
+            page_path(labels.get("prometheus.io/path")),
         ),
     )
 
 
-def _path(text: str) -> str:
-    # Without the slash it would be the end of an address: `@host/`, or `1/`.
-    return text if text.startswith("/") and len(text) <= LONGEST_PAGE_PATH else "/metrics"
+def foreign_cause(raw: Mapping[str, Any], image: Mapping[str, Any] | None, file: Path) -> str:
+    """State why a container that bears Compose's labels is not of a project's files; empty: it is.
+
+    Compose itself asks only for the names of project and service.
+
+    Args:
+        raw: Docker's description of it.
+        image: of its image; None: the image was removed.
+        file: the first of the project's files.
+    """
+    labels = raw["Config"].get("Labels") or {}
+    brought = ((image or {}).get("Config") or {}).get("Labels") or {}
+    made = [labels.get(f"{COMPOSE_LABEL}.{name}") for name in ("config-hash", "image")]
+    if not made[0] or not str(labels.get(f"{COMPOSE_LABEL}.container-number")).isdecimal():
+        return "not started by Compose"
+    if made == [brought.get(f"{COMPOSE_LABEL}.{name}") for name in ("config-hash", "image")]:
+        return "not started by Compose: its labels are those of its image"
+    files = str(labels.get(f"{COMPOSE_LABEL}.project.config_files") or "")
+    folder = str(labels.get(f"{COMPOSE_LABEL}.project.working_dir") or "")
+    if not folder or _is_same(folder, file.parent) or _is_same(files.partition(",")[0], file):
+        return ""
+    return f"of the project in {folder[:LONGEST_CONTAINER_FAILURE]}"
+
+
+def _is_same(name: str, path: Path) -> bool:
+    return os.path.isabs(name) and os.path.realpath(name) == os.path.realpath(path)
 
 
 def revision_of(container: Container) -> str:

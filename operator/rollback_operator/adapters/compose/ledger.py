@@ -51,6 +51,10 @@ class ServiceRecord(Model):
     current: str = ""
     """The revision that runs; empty: none was seen."""
     revisions: tuple[KnownRevision, ...] = ()
+    pinned: str = ""
+    """The revision that the override file restores; empty: none."""
+    restoring: int = 0
+    """Containers of an `up` of that revision that has begun and not ended; 0: none is open."""
 
 
 class PolicyRecord(Model):

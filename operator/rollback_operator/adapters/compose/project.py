@@ -5,10 +5,11 @@ resolves them. No file of the user is ever written: an override file of the agen
 """
 
 import asyncio
+import fcntl
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from rollback_operator.adapters.compose.ledger import KnownRevision, replace_fil
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CONFIG_SECONDS = 20.0
-UP_SECONDS = 100.0
-"""Compose stops a container for up to its grace period before it starts the next."""
+UP_SECONDS = 600.0
+"""Grace periods and a pull included. Shorter than the time until an undo that makes no progress is
+given up (`remedies/progress.LEAST_BOUND_SECONDS`), so that an `up` that is ended is repeated."""
 MOST_OUTPUT_BYTES = 8 * 1024 * 1024
 LONGEST_SAID = 400
 REVISION_LABEL = "io.tickettoken.rollback.revision"
 """Label of the containers that the override file starts: the revision that it restores."""
-OVERRIDE = "override.yml"
+OVERRIDE, UP_LOCK = "override.yml", "up.lock"
 _HEADER = """\
 # Written by `rollback-operator compose`: pins the last good image of a service after a rollback.
 # Your own files are unchanged. A plain `up` from your own files ends the pin.
@@ -91,9 +93,10 @@ class Compose:
             up_seconds: the longest time of an `up`.
         """
         self._program = program
-        self._up_seconds = up_seconds
+        self.up_seconds = up_seconds
         self.files = files
         self.override = folder / OVERRIDE
+        self._lock = folder / UP_LOCK
 
     @property
     def program(self) -> str:
@@ -125,18 +128,55 @@ class Compose:
         text = f"{self.program} config --hash {service} prints no hash"
         return computed or Failure(FailureKind.REJECTED, text)
 
-    async def up(self, service: str, replicas: int) -> Failure | None:
-        """Start a service, alone, from the files and the override file.
+    async def restore(self, pins: Sequence[Pin], service: str, replicas: int) -> Failure | None:
+        """Write the override file, and start a service, alone, from the files and that file.
 
         Compose leaves the containers alone if they are as the files say: a repetition is harmless.
         Without the number of containers it would take that of the file, and end the others.
-        """
-        asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
-        asked += ["--scale", f"{service}={replicas}", service]
-        printed = await self._run(asked, self._up_seconds)
-        return printed if isinstance(printed, Failure) else None
 
-    def pin(self, pins: Sequence[Pin]) -> Failure | None:
+        Unavailable: an `up` that has outlived its agent still runs, or this `up` was ended.
+        """
+        with self._alone() as lock:
+            if isinstance(lock, Failure):
+                return lock
+            failure = self._pin(pins)
+            if failure is not None:
+                return failure
+            asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
+            asked += ["--scale", f"{service}={replicas}", service]
+            printed = await self._run(asked, self.up_seconds, (lock,))
+            return printed if isinstance(printed, Failure) else None
+
+    def unpin(self) -> Failure | None:
+        """Remove the override file, unless an `up` may have yet to read it."""
+        with self._alone() as lock:
+            return None if isinstance(lock, Failure) else self._pin([])
+
+    @contextmanager
+    def _alone(self) -> Iterator[int | Failure]:
+        """Hold the lock of the override file.
+
+        Compose inherits it: an `up` that goes on after its agent's death holds it until it ends.
+        """
+        try:
+            lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            text = f"{self._lock} cannot be opened: {error.strerror}: let the agent write there"
+            yield Failure(FailureKind.UNAVAILABLE, text)
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = (
+                f"{self.program} up, which an earlier agent began, still runs: end it if it hangs"
+            )
+            yield Failure(FailureKind.UNAVAILABLE, text)
+        else:
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _pin(self, pins: Sequence[Pin]) -> Failure | None:
         """Write the override file; without pins there is none."""
         if pins:
             text = yaml.safe_dump({"services": {pin.service: _override(pin) for pin in pins}})
@@ -153,11 +193,14 @@ class Compose:
         added = ("--file", str(self.override)) if is_pinned else ()
         return (*self.files.options, *added)
 
-    async def _run(self, arguments: list[str], seconds: float) -> str | Failure:
+    async def _run(
+        self, arguments: list[str], seconds: float, kept: tuple[int, ...] = ()
+    ) -> str | Failure:
         """Run Compose; it ends what it has begun, whatever becomes of the agent.
 
-        Its output goes to memory files, not to pipes: with a pipe it would be ended by its next
-        line after the agent's death, between the end of one container and the start of another.
+        It inherits the file descriptors `kept`. Its output goes to memory files, not to pipes: with
+        a pipe it would be ended by its next line after the agent's death, between the end of one
+        container and the start of another.
         """
         out, err = _memory_file(), _memory_file()
         what = f"{self.program} {'up' if 'up' in arguments else 'config'}"
@@ -171,6 +214,7 @@ class Compose:
                 cwd=self.files.files[0].parent,
                 env={**os.environ, "DOCKER_HOST": f"unix://{self.files.socket}"},
                 start_new_session=True,
+                pass_fds=kept,
             )
             async with asyncio.timeout(seconds):
                 status = await process.wait()

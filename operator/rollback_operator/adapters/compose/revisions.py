@@ -59,18 +59,37 @@ def recorded(record: ServiceRecord, containers: Sequence[Container], now: float)
     """Add the releases that run to the record; the newest container's is current.
 
     The number of a release that returns increases, as that of a ReplicaSet does. An older container
-    that still ends beside its replacement is no return.
+    that still ends beside its replacement is no return. Nor is a container of an `up` that has not
+    ended: the judged release stays current, so that the step is due until it is done.
     """
     ordered = sorted(containers, key=lambda each: each.created)
+    if _is_restored_whole(record, containers):
+        record = record.model_copy(update={"restoring": 0})
     for container in ordered:
+        if record.restoring and is_restored(container, record):
+            continue
         known = {each.revision for each in record.revisions}
         if identity_of(container, record) not in known or container is ordered[-1]:
             record = _with_current(record, container)
+    if not record.restoring:
+        is_pinned = bool(ordered) and is_restored(ordered[-1], record)
+        record = record.model_copy(update={"pinned": record.current if is_pinned else ""})
     current = current_of(record)
     is_complete = current is not None and _is_complete(record, containers, now)
     if current is not None and is_complete and current.completed is None:
         return _replaced(record, current.model_copy(update={"completed": now}))
     return record
+
+
+def _is_restored_whole(record: ServiceRecord, containers: Sequence[Container]) -> bool:
+    """Report whether an `up` that has begun has nothing left to do.
+
+    Whoever has run it is gone. A container that it had yet to remove or to start is not left so.
+    """
+    return len(containers) == record.restoring and all(
+        is_restored(each, record) and each.restored == record.pinned and each.is_running
+        for each in containers
+    )
 
 
 def current_of(record: ServiceRecord) -> KnownRevision | None:
@@ -94,13 +113,15 @@ def workload_of(
     memory = newest.memory if newest is not None else None
     updated = [pod for pod in pods if pod.pod_hash == current.revision]
     numbers = {each.number for each in containers if not _is_stopped(each, now)}
+    # In the middle of an `up`, all containers may have ended.
+    replicas = record.restoring or len(numbers)
     deployment = Deployment(
         namespace=place.namespace,
         name=place.name,
         uid=record.uid,
         template=_template(current, place.name, memory),
         revision=current.number,
-        replicas=len(numbers),
+        replicas=replicas,
         updated=len(updated),
         total=len(pods),
         available=sum(pod.ready for pod in pods),

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rollback_operator.adapters.compose.containers import Container, container_of
+from rollback_operator.adapters.compose.containers import (
+    Container,
+    container_of,
+    foreign_cause,
+)
 from rollback_operator.adapters.compose.engine import Engine
 from rollback_operator.adapters.compose.ledger import KnownRevision, Ledger, ServiceRecord
 from rollback_operator.adapters.compose.project import Compose, Pin
@@ -42,6 +46,8 @@ class Observed:
 
     containers: tuple[Container, ...]
     record: ServiceRecord
+    ignored: tuple[str, ...] = ()
+    """Containers that Compose takes for the service's and that are not, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,6 @@ class ComposeWorkloads:
     _hashed: dict[str, _Hashed] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """A slower read must not put an older release on record after a newer release."""
-    _restoring: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """The override file is of all services: Compose must have read it before the next pin."""
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read the containers of a service; a release that is seen first is put on record."""
@@ -84,10 +88,13 @@ class ComposeWorkloads:
             seen = await self._observe(place.service)
         if isinstance(seen, Failure):
             return seen
-        owner = await self._owner(place.service, seen.containers)
+        owner = self._beside(place.service, seen) or await self._owner(
+            place.service, seen.containers
+        )
         workload = workload_of(place, seen.record, seen.containers, owner, self.clock())
         text = f"service {place.service} has never had a container: {self.compose.program} up -d"
-        return workload or Failure(FailureKind.GONE, text)
+        ignored = f"; ignored: {', '.join(seen.ignored)}" if seen.ignored else ""
+        return workload or Failure(FailureKind.GONE, text + ignored)
 
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
         """Pin the recorded image in the override file, and start the service from it."""
@@ -95,6 +102,9 @@ class ComposeWorkloads:
         target = rollback.spec.to_revision
         if place is None or target is None:
             return Failure(FailureKind.REJECTED, "the Rollback names no service or no revision")
+        if self.acting:
+            text = f"{self.compose.program} up of service {min(self.acting)} has not ended yet"
+            return Failure(FailureKind.UNAVAILABLE, text)
         self._hashed.pop(place.service, None)
         read = await self.inspect(place.namespace, place.name)
         refused = read if isinstance(read, Failure) else self._refusal(place, read, rollback)
@@ -106,8 +116,7 @@ class ComposeWorkloads:
         if refused is None and known is not None and isinstance(read, Workload):
             self.acting.add(place.service)
             try:
-                async with self._restoring:
-                    refused = await self._restore(place.service, known, read.deployment.replicas)
+                refused = await self._restore(place.service, known, read.deployment.replicas)
             finally:
                 self.acting.discard(place.service)
         if refused is not None:
@@ -135,48 +144,69 @@ class ComposeWorkloads:
         if not is_local and not known.repo_digest:
             text = f"image {known.image_id} of {known.image} is not on this machine any more, and"
             return Failure(FailureKind.REJECTED, f"{text} no registry has it: build or load it")
-        failure = self.compose.pin([*self._pins(but=service), Pin(service, known, is_local)])
-        return failure or await self.compose.up(service, max(1, replicas))
+        number = max(1, replicas)
+        failure = self._note(service, pinned=known.revision, restoring=number)
+        pins = [
+            replace(pin, is_local=is_local) if pin.service == service else pin
+            for pin in self._pins()
+        ]
+        failure = failure or await self.compose.restore(pins, service, number)
+        return failure or self._note(service, restoring=0)
 
-    def _pins(self, but: str = "") -> list[Pin]:
-        """List the services whose current containers the override file has started."""
-        pins = []
-        for service, observed in self.known.items():
-            current = current_of(observed.record)
-            newest = max(observed.containers, key=lambda each: each.created, default=None)
-            if service == but or current is None or newest is None:
-                continue
-            if is_restored(newest, observed.record):
-                pins.append(Pin(service, current))
-        return pins
+    def _note(self, service: str, **changes: object) -> Failure | None:
+        """Store changes of a service's record."""
+        changed = self.ledger.state.services[service].model_copy(update=changes)
+        return self._put(service, changed)
+
+    def _put(self, service: str, record: ServiceRecord) -> Failure | None:
+        services = self.ledger.state.services | {service: record}
+        return self.ledger.store(self.ledger.state.model_copy(update={"services": services}))
+
+    def _pins(self) -> list[Pin]:
+        """List the pins of all services on record, also of those that were not read yet."""
+        return [
+            Pin(service, revision)
+            for service, record in self.ledger.state.services.items()
+            for revision in record.revisions
+            if revision.revision == record.pinned
+        ]
 
     def settle_pins(self) -> Failure | None:
         """Remove pins that a person's own `up` has ended; nothing while Compose works."""
         if self.acting or len(self.known) < len(self.places):
             return None
         is_stale = not self._pins() and self.compose.override.exists()
-        return self.compose.pin([]) if is_stale else None
+        return self.compose.unpin() if is_stale else None
+
+    def give_up(self, service: str) -> Failure | None:
+        """Take a service as it is, after a rollback that has ended before its `up` has."""
+        record = self.ledger.state.services[service]
+        return self._note(service, restoring=0) if record.restoring else None
 
     # -- what is observed --------------------------------------------------------------------------
 
     async def _observe(self, service: str) -> Observed | Failure:
-        containers = await self._containers(service)
-        if isinstance(containers, Failure):
-            return containers
+        read = await self._containers(service)
+        if isinstance(read, Failure):
+            return read
+        containers, ignored = read
         before = self.ledger.state.services[service]
         record = recorded(before, containers, self.clock())
         if record != before:
             failure = await self._remember(service, before, record)
             if failure is not None:
                 return failure
-        seen = self.known[service] = Observed(containers, record)
+        seen = self.known[service] = Observed(containers, record, ignored)
         return seen
 
-    async def _containers(self, service: str) -> tuple[Container, ...] | Failure:
+    async def _containers(
+        self, service: str
+    ) -> tuple[tuple[Container, ...], tuple[str, ...]] | Failure:
+        """Read the containers of the service, and name those that only bear its labels."""
         listed = await self.engine.containers(self.compose.files.project, service)
         if isinstance(listed, Failure):
             return listed
-        made = []
+        made, ignored = [], []
         for raw in listed:
             id_ = str(raw["Image"])
             if id_ not in self._images:
@@ -184,10 +214,14 @@ class ComposeWorkloads:
                 if isinstance(image, Failure) and image.kind is not FailureKind.GONE:
                     return image
                 self._images[id_] = None if isinstance(image, Failure) else image
-            made.append(container_of(raw, self._images[id_]))
+            cause = foreign_cause(raw, self._images[id_], self.compose.files.files[0])
+            if cause:
+                ignored.append(f"{str(raw['Name']).lstrip('/')} ({cause})")
+            else:
+                made.append(container_of(raw, self._images[id_]))
         while len(self._images) > MOST_KNOWN_IMAGES:
             del self._images[next(iter(self._images))]
-        return tuple(made)
+        return tuple(made), tuple(sorted(ignored))
 
     async def _remember(
         self, service: str, before: ServiceRecord, record: ServiceRecord
@@ -197,14 +231,24 @@ class ComposeWorkloads:
         for id_ in has.keys() - had.keys():
             # A failure only risks the image, and an undo without it says so.
             await self.engine.tag(id_, *_kept_name(self.compose.files.project, service, id_))
-        services = self.ledger.state.services | {service: record}
-        failure = self.ledger.store(self.ledger.state.model_copy(update={"services": services}))
+        failure = self._put(service, record)
         if failure is not None:
             return failure
         for id_ in had.keys() - has.keys():
             name = ":".join(_kept_name(self.compose.files.project, service, id_))
             await self.engine.untag(name)
         return None
+
+    def _beside(self, service: str, seen: Observed) -> Owner | None:
+        """Name containers of others that Compose would change, or end, with the service's own."""
+        if not seen.ignored:
+            return None
+        evidence = (
+            f"containers bear the labels of service {service} and are not of these files, so that "
+            f"{self.compose.program} would change them too: {', '.join(seen.ignored[:5])}"
+        )
+        remedy = "remove them, or give the other project another name; they are not evaluated"
+        return _owner(self._file_names, evidence, remedy)
 
     async def _owner(self, service: str, containers: Sequence[Container]) -> Owner | None:
         """Name what would make an undo change more, or other, than the image.
@@ -215,15 +259,16 @@ class ComposeWorkloads:
         newest = max(containers, key=lambda each: each.created, default=None)
         if newest is None or service in self.acting:
             return None
-        files = (*self.compose.files.files, *self.compose.files.env_files, self.compose.override)
-        folder = self.compose.files.files[0].parent
-        key = (newest.config_hash, newest.id, *map(_changed, (*files, folder / ".env")))
+        named = self.compose.files
+        files = (*named.files, *named.env_files, named.files[0].parent / ".env")
+        edited = tuple(map(_changed, files))
+        key = (newest.config_hash, newest.id, *edited, _changed(self.compose.override))
         known = self._hashed.get(service)
         now = self.clock()
         if known is None or known.key != key or now >= known.time + HASH_SECONDS:
             owner = await self._compared(service, newest)
             known = self._hashed[service] = _Hashed(key, now, owner)
-        is_lasting = now >= known.time + DEPLOYING_SECONDS
+        is_lasting = now >= max(edited) + DEPLOYING_SECONDS
         lasting = known.owner if is_lasting else None
         return lasting or self._settings_alone(service, newest)
 

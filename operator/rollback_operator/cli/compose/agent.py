@@ -11,6 +11,7 @@ from rollback_operator.adapters.compose.revisions import ServicePlace
 from rollback_operator.api.v1alpha1 import Resource, RollbackPolicy, rollback_of
 from rollback_operator.cli.compose import inbox, policies
 from rollback_operator.cli.compose.wiring import AgentParts
+from rollback_operator.model.context import is_active
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import Key
@@ -101,6 +102,11 @@ class Agent:
         """Bring the view of a service up to date; a change makes its policy due."""
         if place.service in self.parts.workloads.acting:
             return
+        if not any(map(is_active, self.parts.cache.rollbacks_by(key))):
+            failure = self.parts.workloads.give_up(place.service)
+            if failure is not None:
+                self._say(place.service, failure.message)
+                return
         target = place.namespace, place.name
         read = await self.parts.workloads.inspect(*target)
         known = self.parts.cache.deployments.get(target)

@@ -77,7 +77,7 @@ from rollback_operator.reconcile.preflight import (
 from rollback_operator.reconcile.reconciler import Reconciler
 from rollback_operator.reconcile.requests import RequestHandler
 from rollback_operator.reconcile.status_writer import Reporter
-from rollback_operator.runtime.workqueue import WorkQueue
+from rollback_operator.runtime.workqueue import PASS_SECONDS, WorkQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,11 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
     changes = PostgresChanges(secrets, addresses.pin)
     channels = _WordedChannels(Senders(secrets, addresses), setup.words)
     cache = Cache()
-    queue: WorkQueue[Key] = WorkQueue(time.monotonic, lambda key: key[0], cache.is_waited_for)
+    # An `up` has its own limit: it is not cut off by that of the pass.
+    longest = PASS_SECONDS + setup.compose.up_seconds
+    queue: WorkQueue[Key] = WorkQueue(
+        time.monotonic, lambda key: key[0], cache.is_waited_for, longest
+    )
     teller = Notifier(channels, store, cache, DeliveryPorts(now, is_leading, queue.add))
     trier, verifier = ProbeSender(probes, clock), Verifier(probes, machine, trends, schemas, now)
     observer = Observer(

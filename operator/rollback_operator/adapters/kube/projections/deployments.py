@@ -23,6 +23,7 @@ from rollback_operator.api.shape import clipped
 from rollback_operator.api.user_text.json_text import whole
 from rollback_operator.api.v1alpha1 import FIELD_MANAGER
 from rollback_operator.evidence.retention import LABEL_BYTES, weight
+from rollback_operator.model.pod import page_path
 from rollback_operator.model.workload import Deployment, ReplicaSet
 from rollback_operator.remedies.change_cause import CHANGE_CAUSE, own
 
@@ -151,7 +152,7 @@ def _probe_paths(template: Mapping[str, Any]) -> Iterable[str]:
             if path:
                 yield str(path).split("?", 1)[0]
     annotations = (template.get("metadata") or {}).get("annotations") or {}
-    yield str(annotations.get("prometheus.io/path") or "/metrics")
+    yield page_path(annotations.get("prometheus.io/path"))
 
 
 def _probe_rates(template: Mapping[str, Any]) -> Iterable[float]:

@@ -7,13 +7,13 @@ from typing import Any
 from rollback_operator.adapters.kube.projections.fields import seconds_of
 from rollback_operator.adapters.kube.projections.templates import POD_HASH_LABEL
 from rollback_operator.api.user_text.json_text import whole
-from rollback_operator.evidence.retention import endpoint_size, weight
-from rollback_operator.model.pod import NOT_READY, Endpoint, MetricsPage, Pod
+from rollback_operator.evidence.retention import endpoint_size
+from rollback_operator.model.pod import NOT_READY, Endpoint, MetricsPage, Pod, page_path
 
 MOST_PORTS = 65536
 MOST_PROBE_BYTES = 16 * 1024
 """Memory limit for the probes of a pod."""
-MOST_DIGESTS, LONGEST_DIGEST, LONGEST_PATH, LONGEST_NAMES = 64, 71, 1024, 400
+MOST_DIGESTS, LONGEST_DIGEST, LONGEST_NAMES = 64, 71, 400
 """Limits per pod, since thousands of pods are kept at once."""
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
@@ -170,10 +170,9 @@ def _metrics_page(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Metri
     }
     guessed = next((named[name] for name in _METRICS_PORTS if name in named), 0)
     port = str(annotations.get("prometheus.io/port") or guessed)
-    path = str(annotations.get("prometheus.io/path") or "")
     return MetricsPage(
         port=whole(port, MOST_PORTS - 1) or 0,
-        path=path if path.startswith("/") and weight(path) <= LONGEST_PATH else "/metrics",
+        path=page_path(annotations.get("prometheus.io/path")),
         scheme="https" if annotations.get("prometheus.io/scheme") == "https" else "http",
         serving_port=int(next((named[name] for name in _SERVING_PORTS if name in named), 0) or 0),
     )
