@@ -38,6 +38,7 @@ from rollback_operator.releases.baseline_choice import (
     opened,
     replaced_hashes,
 )
+from rollback_operator.releases.replacements import with_known_times
 from rollback_operator.releases.revision_health import failing
 from rollback_operator.remedies import flags
 
@@ -76,7 +77,7 @@ def case_of(
         rollbacks: all of the target, and all that name the policy, whatever their target.
         now: the current time.
     """
-    workload = ledger.with_known_times(policy, workload)
+    workload = with_known_times(policy.status.revisions, workload)
     past = records.past(policy, workload, rollbacks, now)
     uid = workload.deployment.uid
     rollbacks = [one for one in rollbacks if one.spec.target_ref.uid == uid]

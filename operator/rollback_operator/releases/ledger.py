@@ -6,7 +6,6 @@ moves numbers, and 'the second highest' is the bad revision after an undo.
 
 import math
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
@@ -96,21 +95,6 @@ def _gone(policy: RollbackPolicy, workload: Workload, now: datetime) -> list[Led
     present = {replica_set.template.release for replica_set in workload.replica_sets}
     gone = (entry for entry in policy.status.revisions if entry.release not in present)
     return [_without_mark(entry) for entry in gone]
-
-
-def with_known_times(policy: RollbackPolicy, workload: Workload) -> Workload:
-    """Date a ReplicaSet that was made again back to the time when its release was recorded.
-
-    Its own time would make it newer than its successor, as if the successor had replaced it.
-    """
-    known = {
-        entry.release: entry.since.timestamp() for entry in policy.status.revisions if entry.since
-    }
-    sets = tuple(
-        replace(each, created=min(each.created, known.get(each.template.release, math.inf)))
-        for each in workload.replica_sets
-    )
-    return workload if sets == workload.replica_sets else replace(workload, replica_sets=sets)
 
 
 def at_rest(

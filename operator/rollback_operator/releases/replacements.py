@@ -2,12 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+from rollback_operator.api.v1alpha1 import LedgerEntry
 from rollback_operator.model.workload import ReplicaSet, Workload
 
 ROLLOUT_SETTLED_SECONDS = 600.0
 """A release older than this at its first evaluation is no rollout, whatever its pods do."""
+
+
+def with_known_times(recorded: Sequence[LedgerEntry], workload: Workload) -> Workload:
+    """Date a ReplicaSet that was made again back to the time when its release was recorded.
+
+    Its own time would make it newer than its successor, as if the successor had replaced it.
+    """
+    known = {entry.release: entry.since.timestamp() for entry in recorded if entry.since}
+    sets = tuple(
+        replace(each, created=min(each.created, known.get(each.template.release, math.inf)))
+        for each in workload.replica_sets
+    )
+    return workload if sets == workload.replica_sets else replace(workload, replica_sets=sets)
 
 
 def replaced_by_older(workload: Workload) -> frozenset[str]:

@@ -65,7 +65,7 @@ class Containers(Engine):
 
 @dataclass
 class Stage:
-    """A project with two services, and agents that watch it one after the other."""
+    """A project with two services, and agents that watch it by turns."""
 
     folder: Path
     engine: Containers = field(init=False)

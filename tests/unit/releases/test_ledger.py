@@ -22,6 +22,7 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     with_health,
 )
+from rollback_operator.releases.replacements import with_known_times
 from rollback_operator.stats.sequential import wilson_lower
 from tests.builders import (
     T0,
@@ -551,7 +552,7 @@ def test_a_replica_set_that_was_made_again_is_not_replaced_by_its_successor() ->
     status = RollbackPolicyStatus(revisions=known, revision=known[0])
     policy = make_policy().model_copy(update={"status": status})
 
-    entries_left = ledger.entries(policy, ledger.with_known_times(policy, again), [], at())
+    entries_left = ledger.entries(policy, with_known_times(known, again), [], at())
 
     assert healths(entries_left) == {"v2": UNKNOWN, "v1": GOOD}
     assert healths(ledger.entries(policy, again, [], at()))["v1"] is UNKNOWN, "else it is not asked"
