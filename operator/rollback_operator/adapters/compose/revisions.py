@@ -84,7 +84,7 @@ def recorded(record: ServiceRecord, containers: Sequence[Container], now: float)
 def _is_restored_whole(record: ServiceRecord, containers: Sequence[Container]) -> bool:
     """Report whether an `up` that has begun has nothing left to do.
 
-    Whoever has run it is gone. A container that it had yet to remove or to start is not left so.
+    A container that it had yet to remove or to start is not left so.
     """
     return len(containers) == record.restoring and all(
         is_restored(each, record) and each.restored == record.pinned and each.is_running
