@@ -18,9 +18,12 @@ from rollback_operator.api.v1alpha1 import (
     LedgerEntry,
     Mode,
     Outcome,
+    Remedy,
+    RemedyType,
     Revision,
     Rollback,
     RollbackPolicyStatus,
+    UndoTo,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -209,7 +212,30 @@ def _then(rollback: Rollback) -> str:
         return _still_runs(rollback)
     if not attempts.is_unbegun(rollback):
         return NEEDED
+    if rollback.is_by_hand:
+        return _requested_again(rollback)
     return AGAIN if rollback.spec.attempt < MOST_ATTEMPTS else STAYS
+
+
+def _requested_again(rollback: Rollback) -> str:
+    """State how a person repeats their request: the operator does not."""
+    spec, namespace = rollback.spec, rollback.metadata.namespace
+    command = commands.request(spec.policy_ref.name, namespace, _option(spec.remedy))
+    return (
+        "nothing was changed, and the operator does not repeat a manual rollback. To request it "
+        f"again when the obstacle is removed: {command}"
+    )
+
+
+def _option(remedy: Remedy) -> str:
+    """Return the option of `kubectl rollback undo` for a remedy."""
+    if remedy.type is RemedyType.PIN_IMAGE:
+        return f" --image {remedy.container}={remedy.image}"
+    if remedy.type is RemedyType.SCALE:
+        return f" --replicas {remedy.replicas}"
+    if remedy.to is UndoTo.REVISION:
+        return f" --to {remedy.revision}"
+    return " --to previous" if remedy.to is UndoTo.PREVIOUS else " --to last-known-good"
 
 
 def _is_unchanged(rollback: Rollback) -> bool:

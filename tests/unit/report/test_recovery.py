@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicyStatus,
     Severity,
+    UndoTo,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -58,7 +59,15 @@ def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any
     return make_rollback(status=status, **changes)
 
 
+def by_hand(outcome: Outcome, reason: Reason, **changes: Any) -> Rollback:
+    made = over(outcome, reason, **changes)
+    status = made.status.model_copy(update={"plan": made.spec.plan})
+    return made.model_copy(update={"status": status})
+
+
 V1, V2, V3 = revision("v1"), revision("v2"), revision("v3")
+TO_PREVIOUS = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
+TO_FIRST = Remedy(type=RemedyType.UNDO, to=UndoTo.REVISION, revision=1)
 PINNED = revision("v2", digest="pinned", release="pinned", images=["shop:v1"])
 HELPED, USELESS = over(Outcome.VERIFIED, Reason.RECOVERED), over(Outcome.NOT_RECOVERED)
 NONE = ("Unknown", "NotRolledBack")
@@ -170,6 +179,25 @@ THEN = {
 @pytest.mark.parametrize(("last", "then"), THEN.values(), ids=THEN)
 def test_what_follows_is_said(last: Rollback, then: str) -> None:
     assert recovered([last], V2).message.endswith(then)
+
+
+ABANDONED, PAUSED = Outcome.ABANDONED, Reason.TARGET_PAUSED
+REQUESTS = {
+    "paused": (by_hand(ABANDONED, PAUSED), "--to last-known-good"),
+    "stale": (by_hand(ABANDONED, Reason.ROLLBACK_STALE, remedy=TO_FIRST), "--to 1"),
+    "blocked": (by_hand(*BLOCKED, remedy=TO_PREVIOUS), "--to previous"),
+    "scaled": (by_hand(*BLOCKED, remedy=SCALE), "--replicas 6"),
+    "pinned": (by_hand(ABANDONED, PAUSED, remedy=PIN), "--image ticket-service=shop:v1"),
+}
+
+
+@pytest.mark.parametrize(("last", "option"), REQUESTS.values(), ids=REQUESTS)
+def test_no_retry_of_a_manual_rollback_is_promised(last: Rollback, option: str) -> None:
+    message = recovered([last], V2).message
+    assert AGAIN not in message
+    assert "does not repeat a manual rollback" in message
+    undo = f"kubectl rollback undo ticket-service -n production {option} --reason TEXT"
+    assert message.endswith(undo)
 
 
 PROVED = make_scope(odds=1e9)
