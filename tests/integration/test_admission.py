@@ -621,7 +621,7 @@ class TestApprovals:
 
 
 def test_everything_the_policies_say_is_understood(cluster: ControlPlane) -> None:
-    """The API server tells of expressions whose types do not fit, without refusing them."""
+    """The API server warns of expressions whose types do not fit, without refusing them."""
     listed = json.loads(cluster.kubectl("get", "validatingadmissionpolicies", "--output=json"))
     warned = {
         one["metadata"]["name"]: one["status"]["typeChecking"].get("expressionWarnings")
@@ -681,7 +681,7 @@ class TestQuarantine:
 
     @classmethod
     def refusal_of(cls, api: Api, path: str, image: str) -> str:
-        """Give what is said against an image, as soon as the API server knows of the policy."""
+        """Return the refusal of an image, as soon as the API server knows of the policy."""
 
         def look() -> str:
             api.merge(path, cls.image(GOOD))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.remedy import TrafficRecord
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import (
     Condemnation,
@@ -198,6 +199,33 @@ def test_no_retry_of_a_manual_rollback_is_promised(last: Rollback, option: str) 
     assert "does not repeat a manual rollback" in message
     undo = f"kubectl rollback undo ticket-service -n production {option} --reason TEXT"
     assert message.endswith(undo)
+
+
+STOPPED = over(
+    Outcome.UNKNOWN,
+    Reason.TRAFFIC_STOPPED,
+    remedy=Remedy(type=RemedyType.SCALE, replicas=0),
+    to_revision=None,
+)
+RESUME = "To end the stop: kubectl rollback resume ticket-service -n production"
+
+
+@pytest.mark.parametrize(
+    ("record", "then"),
+    [
+        (TrafficRecord(replicas=2), RESUME),
+        (
+            TrafficRecord(replicas=2, restored_time=at(70), restore_message="it has 3 replicas"),
+            "The stop has ended: it has 3 replicas",
+        ),
+    ],
+)
+def test_a_stop_of_the_traffic_is_stated_whatever_runs_by_now(record, then) -> None:
+    status = STOPPED.status.model_copy(update={"traffic": record})
+    message = recovered([STOPPED.model_copy(update={"status": status})], V2).message
+    assert message == (
+        f"{STOPPED.metadata.name} stopped the traffic, and nothing was rolled back. {then}"
+    )
 
 
 PROVED = make_scope(odds=1e9)
