@@ -148,7 +148,7 @@ def as_user(cluster: ControlPlane) -> Iterator[Callable[[str], Api]]:
         "the policy on rights bites",
     )
     eventually(
-        lambda: refusal(lambda: login("").create(rollbacks(EMPTY), by_hand())),
+        lambda: refusal(lambda: login("passerby").create(rollbacks(EMPTY), by_hand())),
         "the policy on requests bites",
     )
     login("author").create(policies(NAMESPACE), policy("shop"))
@@ -485,8 +485,26 @@ class TestRequests:
         said = refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), silent))
         assert "reason is required" in said
 
-    def test_are_for_nothing_without_a_policy(self, as_user: Callable[[str], Api]) -> None:
-        assert refusal(lambda: as_user("oncall").create(rollbacks(EMPTY), by_hand()))
+    def test_need_no_policy_in_the_namespace(self, as_user: Callable[[str], Api]) -> None:
+        made = as_user("oncall").create(rollbacks(EMPTY), by_hand())
+        assert made["spec"]["seen"]["deployment"] == "shop"
+
+    @pytest.mark.parametrize(
+        ("user", "made", "expected"),
+        [
+            ("passerby", by_hand(), "may not patch Deployment shop"),
+            ("oncall", by_hand(seen={**SEEN, "deployment": "other"}), "may not patch Deployment"),
+            ("oncall", by_hand(seen=None), "spec.seen"),
+            ("oncall", by_hand(requestedBy="boss"), "in the name of another"),
+            ("oncall", planned("plan"), "with a plan"),
+            ("oncall", {**by_hand(), "metadata": {"name": "shop-0123456789"}}, "the operator's"),
+            ("oncall", by_hand(remedy={"type": "Scale", "replicas": 4}), "may not patch Horiz"),
+        ],
+    )
+    def test_give_no_right_where_no_policy_exists(
+        self, as_user: Callable[[str], Api], user: str, made: Object, expected: str
+    ) -> None:
+        assert expected in refusal(lambda: as_user(user).create(rollbacks(EMPTY), made))
 
     def test_never_change(self, as_user: Callable[[str], Api]) -> None:
         made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())
@@ -603,7 +621,7 @@ class TestApprovals:
 
 
 def test_everything_the_policies_say_is_understood(cluster: ControlPlane) -> None:
-    """The API server tells of expressions whose types do not fit, without refusing them."""
+    """The API server warns of expressions whose types do not fit, without refusing them."""
     listed = json.loads(cluster.kubectl("get", "validatingadmissionpolicies", "--output=json"))
     warned = {
         one["metadata"]["name"]: one["status"]["typeChecking"].get("expressionWarnings")
@@ -663,7 +681,7 @@ class TestQuarantine:
 
     @classmethod
     def refusal_of(cls, api: Api, path: str, image: str) -> str:
-        """Give what is said against an image, as soon as the API server knows of the policy."""
+        """Return the refusal of an image, as soon as the API server knows of the policy."""
 
         def look() -> str:
             api.merge(path, cls.image(GOOD))

@@ -132,7 +132,7 @@ def test_the_operators_account_is_fenced_in_each_kind_that_it_may_change() -> No
 
 def test_whoever_has_jobs_created_may_create_them() -> None:
     """The texts; a real API server compiles them in tests/integration/test_admission.py."""
-    for name in ("rollback-operator-rights", "rollback-operator-requests"):
+    for name in ("rollback-operator-rights", "rollback-operator-requested-policies"):
         rules = policies()[POLICY, name]["spec"]["validations"]
         asked = [one["expression"] for one in rules if "resource('jobs')" in one["expression"]]
         (rule,) = asked
@@ -149,10 +149,11 @@ def test_who_writes_a_status_is_asked_for_the_operators_account() -> None:
 
 
 def test_the_operator_is_known_by_its_account() -> None:
-    found = policies(serviceAccount={"name": "judge"})[POLICY, "rollback-operator-requests"]
-    (condition,) = found["spec"]["matchConditions"]
     account = "system:serviceaccount:operators:judge"
-    assert condition["expression"] == f"request.userInfo.username != '{account}'"
+    for name in ("rollback-operator-requests", "rollback-operator-requested-policies"):
+        rules = policies(serviceAccount={"name": "judge"})[POLICY, name]["spec"]
+        (condition,) = rules["matchConditions"]
+        assert condition["expression"] == f"request.userInfo.username != '{account}'"
 
 
 def test_every_secret_that_a_policy_can_name_is_asked_for() -> None:
@@ -178,7 +179,7 @@ OWNERS = {"argoCD": {"namespaces": ["argocd"]}, "flux": {"namespaces": ["flux-sy
     ("name", "asks"),
     [
         ("rollback-operator-rights", "object.spec.safety.gitOps == 'Suspend'"),
-        ("rollback-operator-requests", "params.spec.safety.gitOps == 'Suspend'"),
+        ("rollback-operator-requested-policies", "params.spec.safety.gitOps == 'Suspend'"),
     ],
 )
 def test_who_has_owners_suspended_may_patch_them(name: str, asks: str) -> None:

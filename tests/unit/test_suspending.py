@@ -33,7 +33,7 @@ from rollback_operator.reconcile.preflight import (
     Preflight,
 )
 from rollback_operator.remedies import gitops, suspension
-from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.remedies.progress import Done, RollbackEnd
 from rollback_operator.report.readiness import Around
 from tests.builders import make_deployment, make_policy, make_rollback, make_template, make_workload
 from tests.carrying import Carried
@@ -439,6 +439,21 @@ async def test_what_stands_against_a_suspension_is_said_beforehand_and_asked_sel
     assert await suspender.obstacle(policy, deployment) == REFUSAL.message
     world.seconds += OWNER_SECONDS
     assert await suspender.obstacle(policy, deployment) == ""
+
+
+async def test_the_read_before_a_suspension_replaces_an_obstacle_that_was_known() -> None:
+    world = World()
+    suspender, deployment = world.executor.actor.suspender, world.workloads.workload.deployment
+    policy = make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND))
+    world.owners.fail_next("look_at_owner", REFUSAL)
+    assert await suspender.obstacle(policy, deployment) == REFUSAL.message
+
+    taken = await suspender.suspend(world.stored)
+
+    assert isinstance(taken.next, Done)
+    looks = world.journal.count("look_at_owner")
+    assert await suspender.obstacle(policy, deployment) == ""
+    assert world.journal.count("look_at_owner") == looks
 
 
 @pytest.mark.parametrize("changes", [{"safety": SafetySpec()}, {"mode": Mode.OBSERVE}])

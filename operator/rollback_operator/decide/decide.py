@@ -43,6 +43,13 @@ class Decision:
     """Why an open question needs no answer any more; empty: it waits."""
     recovered: str = ""
     """Why an open question is obsolete: the traffic has recovered; empty: it has not."""
+    basis: str = ""
+    """The evidence for the severity, if the verdict's message is about other evidence."""
+
+    @property
+    def evidence(self) -> str:
+        """The evidence for the severity."""
+        return self.basis or self.verdict.message
 
 
 def decide(case: Case, verdict: Verdict, now: datetime) -> Decision:
@@ -190,6 +197,12 @@ def _ask(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
 
 
 def _respond(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
+    evidence = match.evidence(verdict)
+    basis = evidence if evidence != verdict.message else ""
+    return replace(_response(case, verdict, match, now), basis=basis)
+
+
+def _response(case: Case, verdict: Verdict, match: Match, now: datetime) -> Decision:
     severity, response = Severity(match.rule.severity), match.rule.response
     due = matrix.deadline(match, verdict)
     is_due = due is not None and now.timestamp() >= due

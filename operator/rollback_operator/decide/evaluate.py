@@ -196,7 +196,7 @@ def _blamed(case: Case, decision: Decision, now: datetime) -> Sequence[LedgerEnt
         return case.ledger
     found = Condemnation(
         time=now,
-        message=clipped(f"{decision.severity}: {decision.verdict.message}", 256),
+        message=clipped(f"{decision.severity}: {decision.evidence}", 256),
         severity=MatrixSeverity(decision.severity),
     )
     return ledger.condemn(case.ledger, release, found)

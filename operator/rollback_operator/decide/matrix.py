@@ -42,6 +42,11 @@ class Match:
     scope: ScopeVerdict | None = None
     symptom: Symptom | None = None
 
+    def evidence(self, verdict: Verdict) -> str:
+        """State the evidence: a symptom may be proved beside an error rate that is not."""
+        message = self.symptom.message if self.symptom is not None else ""
+        return verdict.message if message in verdict.message else message
+
 
 def classify(rules: Sequence[MatrixRule], verdict: Verdict, needed_odds: float) -> Match | None:
     """Return the rule that the verdict matches; None: no symptom of the matrix is proved.

@@ -177,7 +177,9 @@ def make_trigger(
 ) -> Trigger:
     """Record a verdict and the matching evidence as the reason for a rollback."""
     one = match.scope
-    message = verdict.message if one is None else explain.describe_scope(one, verdict.reason)
+    message = (
+        match.evidence(verdict) if one is None else explain.describe_scope(one, verdict.reason)
+    )
     return Trigger(
         reason=verdict.reason,
         message=clipped(message, LONGEST_TEXT),

@@ -6,8 +6,12 @@ Punctuation or nothing follows each command, so that its end is clear to copy.
 
 def undo(policy: str, namespace: str, to: str = "") -> str:
     """Roll back manually; `to` names the revision, empty: the policy's rollback target."""
-    where = f" --to {to}" if to else ""
-    return f"kubectl rollback undo {policy} -n {namespace}{where} --reason TEXT"
+    return request(policy, namespace, f" --to {to}" if to else "")
+
+
+def request(policy: str, namespace: str, remedy: str) -> str:
+    """Request a remedy; `remedy` is its option with a leading space, empty: the policy's target."""
+    return f"kubectl rollback undo {policy} -n {namespace}{remedy} --reason TEXT"
 
 
 def approve(rollback: str, namespace: str) -> str:

@@ -19,7 +19,7 @@ from rollback_operator.ports.cluster import Rights, Surroundings
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.metrics import Prometheus
 from rollback_operator.reconcile.act.flagging import FlagSetter
-from rollback_operator.reconcile.act.reversible import OWNER_SECONDS, Suspender
+from rollback_operator.reconcile.act.reversible import OBSTACLE_SECONDS, Suspender
 from rollback_operator.reconcile.cache import Cache, Key
 from rollback_operator.reconcile.observe.observation import Observer
 from rollback_operator.report.readiness import Around
@@ -207,7 +207,7 @@ class Preflight:
         unprotected = await self.decisions.unprotected(policy)
         unusable_channels = await self.channels.obstacles(policy)
         acts = schedule.soonest(
-            OWNER_SECONDS if owner else None,
+            OBSTACLE_SECONDS if owner else None,
             self.switch.next_look(policy),
             self.permits.next_look(policy),
             self.decisions.next_look(policy),

@@ -116,6 +116,8 @@ def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision
     refusal = decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
         return [Notice(EventReason.ROLLBACK_REFUSED, message, True)]
+    if decision.basis:
+        message = decision.basis
     if decision.response is Response.INVESTIGATE:
         return [Notice(EventReason.INVESTIGATION_NEEDED, f"{decision.severity}: {message}", True)]
     if decision.response is Response.REPORT:

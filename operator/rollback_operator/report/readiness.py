@@ -100,8 +100,8 @@ def _surrounded(policy: RollbackPolicy, condition: Condition, around: Around) ->
     if around.owner_obstacle and condition.reason == Reason.GITOPS_OWNER:
         return status.not_ready(
             Reason.GITOPS_OWNER,
-            f"{condition.message}, but cannot be: {around.owner_obstacle}. A rollback would be "
-            "Blocked",
+            f"{condition.message}, but cannot be: {around.owner_obstacle}. It is read "
+            "again before each rollback, which is Blocked if that is still so",
         )
     is_idle = condition.reason in IDLE
     obstacle = None if is_idle else _obstacle_around(policy, around)

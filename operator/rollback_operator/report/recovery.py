@@ -18,9 +18,12 @@ from rollback_operator.api.v1alpha1 import (
     LedgerEntry,
     Mode,
     Outcome,
+    Remedy,
+    RemedyType,
     Revision,
     Rollback,
     RollbackPolicyStatus,
+    UndoTo,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -28,7 +31,7 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import digest_of
 from rollback_operator.releases.ledger import BLAMED, CLEAN, useless
-from rollback_operator.remedies import attempts, progress
+from rollback_operator.remedies import attempts, progress, stopped_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
 NEEDED = "a person is needed: a rollback is never rolled back"
@@ -83,6 +86,8 @@ def recovered(rollbacks: Sequence[Rollback], running: Revision | None) -> Condit
     status = _STATUS.get(outcome)
     # A record of another version may have a reason that is unknown here.
     reason = next((item for item in Reason if item == done.reason), Reason.STILL_FAILING)
+    if reason is Reason.TRAFFIC_STOPPED:
+        return conditions.condition(kind, status, reason, _stopped(newest))
     message = f"{name}: {done.message}"
     return conditions.condition(
         kind, status, reason, message if status else f"{message}; {_then(newest)}"
@@ -125,7 +130,7 @@ def _against(seen: Findings, newest: Rollback, known: Condition | None) -> str |
         decision = None
     verdict = decision.verdict if decision is not None else None
     if decision is not None and decision.severity in BLAMED:
-        return f"found bad at {decision.severity}: {decision.verdict.message}"
+        return f"found bad at {decision.severity}: {decision.evidence}"
     if verdict is not None and useless(verdict):
         return useless(verdict)
     condemned = entry.condemned if entry is not None else None
@@ -201,6 +206,15 @@ def _concerns(known: NotRecovered | None, rollback: Rollback) -> bool:
     return known is not None and known.rollback == rollback.metadata.name
 
 
+def _stopped(rollback: Rollback) -> str:
+    """State a stop of the traffic so that it stays true when another client ends it."""
+    name, record = rollback.metadata.name, rollback.status.traffic
+    then = f"To end the stop: {stopped_traffic.command(rollback)}"
+    if record is not None and not record.is_open:
+        then = f"The stop has ended: {record.restore_message}"
+    return f"{name} stopped the traffic, and nothing was rolled back. {then}"
+
+
 def _then(rollback: Rollback) -> str:
     """Return what follows after a rollback that did not help or was not executed."""
     if rollback.spec.remedy.flag is not None:
@@ -209,7 +223,30 @@ def _then(rollback: Rollback) -> str:
         return _still_runs(rollback)
     if not attempts.is_unbegun(rollback):
         return NEEDED
+    if rollback.is_by_hand:
+        return _requested_again(rollback)
     return AGAIN if rollback.spec.attempt < MOST_ATTEMPTS else STAYS
+
+
+def _requested_again(rollback: Rollback) -> str:
+    """State how a person repeats their request: the operator does not."""
+    spec, namespace = rollback.spec, rollback.metadata.namespace
+    command = commands.request(spec.policy_ref.name, namespace, _option(spec.remedy))
+    return (
+        "nothing was changed, and the operator does not repeat a manual rollback. To request it "
+        f"again when the obstacle is removed: {command}"
+    )
+
+
+def _option(remedy: Remedy) -> str:
+    """Return the option of `kubectl rollback undo` for a remedy."""
+    if remedy.type is RemedyType.PIN_IMAGE:
+        return f" --image {remedy.container}={remedy.image}"
+    if remedy.type is RemedyType.SCALE:
+        return f" --replicas {remedy.replicas}"
+    if remedy.to is UndoTo.REVISION:
+        return f" --to {remedy.revision}"
+    return " --to previous" if remedy.to is UndoTo.PREVIOUS else " --to last-known-good"
 
 
 def _is_unchanged(rollback: Rollback) -> bool:

@@ -276,7 +276,7 @@ def _healthy(
         return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
-        message = f"{seen.decision.verdict.message}. Not rolled back: {refusal.message}"
+        message = f"{seen.decision.evidence}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
     if _fails_alike(seen):

@@ -143,12 +143,23 @@ REQUEST_REFUSED = Words(
 )
 _REVERTED = Words(
     "rollback REVERTED by another writer",
-    "ROLLBACK REVERTED: the bad release runs again; the operator does not roll it back again",
+    "ROLLBACK REVERTED: another writer changed it back; the operator does not repeat it",
     IncidentStage.OPEN,
     (
-        "Revert the release at its source: the tool that applied it applies it again",
+        "Correct it at its source: the tool that applied it applies it again",
         "Or let the operator suspend that tool: spec.safety.gitOps: Suspend",
         _BY_PERSON,
+    ),
+)
+_TRAFFIC_STOPPED = Words(
+    "traffic STOPPED",
+    "TRAFFIC STOPPED: nothing was rolled back",
+    IncidentStage.OPEN,
+    (
+        "Release a fix, which ends the stop, or restore the traffic by the command in the message "
+        "of the outcome",
+        _CAUSE,
+        _FIX,
     ),
 )
 RELEASE = "Correct Git, then resume the suspended tool (see below): until then it applies nothing"
@@ -285,6 +296,8 @@ _STEP_REFUSED = Words(
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason == Reason.UNDO_REVERTED:
         return _REVERTED
+    if reason == Reason.TRAFFIC_STOPPED:
+        return _TRAFFIC_STOPPED
     if reason in _MIGRATION_REASONS:
         return _MIGRATION_FAILED
     if reason == Reason.STEP_REFUSED and not is_flag:

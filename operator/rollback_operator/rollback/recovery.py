@@ -8,6 +8,7 @@ and a failure counts only for requests after the warm-up.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -22,6 +23,7 @@ from rollback_operator.judge.latency import seconds
 from rollback_operator.judge.warm_up import without_warm_up
 from rollback_operator.model.check import Check, failed, passed, unknown
 from rollback_operator.model.pod import Pod
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.flags import is_variable
@@ -36,19 +38,29 @@ UNKNOWN_CEILING = 0.05
 MOUNT_SECONDS = 120.0
 """Time in which the kubelet renews a mounted ConfigMap: every 60 to 90 s by default."""
 
-_NO_REQUEST = "no request reached the serving pods: recovery is not proved"
+_UNPROVED = "recovery is not proved"
+_NO_REQUEST = f"no request to the serving pods was counted: {_UNPROVED}"
 
 
-def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: datetime) -> Next:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is read of the requests since an act."""
+
+    evidence: Evidence
+    missing: Missing | None = None
+    """The reason why the last read failed; None: it succeeded."""
+
+
+def verify(rollback: Rollback, served: Served, pods: tuple[Pod, ...], now: datetime) -> Next:
     """Judge whether the errors have ceased on the pods that serve now.
 
     Args:
         rollback: the rollback, for the control's error rate and for the time limit.
-        evidence: counts since the act.
+        served: counts since the act.
         pods: the pods of the restored revision.
         now: the current time.
     """
-    recent = _recent(_serving(rollback, evidence, pods))
+    recent = _recent(_serving(rollback, served.evidence, pods))
     requests, errors = total(recent)
     ceiling = _ceiling(rollback)
     message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
@@ -68,10 +80,19 @@ def verify(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...], now: d
         return Wait()
     if is_enough:
         return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
-    shown = f"{message}: too few to prove recovery" if requests else _NO_REQUEST
     return RollbackEnd(
-        Outcome.UNKNOWN, Reason.TOO_FEW_REQUESTS, f"{shown}; the rollout is complete"
+        Outcome.UNKNOWN,
+        Reason.TOO_FEW_REQUESTS,
+        f"{_lacking(message if requests else '', served.missing)}; the rollout is complete",
     )
+
+
+def _lacking(counted: str, missing: Missing | None) -> str:
+    """Say what is missing for a proof: requests, or answers of the metrics' source."""
+    if missing is not None:
+        known = f"; before that, {counted}" if counted else ""
+        return f"{_UNPROVED}, because requests could not be counted: {missing.message}{known}"
+    return f"{counted}: too few to prove recovery" if counted else _NO_REQUEST
 
 
 def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> list[Increment]:

@@ -33,6 +33,7 @@ from rollback_operator.decide import evaluate
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.model.context import Case
 from rollback_operator.model.verdict import CEASED, ENDED, Blame, Verdict
+from rollback_operator.releases import ledger
 from rollback_operator.releases.statements import condemns
 from rollback_operator.remedies.attempts import name_of
 from tests.builders import (
@@ -302,7 +303,16 @@ def test_a_question_condemns_no_release_until_it_is_answered() -> None:
 
     assert not condemns(asked)
     assert condemns(asked.model_copy(update={"status": begun}))
-    ledger = make_entry("v2", Health.UNKNOWN), make_entry("v1")
-    case = make_case(ledger=ledger, rollbacks=[asked])
+    known = make_entry("v2", Health.UNKNOWN), make_entry("v1")
+    case = make_case(ledger=known, rollbacks=[asked])
     assert evaluate._blamed(case, decided(late()), at(ASKED + 130)) != case.ledger
     assert evaluate._blamed(case, decided(late(), 10), at(ASKED + 10)) == case.ledger
+
+
+def test_a_release_is_condemned_for_the_evidence_of_its_severity() -> None:
+    slow = Decision(late(), Severity.P3, basis="p99 is 3 times the old one")
+    case = make_case(ledger=(make_entry("v2", Health.UNKNOWN), make_entry("v1")))
+    entry = ledger.entry_of(evaluate._blamed(case, slow, at(ASKED)), make_entry("v2").release)
+    assert entry is not None
+    assert entry.condemned is not None
+    assert entry.condemned.message == "P3: p99 is 3 times the old one"

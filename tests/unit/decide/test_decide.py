@@ -292,6 +292,7 @@ def test_a_proved_symptom_does_not_wait_for_an_error_rate_that_is_not() -> None:
     found = decide(CASE, suspect(rate(0.2, odds=5_000), symptoms=(SLOW,)), at(60))
 
     assert (found.severity, found.response) == (Severity.P3, Response.INVESTIGATE)
+    assert found.evidence == SLOW.message
 
 
 def test_pods_that_are_all_killed_for_their_memory_are_undone_whatever_else_is_suspect() -> None:
@@ -301,3 +302,4 @@ def test_pods_that_are_all_killed_for_their_memory_are_undone_whatever_else_is_s
 
     assert found.severity is Severity.P2
     assert found.plan is not None
+    assert (found.evidence, found.plan.trigger.message) == ("killed", "killed")

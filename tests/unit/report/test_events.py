@@ -89,6 +89,12 @@ def test_a_verdict_is_told_when_it_changes(decision, expected) -> None:
     assert told(decision) == expected
 
 
+def test_a_symptom_is_reported_beside_an_error_rate_that_is_not_proved() -> None:
+    slow = replace(ROLLBACK, response=Response.INVESTIGATE, basis="p99 is 3 times the old one")
+    (notice,) = policy_notices(WATCHING, status_of(slow, WATCHING), slow)
+    assert notice.message == f"{slow.severity}: p99 is 3 times the old one"
+
+
 def test_it_is_told_once() -> None:
     bad = status_of(ROLLBACK, WATCHING)
     again = status_of(ROLLBACK, bad)

@@ -244,6 +244,25 @@ def test_every_outcome_has_words_and_only_success_resolves(outcome: Outcome) -> 
     assert found.status != "ROLLBACK ENDED - why"
 
 
+SCALE = Remedy(type=RemedyType.SCALE, replicas=0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "expected"),
+    [
+        (Outcome.UNKNOWN, Reason.TRAFFIC_STOPPED, "TRAFFIC STOPPED: nothing was rolled back"),
+        (Outcome.FAILED, Reason.UNDO_REVERTED, "another writer changed it back"),
+    ],
+)
+def test_a_scale_is_no_rollback(outcome: Outcome, reason: Reason, expected: str) -> None:
+    message = of(ended(outcome, reason, "why"), outcome, 60, remedy=SCALE, to_revision=None)
+    assert expected in message.status
+    text = f"{message.subject} {message.status} {message.next_steps}"
+    assert "rolled back, " not in text
+    assert "COMPLETED" not in text
+    assert "runs again" not in text
+
+
 @pytest.mark.parametrize(
     ("remedy", "said"),
     [

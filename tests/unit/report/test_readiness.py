@@ -207,7 +207,8 @@ ROWS = {
         Around(owner_obstacle="forbidden"),
         False,
         Reason.GITOPS_OWNER,
-        "is suspended before a rollback (spec.safety.gitOps), but cannot be: forbidden",
+        "is suspended before a rollback (spec.safety.gitOps), but cannot be: forbidden. It is read "
+        "again before each rollback, which is Blocked if that is still so",
     ),
     "steered by somebody else, and only observed": (
         make_policy(mode=Mode.OBSERVE),

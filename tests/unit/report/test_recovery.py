@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
+from rollback_operator.api.remedy import TrafficRecord
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import (
     Condemnation,
@@ -21,6 +22,7 @@ from rollback_operator.api.v1alpha1 import (
     Rollback,
     RollbackPolicyStatus,
     Severity,
+    UndoTo,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -58,7 +60,15 @@ def over(outcome: Outcome, reason: Reason = Reason.STILL_FAILING, **changes: Any
     return make_rollback(status=status, **changes)
 
 
+def by_hand(outcome: Outcome, reason: Reason, **changes: Any) -> Rollback:
+    made = over(outcome, reason, **changes)
+    status = made.status.model_copy(update={"plan": made.spec.plan})
+    return made.model_copy(update={"status": status})
+
+
 V1, V2, V3 = revision("v1"), revision("v2"), revision("v3")
+TO_PREVIOUS = Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS)
+TO_FIRST = Remedy(type=RemedyType.UNDO, to=UndoTo.REVISION, revision=1)
 PINNED = revision("v2", digest="pinned", release="pinned", images=["shop:v1"])
 HELPED, USELESS = over(Outcome.VERIFIED, Reason.RECOVERED), over(Outcome.NOT_RECOVERED)
 NONE = ("Unknown", "NotRolledBack")
@@ -170,6 +180,52 @@ THEN = {
 @pytest.mark.parametrize(("last", "then"), THEN.values(), ids=THEN)
 def test_what_follows_is_said(last: Rollback, then: str) -> None:
     assert recovered([last], V2).message.endswith(then)
+
+
+ABANDONED, PAUSED = Outcome.ABANDONED, Reason.TARGET_PAUSED
+REQUESTS = {
+    "paused": (by_hand(ABANDONED, PAUSED), "--to last-known-good"),
+    "stale": (by_hand(ABANDONED, Reason.ROLLBACK_STALE, remedy=TO_FIRST), "--to 1"),
+    "blocked": (by_hand(*BLOCKED, remedy=TO_PREVIOUS), "--to previous"),
+    "scaled": (by_hand(*BLOCKED, remedy=SCALE), "--replicas 6"),
+    "pinned": (by_hand(ABANDONED, PAUSED, remedy=PIN), "--image ticket-service=shop:v1"),
+}
+
+
+@pytest.mark.parametrize(("last", "option"), REQUESTS.values(), ids=REQUESTS)
+def test_no_retry_of_a_manual_rollback_is_promised(last: Rollback, option: str) -> None:
+    message = recovered([last], V2).message
+    assert AGAIN not in message
+    assert "does not repeat a manual rollback" in message
+    undo = f"kubectl rollback undo ticket-service -n production {option} --reason TEXT"
+    assert message.endswith(undo)
+
+
+STOPPED = over(
+    Outcome.UNKNOWN,
+    Reason.TRAFFIC_STOPPED,
+    remedy=Remedy(type=RemedyType.SCALE, replicas=0),
+    to_revision=None,
+)
+RESUME = "To end the stop: kubectl rollback resume ticket-service -n production"
+
+
+@pytest.mark.parametrize(
+    ("record", "then"),
+    [
+        (TrafficRecord(replicas=2), RESUME),
+        (
+            TrafficRecord(replicas=2, restored_time=at(70), restore_message="it has 3 replicas"),
+            "The stop has ended: it has 3 replicas",
+        ),
+    ],
+)
+def test_a_stop_of_the_traffic_is_stated_whatever_runs_by_now(record, then) -> None:
+    status = STOPPED.status.model_copy(update={"traffic": record})
+    message = recovered([STOPPED.model_copy(update={"status": status})], V2).message
+    assert message == (
+        f"{STOPPED.metadata.name} stopped the traffic, and nothing was rolled back. {then}"
+    )
 
 
 PROVED = make_scope(odds=1e9)

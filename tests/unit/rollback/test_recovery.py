@@ -2,11 +2,13 @@
 
 import pytest
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, RollbackStatus, StepName
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.counters import Evidence
+from rollback_operator.model.samples import Missing
 from rollback_operator.remedies.progress import RollbackEnd, Wait
-from rollback_operator.rollback.recovery import verify, without_evidence
+from rollback_operator.rollback.recovery import Served, verify, without_evidence
 from tests.builders import (
     T0,
     at,
@@ -151,15 +153,54 @@ PROOFS = {
 
 @pytest.mark.parametrize(("rollback", "evidence", "now", "expected"), PROOFS.values(), ids=PROOFS)
 def test_verify(rollback, evidence, now, expected) -> None:
-    found = verify(rollback, evidence, PODS, at(now))
+    found = verify(rollback, Served(evidence), PODS, at(now))
     assert (found.outcome if isinstance(found, RollbackEnd) else None) is expected
 
 
 def test_verification_has_the_time_that_the_policy_gives() -> None:
     spec = VERIFYING.spec.model_copy(update={"verification": VerificationSpec(timeout_seconds=10)})
     quick = VERIFYING.model_copy(update={"spec": spec})
-    assert isinstance(verify(quick, counted(), PODS, at(30)), Wait)
-    assert verify(quick, counted(), PODS, at(31)).outcome is UNKNOWN
+    assert isinstance(verify(quick, Served(counted()), PODS, at(30)), Wait)
+    assert verify(quick, Served(counted()), PODS, at(31)).outcome is UNKNOWN
     assert isinstance(without_evidence(quick, "", at(30)), Wait)
     assert without_evidence(quick, "", at(31)).outcome is UNKNOWN
     assert isinstance(without_evidence(UNDOING, "", at(10_000)), Wait)
+
+
+SILENT = Missing(Reason.PROVIDER_UNREACHABLE, "http://prometheus:9090: no answer in time")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "missing", "expected"),
+    [
+        (
+            counted(),
+            SILENT,
+            "recovery is not proved, because requests could not be counted: "
+            "http://prometheus:9090: no answer in time",
+        ),
+        (
+            counted((1, 0), (1, 0)),
+            SILENT,
+            "recovery is not proved, because requests could not be counted: "
+            "http://prometheus:9090: no answer in time; before that, 0 of 4 requests failed on the "
+            "serving pods",
+        ),
+        (
+            counted((0, 0), (0, 0)),
+            None,
+            "no request to the serving pods was counted: recovery is not proved",
+        ),
+        (
+            counted((1, 0), (1, 0)),
+            None,
+            "0 of 4 requests failed on the serving pods: too few to prove recovery",
+        ),
+    ],
+)
+def test_without_an_answer_it_is_not_known_whether_requests_came(
+    evidence, missing, expected
+) -> None:
+    found = verify(VERIFYING, Served(evidence, missing), PODS, at(621))
+    assert isinstance(found, RollbackEnd)
+    assert (found.outcome, found.message) == (UNKNOWN, f"{expected}; the rollout is complete")

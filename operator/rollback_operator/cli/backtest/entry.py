@@ -112,8 +112,8 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
     if decision.proceeds:
         return verdict.reason, f"{verdict.message}. Rolled back: {decision.proceeds}"
     if refusal is None or refusal.reason in QUIET:
-        return verdict.reason, verdict.message
-    return refusal.reason, f"{verdict.message}. Not rolled back: {refusal.message}"
+        return verdict.reason, decision.evidence
+    return refusal.reason, f"{decision.evidence}. Not rolled back: {refusal.message}"
 
 
 def blame_of(

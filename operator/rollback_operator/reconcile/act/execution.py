@@ -291,8 +291,8 @@ class Executor:
         else:
             pods = seen.workload.current_of(seen.workload.pods)
             evidence = relevant_evidence(watch, seen.deployment, seen.inputs.meter)
-            counted = recovery.verify(rollback, evidence, pods, now)
             missing, skew = watch.missing, watch.skew
+            counted = recovery.verify(rollback, recovery.Served(evidence, missing), pods, now)
         asked = await self.verifier.check(
             VerificationSubject(rollback, seen.workload, seen.inputs, skew)
         )

@@ -41,6 +41,8 @@ OWNER_POLL_SECONDS = 30.0
 """Interval at which a suspended owner is compared with what runs."""
 OWNER_SECONDS = 300.0
 """Lifetime of the preflight result for an owner."""
+OBSTACLE_SECONDS = 60.0
+"""Lifetime of an obstacle: an Application lists a new Deployment only after its first sync."""
 _FINAL = (FailureKind.UNKNOWN_KIND, FailureKind.GONE, FailureKind.REJECTED)
 
 
@@ -248,14 +250,20 @@ class Suspender(Reversible):
         until, why = self.known.get(steered, (now, ""))
         if now < until:
             return why
-        owner = await self.owners.read_owner(steered)
-        if not isinstance(owner, Failure):
-            why = "" if owner.is_suspended and owner.is_proved else owner.obstacle
-        elif owner.kind in _FINAL:
-            why = owner.message
+        return self._remember(steered, await self.owners.read_owner(steered))
+
+    def _remember(self, steered: OwnedDeployment, read: OwnerState | Failure) -> str:
+        """Keep the obstacle that a read shows, and return it; an outage shows nothing new."""
+        now = self.clock()
+        _, why = self.known.get(steered, (now, ""))
+        if not isinstance(read, Failure):
+            why = "" if read.is_suspended and read.is_proved else read.obstacle
+        elif read.kind in _FINAL:
+            why = read.message
         forgotten = now - timedelta(seconds=OWNER_SECONDS)
         self.known = {key: kept for key, kept in self.known.items() if kept[0] > forgotten}
-        self.known[steered] = now + timedelta(seconds=OWNER_SECONDS), why
+        seconds = OBSTACLE_SECONDS if why else OWNER_SECONDS
+        self.known[steered] = now + timedelta(seconds=seconds), why
         return why
 
     async def suspend(self, rollback: Rollback) -> Taken:
@@ -264,6 +272,7 @@ class Suspender(Reversible):
         if steered is None:
             return Taken(rollback, Done("no owner is to be suspended"))
         owner = await self.owners.read_owner(steered)
+        self._remember(steered, owner)
         if isinstance(owner, Failure):
             return Taken(rollback, _refused(owner.message) if owner.kind in _FINAL else owner)
         record = suspension.recorded(rollback, owner)
