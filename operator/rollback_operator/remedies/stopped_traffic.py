@@ -181,10 +181,10 @@ def is_wanted_back(rollback: Rollback) -> bool:
 def _described(rollback: Rollback) -> str:
     plan, record = rollback.spec.traffic, rollback.status.traffic
     if plan is not None and plan.stop is TrafficStop.SERVICE:
-        before = f", which selects {record.selector} again later" if record is not None else ""
-        return f"Service {plan.service} selects no pod{before}"
-    before = f" instead of {record.replicas}" if record is not None else ""
-    return f"Deployment {rollback.spec.target_ref.name} has 0 replicas{before}"
+        before = f" (its selector was {record.selector})" if record is not None else ""
+        return f"Service {plan.service} was set to select no pod{before}"
+    before = f"from {record.replicas} " if record is not None else ""
+    return f"Deployment {rollback.spec.target_ref.name} was set {before}to 0 replicas"
 
 
 def command(rollback: Rollback) -> str:
@@ -194,7 +194,7 @@ def command(rollback: Rollback) -> str:
 
 def intended_condition(rollback: Rollback) -> Condition:
     """Announce the stop, before it is made."""
-    message = f"to be stopped: {_described(rollback)}"
+    message = f"to be stopped: {_described(rollback).replace(' was set ', ' is to be set ', 1)}"
     kind = ConditionType.TRAFFIC_STOPPED
     return conditions.condition(kind, None, Reason.IN_PROGRESS, message)
 
@@ -202,8 +202,9 @@ def intended_condition(rollback: Rollback) -> Condition:
 def stopped_condition(rollback: Rollback) -> Condition:
     """State the stop, its end, and the command that ends it."""
     message = (
-        f"{_described(rollback)} until revision {rollback.spec.from_revision.number} no longer "
-        f"runs. To restore it now: {command(rollback)}"
+        f"{_described(rollback)}. It is restored when revision "
+        f"{rollback.spec.from_revision.number} no longer runs. To restore it now: "
+        f"{command(rollback)}"
     )
     kind = ConditionType.TRAFFIC_STOPPED
     return conditions.condition(kind, True, Reason.STOPPED_FOR_ROLLBACK, message)

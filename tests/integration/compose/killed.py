@@ -2,6 +2,8 @@
 
     python -m tests.integration.compose.killed N FOLDER ARGUMENTS...
 
+Not before FOLDER.armed exists: the request that the last kill interrupted is carried out first.
+
 The kernel's own kill, at Python's own audit events: nothing of the program knows of it.
 """
 
@@ -23,7 +25,8 @@ def main() -> None:
 
     def kill(event: str, arguments: tuple[Any, ...]) -> None:
         global _seen, _is_asked  # noqa: PLW0603 (an audit hook has no other state)
-        _is_asked = _is_asked or (event == "open" and f"{folder}/requests/" in str(arguments[0]))
+        if event == "open" and f"{folder}/requests/" in str(arguments[0]):
+            _is_asked = _is_asked or os.path.exists(f"{folder}.armed")
         is_write = event == "os.rename" or (
             event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
         )

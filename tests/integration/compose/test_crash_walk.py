@@ -64,6 +64,7 @@ def test_killed_at_every_write(
     project.policy(verification={"timeoutSeconds": 120})
     project.up()
     kills, asked, before = 0, 0.0, set[str]()
+    armed = Path(f"{project.state}.armed")
     with (
         Prometheus(scraping(project.files.port)) as prometheus,
         Load(f"http://127.0.0.1:{project.files.port}", "-", tmp_path, rate=20),
@@ -83,6 +84,7 @@ def test_killed_at_every_write(
                 project.up()
                 wait_for("it", 300, lambda: evaluates(project, NEXT), lambda: agent.tail)
                 before, asked = set(project.record["rollbacks"]), time.time()
+                armed.touch()
                 ask(project)
                 until = time.monotonic() + 300
                 status = None
@@ -92,6 +94,7 @@ def test_killed_at_every_write(
                     if status is None and is_new and is_at_rest(project, good):
                         break
                     time.sleep(0.1)
+            armed.unlink()
             if status is None:
                 break  # the undo has fewer writes
             assert status == -signal.SIGKILL, agent.tail
