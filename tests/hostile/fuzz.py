@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import chart
@@ -213,7 +213,9 @@ def go(admitted: Admitted, seed: int) -> Found:
         whole.calls += found.calls
         whole.unreadable += found.unreadable
         whole.faults += found.faults
-        whole.longest = max(whole.longest, found.longest)
+        if found.longest > whole.longest:
+            name = f"{found.longest.name}, by the policy at place {place}"
+            whole.longest = replace(found.longest, name=name)
     gc.enable()
     return whole
 

@@ -192,12 +192,11 @@ def _obstacle(deployment: Deployment) -> Condition | None:
         )
     # Without pods there is no evidence.
     if deployment.is_stopped:
-        target = f"deployment/{deployment.name} -n {deployment.namespace}"
         return status.not_ready(
             Reason.TARGET_SCALED_TO_ZERO,
             "the operator has stopped its traffic, so that it has no replicas. They are restored "
             "when the bad release no longer runs: deploy another release, or go back by "
-            f"kubectl rollout undo {target}",
+            f"kubectl rollout undo deployment/{deployment.name} -n {deployment.namespace}",
         )
     if deployment.replicas == 0:
         return status.not_ready(
