@@ -1015,8 +1015,13 @@ class TestOperator:
     def test_creates_and_deletes_the_jobs_of_migrations_where_they_are_listed(
         self, admin: Api, operator: Api
     ) -> None:
-        path = JOBS.format(NAMESPACE)
-        operator.create(path, job({**_BARE, "serviceAccountName": "plain"}, "rollback-own"))
+        path, stored = JOBS.format(NAMESPACE), named("with-a-job", manifests.rollback())
+        operator.create(rollbacks(NAMESPACE), stored)
+        own = job({**_BARE, "serviceAccountName": "plain"}, "rollback-own")
+        # The garbage collector deletes the Job of a Rollback that does not exist.
+        uid = admin.get(f"{rollbacks(NAMESPACE)}/with-a-job")["metadata"]["uid"]
+        own["metadata"]["ownerReferences"][0] |= {"name": "with-a-job", "uid": uid}
+        operator.create(path, own)
         operator.delete(f"{path}/rollback-own")
         said = refusal(lambda: operator.create(JOBS.format(LISTED), job(_BARE)))
         assert "only in the namespaces of migrations.namespaces" in said

@@ -138,18 +138,6 @@ class MigrationWalk(Walk):
             yield f"on record is {record}"
 
 
-@BY_CUTTING
-def test_no_crash_loses_or_repeats_a_migration(
-    stand: Stand, zygote: Zygote, tmp_path: Path, server: Postgres, cutting: Cutting
-) -> None:
-    done = side_by_side(
-        MigrationWalk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
-        for point, number, is_before in chosen(cutting, CUTS, SHORT)
-    )
-
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
-
-
 NEITHER_RUNS = {
     **BY_SQL,
     "migrations": [{"name": RUNS["name"], "sql": f"{DROP}; INSERT INTO undone VALUES (1)"}],
@@ -191,12 +179,17 @@ class StoppedWalk(MigrationWalk):
 
 
 @BY_CUTTING
-def test_no_crash_leaves_traffic_stopped_for_a_migration_that_no_release_can_do_without(
+def test_no_crash_loses_or_repeats_a_migration(
     stand: Stand, zygote: Zygote, tmp_path: Path, server: Postgres, cutting: Cutting
 ) -> None:
+    """Beside the old release, or while traffic is stopped."""
     done = side_by_side(
-        StoppedWalk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
-        for point, number, is_before in chosen(cutting, STOPPED_CUTS, STOPPED_SHORT)
+        walk(stand, zygote, tmp_path, UNDO, number, is_before, point, server=server)
+        for walk, cuts, short in (
+            (MigrationWalk, CUTS, SHORT),
+            (StoppedWalk, STOPPED_CUTS, STOPPED_SHORT),
+        )
+        for point, number, is_before in chosen(cutting, cuts, short)
     )
 
     assert [one.row for one in done if one.faults or one.cut.at is None] == []
