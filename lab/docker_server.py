@@ -68,7 +68,7 @@ class Docker(Occupant):
         return self.directory / "client"
 
     def _open(self) -> None:
-        _sweep(self.directory)
+        _sweep_bridges(self.directory)
         self._workspace.keeper.start(self._program())
         self._wait()
 
@@ -210,26 +210,11 @@ def free_subnet() -> IPv4Network:
     )
 
 
-def _sweep(own: Path) -> None:
-    """Remove what daemons left whose lab was killed: their bridges take addresses from ours."""
-    alive = False
-    for folder in workspace.all_folders():
-        if folder.name.startswith(f"{KIND}-") and folder != own:
-            if workspace.is_alive(folder):
-                alive = True
-            else:
-                _unmount(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-    if not alive:
+def _sweep_bridges(own: Path) -> None:
+    """Remove bridges of daemons whose lab was killed: they take addresses from ours."""
+    others = (each for each in workspace.all_folders() if each != own)
+    if not any(each.name.startswith(f"{KIND}-") and workspace.is_alive(each) for each in others):
         _remove_interfaces(_bridges())
-
-
-def _unmount(folder: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for path in sorted(
-        (each for each in mounts if Path(each).is_relative_to(folder)), reverse=True
-    ):
-        subprocess.run(["umount", "--lazy", path], check=False)
 
 
 def _bridges() -> list[str]:

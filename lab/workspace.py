@@ -259,7 +259,16 @@ def sweep() -> None:
         with contextlib.suppress(FileNotFoundError):
             if not is_alive(directory):
                 cgroups.remove(cgroups.paths_of(directory))
+                _unmount(directory)
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def _unmount(directory: Path) -> None:
+    """Detach what a killed daemon has left mounted, which cannot be removed."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    below = [path for path in mounts if Path(path).is_relative_to(directory)]
+    for path in sorted(below, reverse=True):
+        subprocess.run(["umount", "--lazy", path], check=False)
 
 
 def end_detached(directory: Path) -> None:

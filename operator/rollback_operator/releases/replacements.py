@@ -18,11 +18,14 @@ def with_known_times(recorded: Sequence[LedgerEntry], workload: Workload) -> Wor
     Its own time would make it newer than its successor, as if the successor had replaced it.
     """
     known = {entry.release: entry.since.timestamp() for entry in recorded if entry.since}
-    sets = tuple(
+    sets = workload.replica_sets
+    if all(each.created <= known.get(each.template.release, math.inf) for each in sets):
+        return workload  # as nearly always: nothing is copied at each pass
+    dated = (
         replace(each, created=min(each.created, known.get(each.template.release, math.inf)))
-        for each in workload.replica_sets
+        for each in sets
     )
-    return workload if sets == workload.replica_sets else replace(workload, replica_sets=sets)
+    return replace(workload, replica_sets=tuple(dated))
 
 
 def replaced_by_older(workload: Workload) -> frozenset[str]:

@@ -68,11 +68,10 @@ def traffic_stop(spec: RollbackSpec, migrations: MigrationRecord | None) -> Traf
         spec: the plan.
         migrations: to roll back; None: none, or not known yet.
     """
-    needs_none = migrations is None or migrations.order is not MigrationOrder.TRAFFIC_STOPPED
-    is_only_for_these = (
-        not is_lasting_stop(spec) and spec.trigger.signal is not SignalName.INTEGRITY
-    )
-    return None if is_only_for_these and needs_none else spec.traffic
+    if is_lasting_stop(spec) or spec.trigger.signal is SignalName.INTEGRITY:
+        return spec.traffic
+    is_required = migrations is not None and migrations.order is MigrationOrder.TRAFFIC_STOPPED
+    return spec.traffic if is_required else None
 
 
 def is_lasting_stop(spec: RollbackSpec) -> bool:

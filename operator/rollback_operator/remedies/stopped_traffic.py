@@ -178,13 +178,14 @@ def is_wanted_back(rollback: Rollback) -> bool:
     return RESTORE_TRAFFIC in meta.annotations or meta.deletion_timestamp is not None
 
 
-def _described(rollback: Rollback) -> str:
+def _described(rollback: Rollback, verb: str) -> str:
+    """Describe the stop; `verb` states whether it is still to be made."""
     plan, record = rollback.spec.traffic, rollback.status.traffic
     if plan is not None and plan.stop is TrafficStop.SERVICE:
         before = f" (its selector was {record.selector})" if record is not None else ""
-        return f"Service {plan.service} was set to select no pod{before}"
+        return f"Service {plan.service} {verb} to select no pod{before}"
     before = f"from {record.replicas} " if record is not None else ""
-    return f"Deployment {rollback.spec.target_ref.name} was set {before}to 0 replicas"
+    return f"Deployment {rollback.spec.target_ref.name} {verb} {before}to 0 replicas"
 
 
 def command(rollback: Rollback) -> str:
@@ -194,7 +195,7 @@ def command(rollback: Rollback) -> str:
 
 def intended_condition(rollback: Rollback) -> Condition:
     """Announce the stop, before it is made."""
-    message = f"to be stopped: {_described(rollback).replace(' was set ', ' is to be set ', 1)}"
+    message = f"to be stopped: {_described(rollback, 'is to be set')}"
     kind = ConditionType.TRAFFIC_STOPPED
     return conditions.condition(kind, None, Reason.IN_PROGRESS, message)
 
@@ -202,7 +203,7 @@ def intended_condition(rollback: Rollback) -> Condition:
 def stopped_condition(rollback: Rollback) -> Condition:
     """State the stop, its end, and the command that ends it."""
     message = (
-        f"{_described(rollback)}. It is restored when revision "
+        f"{_described(rollback, 'was set')}. It is restored when revision "
         f"{rollback.spec.from_revision.number} no longer runs. To restore it now: "
         f"{command(rollback)}"
     )
@@ -234,7 +235,7 @@ def running(pods: Iterable[Pod]) -> tuple[Pod, ...]:
 
 def lasting_stop(rollback: Rollback) -> RollbackEnd:
     """End a Scale to zero: a person decides when the traffic is restored."""
-    message = f"{_described(rollback)}. To restore it: {command(rollback)}"
+    message = f"{_described(rollback, 'was set')}. To restore it: {command(rollback)}"
     return RollbackEnd(Outcome.UNKNOWN, Reason.TRAFFIC_STOPPED, message)
 
 

@@ -101,9 +101,8 @@ def plan(
     if order is MigrationOrder.TRAFFIC_STOPPED and not can_stop and not obstacle:
         obstacle = (
             "neither release runs on the schema of the other, so traffic has to be stopped, and "
-            f"the policy does not say how: set spec.database.onCorruption, or state in "
-            f"{_FIELD}.migrations that "
-            "oldReleaseRuns or newReleaseRuns"
+            "the policy does not say how: set spec.database.onCorruption, or state in "
+            f"{_FIELD}.migrations that oldReleaseRuns or newReleaseRuns"
         )
     return obstacle or record
 
