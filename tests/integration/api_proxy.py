@@ -164,6 +164,11 @@ class ApiProxy:
         self.counted = 0
         self.cut = cut
 
+    @property
+    def died_at(self) -> Call | None:
+        """The call at which the operator was killed, if it has come to it."""
+        return self.cut.at if self.cut else None
+
     def hang_up_watches(self) -> None:
         """Break all watches off that are open."""
         for one in list(self.watching):

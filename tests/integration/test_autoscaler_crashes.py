@@ -125,4 +125,4 @@ def test_no_crash_about_an_autoscaler_loses_or_repeats_anything(
         for point, number, is_before in chosen(cutting, walk.CUTS, walk.SHORT)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []

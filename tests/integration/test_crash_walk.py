@@ -101,8 +101,7 @@ class Walk:
         try:
             operator.wait_until_ready()
             self.adopt()
-            self.cut = Cut(self.number, self.is_before, operator.kill, self._is_meant)
-            proxy.cut_at(self.cut)
+            proxy.cut_at(Cut(self.number, self.is_before, operator.kill, self._is_meant))
             self.states.append(self.state())
             self.release()
             operator = self._carry_through(operator)
@@ -201,7 +200,8 @@ class Walk:
 
     @property
     def row(self) -> str:
-        at = f"not reached: {self.point}" if self.cut.at is None else kind(self.cut.at)
+        died_at = self.proxy.died_at
+        at = f"not reached: {self.point}" if died_at is None else kind(died_at)
         moment = "before" if self.is_before else "after"
         point = f"{type(self).__name__} {self.remedy['type']} {self.number:>2} {moment:<6} {at:<40}"
         return f"{point} {'; '.join(self.faults) or 'Verified'}"
@@ -309,7 +309,7 @@ def test_no_crash_at_any_write_of_an_undo_loses_or_repeats_anything(
     # How often a kind is written differs from run to run; that it is written does not.
     written = {kind(call) for one in done for call in one.proxy.writes()}
     assert UNDO_WRITES - written == set()
-    cut = {kind(one.cut.at) for one in done if one.cut.at}
+    cut = {kind(one.proxy.died_at) for one in done if one.proxy.died_at}
     assert (UNDO_WRITES if cutting is twice else {point for point, _ in UNDO_SHORT}) - cut == set()
 
 
@@ -323,7 +323,7 @@ def test_no_crash_about_another_act_loses_or_repeats_anything(
         for resource, number, is_before in cutting(OTHER_CUTS)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []
 
 
 @BY_CUTTING
@@ -335,7 +335,7 @@ def test_no_crash_about_a_flag_loses_or_repeats_anything(
         for point, number, is_before in chosen(cutting, FLAG_CUTS, FLAG_SHORT)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []
 
 
 @BY_CUTTING
@@ -347,7 +347,7 @@ def test_no_crash_about_a_restored_configuration_loses_or_repeats_anything(
         for point, number, is_before in chosen(cutting, RESTORE_CUTS, RESTORE_SHORT)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []
 
 
 def side_by_side(walks: Iterable[Walk]) -> list[Walk]:
@@ -365,4 +365,4 @@ def test_an_intent_is_not_given_up_because_the_policies_come_late(
     walk.late = {"rollbackpolicies": 2.0}
 
     assert walk.go().faults == []
-    assert walk.cut.at is not None
+    assert walk.proxy.died_at is not None

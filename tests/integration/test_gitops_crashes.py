@@ -107,4 +107,4 @@ def test_no_crash_about_an_owner_loses_or_repeats_anything(
         for point, number, is_before in cutting(CUTS)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []

@@ -180,15 +180,14 @@ class Walk:
             service.adopt(**STAGED)
             eventually(self._has_control, "v1 is one to go back to")
             self.proxy = start.proxy
-            self.cut = Cut(self.number, self.is_before, operator.kill, self._is_meant)
-            self.proxy.cut_at(self.cut)
+            self.proxy.cut_at(Cut(self.number, self.is_before, operator.kill, self._is_meant))
             # It stands still until it is held: a late operator would have nothing left to hold.
             rolling(service, "v2", self.flow)
             is_still = True
 
             def probe() -> bool:
                 nonlocal operator, is_still
-                if is_still and (self.cut.at is not None or self._was_held()):
+                if is_still and (self.proxy.died_at is not None or self._was_held()):
                     service.change(minReadySeconds=BATCH_SECONDS)
                     is_still = False
                 if not operator.is_running():
@@ -233,7 +232,8 @@ class Walk:
 
     @property
     def row(self) -> str:
-        at = f"not reached: {self.point}" if self.cut.at is None else kind(self.cut.at)
+        died_at = self.proxy.died_at
+        at = f"not reached: {self.point}" if died_at is None else kind(died_at)
         moment = "before" if self.is_before else "after"
         return f"{self.number:>2} {moment:<6} {at:<40} {'; '.join(self.faults) or self.reason}"
 
@@ -274,7 +274,7 @@ def test_no_crash_at_any_write_of_a_hold_leaves_a_deployment_paused(
     # How often a kind is written differs from run to run; that it is written does not.
     written = {kind(call) for one in done for call in one.proxy.writes()}
     assert HOLD_WRITES - written == set()
-    cut = {kind(one.cut.at) for one in done if one.cut.at}
+    cut = {kind(one.proxy.died_at) for one in done if one.proxy.died_at}
     assert (HOLD_WRITES if cutting is twice else {point for point, _ in SHORT}) - cut == set()
 
 

@@ -192,7 +192,7 @@ def test_no_crash_loses_or_repeats_a_migration(
         for point, number, is_before in chosen(cutting, cuts, short)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []
 
 
 @dataclass
@@ -248,4 +248,4 @@ def test_a_job_that_does_nothing_ends_it_and_no_crash_runs_a_job_twice(
         for point, number, is_before in chosen(cutting, JOB_CUTS, JOB_SHORT)
     )
 
-    assert [one.row for one in done if one.faults or one.cut.at is None] == []
+    assert [one.row for one in done if one.faults or one.proxy.died_at is None] == []
