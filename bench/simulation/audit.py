@@ -137,7 +137,6 @@ class Audit:
     """Versions that fail by now, whatever they were."""
     policy: str = ""
     """Uid of the policy that is in force: the oldest that names the Deployment."""
-    policy_since: float = 0.0
     """Since when it is in force."""
     gone: list[str] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
@@ -369,13 +368,22 @@ class Audit:
     def _is_unknown(self, undo: Undo) -> bool:
         """Tell whether nobody has seen the target run alone, and what was left fails more.
 
-        It came and was replaced while no operator ran, and the policy, whose status knew the
-        releases before it, was made anew since.
+        It came and was replaced while no operator ran, and no release is on record as good: the
+        policy, whose status knew the releases before it, was made anew.
         """
         ran = [one for one in self.episodes if one.release.version == undo.target.version]
         is_unseen = bool(ran) and not any(one.is_seen for one in ran)
-        is_known_worse = undo.target.fails < undo.source.fails
-        return is_unseen and is_known_worse and self.policy_since > ran[-1].since
+        is_dead = undo.source.truth not in (Truth.HEALTHY, Truth.FAILING)
+        is_worse = is_dead or undo.target.fails < undo.source.fails
+        return is_unseen and is_worse and not self._recorded_as_good()
+
+    def _recorded_as_good(self) -> set[str]:
+        return {
+            entry["digest"]
+            for one in self.server.listed("rollbackpolicies")
+            for entry in (one.get("status") or {}).get("revisions") or []
+            if entry["health"] in ("Good", "Assumed")
+        }
 
     def _was_asked_for(self, target: Release) -> bool:
         """Tell whether a person has had the operator go back to a release: that is their word."""
@@ -461,8 +469,6 @@ class Audit:
     def _policy(self, change: Change) -> None:
         known, self.policy = self.policy, ""
         self.is_policy_off = self._off()
-        if self.policy not in ("", known):
-            self.policy_since = self.now()
         if change.actor not in OPERATORS:
             self.policy_off_at = self.now()
         elif change.after is not None:

@@ -3,8 +3,8 @@
 A policy that was created during a rollout, or that lost its record, restores a serving revision,
 which may be the first of two bad releases. Revisions on record as good, or running at the policy's
 start, are not checked: a service that fails a tenth of all requests, year in, year out, still needs
-a rollback target. A revision that fails less than half is accepted: it is better than a release
-that is proved worse.
+a rollback target. A revision that fails less than half, on each of its routes, is accepted: it is
+better than a release that is proved worse.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
-from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.model.workload import ReplicaSet
 from rollback_operator.releases.ledger import USELESS, health_of
-from rollback_operator.stats.sequential import against_ceiling, wilson_lower
-from rollback_operator.stats.windows import Increment, in_order, total
+from rollback_operator.stats.sequential import wilson_lower
+from rollback_operator.stats.windows import Increment, by_route, total
 
 RECENT_SECONDS = 60.0
 """The newest minute of counts shows a revision's current health."""
@@ -59,27 +58,27 @@ def _failure_of(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str])
             and increment.requests > 0
         ]
     )
-    requests, errors = total(recent)
-    if requests >= LEAST_REQUESTS:
-        is_failing = against_ceiling(in_order(recent), USELESS).value >= SUSPECT_ODDS
-        return _failure_message(requests, errors, "in the last minute") if is_failing else ""
+    pooled = total(recent)
+    if pooled[0] >= LEAST_REQUESTS:
+        scopes = {"": pooled}
+        scopes |= {f" on {route}": total(counts) for route, counts in by_route(recent).items()}
+        when = " in the last minute"
+        messages = (_failure(counts, where + when) for where, counts in scopes.items())
+        return next(filter(None, messages), "")
     if watch.control is None or replica_set.pod_hash not in watch.control_hashes:
         return ""
     control = watch.control.pooled
-    is_failing = control.requests >= LEAST_REQUESTS and (
-        wilson_lower(control.requests, control.errors) > USELESS
-    )
-    return (
-        _failure_message(control.requests, control.errors, "in the hour before")
-        if is_failing
-        else ""
-    )
+    return _failure((control.requests, control.errors), " in the hour before")
+
+
+def _failure(counts: tuple[float, float], where_and_when: str) -> str:
+    """Describe a share of errors that is surely useless, by its lower bound (Wilson 1927)."""
+    requests, errors = counts
+    if requests < LEAST_REQUESTS or wilson_lower(requests, errors) <= USELESS:
+        return ""
+    return f"{errors:.0f} of its {requests:.0f} requests failed{where_and_when}"
 
 
 def _recent(counts: Sequence[Increment]) -> list[Increment]:
     newest = max((increment.end for increment in counts), default=0.0)
     return [increment for increment in counts if increment.end > newest - RECENT_SECONDS]
-
-
-def _failure_message(requests: float, errors: float, when: str) -> str:
-    return f"{errors:.0f} of its {requests:.0f} requests failed {when}"

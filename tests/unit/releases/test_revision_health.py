@@ -91,6 +91,19 @@ def test_what_a_revision_fails_by_its_own_counts(watch, expected) -> None:
     assert found.get("release-v2") == expected
 
 
+def test_one_route_that_fails_is_enough() -> None:
+    counts = tuple(
+        replace(one, route=route, errors=errors)
+        for one in watched().evidence.increments
+        for route, errors in ((PURCHASE, 70.0), ("/", 0.0))
+    )
+    evidence = replace(CONTROL.evidence, increments=counts)
+    watch = replace(CONTROL, evidence=evidence, pods=STUCK.pods)
+    assert failing(make_case(workload=STUCK, ledger=()), watch, NONE) == {
+        "release-v2": f"3360 of its 4800 requests failed on {PURCHASE} in the last minute"
+    }
+
+
 def test_routes_that_prove_nothing_are_left_out() -> None:
     case = make_case(workload=STUCK, ledger=())
     assert failing(case, watched(100), frozenset({PURCHASE})) == {}
