@@ -356,16 +356,16 @@ def test_what_replaces_at_once_what_people_went_back_to(
 
 
 @pytest.mark.parametrize(
-    ("is_seen", "is_anew", "fails", "is_broken"),
+    ("is_seen", "recorded", "fails", "is_broken"),
     [
-        (False, True, 0.3, False),
-        (True, True, 0.3, True),
-        (False, False, 0.3, True),
-        (False, True, 1.0, True),
+        (False, "Bad", 0.3, False),
+        (True, "Bad", 0.3, True),
+        (False, "Good", 0.3, True),
+        (False, "Bad", 1.0, True),
     ],
 )
 def test_what_came_and_went_while_nobody_was_there_may_be_gone_back_to(
-    is_seen: bool, is_anew: bool, fails: float, is_broken: bool
+    is_seen: bool, recorded: str, fails: float, is_broken: bool
 ) -> None:
     world = _Audited()
     unseen = Release(APP, 4, Truth.FAILING, fails)
@@ -380,13 +380,11 @@ def test_what_came_and_went_while_nobody_was_there_may_be_gone_back_to(
     if is_seen:
         world.audit.sent(OPERATORS[0], Request("GET", "/", {}))
     world.seconds = 20.0
-    if is_anew:
-        id_ = "rollbackpolicies", NAMESPACE, APP
-        raw = world.server.read(id_)
-        assert raw is not None
-        world.server.delete("user", id_)
-        made = {"metadata": {"namespace": NAMESPACE, "name": APP}, "spec": raw["spec"]}
-        world.server.make("user", "rollbackpolicies", made)
+    id_ = "rollbackpolicies", NAMESPACE, APP
+    raw = world.server.read(id_)
+    assert raw is not None
+    raw["status"] = {"revisions": [{"digest": GOOD.digest, "health": recorded}]}
+    world.server.write(OPERATORS[0], id_, raw)
     world.write("user", BAD)
     world.intend(BAD, unseen)
     world.write(OPERATORS[0], unseen)
