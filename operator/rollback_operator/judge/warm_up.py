@@ -177,29 +177,13 @@ def warm_up(
     """
     if not new:
         return new, []
-    half = WARM_UP_SECONDS / 2
     # A pod began to serve some seconds after its container started.
     starts = {pod: (*starts.get(pod, ()), begin) for pod, begin in new.first_starts.items()}
     if not starts:
         return new, new.increments
     # Long watches have few young counts, and only their age matters.
-    young = _young(new, starts, WARM_UP_SECONDS + half)
-    ages = [
-        (_age((increment.start + increment.end) / 2, increment.pod, starts), increment)
-        for increment in young
-    ]
-    # The first count of a pod is never a later count, however long: it holds the first seconds.
-    begun_at = {id(increment): _age(increment.start, increment.pod, starts) for increment in young}
-    first = total(
-        increment
-        for age, increment in ages
-        if age < half or (age < WARM_UP_SECONDS and begun_at[id(increment)] < half / 2)
-    )
-    later = total(
-        increment
-        for age, increment in ages
-        if half <= age < WARM_UP_SECONDS + half and begun_at[id(increment)] >= half / 2
-    )
+    young = _young(new, starts, 1.5 * WARM_UP_SECONDS)
+    first, later = _in_halves(young, starts)
     fails_entirely = first[1] >= NEARLY_ALL * first[0] and first[0] > 0
     odds = persistence_odds(first, later)
     if fails_entirely or not first[1]:
@@ -221,6 +205,28 @@ def warm_up(
         replace(increment, errors=0.0) if id(increment) in cleared else increment
         for increment in new.increments
     ]
+
+
+def _in_halves(
+    young: Sequence[Increment], starts: Mapping[str, tuple[float, ...]]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Add up requests and errors of the first half of the warm-up, and of as long after it.
+
+    The first count of a pod is never a later count, however long: it holds the first seconds.
+    """
+    half = WARM_UP_SECONDS / 2
+    first, later = [], []
+    for increment in young:
+        age = _age((increment.start + increment.end) / 2, increment.pod, starts)
+        if age < half:
+            first.append(increment)
+        elif age < WARM_UP_SECONDS + half:
+            is_first = _age(increment.start, increment.pod, starts) < half / 2
+            if not is_first:
+                later.append(increment)
+            elif age < WARM_UP_SECONDS:
+                first.append(increment)
+    return total(first), total(later)
 
 
 def _young(new: Counts, starts: Mapping[str, tuple[float, ...]], seconds: float) -> list[Increment]:
