@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.shop import CONFIG_MAP, ERRORS_ONLY, FLAG, QUICKLY_GOOD, Shop
 
 RESTORE = {"type": "Undo", "to": "LastKnownGood", "restore": [CONFIG_MAP]}
@@ -16,6 +18,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.extended
 def test_a_release_of_a_configmap_alone_goes_back(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     shop.has_settings_to_restore()

@@ -17,6 +17,7 @@ UNDO = {"type": "Undo", "to": "LastKnownGood"}
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
+@pytest.mark.extended
 def test_a_flag_cures_a_release_and_the_release_stays(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     shop.has_flag_on()

@@ -54,6 +54,7 @@ def stays(shop: Shop, version: str) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.extended
 def test_an_undo_stays_while_the_application_is_suspended(shop: Shop, api: Api) -> None:
     shop.serves_after("v1.2.3", safety={"gitOps": "Suspend"})
     with argo_cd(shop, api) as git:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.e2e.shop import Shop
@@ -84,6 +85,7 @@ def test_a_release_goes_back_with_its_migrations_by_a_job_of_its_image(shop: Sho
     assert all(one["status"].get("succeeded") == 1 for one in made), made
 
 
+@pytest.mark.extended
 def test_a_job_that_fails_stops_it_and_says_what_is_applied(shop: Shop) -> None:
     watched(shop, ["npm", "run", "migrate:rollback", "--", "--step=none"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
@@ -19,6 +21,7 @@ def test_a_bad_release_that_prometheus_never_scrapes_is_undone(shop: Shop) -> No
     assert shop.scrapes_of(ended["spec"]["toRevision"])
 
 
+@pytest.mark.extended
 def test_where_the_policy_wants_prometheus_alone_no_pod_is_read(shop: Shop) -> None:
     shop.opens("v1.2.3", podMetrics={"everyMilliseconds": 0})
     shop.has_served(15)
@@ -27,6 +30,7 @@ def test_where_the_policy_wants_prometheus_alone_no_pod_is_read(shop: Shop) -> N
     assert (told["status"], told["reason"]) == ("False", "PodMetricsDisabled")
 
 
+@pytest.mark.extended
 def test_pods_that_cannot_be_reached_are_left_to_prometheus(make_shop: MakeShop) -> None:
     shop = make_shop()
     shop.opens("v1.2.3", podMetrics={"port": 9})

@@ -242,14 +242,12 @@ def writes(
     return rehearsal.proxy.writes()[-rehearsal.proxy.counted :]
 
 
-# The cuts of the short tier: before it is sent and before it is answered by turns, as many as go on
-# side by side. An act that is stored and unanswered is what could be repeated.
+# The cuts of the short tier: before it is sent and before it is answered by turns. An act that is
+# stored and unanswered is what could be repeated.
 UNDO_SHORT = (
     ("rollbacks: intent", 1),
     ("deployments: template", 1),
-    ("rollbacks/status: Undo ended", 1),
     ("deployments: strategy", 1),
-    ("rollbacks/status: over", 1),
 )
 FLAG_CUTS = (
     ("rollbacks", 1),
@@ -261,12 +259,7 @@ FLAG_CUTS = (
     ("rollbacks/status: RestartPods ended", 1),
     ("rollbacks/status: over", 1),
 )
-FLAG_SHORT = (
-    ("rollbacks/status: DisableFlag begun", 1),
-    ("configmaps: flag", 1),
-    ("rollbacks/status: RestartPods begun", 1),
-    ("deployments: act", 1),
-)
+FLAG_SHORT = (("deployments: act", 1), ("configmaps: flag", 1))
 RESTORE_CUTS = (
     ("rollbacks", 1),
     ("rollbacks/status: RestoreConfiguration begun", 1),
@@ -277,12 +270,7 @@ RESTORE_CUTS = (
     ("rollbacks/status: Undo ended", 1),
     ("rollbacks/status: over", 1),
 )
-RESTORE_SHORT = (
-    ("rollbacks/status: RestoreConfiguration begun", 1),
-    ("configmaps: content", 1),
-    ("rollbacks/status: Undo begun", 1),
-    ("deployments: act", 1),
-)
+RESTORE_SHORT = (("deployments: act", 1), ("configmaps: content", 1))
 OTHER_CUTS = (
     ("rollbacks", 1),
     ("rollbacks/status", 1),

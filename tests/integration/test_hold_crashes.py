@@ -249,13 +249,11 @@ def writes(
 
 
 SHORT = (
-    ("rollbackpolicies/status: hold begun", 1),
-    ("deployments: pause", 1),
     ("rollbackpolicies/status: held", 1),
+    ("deployments: pause", 1),
     ("deployments: resume", 1),
-    ("rollbackpolicies/status: let go", 1),
 )
-"""As many as go on side by side; a pause that is stored and unanswered is what could be lost."""
+"""A pause that is stored and unanswered is what could be lost."""
 
 
 @BY_CUTTING
