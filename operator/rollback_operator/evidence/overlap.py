@@ -108,27 +108,37 @@ class _Spread:
 def _spread(increments: Iterable[Increment], edges: Sequence[float]) -> _Spread:
     count = len(edges) - 1
     spread = _Spread([0.0] * count, [0.0] * count, [0.0] * count, [0.0] * count)
+    requests, errors = spread.requests, spread.errors
     for increment in increments:
-        begin, end = increment.start, increment.end
+        begin, end, served, failed = (
+            increment.start,
+            increment.end,
+            increment.requests,
+            increment.errors,
+        )
         index = bisect_right(edges, begin) - 1
         if index < 0:
             index = 0
         elif index < count and end <= edges[index + 1]:
             # Most counts lie within one cell.
             if end > begin:
-                spread.requests[index] += increment.requests
-                spread.errors[index] += increment.errors
+                requests[index] += served
+                errors[index] += failed
             continue
         length = max(end - begin, _SHORTEST)
-        while index < count and edges[index] < end:
-            left, right = max(begin, edges[index]), min(end, edges[index + 1])
-            share = max(0.0, right - left) / length
-            spread.requests[index] += increment.requests * share
-            spread.errors[index] += increment.errors * share
-            if begin < edges[index]:
-                spread.errors_across[index] += increment.errors * (end - edges[index]) / length
-                spread.errors_before[index] += increment.errors * (edges[index] - begin) / length
+        while index < count and (edge := edges[index]) < end:
+            following = edges[index + 1]
+            # In place of max and min, which take most of the time of a count of many cells.
+            left = begin if begin > edge else edge
+            right = end if end < following else following
+            share = (right - left) / length if right > left else 0.0
+            requests[index] += served * share
+            if failed:
+                errors[index] += failed * share
+                if begin < edge:
+                    spread.errors_across[index] += failed * (end - edge) / length
+                    spread.errors_before[index] += failed * (edge - begin) / length
             index += 1
         if begin < edges[-1] < end:
-            spread.errors_after += increment.errors * (end - edges[-1]) / length
+            spread.errors_after += failed * (end - edges[-1]) / length
     return spread
