@@ -240,7 +240,8 @@ def _young(new: Counts, starts: Mapping[str, tuple[float, ...]], seconds: float)
 
 def _aged(increment: Increment, starts: Mapping[str, tuple[float, ...]]) -> Increment:
     age = _age(increment.start, increment.pod, starts)
-    return replace(increment, start=age, end=age + increment.end - increment.start)
+    end = age + increment.end - increment.start
+    return Increment(increment.pod, increment.route, age, end, increment.requests, increment.errors)
 
 
 def _holds_warm_up(
