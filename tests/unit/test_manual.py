@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps
 from rollback_operator.api.safety import FreezeWindow
 from rollback_operator.api.v1alpha1 import (
     FINALIZER,
@@ -199,6 +200,14 @@ class TestPlanning:
         assert not isinstance(found, Refusal)
 
 
+SUSPENDING = make_policy(safety=SafetySpec(git_ops=GitOps.SUSPEND))
+MIGRATING = make_policy(
+    database={
+        "connectionSecretRef": {"name": "shop-db", "key": "dsn"},
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": {"job": {"command": ["down"]}, "backup": {"required": False}},
+    }
+)
 SEEN = {"deployment": NAME, "revision": 2, "digest": "digest-v2"}
 OLD = {
     "what was seen still runs": (make_case(), {}, 0, 20, None),
@@ -234,6 +243,28 @@ OLD = {
         Reason.REQUEST_BEFORE_POLICY,
     ),
     "made in one second with its policy": (make_case(), {}, -86400, -86400 + 20, None),
+    "in one second with a policy that suspends the owner": (
+        make_case(policy=SUSPENDING),
+        {},
+        -86400,
+        -86400 + 20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "in one second with a policy that creates Jobs": (
+        make_case(policy=MIGRATING),
+        {},
+        -86400,
+        -86400 + 20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "admission may not know that policy yet": (
+        make_case(policy=SUSPENDING),
+        {},
+        -86390,
+        -86400 + 20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "admission knows that policy": (make_case(policy=SUSPENDING), {}, -86389, -86400 + 20, None),
     "the number lags behind": (
         make_case(workload=replace(make_workload(), deployment=make_deployment(revision=1))),
         {},
@@ -254,7 +285,7 @@ def test_a_request_is_done_for_what_was_seen_and_only_soon(
         return
     assert isinstance(found, Refusal)
     assert found.reason is reason
-    assert "repeat it" in found.message
+    assert "repeat it: kubectl rollback undo ticket-service -n production --to" in found.message
 
 
 @pytest.mark.parametrize(

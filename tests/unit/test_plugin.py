@@ -13,11 +13,14 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     LastRollback,
     Outcome,
+    Remedy,
+    RemedyType,
     Revision,
     RollbackPolicyStatus,
     RollbackStatus,
     Severity,
     StepName,
+    UndoTo,
     VerdictValue,
 )
 from rollback_operator.cli.plugin import explanation
@@ -638,14 +641,21 @@ def test_who_has_rejected_a_request_by_hand_may_ask_again(shell: Shell) -> None:
         "message": "rejected by ann: no",
     }
     made = stored(
-        make_rollback(status=make_ended(Outcome.REJECTED), requested_by="ann", reason="x"),
+        make_rollback(
+            status=make_ended(Outcome.REJECTED),
+            requested_by="ann",
+            reason="x",
+            remedy=Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS),
+        ),
         conditions=[done],
     )
     shell.cluster.put(ROLLBACKS, made)
     shell.run("explain", made.name)
     assert "Outcome Rejected by ann: no" in words(shell)
     assert "Fix forward" not in words(shell)
-    assert f"To repeat it: kubectl rollback undo {NAME} -n {NAMESPACE}" in words(shell)
+    assert f"To repeat it: kubectl rollback undo {NAME} -n {NAMESPACE} --to previous" in words(
+        shell
+    )
 
 
 def test_a_person_gives_no_severity(shell: Shell) -> None:

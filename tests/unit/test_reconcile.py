@@ -175,6 +175,33 @@ async def test_a_release_that_comes_back_is_left_whatever_became_of_the_record_a
     assert made.metadata.name in healthy.message
 
 
+@pytest.mark.parametrize("number", [2, 4], ids=["it ran on", "it was rolled out again"])
+async def test_a_release_that_came_back_while_no_operator_ran_is_evaluated_anew(
+    number: int,
+) -> None:
+    """Its template is that of the record: only the number shows the replacement in between."""
+    world = World()
+    assert world.policy is not None
+    known = make_entry("v2", Health.UNKNOWN, since=at(-90_000))
+    status = world.policy.status.model_copy(
+        update={"revision": known, "revisions": [known, make_entry("v1")]}
+    )
+    world.store.hold(world.policy.model_copy(update={"status": status}))
+    deployment = make_deployment("v2", revision=number)
+    current = make_replica_set("v2", revision=number, created=T0 - 90_000)
+    there = make_workload("v2", deployment=deployment, pods=())
+    before = make_replica_set("v1", revision=number - 1, replicas=0, created=T0 - 100_000)
+    world.workloads.workload = replace(there, replica_sets=(current, before))
+
+    operator = world.operator()
+    for _ in range(30):
+        world.tell(operator)
+        await operator.reconcile(KEY)
+        world.seconds += 2
+
+    assert world.journal.count("undo") == (number == 4)
+
+
 async def test_a_good_release_is_left_alone() -> None:
     world = World(bad=frozenset())
     operator = world.operator()

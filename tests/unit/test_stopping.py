@@ -14,6 +14,7 @@ from rollback_operator.api.remedy import TrafficPlan
 from rollback_operator.api.v1alpha1 import (
     TRAFFIC_FINALIZER,
     Outcome,
+    PrometheusSpec,
     Remedy,
     RemedyType,
     Rollback,
@@ -37,6 +38,7 @@ from rollback_operator.rollback.integrity import QueryFailure, QueryRows
 from tests.builders import (
     UNDO,
     at,
+    make_ended,
     make_pods,
     make_policy,
     make_replica_set,
@@ -46,6 +48,8 @@ from tests.builders import (
 )
 from tests.carrying import Carried
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
+from tests.world import KEY, watched
+from tests.world import World as Whole
 
 DAMAGE = DamageQuery(name="invalid-tickets", query="SELECT id FROM tickets")
 REPLICAS = TrafficPlan(stop=TrafficStop.REPLICAS, assess=[DAMAGE])
@@ -407,6 +411,22 @@ async def test_a_deleted_rollback_restores_the_traffic_first() -> None:
 
     assert world.replicas == 4
     assert world.store.rollbacks == {}
+
+
+@pytest.mark.parametrize("is_suspended", [True, False], ids=["suspended", "unusable"])
+async def test_a_deleted_rollback_is_settled_once_in_a_pass(is_suspended: bool) -> None:
+    elsewhere = PrometheusSpec(url="http://elsewhere.example.com:9090")
+    idle = {"suspend": True} if is_suspended else {"prometheus": elsewhere}
+    whole = Whole(policy=watched(make_policy(**idle)))
+    stored = stopping(status=make_ended(Outcome.FAILED))
+    changes = {"deletion_timestamp": whole.now(), "finalizers": [TRAFFIC_FINALIZER]}
+    metadata = stored.metadata.model_copy(update=changes)
+    whole.store.hold(stored.model_copy(update={"metadata": metadata}))
+    whole.store.fail_next("release_traffic", *[OUTAGE] * 9)
+
+    await whole.operator().reconcile(KEY)
+
+    assert whole.journal.count("release_traffic") == 1
 
 
 async def test_an_older_stop_does_not_end_a_newer_one() -> None:

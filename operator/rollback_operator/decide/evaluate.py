@@ -59,9 +59,15 @@ class EvaluationResult:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Return whether a release is due for evaluation: a new template, or still under watch."""
+    """Return whether a release is due for evaluation: rolled out anew, or still under watch.
+
+    A template that was replaced and rolled out again has a newer number, also where no operator saw
+    its replacement.
+    """
     known, status = policy.status.revision, policy.status
     if known is None or known.digest != deployment.template.digest or known.since is None:
+        return True
+    if deployment.revision > known.number:
         return True
     return not watch_time.is_over(status, policy.spec.safety.watch_seconds, now)
 

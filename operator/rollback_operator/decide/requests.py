@@ -25,7 +25,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide.guards import obstacle
 from rollback_operator.decide.plan import Order, plan_remedy
-from rollback_operator.model import conditions
+from rollback_operator.model import commands, conditions, rights
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import Deployment
 from rollback_operator.releases.ledger import bar
@@ -34,6 +34,9 @@ from rollback_operator.remedies.progress import RollbackEnd
 
 LIFE = timedelta(minutes=10)
 """Validity of a request: later, its effect may differ from its intent."""
+ADMISSION_LAG = timedelta(seconds=10)
+"""Age of a policy from which admission knows it for sure: API servers look policies up in a cache,
+and times are whole seconds."""
 UNPROVED = MatrixSeverity.P3
 """Severity of a manual request without proof: investigated, and not express."""
 
@@ -90,7 +93,10 @@ def expired(asked: RollbackRequest | Rollback, now: datetime) -> Refusal | None:
 
 
 def _again(asked: RollbackRequest | Rollback) -> str:
-    return f"Look again (kubectl rollback status -n {asked.metadata.namespace}) and repeat it"
+    return (
+        f"Look again (kubectl rollback status -n {asked.metadata.namespace}) and repeat it: "
+        f"{commands.repeated(asked)}"
+    )
 
 
 def too_late_to_begin(
@@ -111,12 +117,23 @@ def too_late_to_begin(
 def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
     """Refuse a request older than the policy, whose author may not have known of it.
 
-    Times are whole seconds: objects applied together have the same time.
+    Times are whole seconds: objects applied together have the same time. This is harmless where the
+    policy adds no right to what the request alone needs. Where it does, admission must have known
+    the policy when it checked the author of the request.
     """
     made, policy = request.metadata.creation_timestamp, case.policy.metadata.creation_timestamp
-    if made is None or policy is None or made >= policy:
+    if made is None or policy is None:
         return None
-    message = f"the request is older than RollbackPolicy {case.policy.metadata.name}"
+    name, lent = case.policy.metadata.name, rights.lent(case.policy)
+    if made < policy:
+        message = f"the request is older than RollbackPolicy {name}"
+    elif lent and made - policy <= ADMISSION_LAG:
+        message = (
+            f"the request was made within {ADMISSION_LAG.seconds} s of RollbackPolicy {name}, and "
+            f"its author may not have been checked for the rights that {lent} needs"
+        )
+    else:
+        return None
     return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{message}. {_again(request)}")
 
 

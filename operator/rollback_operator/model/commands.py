@@ -3,6 +3,8 @@
 Punctuation or nothing follows each command, so that its end is clear to copy.
 """
 
+from rollback_operator.api.v1alpha1 import Remedy, RemedyType, Rollback, RollbackRequest, UndoTo
+
 
 def undo(policy: str, namespace: str, to: str = "") -> str:
     """Roll back manually; `to` names the revision, empty: the policy's rollback target."""
@@ -12,6 +14,22 @@ def undo(policy: str, namespace: str, to: str = "") -> str:
 def request(policy: str, namespace: str, remedy: str) -> str:
     """Request a remedy; `remedy` is its option with a leading space, empty: the policy's target."""
     return f"kubectl rollback undo {policy} -n {namespace}{remedy} --reason TEXT"
+
+
+def repeated(asked: Rollback | RollbackRequest) -> str:
+    """Request the remedy of a Rollback again."""
+    return request(asked.spec.policy_ref.name, asked.metadata.namespace, option(asked.spec.remedy))
+
+
+def option(remedy: Remedy) -> str:
+    """Return the option of `kubectl rollback undo` for a remedy, with a leading space."""
+    if remedy.type is RemedyType.PIN_IMAGE:
+        return f" --image {remedy.container}={remedy.image}"
+    if remedy.type is RemedyType.SCALE:
+        return f" --replicas {remedy.replicas}"
+    if remedy.to is UndoTo.REVISION:
+        return f" --to {remedy.revision}"
+    return " --to previous" if remedy.to is UndoTo.PREVIOUS else " --to last-known-good"
 
 
 def approve(rollback: str, namespace: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import ConditionType, Reason
+from rollback_operator.api.remedy import GitOps
 from rollback_operator.api.v1alpha1 import Mode, RollbackPolicy
 from rollback_operator.model.conditions import find
 
@@ -69,6 +70,16 @@ def wanted(policy: RollbackPolicy) -> dict[Right, str]:
             "roles again (helm upgrade), otherwise it can neither roll back nor pause a rollout"
         )
     return found
+
+
+def lent(policy: RollbackPolicy) -> str:
+    """Name the field of a policy that adds rights to those of a manual request; empty: none does.
+
+    The admission policy `rollback-operator-requested-policies` checks these of the author.
+    """
+    if _has_jobs(policy):
+        return "spec.database.rollbackMigrations"
+    return "spec.safety.gitOps" if policy.spec.safety.git_ops is GitOps.SUSPEND else ""
 
 
 def _has_jobs(policy: RollbackPolicy) -> bool:

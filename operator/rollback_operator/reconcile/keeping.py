@@ -117,8 +117,8 @@ class RecordKeeper:
 
         It was deleted and recreated, or the policy names another Deployment now.
         """
-        known = self.cache.rollbacks_by(key)
-        earlier = [each for each in known if each.spec.target_ref.uid != deployment.uid]
+        kept = self._kept(key)
+        earlier = [each for each in kept if each.spec.target_ref.uid != deployment.uid]
         return await self._restore(earlier)
 
     async def let_be_deleted(self, key: Key) -> float | None:
@@ -129,6 +129,11 @@ class RecordKeeper:
         known = self.cache.rollbacks_by(key)
         deleted = [each for each in known if each.metadata.deletion_timestamp is not None]
         return await self._restore(deleted)
+
+    def _kept(self, key: Key) -> list[Rollback]:
+        """Give the Rollbacks that are not being deleted: the pass has settled these already."""
+        known = self.cache.rollbacks_by(key)
+        return [each for each in known if each.metadata.deletion_timestamp is None]
 
     async def _restore(self, rollbacks: Sequence[Rollback]) -> float | None:
         """Restore owners and bounds, whatever has become of the policy and the Deployment."""
@@ -146,11 +151,12 @@ class RecordKeeper:
         names = {(key[0], rollback.spec.target_ref.name) for rollback in own}
         known = (self.cache.deployments.get(name) for name in sorted(names))
         waits = [await self.settle_cause(each) for each in known if each is not None]
+        kept = self._kept(key)
         if why.reason in (Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED):
-            own_asked = [each for each in own if stopped_traffic.is_wanted_back(each)]
-            waits.append(await self.traffic.settle(own_asked))
+            asked = [each for each in kept if stopped_traffic.is_wanted_back(each)]
+            waits.append(await self.traffic.settle(asked))
         else:
-            waits.append(await self._restore(own))
+            waits.append(await self._restore(kept))
         return schedule.soonest(*waits, await self.carry(own, why))
 
     async def carry(self, rollbacks: Iterable[Rollback], ready: Condition) -> float | None:

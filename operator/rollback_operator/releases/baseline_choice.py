@@ -26,7 +26,11 @@ def opened(case: Case, now: datetime) -> float:
         return cured.status.finished_time.timestamp()
     recorded, current = case.policy.status.revision, case.workload.current
     second = float(int(now.timestamp()))  # as coarse as the API server's times of pods
-    if recorded is not None and recorded.digest == case.workload.deployment.template.digest:
+    is_same = recorded is not None and (
+        recorded.digest == case.workload.deployment.template.digest
+        and (current is None or current.revision <= recorded.number)
+    )
+    if recorded is not None and is_same:
         return recorded.since.timestamp() if recorded.since else second
     if current is None:
         return second

@@ -58,6 +58,9 @@ class Done:
 class Wait:
     """No action until the next look."""
 
+    message: str = ""
+    """What a verification waits for, if that is more than requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class RollbackEnd:

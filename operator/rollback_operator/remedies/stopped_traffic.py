@@ -266,14 +266,17 @@ def superseded(rollback: Rollback, others: Iterable[Rollback]) -> TrafficSettled
     """Return the newer stop of the same Deployment, if any: the zero replicas are its own.
 
     A newer rollback has recorded replicas: somebody had ended this stop before.
+
+    Args:
+        rollback: with an open record.
+        others: all Rollbacks of its Deployment.
     """
     if rollback.spec.traffic is None or rollback.spec.traffic.stop is TrafficStop.SERVICE:
         return None  # a Service is marked with the Rollback that stopped it
     newer = [
         other.metadata.name
         for other in others
-        if other.spec.target_ref.uid == rollback.spec.target_ref.uid
-        and _age(other) > _age(rollback)
+        if _age(other) > _age(rollback)
         and is_open(other)
         and other.status.traffic is not None
         and other.status.traffic.replicas

@@ -18,12 +18,9 @@ from rollback_operator.api.v1alpha1 import (
     LedgerEntry,
     Mode,
     Outcome,
-    Remedy,
-    RemedyType,
     Revision,
     Rollback,
     RollbackPolicyStatus,
-    UndoTo,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
@@ -230,23 +227,10 @@ def _then(rollback: Rollback) -> str:
 
 def _requested_again(rollback: Rollback) -> str:
     """State how a person repeats their request: the operator does not."""
-    spec, namespace = rollback.spec, rollback.metadata.namespace
-    command = commands.request(spec.policy_ref.name, namespace, _option(spec.remedy))
     return (
         "nothing was changed, and the operator does not repeat a manual rollback. To request it "
-        f"again when the obstacle is removed: {command}"
+        f"again when the obstacle is removed: {commands.repeated(rollback)}"
     )
-
-
-def _option(remedy: Remedy) -> str:
-    """Return the option of `kubectl rollback undo` for a remedy."""
-    if remedy.type is RemedyType.PIN_IMAGE:
-        return f" --image {remedy.container}={remedy.image}"
-    if remedy.type is RemedyType.SCALE:
-        return f" --replicas {remedy.replicas}"
-    if remedy.to is UndoTo.REVISION:
-        return f" --to {remedy.revision}"
-    return " --to previous" if remedy.to is UndoTo.PREVIOUS else " --to last-known-good"
 
 
 def _is_unchanged(rollback: Rollback) -> bool:
@@ -265,6 +249,7 @@ def _still_runs(rollback: Rollback) -> str:
     if done is not None and done.reason == Reason.STEP_REFUSED:
         return "a person is needed: nothing was rolled back"  # the message names the command
     undo = commands.undo(spec.policy_ref.name, namespace)
+    undo = commands.repeated(rollback) if rollback.is_by_hand else undo
     number = spec.from_revision.number
     return f"nothing was rolled back: revision {number} still runs. To roll back: {undo}"
 

@@ -26,7 +26,7 @@ from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.workload import Workload
+from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.releases import quarantine, watch_time
 from rollback_operator.releases.ledger import (
     CLEAN,
@@ -250,18 +250,29 @@ def _sources(seen: StatusInputs, now: datetime) -> list[Condition]:
     ]
 
 
-def _found_bad(old: RollbackPolicyStatus, seen: StatusInputs) -> Condition | None:
-    """Report an earlier finding against the running release, if there is no current evidence."""
+def _found_bad(
+    old: RollbackPolicyStatus, seen: StatusInputs, verdict: VerdictValue
+) -> Condition | None:
+    """Report an earlier finding against the running release, if there is no current evidence.
+
+    It also states why the release stays, in words that hold as long as the condition does: a
+    condition with the same status and reason keeps its message.
+    """
     entry = _running(old, seen)
     is_reported = seen.decision is not None and seen.decision.severity is not Severity.NONE
-    if entry is None or entry.condemned is None or is_reported:
+    is_new = verdict in (VerdictValue.SUSPECT, VerdictValue.HEALTHY)
+    if entry is None or entry.condemned is None or is_reported or is_new:
         return None
     finding, (namespace, name) = entry.condemned, seen.key
     message = (
-        f"{finding.message} ({finding.time:%Y-%m-%d %H:%M:%S} UTC): no rollback leads to it unless "
-        f"a person trusts it: {commands.trust(name, namespace, entry.number)}"
+        f"{finding.message} ({finding.time:%Y-%m-%d %H:%M:%S} UTC). The release runs again or "
+        "still: an earlier finding alone leads to no rollback, only new evidence within "
+        f"spec.safety.watchSeconds. To roll back now: {commands.undo(name, namespace)}; and no "
+        "rollback leads to it unless a person trusts it: "
+        f"{commands.trust(name, namespace, entry.number)}"
     )
-    return conditions.condition(ConditionType.HEALTHY, False, Reason.FOUND_BAD, message)
+    status = False if verdict is VerdictValue.BAD else None
+    return conditions.condition(ConditionType.HEALTHY, status, Reason.FOUND_BAD, message)
 
 
 def _healthy(
@@ -269,13 +280,13 @@ def _healthy(
 ) -> Condition:
     kind = ConditionType.HEALTHY
     status = {VerdictValue.HEALTHY: True, VerdictValue.BAD: False}.get(verdict)
-    found_bad = _found_bad(old, seen)
-    if found_bad is not None and verdict is VerdictValue.BAD:
+    found_bad = _found_bad(old, seen, verdict)
+    if found_bad is not None:
         return found_bad
     if seen.decision is None:
         return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
-    if refusal is not None and refusal.reason not in QUIET:
+    if refusal is not None and (refusal.reason not in QUIET or not _is_on_record(old, seen)):
         message = f"{seen.decision.evidence}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
@@ -283,6 +294,13 @@ def _healthy(
         message = f"{FAILS_ALIKE}{_fails_alike(seen)}: {judged.message}"
         return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, message)
     return _compared(old, seen, status)
+
+
+def _is_on_record(old: RollbackPolicyStatus, seen: StatusInputs) -> bool:
+    """Return whether a Rollback of the running release, open or ended, shows what was done."""
+    revision = _revision(old, seen)
+    releases = {rollback.spec.from_revision.release for rollback in seen.of_target}
+    return revision is not None and revision.release in releases
 
 
 def _unwatched(
@@ -327,10 +345,19 @@ def _revision(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:
     current = seen.workload.current if seen.workload else None
     if current is None:
         return old.revision
-    is_same = old.revision is not None and old.revision.digest == current.template.digest
+    is_same = _is_same_rollout(old.revision, current)
     since = old.revision.since if is_same and old.revision else seen.opened
     by = seen.workload.deployment.changed_by[:128] if seen.workload else ""
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
+
+
+def _is_same_rollout(known: Revision | None, current: ReplicaSet) -> bool:
+    """Return whether the recorded revision runs on, and was not rolled out again unseen."""
+    return (
+        known is not None
+        and known.digest == current.template.digest
+        and current.revision <= known.number
+    )
 
 
 def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> watch_time.Times:
@@ -340,7 +367,7 @@ def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> wa
         return known
     is_earned = safety is None or _health(old, seen) in watch_time.EARNED
     verdict = seen.decision.verdict if seen.decision is not None else None
-    if old.revision is None or old.revision.digest != current.template.digest:
+    if old.revision is None or not _is_same_rollout(old.revision, current):
         known = watch_time.begun(seen.opened, now)
     elif safety is not None and not is_earned and watch_time.is_evaluation(verdict, seen.missing):
         made = old.revision.since or now

@@ -162,6 +162,26 @@ _TRAFFIC_STOPPED = Words(
         _FIX,
     ),
 )
+_TRAFFIC_NOT_STOPPED = Words(
+    "traffic NOT STOPPED, nothing was rolled back",
+    "TRAFFIC NOT STOPPED: nothing was rolled back, the bad release still runs",
+    IncidentStage.OPEN,
+    (
+        "Read in the message of the outcome what kept the traffic from stopping, and remove it",
+        "Stop the traffic by hand if the release damages data",
+        _BY_PERSON,
+    ),
+)
+_TRAFFIC_CHANGED = Words(
+    "stop of the traffic CHANGED by another writer",
+    "ROLLBACK ENDED: another writer changed the stopped traffic, and the operator leaves it so",
+    IncidentStage.OPEN,
+    (
+        "Check the replicas of the Deployment, or the selector of the Service",
+        "Stop the traffic by hand if the release damages data",
+        _BY_PERSON,
+    ),
+)
 RELEASE = "Correct Git, then resume the suspended tool (see below): until then it applies nothing"
 RAISED = (
     "Restore the autoscaler's bounds when the additional pods are not needed any more (see below)"
@@ -264,6 +284,11 @@ def next_steps_after(outcome: str, reason: str, *, is_flag: bool) -> tuple[str, 
     return _words_after(outcome, reason, is_flag=is_flag).next_steps
 
 
+_OF_TRAFFIC = {
+    Reason.TRAFFIC_STOPPED: _TRAFFIC_STOPPED,
+    Reason.TRAFFIC_NOT_STOPPED: _TRAFFIC_NOT_STOPPED,
+    Reason.TRAFFIC_CHANGED: _TRAFFIC_CHANGED,
+}
 _MIGRATION_REASONS = {
     Reason.BACKUP_FAILED,
     Reason.MIGRATION_FAILED,
@@ -296,8 +321,8 @@ _STEP_REFUSED = Words(
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason == Reason.UNDO_REVERTED:
         return _REVERTED
-    if reason == Reason.TRAFFIC_STOPPED:
-        return _TRAFFIC_STOPPED
+    if reason in _OF_TRAFFIC:
+        return _OF_TRAFFIC[Reason(reason)]
     if reason in _MIGRATION_REASONS:
         return _MIGRATION_FAILED
     if reason == Reason.STEP_REFUSED and not is_flag:

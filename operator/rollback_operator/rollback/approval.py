@@ -222,8 +222,7 @@ def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
     if granted.on_timeout is ApprovalTimeout.PROCEED:
         return _result(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
     if rollback.spec.approval is not None:  # a person wants it
-        again = commands.undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
-        message = f"{message}. To request it again: {again}"
+        message = f"{message}. To request it again: {commands.repeated(rollback)}"
     return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
 
 

@@ -28,7 +28,7 @@ from rollback_operator.model.verdict import SUSPECT_ODDS
 from rollback_operator.releases.revision_health import RECENT_SECONDS
 from rollback_operator.remedies.flags import is_variable
 from rollback_operator.remedies.progress import Next, RollbackEnd, Wait, is_out_of_time, step_status
-from rollback_operator.rollback.verification import LATENCY
+from rollback_operator.rollback.verification import LATENCY, NO_METRICS_SECONDS
 from rollback_operator.stats.histogram import Histogram, added
 from rollback_operator.stats.sequential import against_ceiling
 from rollback_operator.stats.windows import Increment, in_order, total
@@ -37,6 +37,7 @@ UNKNOWN_CEILING = 0.05
 """The runbook's limit, where an outage left no counts to compare with."""
 MOUNT_SECONDS = 120.0
 """Time in which the kubelet renews a mounted ConfigMap: every 60 to 90 s by default."""
+MOST_NAMED_SILENT = 3
 
 _UNPROVED = "recovery is not proved"
 _NO_REQUEST = f"no request to the serving pods was counted: {_UNPROVED}"
@@ -60,7 +61,8 @@ def verify(rollback: Rollback, served: Served, pods: tuple[Pod, ...], now: datet
         pods: the pods of the restored revision.
         now: the current time.
     """
-    recent = _recent(_serving(rollback, served.evidence, pods))
+    counted = _serving(rollback, served.evidence, pods)
+    recent = _recent(counted)
     requests, errors = total(recent)
     ceiling = _ceiling(rollback)
     message = f"{errors:.0f} of {requests:.0f} requests failed on the serving pods"
@@ -74,9 +76,14 @@ def verify(rollback: Rollback, served: Served, pods: tuple[Pod, ...], now: datet
     odds = against_ceiling(in_order(recent), ceiling)
     if is_enough and goes_on and odds.value >= SUSPECT_ODDS:
         return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
+    is_over = is_out_of_time(rollback, StepName.VERIFY, now)
     if is_enough and errors <= ceiling * requests:
+        silent = _silent(counted, pods)
+        message += _silence(silent, pods)
+        if not is_over and _is_awaited(silent, counted, now):
+            return Wait(message)
         return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message)
-    if not is_out_of_time(rollback, StepName.VERIFY, now):
+    if not is_over:
         return Wait()
     if is_enough:
         return RollbackEnd(Outcome.NOT_RECOVERED, Reason.STILL_FAILING, message)
@@ -107,6 +114,43 @@ def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> l
         and increment.requests > 0
     ]
     return without_warm_up(counted, starts)
+
+
+def _silent(counted: Sequence[Increment], pods: tuple[Pod, ...]) -> list[Pod]:
+    """List the ready pods of which nothing counts yet, though requests of others do.
+
+    Pods that are not ready fail RolloutComplete; series without a pod show nothing of this.
+    """
+    heard = {increment.pod for increment in counted}
+    if aggregate.POD in heard:
+        return []
+    return [pod for pod in pods if pod.ready and not pod.terminating and pod.name not in heard]
+
+
+def _is_awaited(silent: Sequence[Pod], counted: Sequence[Increment], now: datetime) -> bool:
+    """Return whether pods are silent because they are late, or though their share is large.
+
+    A request reaches a pod late: it is scraped late. After that, with little traffic, a pod is
+    silent by chance; where the others have each answered what proves something, it is not.
+    """
+    if not silent:
+        return False
+    ready = max(pod.ready_since or pod.created for pod in silent)
+    if now.timestamp() - ready < NO_METRICS_SECONDS:
+        return True
+    since = [increment for increment in counted if increment.start >= ready]
+    others = {increment.pod for increment in since}
+    return bool(others) and total(since)[0] >= LEAST_REQUESTS * len(others)
+
+
+def _silence(silent: Sequence[Pod], pods: tuple[Pod, ...]) -> str:
+    """Name the pods of which nothing was seen; empty: there are none."""
+    if not silent:
+        return ""
+    names = sorted(pod.name for pod in silent)
+    named = ", ".join(names[:MOST_NAMED_SILENT]) + (", ..." if names[MOST_NAMED_SILENT:] else "")
+    serving = sum(pod.ready and not pod.terminating for pod in pods)
+    return f"; no request to {len(silent)} of {serving} ready pods was counted: {named}"
 
 
 def _recent(counted: Sequence[Increment]) -> Sequence[Increment]:

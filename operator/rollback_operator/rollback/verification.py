@@ -33,7 +33,8 @@ ROLLOUT, HEALTH, ERRORS, LATENCY, LOGS = (
 VERIFICATION_SETTLE_SECONDS = 30.0
 """Time to wait for optional checks, once all required checks have passed."""
 NO_METRICS_SECONDS = 120.0
-"""A new pod is scraped late; without a series by then, it has none."""
+"""A new pod is scraped late; without a series by then, it has none, and without a request by then
+little traffic may explain it."""
 LONGEST_CHECK_MESSAGE = 512
 LONGEST_OUTCOME_MESSAGE = 1024
 _LATENCY_SIGNALS = (SignalName.LATENCY, SignalName.LATENCY_RATIO)
@@ -76,6 +77,8 @@ def error_rate(result: Next, missing: Missing | None) -> Check:
         case RollbackEnd(Outcome.NOT_RECOVERED, _, message):
             return Check(ERRORS, VerificationResult.FAILED, message, is_final=True)
         case RollbackEnd(_, _, message):
+            return unknown(ERRORS, message)
+        case Wait(message) if message:
             return unknown(ERRORS, message)
     if missing is not None and missing != NOT_YET_READ:
         return unknown(ERRORS, missing.message)

@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
     RemedyType,
+    Response,
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
@@ -25,8 +26,10 @@ from rollback_operator.api.v1alpha1 import (
     Trust,
     VerdictValue,
 )
+from rollback_operator.decide.decide import Decision
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.model.conditions import condition, find
+from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import ledger, quarantine, records
 from rollback_operator.remedies.progress import RollbackEnd
@@ -43,6 +46,7 @@ from tests.builders import (
     make_rollback,
     make_step,
     make_trigger_record,
+    make_verdict,
     make_workload,
 )
 
@@ -312,6 +316,50 @@ def test_a_severity_that_was_found_stays_while_the_release_runs() -> None:
     assert "p99 is ten times" in healthy.message
     assert "kubectl rollback trust" in healthy.message
     assert policy_notices(old, new, None) == []
+
+
+@pytest.mark.parametrize("severity", [MatrixSeverity.P1, None], ids=["by a verdict", "by hand"])
+@pytest.mark.parametrize("is_evaluated", [True, False], ids=["evaluated", "not evaluated"])
+def test_a_bad_release_that_runs_again_says_why_it_stays(
+    is_evaluated: bool, severity: MatrixSeverity | None
+) -> None:
+    entry = make_entry("v2", BAD, condemned=P3.model_copy(update={"severity": severity}))
+    old = RollbackPolicyStatus(revision=entry, revisions=[entry], verdict=VerdictValue.WATCHING)
+    clean = make_verdict(value=VerdictValue.WATCHING, reason=Reason.NO_EVIDENCE_AGAINST, scopes=())
+    seen = StatusInputs(
+        ready(Reason.WATCHING_TARGET),
+        workload=make_workload("v2"),
+        ledger=[entry],
+        decision=Decision(clean) if is_evaluated else None,
+    )
+
+    healthy = find(next_status(old, seen, 1, at(100)).conditions, ConditionType.HEALTHY)
+
+    assert healthy is not None
+    assert healthy.reason == "FoundBad"
+    assert "an earlier finding alone leads to no rollback" in healthy.message
+    assert "kubectl rollback undo NAME -n NAMESPACE" in healthy.message
+
+
+@pytest.mark.parametrize("is_on_record", [True, False], ids=["on record", "deleted"])
+def test_a_bad_release_that_a_deleted_rollback_handled_says_so(is_on_record: bool) -> None:
+    entry = make_entry("v2", UNKNOWN)
+    old = RollbackPolicyStatus(revision=entry, revisions=[entry])
+    refusal = Refusal(Reason.ALREADY_ROLLED_BACK, "shop-1 already handled this revision")
+    record = make_rollback(from_revision=make_ref("v2"))
+    seen = StatusInputs(
+        ready(Reason.WATCHING_TARGET),
+        workload=make_workload("v2"),
+        ledger=[entry],
+        decision=Decision(make_verdict(), Severity.P1, Response.ROLLBACK, refusal=refusal),
+        of_target=[record] if is_on_record else [],
+    )
+
+    healthy = find(next_status(old, seen, 1, at(100)).conditions, ConditionType.HEALTHY)
+
+    assert healthy is not None
+    assert (healthy.reason == "AlreadyRolledBack") is not is_on_record
+    assert ("Not rolled back: shop-1 already" in healthy.message) is not is_on_record
 
 
 def test_a_trust_is_told_and_clears_the_status_while_nothing_is_watched() -> None:

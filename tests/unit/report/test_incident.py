@@ -252,13 +252,16 @@ SCALE = Remedy(type=RemedyType.SCALE, replicas=0)
     [
         (Outcome.UNKNOWN, Reason.TRAFFIC_STOPPED, "TRAFFIC STOPPED: nothing was rolled back"),
         (Outcome.FAILED, Reason.UNDO_REVERTED, "another writer changed it back"),
+        (Outcome.FAILED, Reason.TRAFFIC_NOT_STOPPED, "TRAFFIC NOT STOPPED: nothing was rolled"),
+        (Outcome.FAILED, Reason.TRAFFIC_CHANGED, "another writer changed the stopped traffic"),
     ],
 )
 def test_a_scale_is_no_rollback(outcome: Outcome, reason: Reason, expected: str) -> None:
     message = of(ended(outcome, reason, "why"), outcome, 60, remedy=SCALE, to_revision=None)
     assert expected in message.status
     text = f"{message.subject} {message.status} {message.next_steps}"
-    assert "rolled back, " not in text
+    assert "ROLLBACK FAILED" not in text
+    assert "was rolled back, " not in text.replace("nothing was rolled back, ", "")
     assert "COMPLETED" not in text
     assert "runs again" not in text
 

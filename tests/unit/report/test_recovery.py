@@ -173,6 +173,14 @@ THEN = {
     "suspended meanwhile": (over(Outcome.ABANDONED, Reason.SUSPENDED), AGAIN),
     "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), STILL_RUNS),
     "rejected": (over(Outcome.REJECTED, Reason.REJECTED_BY_PERSON), STILL_RUNS),
+    "a request that was rejected": (
+        by_hand(Outcome.REJECTED, Reason.REJECTED_BY_PERSON, remedy=TO_FIRST),
+        STILL_RUNS.replace("production", "production --to 1"),
+    ),
+    "a request that expired": (
+        by_hand(Outcome.ABANDONED, Reason.REQUEST_EXPIRED, remedy=PIN),
+        STILL_RUNS.replace("production", "production --image ticket-service=shop:v1"),
+    ),
     "it did not help": (USELESS, NEEDED),
 }
 

@@ -1,10 +1,13 @@
 """Have the errors ceased on the pods that serve after an act? Tables of counts."""
 
+from dataclasses import replace
+
 import pytest
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, RollbackStatus, StepName
 from rollback_operator.api.verification import VerificationSpec
+from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.counters import Evidence
 from rollback_operator.model.samples import Missing
 from rollback_operator.remedies.progress import RollbackEnd, Wait
@@ -71,7 +74,7 @@ PROOFS = {
     "twenty requests do": (VERIFYING, counted((5, 0), (5, 0)), 40, VERIFIED),
     "nineteen do not": (
         VERIFYING,
-        counted((5, 0), (5, 0), pods=PODS[:1]),
+        counted((9, 0), (0.5, 0)),
         40,
         WAIT,
     ),
@@ -155,6 +158,65 @@ PROOFS = {
 def test_verify(rollback, evidence, now, expected) -> None:
     found = verify(rollback, Served(evidence), PODS, at(now))
     assert (found.outcome if isinstance(found, RollbackEnd) else None) is expected
+
+
+LATE = make_pods(3, "v1", created=T0 + 10, started=T0 + 11, ready_since=T0 + 12)[2]
+
+
+def since(seconds: float, pod=LATE, **changes):
+    return replace(pod, ready_since=T0 + seconds, **changes)
+
+
+LATE_PODS = {
+    "it has answered nothing yet": (LATE, counted(*CLEAN), 40, WAIT),
+    "it became ready long after the others": (since(200), counted(*CLEAN * 10), 210, WAIT),
+    "it has answered": (
+        LATE,
+        Evidence(T0, increments=counted(*CLEAN, pods=(*PODS, LATE)).increments),
+        40,
+        VERIFIED,
+    ),
+    "only its warm-up was seen": (
+        since(30),
+        Evidence(
+            T0,
+            increments=(
+                *counted(*CLEAN).increments,
+                make_increment(pod=LATE.name, start=T0 + 30, end=T0 + 32, requests=20, errors=5),
+            ),
+        ),
+        40,
+        WAIT,
+    ),
+    "with little traffic, for two minutes": (LATE, counted((10, 0), (9, 0)), 131, WAIT),
+    "with little traffic, by chance": (LATE, counted((10, 0), (9, 0)), 133, VERIFIED),
+    "though the others answer much": (LATE, counted(*CLEAN * 10), 619, WAIT),
+    "it is out of time": (LATE, counted(*CLEAN * 10), 621, VERIFIED),
+    "it is not ready, which RolloutComplete says": (
+        replace(LATE, ready=False),
+        counted(*CLEAN),
+        40,
+        VERIFIED,
+    ),
+    "it goes away": (replace(LATE, terminating=True), counted(*CLEAN), 40, VERIFIED),
+    "the series name no pod": (
+        LATE,
+        counted(*CLEAN, pods=(replace(LATE, name=aggregate.POD),)),
+        40,
+        VERIFIED,
+    ),
+    "the others fail": (LATE, counted(*[(60, 60)] * 2), 40, FAILING),
+}
+
+
+@pytest.mark.parametrize(("late", "evidence", "now", "expected"), LATE_PODS.values(), ids=LATE_PODS)
+def test_a_late_pod_is_waited_for(late, evidence, now, expected) -> None:
+    found = verify(VERIFYING, Served(evidence), (*PODS, late), at(now))
+    assert (found.outcome if isinstance(found, RollbackEnd) else None) is expected
+    is_unseen = expected in (WAIT, VERIFIED) and late.ready and not late.terminating
+    heard = {each.pod for each in evidence.increments}
+    if is_unseen and not heard & {LATE.name, aggregate.POD}:
+        assert found.message.endswith(f"no request to 1 of 3 ready pods was counted: {LATE.name}")
 
 
 def test_verification_has_the_time_that_the_policy_gives() -> None:

@@ -320,6 +320,7 @@ NONE = Missing(Reason.NO_SERIES, "there are no series")
         ),
         (RollbackEnd(UNKNOWN, Reason.TOO_FEW_REQUESTS, "few"), NONE, unknown(ERRORS, "few")),
         (Wait(), NONE, unknown(ERRORS, "there are no series")),
+        (Wait("a pod is silent"), None, unknown(ERRORS, "a pod is silent")),
     ],
 )
 def test_error_rate(found, missing, expected) -> None:

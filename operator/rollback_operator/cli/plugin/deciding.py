@@ -15,7 +15,7 @@ from rollback_operator.cli.plugin.connection import (
     needed,
 )
 from rollback_operator.cli.plugin.page import TextPage
-from rollback_operator.cli.plugin.record import Record, decided
+from rollback_operator.cli.plugin.record import Record, decided, repeated
 from rollback_operator.model import commands, stop
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -61,6 +61,7 @@ def _expect_question(rollback: Record, digest: str, wanted: str) -> None:
     name, outcome = rollback.name, rollback.text("status.outcome")
     if outcome:
         undo = commands.undo(decided(rollback).text("policyRef.name"), rollback.namespace)
+        undo = repeated(rollback) if rollback.part("status.plan").raw else undo
         raise Stop(
             f"{name} has ended ({outcome}): there is nothing to decide.\nTo roll back: {undo}"
         )

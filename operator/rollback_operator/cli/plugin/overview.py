@@ -9,6 +9,7 @@ from rollback_operator.cli.plugin.record import (
     decided,
     decided_time,
     remedy_text,
+    repeated,
     summary_of,
 )
 from rollback_operator.model import commands, stop
@@ -98,7 +99,7 @@ def next_action(rollback: Record) -> str:
     """Describe what a person does next about a rollback."""
     outcome, spec = rollback.text("status.outcome"), decided(rollback)
     if outcome == "Rejected" and spec.text("requestedBy"):
-        again = commands.undo(spec.text("policyRef.name"), rollback.namespace)
+        again = repeated(rollback)
         return f"the request was rejected and nothing was changed. To repeat it: {again}"
     if outcome:
         return "\n".join(steps_after(rollback))

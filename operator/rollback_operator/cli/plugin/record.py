@@ -8,6 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pydantic import ValidationError
+
+from rollback_operator.api.v1alpha1 import Remedy
+from rollback_operator.model import commands
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -91,6 +96,16 @@ class Record:
 def decided(rollback: Record) -> Record:
     """Return the plan: the spec, for a manual request together with the operator's plan."""
     return Record({**rollback.part("status.plan").raw, **rollback.part("spec").raw})
+
+
+def repeated(rollback: Record) -> str:
+    """Return the command that requests the remedy of a rollback again."""
+    policy = decided(rollback).text("policyRef.name")
+    try:
+        remedy = Remedy.model_validate(rollback.part("spec.remedy").raw)
+    except ValidationError:  # of a newer operator
+        return commands.undo(policy, rollback.namespace)
+    return commands.request(policy, rollback.namespace, commands.option(remedy))
 
 
 def decided_time(rollback: Record) -> datetime | None:
