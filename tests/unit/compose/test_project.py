@@ -179,6 +179,37 @@ async def test_compose_ends_its_work_although_the_agent_is_killed(
         failure = await compose.restore(PINS, "shop", 1)
 
 
+async def test_an_up_that_hangs_and_outlives_its_agent_is_ended_by_the_next(
+    make: Make, tmp_path: Path
+) -> None:
+    """With all its processes, once it has had the time of any `up`, and not before."""
+    hang = f"[ -e {tmp_path}/begun ] && exit 0\ntouch {tmp_path}/begun; sleep 1000; exit"
+    patient = make(hang)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        KILLED,
+        str(tmp_path),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    _wait_for(tmp_path / "begun")
+    child.kill()
+    await child.wait()
+    early = await patient.restore(PINS, "shop", 1)
+    assert early is not None
+    assert "still runs: it is ended after 600 s" in early.message
+    due = make(hang, up_seconds=0.1)
+    failure = await due.restore(PINS, "shop", 1)
+    assert failure is not None
+    assert failure.kind is FailureKind.UNAVAILABLE
+    assert "did not end within 0 s, and was ended" in failure.message
+    async with asyncio.timeout(60):
+        while failure is not None:  # until the kernel has ended the lock with its processes
+            await asyncio.sleep(0.1)
+            failure = await due.restore(PINS, "shop", 1)
+    assert (tmp_path / "asked").read_text().count("up --detach") == 2
+
+
 def _wait_for(path: Path) -> None:
     for _ in range(300):
         if path.exists():

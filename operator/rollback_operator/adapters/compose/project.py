@@ -5,11 +5,10 @@ resolves them. No file of the user is ever written: an override file of the agen
 """
 
 import asyncio
-import fcntl
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from rollback_operator.adapters.compose.ledger import KnownRevision, replace_file
+from rollback_operator.adapters.compose.up_lock import UpLock
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CONFIG_SECONDS = 20.0
@@ -27,7 +27,7 @@ MOST_OUTPUT_BYTES = 8 * 1024 * 1024
 LONGEST_SAID = 400
 REVISION_LABEL = "io.tickettoken.rollback.revision"
 """Label of the containers that the override file starts: the revision that it restores."""
-OVERRIDE, UP_LOCK = "override.yml", "up.lock"
+OVERRIDE = "override.yml"
 _HEADER = """\
 # Written by `rollback-operator compose`: pins the last good image of a service after a rollback.
 # Your own files are unchanged. A plain `up` from your own files ends the pin.
@@ -96,7 +96,7 @@ class Compose:
         self.up_seconds = up_seconds
         self.files = files
         self.override = folder / OVERRIDE
-        self._lock = folder / UP_LOCK
+        self._lock = UpLock(folder, self.program, up_seconds)
 
     @property
     def program(self) -> str:
@@ -136,7 +136,7 @@ class Compose:
 
         Unavailable: an `up` that has outlived its agent still runs, or this `up` was ended.
         """
-        with self._alone() as lock:
+        with self._lock.taken() as lock:
             if isinstance(lock, Failure):
                 return lock
             failure = self._pin(pins)
@@ -149,32 +149,8 @@ class Compose:
 
     def unpin(self) -> Failure | None:
         """Remove the override file, unless an `up` may have yet to read it."""
-        with self._alone() as lock:
+        with self._lock.taken() as lock:
             return None if isinstance(lock, Failure) else self._pin([])
-
-    @contextmanager
-    def _alone(self) -> Iterator[int | Failure]:
-        """Hold the lock of the override file.
-
-        Compose inherits it: an `up` that goes on after its agent's death holds it until it ends.
-        """
-        try:
-            lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            text = f"{self._lock} cannot be opened: {error.strerror}: let the agent write there"
-            yield Failure(FailureKind.UNAVAILABLE, text)
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            text = (
-                f"{self.program} up, which an earlier agent began, still runs: end it if it hangs"
-            )
-            yield Failure(FailureKind.UNAVAILABLE, text)
-        else:
-            yield lock
-        finally:
-            os.close(lock)
 
     def _pin(self, pins: Sequence[Pin]) -> Failure | None:
         """Write the override file; without pins there is none."""
