@@ -7,7 +7,7 @@ resolves them. No file of the user is ever written: an override file of the agen
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +139,7 @@ class Compose:
         with self._lock.taken() as lock:
             if isinstance(lock, Failure):
                 return lock
-            failure = self._pin(pins)
+            failure = self._store({pin.service: _override(pin) for pin in pins})
             if failure is not None:
                 return failure
             asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
@@ -147,16 +147,22 @@ class Compose:
             printed = await self._run(asked, self.up_seconds, (lock,))
             return printed if isinstance(printed, Failure) else None
 
-    def unpin(self) -> Failure | None:
-        """Remove the override file, unless an `up` may have yet to read it."""
-        with self._lock.taken() as lock:
-            return None if isinstance(lock, Failure) else self._pin([])
+    def unpin(self, kept: Collection[str]) -> Failure | None:
+        """Remove the pins of all but some services, unless an `up` may have yet to read them.
 
-    def _pin(self, pins: Sequence[Pin]) -> Failure | None:
+        An entry that stays would bring an old image back with the next `up` from this file.
+        """
+        pins = _entries(self.override)
+        if not pins.keys() - kept:
+            return None
+        left = {service: pin for service, pin in pins.items() if service in kept}
+        with self._lock.taken() as lock:
+            return None if isinstance(lock, Failure) else self._store(left)
+
+    def _store(self, pins: Mapping[str, object]) -> Failure | None:
         """Write the override file; without pins there is none."""
         if pins:
-            text = yaml.safe_dump({"services": {pin.service: _override(pin) for pin in pins}})
-            return replace_file(self.override, _HEADER + text)
+            return replace_file(self.override, _HEADER + yaml.safe_dump({"services": dict(pins)}))
         try:
             self.override.unlink(missing_ok=True)
         except OSError as error:
@@ -221,7 +227,17 @@ def _text(file: int) -> str:
     return os.pread(file, MOST_OUTPUT_BYTES, begin).decode(errors="replace")
 
 
-_AWAY = ("cannot connect to the docker daemon", "couldn't connect to docker daemon")
+_AWAY = (
+    "cannot connect to the docker daemon",
+    "couldn't connect to docker daemon",
+    "error during connect",
+    "error while fetching server api version",
+    "an http request took too long",
+    "connection aborted",
+    "unexpected eof",
+)
+"""Of both programs: the daemon is not there, is silent, or goes away in between. They come before
+those of a registry, which a silent daemon leads to as well (`timeout`)."""
 _REGISTRY = ("pull access denied", "no such host", "i/o timeout", "connection refused", "timeout")
 
 
@@ -231,13 +247,27 @@ def _refused(what: str, err: str) -> Failure:
     printed = " / ".join(lines[-4:])[-LONGEST_SAID:] or "it says nothing"
     low = printed.lower()
     if any(word in low for word in _AWAY):
-        return Failure(FailureKind.UNAVAILABLE, f"{what}: {printed}: start the Docker daemon")
+        return Failure(
+            FailureKind.UNAVAILABLE,
+            f"{what}: {printed}: the Docker daemon does not answer: start it",
+        )
     if any(word in low for word in _REGISTRY):
         text = (
             f"{what}: {printed}: the registry does not give the image; load it by hand: docker load"
         )
         return Failure(FailureKind.UNAVAILABLE, text)
     return Failure(FailureKind.REJECTED, f"{what}: {printed}")
+
+
+def _entries(override: Path) -> Mapping[str, object]:
+    """Read the override file; a file that a person has made unreadable counts as stale, whole."""
+    try:
+        services = yaml.safe_load(override.read_text())["services"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
+        services = None
+    return services if isinstance(services, dict) else {"": {}}
 
 
 def _override(pin: Pin) -> Mapping[str, object]:
