@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rollback_operator.adapters.compose.ledger import ServiceRecord
 from rollback_operator.adapters.compose.revisions import ServicePlace
-from rollback_operator.api.v1alpha1 import Resource, Rollback, RollbackPolicy, rollback_of
+from rollback_operator.api.v1alpha1 import Resource, RollbackPolicy, rollback_of
 from rollback_operator.cli.compose import inbox, policies
 from rollback_operator.cli.compose.wiring import AgentParts
 from rollback_operator.model.context import is_active
@@ -58,9 +58,12 @@ class Agent:
             cache.remember(policies.with_record(policy, ledger.state))
         for each in self.parts.store.stored():
             cache.remember(each)
-            if isinstance(each, Rollback) and is_active(each):
-                # No policy of the file may name it any more: a pass ends it.
-                self.parts.queue.add((each.metadata.namespace, each.spec.policy_ref.name))
+            key = each.metadata.namespace, each.spec.policy_ref.name
+            if each.status.outcome is None and key not in cache.policies:
+                _log.warning(
+                    "%s: no policy of the file is its own any more: it ends", each.metadata.name
+                )
+                self.parts.queue.add(key)
         for name, record in services.items():
             if record.pinned and not record.watched:
                 compose = self.parts.workloads.compose
