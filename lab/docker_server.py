@@ -101,6 +101,20 @@ class Docker(Occupant):
         """End the daemon, and its containers with it."""
         self._workspace.keeper.stop(NAME, signal.SIGTERM, LAST_SECONDS)
 
+    def send(self, name: str) -> None:
+        """Send it a signal: STOP, KILL."""
+        self._workspace.keeper.signal(NAME, signal.Signals[f"SIG{name}"])
+
+    def come_back(self) -> None:
+        """Go on after a signal, whichever it was."""
+        with contextlib.suppress(LabError):
+            self.thaw()
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return int((self.directory / "docker.pid").read_text())
+
     def start(self) -> None:
         """Start it again with its data."""
         self._workspace.keeper.start_again(NAME)

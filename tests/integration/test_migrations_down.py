@@ -544,6 +544,43 @@ async def test_statements_that_are_slow_when_tried_leave_the_loss_unknown(
     assert "set migrations.drops" in found.unknown
 
 
+@dataclass
+class Tenants:
+    """The Secrets of several namespaces."""
+
+    databases: dict[str, Database]
+
+    async def read(self, namespace: str, name: str, key: str) -> str:
+        return await Own(self.databases[namespace]).read(namespace, name, key)
+
+
+async def test_a_namespace_whose_statements_last_delays_itself_alone(server: Postgres) -> None:
+    databases = {name: Database(server) for name in ("tenant", "victim")}
+    addresses = Addresses(Rules(lambda host, namespace: True, is_loopback_allowed=True))
+    shared = PostgresChanges(Tenants(databases), addresses.pin)  # type: ignore[arg-type]
+    limits = {"migrationsSecretRef": {"name": "owner", "key": "dsn"}, "timeoutSeconds": 90}
+    endless = spec("SELECT pg_sleep(3600)", terms={"sql": limits})
+    hanging: list[asyncio.Task[Any]] = [
+        asyncio.create_task(shared.roll_back("tenant", endless, record()))
+    ]
+    for _ in range(600):
+        if databases["tenant"].is_in_use_by_us():
+            break
+        await asyncio.sleep(0.1)
+    hanging += [asyncio.create_task(shared.measure("tenant", endless, record())) for _ in range(5)]
+
+    async with asyncio.timeout(60):
+        found = await answered(lambda: shared.measure("victim", spec(DROP), record()))
+        undone = await answered(lambda: shared.roll_back("victim", spec(DROP), record()))
+
+    assert found.unknown == found.fault == ""
+    assert undone == Undone()
+    assert not any(task.done() for task in hanging)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+
+
 async def test_a_busy_table_leaves_the_loss_unknown(database: Database) -> None:
     with psycopg.connect(database.dsn(database.owner)) as other:
         other.execute("LOCK TABLE tickets IN ACCESS SHARE MODE")

@@ -38,8 +38,7 @@ BUDGETS = {
     "matches": pod_pages.KNOWN_MATCHES * 1024,
     "expressions": expression.KNOWN * expression.MOST_MEMORY,
     "processes that read databases": database.AT_ONCE * reader.MOST_MEMORY_BYTES,
-    "processes that change databases": (down.TRIED_AT_ONCE + down.UNDONE_AT_ONCE)
-    * reader.MOST_MEMORY_BYTES,
+    "processes that change databases": down.CHANGING_AT_ONCE * reader.MOST_MEMORY_BYTES,
     "connections to its own port": listening.MOST_CONNECTIONS * listening.MOST_CONNECTION_MEMORY,
     "what they answer": database.AT_ONCE * database.MOST_READER_BYTES,
 }

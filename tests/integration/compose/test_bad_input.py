@@ -8,7 +8,6 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,7 @@ from lab.compose_stage import (
 )
 from lab.docker_server import Docker
 from tests.integration.compose.conftest import take_down
-from tests.integration.compose.stage import NO_PROMETHEUS, evaluates
-
-QUICK = {"verification": {"timeoutSeconds": 10}}
-"""Nothing proves recovery without requests: an undo ends after that time."""
+from tests.integration.compose.stage import NO_PROMETHEUS, QUICK, await_condition, evaluates
 
 
 def refused(project: Project, *options: str) -> str:
@@ -37,16 +33,6 @@ def refused(project: Project, *options: str) -> str:
     with AgentProcess(project, NO_PROMETHEUS, options) as agent:
         assert agent.wait(300) == 2, agent.tail
     return agent.tail
-
-
-def condition(project: Project, kind: str = "Ready") -> dict[str, str]:
-    status = project.record.get("policies", {}).get(SERVICE, {}).get("status", {})
-    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
-
-
-def await_condition(project: Project, agent: AgentProcess, reason: str) -> str:
-    wait_for(reason, 300, lambda: condition(project).get("reason") == reason, lambda: agent.tail)
-    return condition(project)["message"]
 
 
 def age(project: Project) -> None:
@@ -247,30 +233,6 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
     assert project.runs() == {images[BAD]}
 
 
-def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project: Project) -> None:
-    project.write(GOOD, extra="    restart: always\n")
-    project.policy(**QUICK)
-    project.up()
-    with AgentProcess(project, NO_PROMETHEUS) as agent:
-        await_condition(project, agent, "SingleReplica")
-        docker.stop()
-        try:
-            wait_for("a word", 150, lambda: "does not answer" in agent.tail, lambda: agent.tail)
-            assert str(docker.socket) in agent.tail
-        finally:
-            docker.start()
-        project.write(BAD, extra="    restart: always\n")
-        project.up()
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
-        verb(project, "undo", "--to", "previous", "--reason", "a test")
-        assert project.runs() == {images[GOOD]}
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of half a megabyte."""
@@ -390,39 +352,3 @@ def test_the_project_name_of_the_variables(project: Project) -> None:
             )
     finally:
         project.docker.compose(project.command, project.files.folder, "down")
-
-
-@pytest.mark.parametrize(
-    "writes", [pytest.param(n, marks=[] if n == 4 else pytest.mark.extended) for n in range(1, 7)]
-)
-def test_a_daemon_that_goes_away_between_two_steps(
-    docker: Docker, images: dict[str, str], project: Project, writes: int
-) -> None:
-    project.write(GOOD, extra="    restart: always\n")
-    project.policy(**QUICK)
-    project.up()
-    with AgentProcess(project, NO_PROMETHEUS) as agent:
-        wait_for("it", 150, lambda: evaluates(project, GOOD), lambda: agent.tail)
-        project.write(BAD, extra="    restart: always\n")
-        project.up()
-        wait_for("it", 150, lambda: evaluates(project, BAD), lambda: agent.tail)
-        with ThreadPoolExecutor() as pool:
-            undo = pool.submit(verb, project, "undo", "--to", "previous", "--reason", "a test")
-            wait_for(
-                f"write {writes}",
-                150,
-                lambda: any(
-                    int(each["metadata"]["resourceVersion"]) >= writes for each in project.rollbacks
-                ),
-                lambda: agent.tail,
-            )
-            (before,) = project.rollbacks
-            docker.stop()
-            time.sleep(3)
-            docker.start()
-            _, out, err = undo.result()
-        (rollback,) = project.rollbacks
-        print(f"away at write {writes}, step {before['status'].get('step')}: {out}{err}")
-        assert rollback["status"]["outcome"] in ("Verified", "Unknown"), (out, err, agent.tail)
-        assert project.runs() == {images[GOOD]}, agent.tail
-        assert len(project.containers()) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -24,8 +23,7 @@ from lab.compose_stage import (
 from lab.docker_server import Docker
 from lab.loadgen.load import Load
 from lab.prometheus_server import Prometheus
-from rollback_operator.adapters.compose.project import REVISION_LABEL
-from tests.integration.compose.stage import ask, ended, evaluates
+from tests.integration.compose.stage import ask, ended, evaluates, made_since
 
 NEXT = "shop:2.1"
 """It fails no request: the agent itself begins no undo."""
@@ -37,15 +35,6 @@ SOME = (4, 8)
 def is_at_rest(project: Project, good: str) -> bool:
     """Tell whether the good image serves and no rollback is open."""
     return project.runs() == {good} and len(ended(project)) == len(project.rollbacks)
-
-
-def restarts(docker: Docker, since: float) -> int:
-    """Count the containers that the agent's override file has made."""
-    filters = json.dumps({"label": [REVISION_LABEL], "event": ["create"]})
-    listed = docker.ask(
-        "GET", "/events", is_json=False, filters=filters, since=str(since), until=str(time.time())
-    )
-    return len(listed.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -78,7 +67,7 @@ def test_killed_at_every_write(
                 wait_for(what, 300, lambda: is_at_rest(project, good), lambda: agent.tail)
                 if kills:
                     check(project, before, written)
-                    assert restarts(docker, asked) == 1, agent.tail
+                    assert made_since(docker, asked) == 1, agent.tail
                 wait_for("it", 300, lambda: evaluates(project, GOOD), lambda: agent.tail)
                 written = project.write(NEXT)
                 project.up()
@@ -103,7 +92,7 @@ def test_killed_at_every_write(
                     in project.record["rollbacks"].items() if name not in before]  # fmt: skip
             print(f"killed at write {fatal}: {kept or 'requested'}", flush=True)
     check(project, before, written)
-    assert restarts(docker, asked) == 1
+    assert made_since(docker, asked) == 1
     assert kills >= min(6, len(writes))
     print(f"killed at {kills} writes")
     assert verb(project, "history")[0] == 0

@@ -84,7 +84,17 @@ async def test_the_override_names_content(make: Make) -> None:
     services = yaml.safe_load(compose.override.read_text())["services"]
     assert services["shop"] == {"image": ID, "labels": {REVISION_LABEL: "abc"}}
     assert services["cart"]["image"] == "registry.example.com/shop@sha256:1"
-    assert compose.unpin() is None
+    assert compose.unpin({"shop"}) is None
+    assert yaml.safe_load(compose.override.read_text())["services"] == {"shop": services["shop"]}
+    assert compose.unpin(()) is None
+    assert not compose.override.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[", "services: 7", "7"])
+async def test_an_override_that_a_person_has_spoilt_is_removed(make: Make, text: str) -> None:
+    compose = make("")
+    compose.override.write_text(text)
+    assert compose.unpin({"shop"}) is None
     assert not compose.override.exists()
 
 
@@ -92,7 +102,15 @@ async def test_the_override_names_content(make: Make) -> None:
     ("said", "kind", "text"),
     [
         ("service shop: bad key", FailureKind.REJECTED, "bad key"),
-        ("Cannot connect to the Docker daemon at x", FailureKind.UNAVAILABLE, "start the Docker"),
+        ("Cannot connect to the Docker daemon at x", FailureKind.UNAVAILABLE, "daemon does not"),
+        (
+            "Error while fetching server API version: UnixHTTPConnectionPool(host=localhost): Read "
+            "timed out. (read timeout=60)",
+            FailureKind.UNAVAILABLE,
+            "daemon does not",
+        ),
+        ("error during connect: Get http://x/containers: EOF", FailureKind.UNAVAILABLE, "start it"),
+        ("ERROR: (Connection aborted., reset by peer)", FailureKind.UNAVAILABLE, "start it"),
         ("dial tcp: lookup r: no such host", FailureKind.UNAVAILABLE, "docker load"),
         ("", FailureKind.REJECTED, "it says nothing"),
     ],
@@ -163,20 +181,50 @@ async def test_compose_ends_its_work_although_the_agent_is_killed(
     _wait_for(tmp_path / "begun")
     child.kill()
     await child.wait()
-    compose.override.write_text("services: {}")
+    compose.override.write_text("services: {cart: {}}")
     async with asyncio.timeout(60):
         failure = await compose.restore(PINS, "shop", 1)
     assert failure is not None
     assert failure.kind is FailureKind.UNAVAILABLE
     assert "still runs" in failure.message
-    assert compose.unpin() is None
-    assert compose.override.read_text() == "services: {}"
+    assert compose.unpin(()) is None
+    assert compose.override.read_text() == "services: {cart: {}}"
     assert (tmp_path / "asked").read_text().count("up --detach") == 1
     (tmp_path / "go").touch()
     _wait_for(tmp_path / "done")
     while isinstance(failure, Failure):  # until the lock has ended with its process
         await asyncio.sleep(0.1)
         failure = await compose.restore(PINS, "shop", 1)
+
+
+async def test_an_up_that_hangs_and_outlives_its_agent_is_ended_by_the_next(
+    make: Make, tmp_path: Path
+) -> None:
+    """With all its processes, once it has had the time of any `up`, and not before."""
+    hang = f"[ -e {tmp_path}/begun ] && exit 0\ntouch {tmp_path}/begun; sleep 1000; exit"
+    patient = make(hang)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        KILLED,
+        str(tmp_path),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    _wait_for(tmp_path / "begun")
+    child.kill()
+    await child.wait()
+    early = await patient.restore(PINS, "shop", 1)
+    assert early is not None
+    assert "still runs: it is ended after 600 s" in early.message
+    failure = await make(hang, up_seconds=0.0).restore(PINS, "shop", 1)
+    assert failure is not None
+    assert failure.kind is FailureKind.UNAVAILABLE
+    assert "did not end within 0 s, and was ended" in failure.message
+    async with asyncio.timeout(60):
+        while failure is not None:  # until the kernel has ended the lock with its processes
+            await asyncio.sleep(0.1)
+            failure = await patient.restore(PINS, "shop", 1)
+    assert (tmp_path / "asked").read_text().count("up --detach") == 2
 
 
 def _wait_for(path: Path) -> None:

@@ -277,11 +277,36 @@ async def test_the_override_keeps_the_pins_of_services_not_yet_looked_at(stage: 
     assert set(stage.pinned) == {"cart", "shop"}
     # A person's own `up` of a service ends its pin.
     stage.engine.of["cart"] = [stage.made(BAD, 120)]
-    stage.engine.of["shop"] = [stage.made(BAD, 120)]
     await read(agent, "cart")
+    stage.engine.of["shop"] = [restored(stage, second, 90, 1)]
     await read(agent, "shop")
-    assert agent.settle_pins() is None
+    assert await agent.settle_pins() is None
+    assert set(stage.pinned) == {"shop"}
+    stage.engine.of["shop"] = [stage.made(BAD, 120)]
+    await read(agent, "shop")
+    assert await agent.settle_pins() is None
     assert not agent.compose.override.exists()
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_the_pin_of_a_service_that_no_policy_names_any_more_ends_too(
+    stage: Stage, is_down: bool
+) -> None:
+    agent = stage.agent()
+    undo = await bad_after_good(stage, agent, "cart")
+    assert isinstance(await agent.undo(undo, None), Deployment)
+    stage.engine.of["cart"] = [restored(stage, undo, 90, 1)]
+    await read(agent, "cart")
+    stage.engine.of["shop"] = [stage.made(GOOD, 0)]
+    agent = stage.agent()
+    agent.places = {key: place for key, place in agent.places.items() if place.service == "shop"}
+    await read(agent, "shop")
+    assert await agent.settle_pins() is None
+    assert set(stage.pinned) == {"cart"}, "it still runs from it"
+    stage.engine.of["cart"] = [] if is_down else [stage.made(BAD, 120)]
+    assert await agent.settle_pins() is None
+    assert not agent.compose.override.exists()
+    assert stage.ledger.state.services["cart"].pinned == ""
 
 
 async def test_an_up_ends_by_its_own_limit_and_is_repeated_in_time(stage: Stage) -> None:

@@ -33,6 +33,11 @@ class Engine:
         if self._session is not None:
             await self._session.close()
 
+    async def ping(self) -> Failure | None:
+        """Ask for a sign of life; Unavailable: the daemon does not answer."""
+        answer = await self._bytes("GET", "_ping", {}, MOST_ANSWER_BYTES)
+        return answer if isinstance(answer, Failure) else None
+
     async def containers(self, project: str, service: str) -> list[Any] | Failure:
         """Inspect the containers of a service, stopped containers included, one-off runs not."""
         labels = [

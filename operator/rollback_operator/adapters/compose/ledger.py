@@ -55,6 +55,8 @@ class ServiceRecord(Model):
     """The revision that the override file restores; empty: none."""
     restoring: int = 0
     """Containers of an `up` of that revision that has begun and not ended; 0: none is open."""
+    watched: bool = True
+    """Whether a policy of the agent names it."""
 
 
 class PolicyRecord(Model):

@@ -5,11 +5,10 @@ resolves them. No file of the user is ever written: an override file of the agen
 """
 
 import asyncio
-import fcntl
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from rollback_operator.adapters.compose.ledger import KnownRevision, replace_file
+from rollback_operator.adapters.compose.up_lock import UpLock
 from rollback_operator.ports.failure import Failure, FailureKind
 
 CONFIG_SECONDS = 20.0
@@ -27,7 +27,7 @@ MOST_OUTPUT_BYTES = 8 * 1024 * 1024
 LONGEST_SAID = 400
 REVISION_LABEL = "io.tickettoken.rollback.revision"
 """Label of the containers that the override file starts: the revision that it restores."""
-OVERRIDE, UP_LOCK = "override.yml", "up.lock"
+OVERRIDE = "override.yml"
 _HEADER = """\
 # Written by `rollback-operator compose`: pins the last good image of a service after a rollback.
 # Your own files are unchanged. A plain `up` from your own files ends the pin.
@@ -96,7 +96,7 @@ class Compose:
         self.up_seconds = up_seconds
         self.files = files
         self.override = folder / OVERRIDE
-        self._lock = folder / UP_LOCK
+        self._lock = UpLock(folder, self.program, up_seconds)
 
     @property
     def program(self) -> str:
@@ -136,10 +136,10 @@ class Compose:
 
         Unavailable: an `up` that has outlived its agent still runs, or this `up` was ended.
         """
-        with self._alone() as lock:
+        with self._lock.taken() as lock:
             if isinstance(lock, Failure):
                 return lock
-            failure = self._pin(pins)
+            failure = self._store({pin.service: _override(pin) for pin in pins})
             if failure is not None:
                 return failure
             asked = [*self._options(True), "up", "--detach", "--no-deps", "--no-build"]
@@ -147,40 +147,22 @@ class Compose:
             printed = await self._run(asked, self.up_seconds, (lock,))
             return printed if isinstance(printed, Failure) else None
 
-    def unpin(self) -> Failure | None:
-        """Remove the override file, unless an `up` may have yet to read it."""
-        with self._alone() as lock:
-            return None if isinstance(lock, Failure) else self._pin([])
+    def unpin(self, kept: Collection[str]) -> Failure | None:
+        """Remove the pins of all but some services, unless an `up` may have yet to read them.
 
-    @contextmanager
-    def _alone(self) -> Iterator[int | Failure]:
-        """Hold the lock of the override file.
-
-        Compose inherits it: an `up` that goes on after its agent's death holds it until it ends.
+        An entry that stays would bring an old image back with the next `up` from this file.
         """
-        try:
-            lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            text = f"{self._lock} cannot be opened: {error.strerror}: let the agent write there"
-            yield Failure(FailureKind.UNAVAILABLE, text)
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            text = (
-                f"{self.program} up, which an earlier agent began, still runs: end it if it hangs"
-            )
-            yield Failure(FailureKind.UNAVAILABLE, text)
-        else:
-            yield lock
-        finally:
-            os.close(lock)
+        pins = _entries(self.override)
+        if not pins.keys() - kept:
+            return None
+        left = {service: pin for service, pin in pins.items() if service in kept}
+        with self._lock.taken() as lock:
+            return None if isinstance(lock, Failure) else self._store(left)
 
-    def _pin(self, pins: Sequence[Pin]) -> Failure | None:
+    def _store(self, pins: Mapping[str, object]) -> Failure | None:
         """Write the override file; without pins there is none."""
         if pins:
-            text = yaml.safe_dump({"services": {pin.service: _override(pin) for pin in pins}})
-            return replace_file(self.override, _HEADER + text)
+            return replace_file(self.override, _HEADER + yaml.safe_dump({"services": dict(pins)}))
         try:
             self.override.unlink(missing_ok=True)
         except OSError as error:
@@ -245,7 +227,17 @@ def _text(file: int) -> str:
     return os.pread(file, MOST_OUTPUT_BYTES, begin).decode(errors="replace")
 
 
-_AWAY = ("cannot connect to the docker daemon", "couldn't connect to docker daemon")
+_AWAY = (
+    "cannot connect to the docker daemon",
+    "couldn't connect to docker daemon",
+    "error during connect",
+    "error while fetching server api version",
+    "an http request took too long",
+    "connection aborted",
+    "unexpected eof",
+)
+"""Of both programs: the daemon is not there, is silent, or goes away in between. They come before
+those of a registry, which a silent daemon leads to as well (`timeout`)."""
 _REGISTRY = ("pull access denied", "no such host", "i/o timeout", "connection refused", "timeout")
 
 
@@ -255,13 +247,27 @@ def _refused(what: str, err: str) -> Failure:
     printed = " / ".join(lines[-4:])[-LONGEST_SAID:] or "it says nothing"
     low = printed.lower()
     if any(word in low for word in _AWAY):
-        return Failure(FailureKind.UNAVAILABLE, f"{what}: {printed}: start the Docker daemon")
+        return Failure(
+            FailureKind.UNAVAILABLE,
+            f"{what}: {printed}: the Docker daemon does not answer: start it",
+        )
     if any(word in low for word in _REGISTRY):
         text = (
             f"{what}: {printed}: the registry does not give the image; load it by hand: docker load"
         )
         return Failure(FailureKind.UNAVAILABLE, text)
     return Failure(FailureKind.REJECTED, f"{what}: {printed}")
+
+
+def _entries(override: Path) -> Mapping[str, object]:
+    """Read the override file; a file that a person has made unreadable counts as stale, whole."""
+    try:
+        services = yaml.safe_load(override.read_text())["services"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
+        services = None
+    return services if isinstance(services, dict) else {"": {}}
 
 
 def _override(pin: Pin) -> Mapping[str, object]:

@@ -50,6 +50,12 @@ def is_restored(container: Container, record: ServiceRecord) -> bool:
     return images.get(container.restored) == container.image_id
 
 
+def is_pinned(containers: Sequence[Container], record: ServiceRecord) -> bool:
+    """Report whether a service runs from the override file: its newest container does."""
+    newest = max(containers, key=lambda each: each.created, default=None)
+    return newest is not None and is_restored(newest, record)
+
+
 def identity_of(container: Container, record: ServiceRecord) -> str:
     """Return the revision of a container."""
     return container.restored if is_restored(container, record) else revision_of(container)
@@ -72,8 +78,8 @@ def recorded(record: ServiceRecord, containers: Sequence[Container], now: float)
         if identity_of(container, record) not in known or container is ordered[-1]:
             record = _with_current(record, container)
     if not record.restoring:
-        is_pinned = bool(ordered) and is_restored(ordered[-1], record)
-        record = record.model_copy(update={"pinned": record.current if is_pinned else ""})
+        pinned = record.current if is_pinned(containers, record) else ""
+        record = record.model_copy(update={"pinned": pinned})
     current = current_of(record)
     is_complete = current is not None and _is_complete(record, containers, now)
     if current is not None and is_complete and current.completed is None:

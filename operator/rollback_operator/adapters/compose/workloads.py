@@ -18,6 +18,7 @@ from rollback_operator.adapters.compose.project import Compose, Pin
 from rollback_operator.adapters.compose.revisions import (
     ServicePlace,
     current_of,
+    is_pinned,
     is_restored,
     recorded,
     workload_of,
@@ -171,12 +172,27 @@ class ComposeWorkloads:
             if revision.revision == record.pinned
         ]
 
-    def settle_pins(self) -> Failure | None:
+    async def settle_pins(self) -> Failure | None:
         """Remove pins that a person's own `up` has ended; nothing while Compose works."""
         if self.acting or len(self.known) < len(self.places):
             return None
-        is_stale = not self._pins() and self.compose.override.exists()
-        return self.compose.unpin() if is_stale else None
+        watched = {place.service for place in self.places.values()}
+        for pin in self._pins():
+            if pin.service not in watched:
+                failure = await self._settle_unwatched(pin.service)
+                if failure is not None:
+                    return failure
+        if self.acting:
+            return None
+        return self.compose.unpin({pin.service for pin in self._pins()})
+
+    async def _settle_unwatched(self, service: str) -> Failure | None:
+        """End the pin of a service that no policy names; only its containers show that."""
+        read = await self._containers(service)
+        record = self.ledger.state.services[service]
+        if isinstance(read, Failure) or is_pinned(read[0], record):
+            return None
+        return self._note(service, pinned="", restoring=0)
 
     def give_up(self, service: str) -> Failure | None:
         """Take a service as it is, after a rollback that has ended before its `up` has."""
@@ -279,8 +295,8 @@ class ComposeWorkloads:
     async def _compared(self, service: str, newest: Container) -> Owner | None:
         """Compare what Compose would start now with what runs."""
         named, program = self._file_names, self.compose.program
-        is_pinned = is_restored(newest, self.known[service].record)
-        would = await self.compose.hash_of(service, is_pinned)
+        is_ours = is_restored(newest, self.known[service].record)
+        would = await self.compose.hash_of(service, is_ours)
         if isinstance(would, Failure):
             if would.kind is FailureKind.UNAVAILABLE:
                 return None  # of Docker: reading the containers reports it

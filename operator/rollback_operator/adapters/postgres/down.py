@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rollback_operator.adapters.fairness.gates import Gate
+from rollback_operator.adapters.fairness.gates import PacedGate
 from rollback_operator.adapters.http.addresses import Pinned
 from rollback_operator.adapters.postgres import undoing
 from rollback_operator.adapters.postgres.database import (
@@ -47,8 +47,9 @@ from rollback_operator.remedies.database.migrations import (
 
 TRY_SECONDS, TRY_LOCK_SECONDS = 10, 2
 """For the statements that are only tried, and for each of their locks."""
-TRIED_AT_ONCE, UNDONE_AT_ONCE = 1, 1
-"""Processes in total."""
+CHANGING_AT_ONCE = 2
+"""Processes that try or execute statements, in total: with fewer, a namespace whose statements last
+for as long as they may would make all others wait."""
 _COMMAND = (sys.executable, "-m", undoing.__name__)
 _SQL = "database.rollbackMigrations.sql"
 
@@ -81,8 +82,7 @@ class PostgresChanges:
         self._secrets = secrets
         self._pin = pin
         self._try_seconds = try_seconds
-        # Statements that are executed last much longer than those that are tried.
-        self._trying, self._undoing = Gate(TRIED_AT_ONCE, EACH), Gate(UNDONE_AT_ONCE, EACH)
+        self._gate = PacedGate(CHANGING_AT_ONCE, EACH)
 
     async def measure(
         self, namespace: str, database: DatabaseSpec, record: MigrationRecord
@@ -161,8 +161,7 @@ class PostgresChanges:
             "places": [],
             **task,
         }
-        gate = self._undoing if task["task"] == "undo" else self._trying
-        async with gate.turn(namespace):
+        async with self._gate.turn(namespace):
             return await _answered(parameters, pinned, request)
 
     async def _parameters(

@@ -46,6 +46,11 @@ class Agent:
             known[name] = policies.record_of(policy, known.get(name), now)
             uid = f"{place.service}.{now.timestamp():.0f}"
             services.setdefault(place.service, ServiceRecord(uid=uid))
+        watched = {place.service for _, place in self.watched}
+        services = {
+            name: record.model_copy(update={"watched": name in watched})
+            for name, record in services.items()
+        }
         prepared = state.model_copy(update={"policies": known, "services": services})
         if prepared != state and (failure := ledger.store(prepared)) is not None:
             return failure
@@ -53,6 +58,20 @@ class Agent:
             cache.remember(policies.with_record(policy, ledger.state))
         for each in self.parts.store.stored():
             cache.remember(each)
+            key = each.metadata.namespace, each.spec.policy_ref.name
+            if each.status.outcome is None and key not in cache.policies:
+                _log.warning(
+                    "%s: no policy of the file is its own any more: it ends", each.metadata.name
+                )
+                self.parts.queue.add(key)
+        for name, record in services.items():
+            if record.pinned and not record.watched:
+                compose = self.parts.workloads.compose
+                _log.warning(
+                    "service %s is pinned by %s, and no policy names it: %s up -d %s from your own "
+                    "files ends the pin",
+                    *(name, compose.override, compose.program, name),
+                )
         return None
 
     async def run(self, is_over: Callable[[], bool], stop: asyncio.Event) -> None:
@@ -89,7 +108,7 @@ class Agent:
             self._changed.clear()
             for policy, place in self.watched:
                 await self._look(policy.key, place)
-            failure = self.parts.workloads.settle_pins()
+            failure = await self.parts.workloads.settle_pins()
             if failure is not None:
                 self._say("", failure.message)
             self._take_requests()
@@ -101,6 +120,10 @@ class Agent:
     async def _look(self, key: Key, place: ServicePlace) -> None:
         """Bring the view of a service up to date; a change makes its policy due."""
         if place.service in self.parts.workloads.acting:
+            # Its containers are between two states. Compose waits in silence for a silent daemon.
+            away = await self.parts.engine.ping()
+            if away is not None:
+                self._say(place.service, away.message)
             return
         if not any(map(is_active, self.parts.cache.rollbacks_by(key))):
             failure = self.parts.workloads.give_up(place.service)

@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollback_operator.adapters.compose.ledger import LedgerState, holder_of, read
+from rollback_operator.adapters.compose.ledger import LedgerState, ServiceRecord, holder_of, read
 from rollback_operator.adapters.compose.project import OVERRIDE
 from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 from rollback_operator.cli.compose import inbox
 from rollback_operator.cli.compose.words import ComposeWords
 from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
-from rollback_operator.cli.plugin.overview import history_page, rollback_headline, status_page
+from rollback_operator.cli.plugin.overview import (
+    history_page,
+    next_action,
+    rollback_headline,
+    status_page,
+)
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record, newest_first
 from rollback_operator.ports.failure import Failure
@@ -201,7 +206,9 @@ def follower(name: str, words: ComposeWords) -> Follow:
             return None
         outcome = rollback.text("status.outcome")
         if not outcome:
-            say(f"{name}: {rollback.text('status.step') or 'is planned'}")
+            step = rollback.text("status.step") or "is planned"
+            asked = f": {next_action(rollback)}" if step == "AwaitingApproval" else ""
+            say(f"{name}: {step}{asked}")
             return None
         page = TextPage(Paint(sys.stdout.isatty()))
         rollback_headline(page, rollback)
@@ -250,7 +257,8 @@ def _decide(verb: str, known: StoredRecord, name: str, reason: str, folder: Path
     digest = chosen.text("status.planDigest")
     asked = inbox.Asked(verb=verb, name=chosen.name, reason=reason[:1024], digest=digest)
     _leave(folder, asked)
-    print(f"{verb}: left for the agent: {chosen.name}")  # noqa: T201 (this command's output)
+    text = f"{verb}: left for the agent: {chosen.name}; explain shows what becomes of it"
+    print(text)  # noqa: T201 (this command's output)
     return 0
 
 
@@ -283,10 +291,16 @@ def _status(page: TextPage, known: StoredRecord, folder: Path, now: datetime) ->
     for name, service in sorted(known.state.services.items()):
         current = next((x for x in service.revisions if x.revision == service.current), None)
         runs = f"revision {current.number}, {current.image}" if current else "no container yet"
-        page.line(f"service {name}: {runs}")
+        page.line(f"service {name}: {runs}{_pin_of(service, folder)}")
+
+
+def _pin_of(service: ServiceRecord, folder: Path) -> str:
+    """State a pin, and what ends it."""
+    if not service.pinned:
+        return "" if service.watched else "; no policy names it"
+    unwatched = "" if service.watched else ", and no policy names it"
     override = folder / OVERRIDE
-    if override.exists():
-        page.line(f"pinned by {override}: a plain `up` from your own files ends that")
+    return f"; pinned by {override}{unwatched}: a plain `up` from your own files ends that"
 
 
 def _explain(page: TextPage, known: StoredRecord, name: str) -> None:
