@@ -191,12 +191,15 @@ class FakeStore(Failures):
         known = self._called("write_policy") or self._current(policy)
         return known if isinstance(known, Failure) else self._replaced(known, status=status)
 
-    async def post(self, regarding: Resource, notice: Notice) -> None:
-        self.calls.append("post")
+    async def post(self, regarding: Resource, notice: Notice) -> Failure | None:
+        failure = self._called("post")
+        if failure is not None:
+            return failure
         if not notice.occurrence or notice.occurrence not in {
             one.occurrence for one in self.notices
         }:
             self.notices.append(notice)
+        return None
 
     @property
     def writes(self) -> list[str]:

@@ -124,6 +124,27 @@ async def test_the_strategy_is_stored_before_it_is_changed_and_put_back() -> Non
     assert world.journal.index("undo") < world.journal.index("set_strategy")
 
 
+async def test_the_begin_is_told_once_though_its_record_is_tried_again() -> None:
+    world = World()
+    world.store.fail_next("write_rollback", CONFLICT, CONFLICT)
+
+    for _ in range(3):
+        await world.carry_on()
+
+    assert world.store.told().count("RollbackStarted") == 1
+
+
+async def test_an_event_that_an_outage_keeps_back_is_told_with_the_next_try() -> None:
+    world = World()
+    world.store.fail_next("post", OUTAGE)
+    world.store.fail_next("write_rollback", OUTAGE)
+
+    for _ in range(2):
+        await world.carry_on()
+
+    assert world.store.told().count("RollbackStarted") == 1
+
+
 async def test_a_normal_undo_touches_no_strategy() -> None:
     world = World()
 

@@ -15,6 +15,7 @@ from rollback_operator.reconcile.observe.readings import READ_WAIT_SECONDS
 from tests.builders import make_deployment, make_pods, make_request, make_workload
 from tests.fakes.metrics import FakeMetrics
 from tests.unit.test_ends import ended, last, verifying
+from tests.unit.test_trying import ON_RECORD, policy
 from tests.world import KEY, World
 
 
@@ -133,6 +134,25 @@ async def test_what_is_read_for_another_release_is_given_up() -> None:
     (after,) = operator.readings.running.values()
     assert after is not before
     assert before.task.cancelled()
+    await operator.readings.close()
+
+
+async def test_the_probes_of_a_new_release_do_not_end_with_the_reads_of_the_old_one() -> None:
+    world = Hanging(policy(ON_RECORD))
+    world.probes.delay = 3600.0
+    operator = world.operator()
+    await operator.reconcile(KEY)
+    trier = operator.readings.observer.trier
+    assert trier is not None
+    (old,) = trier.sent.values()
+
+    world.workloads.workload = make_workload("v3", ("v2", "v1"))
+    world.tell(operator)
+    await operator.reconcile(KEY)
+
+    (new,) = trier.sent.values()
+    assert (old.digest, new.digest) == ("digest-v2", "digest-v3")
+    await trier.close()
     await operator.readings.close()
 
 

@@ -12,7 +12,7 @@ from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.ports.failure import Failure, FailureKind
-from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key
+from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key, Unreadable
 from rollback_operator.runtime.intake import Intake, Resync
 
 SHOP = "production", "shop"
@@ -234,3 +234,35 @@ def test_an_older_version_is_no_news() -> None:
     assert cache.policies[SHOP].metadata.resource_version == "7"
     assert cache.requests["production", "by-hand"].metadata.resource_version == "7"
     assert cache.deployments[SHOP].template.images == ("shop:v7",)
+
+
+def test_a_write_that_returns_late_does_not_hide_what_a_watch_has_delivered() -> None:
+    """A person approves right after the operator's write, and the watch is faster."""
+    cache = Cache()
+    cache.put_policy(policy(5))
+    cache.put_rollback(request(5))
+    written = cache.policies[SHOP], cache.requests["production", "by-hand"]
+    cache.put_policy(policy(7))
+    cache.put_rollback(request(7))
+
+    for each in written:
+        assert not isinstance(each, Unreadable)
+        cache.remember(each)
+        cache.take_in(each)
+
+    assert cache.policies[SHOP].metadata.resource_version == "7"
+    assert cache.requests["production", "by-hand"].metadata.resource_version == "7"
+
+
+def test_of_objects_that_are_gone_nothing_is_kept() -> None:
+    cache = Cache()
+    cache.put_policy(policy(1))
+    cache.put_rollback(request(2))
+    cache.put_deployment(deployment(3))
+
+    cache.drop_policy(SHOP)
+    cache.drop_rollback(("production", "by-hand"))
+    cache.drop_deployment(SHOP)
+
+    kept = {name: value for name, value in vars(cache).items() if isinstance(value, dict) and value}
+    assert kept == {}

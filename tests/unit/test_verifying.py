@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
     CounterSignal,
     Rollback,
@@ -21,6 +22,7 @@ from rollback_operator.api.verification import HttpProbe, LogCheck, Verification
 from rollback_operator.evidence.limits import LATENCY_WARM_UP_SECONDS
 from rollback_operator.model.check import Check
 from rollback_operator.model.pod import Endpoint, Pod
+from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.metrics import Prometheus, SeriesQuery
 from rollback_operator.reconcile.act.verifying import (
@@ -299,6 +301,23 @@ async def test_metrics_that_come_late_are_waited_for() -> None:
     first = (await bench.look())["Latency"]
     assert (first.result, first.is_final) == ("Unknown", False)
     bench.trends.latency = {PODS[0].name: QUICK}
+    assert (await bench.look(6.0))["Latency"].result == "Passed"
+
+
+async def test_a_past_that_prometheus_did_not_answer_for_once_is_asked_for_again() -> None:
+    """The first of two hours is the one with requests, and the second has none."""
+    bench = Bench(rollback())
+    away = Missing(Reason.PROVIDER_UNREACHABLE, "no answer")
+    pasts = [away, NOTHING, QUICK]
+
+    async def answer(_: SeriesQuery, __: float) -> Histogram | Missing:
+        return pasts.pop(0)
+
+    bench.trends.read_past_latency = answer  # type: ignore[method-assign]
+    bench.trends.latency = {PODS[0].name: QUICK}
+
+    first = (await bench.look())["Latency"]
+    assert (first.result, first.is_final, first.message) == ("Unknown", False, "no answer")
     assert (await bench.look(6.0))["Latency"].result == "Passed"
 
 

@@ -207,8 +207,9 @@ def load_of(
     """Count active and past rollbacks; merely recorded and manual rollbacks cost no budget.
 
     A rollback that waits for approval blocks no other rollback. Neither does a stale rollback, nor
-    a Rollback that the operator did not plan. A rollback counts as active for `LONGEST_RUN` at
-    most: a policy's author sets the length of its verification, and could block all others with it.
+    a Rollback that the operator did not plan. A rollback counts as active for `LONGEST_RUN` from
+    its first step at most: a policy's author sets the length of its verification, and could block
+    all others with it.
     For the same reason another namespace's rollbacks count up to half of each limit, the next
     namespace's up to half of the rest, and so on.
 
@@ -227,14 +228,15 @@ def load_of(
             continue
         if one.status.outcome is None and progress.is_stale(one, now):
             continue
-        where, age = one.metadata.namespace, now - progress.decided_time(one, now)
-        is_waiting = one.status.approval_deadline_time is not None
+        where, decided = one.metadata.namespace, progress.decided_time(one, now)
+        is_waiting = progress.next_step(one) is StepName.AWAITING_APPROVAL
+        age = now - progress.acting_since(one, decided)
         if one.status.outcome is None and not is_waiting and age < LONGEST_RUN:
             active[where] += 1
         is_left = attempts.is_left(
             one.status.outcome, progress.was_done(one), attempts.is_unbegun(one)
         )
-        day[where] += age < records.DAY and not is_left
+        day[where] += now - decided < records.DAY and not is_left
     return Load(
         budget,
         _felt(active, namespace, budget.max_concurrent),

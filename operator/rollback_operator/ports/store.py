@@ -63,5 +63,5 @@ class Store(Protocol):
     ) -> RollbackPolicy | Failure:
         """Replace a policy's status; Conflict if it has changed since it was read."""
 
-    async def post(self, regarding: Resource, notice: Notice) -> None:
-        """Post an Event; an Event that the API server refuses is logged and dropped."""
+    async def post(self, regarding: Resource, notice: Notice) -> Failure | None:
+        """Post an Event; a failure is logged. None also if its occurrence has an Event already."""

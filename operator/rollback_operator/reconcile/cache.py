@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ValidationError
@@ -70,6 +70,7 @@ def _models(value: Any) -> Iterator[BaseModel]:
             yield from _models(part)
 
 
+K = TypeVar("K")
 Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
@@ -206,18 +207,27 @@ class Cache:
         """Forget a policy."""
         known = self.policies.pop(key, None)
         if isinstance(known, RollbackPolicy):
-            self._watching.get((key[0], known.spec.target_ref.name), set()).discard(key)
+            _take_out(self._watching, (key[0], known.spec.target_ref.name), key)
 
     def drop_rollback(self, key: Key) -> None:
         """Forget a Rollback."""
         self._drop_request(key)
         known = self.rollbacks.pop(key, None)
         if known is not None:
-            self._undoing.get(known.spec.target_ref.uid, set()).discard(key)
-            self._decided.get(_policy_key(known), set()).discard(key)
+            _take_out(self._undoing, known.spec.target_ref.uid, key)
+            _take_out(self._decided, _policy_key(known), key)
 
     def remember(self, written: Resource) -> None:
-        """Take in what a write returned, so that the next pass does not act on a stale view."""
+        """Take in what a write or a list returned: the next pass must not act on a stale view.
+
+        Somebody may have changed the object since, and a watch may have delivered that sooner.
+        """
+        key = written.key
+        known: _Known | None = self.rollbacks.get(key) or self.requests.get(key)
+        if isinstance(written, RollbackPolicy):
+            known = self.policies.get(key)
+        if known is not None and _is_newer(known.metadata, written.metadata):
+            return
         match written:
             case RollbackPolicy():
                 self._sharing.share(written)
@@ -260,7 +270,7 @@ class Cache:
     def _drop_request(self, key: Key) -> None:
         known = self.requests.pop(key, None)
         if known is not None:
-            self._asked.get(_policy_key(known), set()).discard(key)
+            _take_out(self._asked, _policy_key(known), key)
 
     def rollbacks_by(self, policy: Key) -> list[Rollback]:
         """Give all Rollbacks that name a policy."""
@@ -296,6 +306,14 @@ class Cache:
         keys = self._watching.get((namespace, deployment), set())
         known = map(self.policies.get, keys)
         return sorted((each for each in known if isinstance(each, RollbackPolicy)), key=_by_age)
+
+
+def _take_out(index: dict[K, set[Key]], place: K, key: Key) -> None:
+    """Remove a key from an index, which keeps no empty places: their names come and go."""
+    keys = index.get(place, set())
+    keys.discard(key)
+    if not keys:
+        index.pop(place, None)
 
 
 def _is_long(deployment: Deployment) -> bool:

@@ -91,6 +91,12 @@ def has_acted(rollback: Rollback) -> bool:
     return any(step.name is not StepName.AWAITING_APPROVAL for step in rollback.status.steps)
 
 
+def acting_since(rollback: Rollback, decided: datetime) -> datetime:
+    """Return when the first step after an approval began; before it, the time of the decision."""
+    steps = (step for step in rollback.status.steps if step.name is not StepName.AWAITING_APPROVAL)
+    return min((step.started_time for step in steps), default=decided)
+
+
 def was_done(rollback: Rollback) -> bool:
     """Return whether the act was carried out, according to the record, whatever the outcome.
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Mode, Outcome, Rollback, RollbackStatus, StepName
+from rollback_operator.api.v1alpha1 import (
+    Mode,
+    Outcome,
+    Rollback,
+    RollbackStatus,
+    StepName,
+    StepStatus,
+)
 from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.plan import make_plan
 from rollback_operator.model.context import Load, Refusal, RollbackBudget
@@ -39,10 +46,14 @@ def by_hand() -> Rollback:
     )
 
 
-def waiting() -> Rollback:
-    made = planned()
-    status = made.status.model_copy(update={"approval_deadline_time": at(3600)})
-    return made.model_copy(update={"status": status})
+def waiting(*steps: StepStatus) -> Rollback:
+    asked = steps or (make_step(StepName.AWAITING_APPROVAL, 1),)
+    return planned(status=RollbackStatus(steps=list(asked), approval_deadline_time=at(3600)))
+
+
+def approved(seconds: float) -> Rollback:
+    asked = make_step(StepName.AWAITING_APPROVAL, 1, seconds)
+    return waiting(asked, make_step(StepName.UNDO, seconds))
 
 
 def left() -> RollbackStatus:
@@ -65,6 +76,7 @@ def left() -> RollbackStatus:
         pytest.param(planned(mode=Mode.OBSERVE), (0, 0), id="recorded only"),
         pytest.param(by_hand(), (0, 0), id="asked for"),
         pytest.param(waiting(), (0, 1), id="waits for a person"),
+        pytest.param(approved(15), (1, 1), id="runs after an approval"),
     ],
 )
 def test_what_is_done_by_itself_counts(one: Rollback, counted: tuple[int, int]) -> None:
@@ -114,6 +126,14 @@ def test_a_verification_that_lasts_for_hours_holds_others_up_for_a_quarter_of_an
 
     assert load_of([long], namespace, budget, at(14 * 60.0)).active == 1
     assert load_of([long], namespace, budget, at(16 * 60.0)).active == 0
+
+
+def test_an_approved_rollback_is_active_from_its_first_step_on() -> None:
+    late = approved(3000.0)
+    namespace = late.metadata.namespace
+
+    assert load_of([late], namespace, LIMITS, at(3060)).active == 1
+    assert load_of([late], namespace, LIMITS, at(3000 + 16 * 60.0)).active == 0
 
 
 @pytest.mark.parametrize(

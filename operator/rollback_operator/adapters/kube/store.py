@@ -120,12 +120,17 @@ class ApiStore:
         done = await self._api.delete(_path(record), record.metadata.resource_version)
         return await self._read_again(record, done) if isinstance(done, Failure) else None
 
-    async def post(self, regarding: Resource, notice: Notice) -> None:
+    async def post(self, regarding: Resource, notice: Notice) -> Failure | None:
         """Post an Event, also on the Deployment if it is affected or people have to act."""
         objects = [_reference(regarding), *_affected_deployment(regarding, notice)]
-        await asyncio.gather(*(self._post(regarding, involved, notice) for involved in objects))
+        done = await asyncio.gather(
+            *(self._post(regarding, involved, notice) for involved in objects)
+        )
+        return next(filter(None, done), None)
 
-    async def _post(self, regarding: Resource, involved: dict[str, str], notice: Notice) -> None:
+    async def _post(
+        self, regarding: Resource, involved: dict[str, str], notice: Notice
+    ) -> Failure | None:
         namespace = regarding.metadata.namespace
         moment: datetime = self._now()
         message = notice.message[:_EVENT_LIMIT]
@@ -150,9 +155,12 @@ class ApiStore:
             "count": 1,
         }
         done = await self._api.create(paths.in_namespace(paths.EVENTS, namespace), body)
-        is_there = isinstance(done, Failure) and done.kind is FailureKind.EXISTS
-        if isinstance(done, Failure) and not (notice.occurrence and is_there):
-            _log.warning("an Event was not posted: %s", done.message)
+        if not isinstance(done, Failure):
+            return None
+        if notice.occurrence and done.kind is FailureKind.EXISTS:
+            return None
+        _log.warning("an Event was not posted: %s", done.message)
+        return done
 
     async def _set_finalizers(self, resource: R, finalizers: list[str]) -> R | Failure:
         operations = [

@@ -326,7 +326,7 @@ class Executor:
             return rollback
         if not progress.has_acted(rollback):
             # Before the first step is stored: a leader that finds none cannot know it was posted.
-            await self.store.post(rollback, events.started(rollback))
+            await self.recorder.once.post(rollback, events.started(rollback))
         strategy = None
         if step is StepName.UNDO and (rollback.status.pace or rollback.spec.pace) is Pace.EXPRESS:
             strategy = stored_strategy(deployment.max_surge, deployment.max_unavailable)

@@ -7,7 +7,7 @@ from rollback_operator.api.crd import Resource
 from rollback_operator.api.v1alpha1 import FINALIZER, Rollback, RollbackStatus
 from rollback_operator.model.message import Notice
 from rollback_operator.model.workload import Deployment
-from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.remedies.progress import Done, RollbackEnd, Wait
 from rollback_operator.report import events
@@ -38,7 +38,8 @@ class PostedOnce:
     The record may meet a conflict, as when a person edits the policy at that moment, and the whole
     step is then repeated. A process that ends between the two leaves the step to the next leader,
     which does not know what was posted: the identity of the occurrence names the Event, and the API
-    server refuses a second Event of that name.
+    server refuses a second Event of that name. An Event that an outage has kept back is posted with
+    the next try of the record.
     """
 
     store: Store
@@ -49,7 +50,9 @@ class PostedOnce:
         key = regarding.metadata.uid, str(notice.reason), mark
         if key in self._posted:
             return
-        await self.store.post(regarding, replace(notice, occurrence=" ".join(key)))
+        failure = await self.store.post(regarding, replace(notice, occurrence=" ".join(key)))
+        if failure is not None and failure.kind is FailureKind.UNAVAILABLE:
+            return
         self._posted[key] = None
         while len(self._posted) > MOST_POSTED:
             del self._posted[next(iter(self._posted))]

@@ -269,7 +269,8 @@ class Verifier:
         """Read the restored revision's hour before the bad release came.
 
         Where that ReplicaSet is old and came back, its creation time says nothing: then the hour
-        before the decision is taken.
+        before the decision is taken. Missing: neither hour has enough requests, and one was not
+        read.
         """
         spec = subject.rollback.spec
         made = (
@@ -278,13 +279,17 @@ class Verifier:
             if replica_set.uid == spec.from_revision.replica_set_uid
         )
         bad = spec.trigger.first_bad_time or spec.trigger.decided_time
-        past: Histogram | Missing = Histogram()
+        past = Histogram()
+        unread: Missing | None = None
         for until in (*made, bad.timestamp()):
-            past = await self.trends.read_past_latency(query, until + subject.skew)
-            if isinstance(past, Histogram) and past.total >= limits.LEAST_TIMED_REQUESTS:
-                return past
-        is_none = isinstance(past, Missing) and past.reason is Reason.NO_SERIES
-        return Histogram() if is_none else past
+            read = await self.trends.read_past_latency(query, until + subject.skew)
+            if isinstance(read, Missing):
+                unread = unread if read.reason is Reason.NO_SERIES else read
+                continue
+            if read.total >= limits.LEAST_TIMED_REQUESTS:
+                return read
+            past = max(past, read, key=lambda each: each.total)
+        return past if unread is None else unread
 
 
 def _flag_effective_time(rollback: Rollback) -> datetime | None:

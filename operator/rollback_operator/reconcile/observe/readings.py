@@ -60,11 +60,12 @@ class Readings:
 
     async def observe(self, key: Key, watch: Watch, workload: Workload, source: Source) -> Watch:
         """Update the watch from Kubernetes, and from metrics as far as they are read."""
-        watch = await self.observer.beside(watch, workload, source)
         known = self.running.get(key)
         if known is not None and not known.is_of(watch):
+            # Before probes are sent and checks asked: those of this release must not end with it.
             self._give_up(key)
             known = None
+        watch = await self.observer.beside(watch, workload, source)
         if known is None:
             known = self._begin(key, watch, workload, source)
             await asyncio.wait({known.task}, timeout=self.quick)
