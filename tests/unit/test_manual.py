@@ -365,7 +365,7 @@ async def test_after_a_crash_at_any_call_the_request_is_carried_out_once() -> No
             await world.run(world.operator(), world.is_all_done, most=700)
         else:
             break
-        assert world.journal.count("undo") <= 2  # the one that crashed may have been sent
+        assert world.journal.count("undo") <= 2  # the crashed undo may have been sent
         assert world.workloads.workload.deployment.template == make_template("v1")
     else:
         raise AssertionError("there are more calls than points")

@@ -305,7 +305,7 @@ async def test_metrics_that_come_late_are_waited_for() -> None:
 
 
 async def test_a_past_that_prometheus_did_not_answer_for_once_is_asked_for_again() -> None:
-    """The first of two hours is the one with requests, and the second has none."""
+    """The first of two hours has requests, and the second has none."""
     bench = Bench(rollback())
     away = Missing(Reason.PROVIDER_UNREACHABLE, "no answer")
     pasts = [away, NOTHING, QUICK]
