@@ -2,7 +2,7 @@
 
     python -m tests.integration.compose.away MARK PROGRAM ARGUMENTS...
 
-MARK.order holds "SIGNAL MOMENT PID" of the daemon while one is due. MOMENT is `config`, as the
+MARK.order holds "SIGNAL MOMENT PID" of the daemon while a signal is due. MOMENT is `config`, as the
 agent compares the files before it writes the pin; `up`, just before Compose begins; or Docker's
 word for what happens to a container during the `up`. MARK is there once the signal is sent.
 """

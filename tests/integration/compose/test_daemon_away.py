@@ -118,7 +118,7 @@ def test_a_daemon_that_goes_away_between_two_steps(
 def test_a_daemon_that_hangs_or_is_killed_at_a_moment_of_an_undo(
     docker: Docker, project: Project, tmp_path: Path, rounds: Sequence[str]
 ) -> None:
-    """It is back after the agent has named what it cannot do: each undo is done once, to its end."""
+    """It is back after the agent has named its silence: each undo is done once, to its end."""
     good = load_shop(docker, GOOD)
     load_shop(docker, NEXT, NEXT="1")
     mark = tmp_path / "away"
