@@ -117,7 +117,7 @@ def _serving(rollback: Rollback, evidence: Evidence, pods: tuple[Pod, ...]) -> l
 
 
 def _silent(counted: Sequence[Increment], pods: tuple[Pod, ...]) -> list[Pod]:
-    """List the ready pods of which nothing counts yet, though requests of others do.
+    """List the ready pods without a request that counts, though requests of others do.
 
     Pods that are not ready fail RolloutComplete; series without a pod show nothing of this.
     """
@@ -144,7 +144,7 @@ def _is_awaited(silent: Sequence[Pod], counted: Sequence[Increment], now: dateti
 
 
 def _silence(silent: Sequence[Pod], pods: tuple[Pod, ...]) -> str:
-    """Name the pods of which nothing was seen; empty: there are none."""
+    """Name the pods without a request; empty: there are none."""
     if not silent:
         return ""
     names = sorted(pod.name for pod in silent)
