@@ -505,6 +505,48 @@ async def test_suspended_a_policy_still_does_what_a_person_asks() -> None:
     assert world.workloads.workload.deployment.template == make_template("v1")
 
 
+def without_replicas(world: World, **changes: Any) -> None:
+    empty = make_deployment(replicas=0, updated=0, total=0, available=0, **changes)
+    world.workloads.workload = replace(world.workloads.workload, deployment=empty, pods=())
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+async def test_without_replicas_the_template_is_changed_and_nothing_is_claimed(mode: Mode) -> None:
+    world = World(policy=watched(make_policy(mode=mode)), bad=frozenset())
+    without_replicas(world)
+    asked(world)
+
+    await world.run(world.operator(), world.is_all_done, most=20)
+
+    deployment = world.workloads.workload.deployment
+    assert (deployment.template, deployment.replicas) == (make_template("v1"), 0)
+    done = find(world.rollback.status.conditions, ConditionType.COMPLETE)
+    assert done is not None
+    assert world.rollback.status.outcome is Outcome.UNKNOWN
+    assert done.reason == Reason.TARGET_SCALED_TO_ZERO
+    assert "nothing was verified" in done.message
+
+
+@pytest.mark.parametrize(
+    ("remedy", "changes"),
+    [({"type": "Scale", "replicas": 4}, {}), (None, {"is_stopped": True})],
+    ids=["more replicas", "the operator has stopped the traffic"],
+)
+async def test_without_replicas_nothing_else_is_served(
+    remedy: dict[str, Any] | None, changes: dict[str, Any]
+) -> None:
+    world = World(bad=frozenset())
+    without_replicas(world, **changes)
+    asked(world, remedy)
+
+    await world.run(world.operator(), lambda: not _open(world), most=5)
+
+    done = find(world.store.requests["by-hand"].status.conditions, ConditionType.COMPLETE)
+    assert done is not None
+    assert done.reason == Reason.TARGET_SCALED_TO_ZERO
+    assert world.workloads.workload.deployment.template == make_template("v2")
+
+
 async def test_a_paused_deployment_is_told_to_the_person() -> None:
     world = World(bad=frozenset())
     paused = make_deployment("v2", paused=True)

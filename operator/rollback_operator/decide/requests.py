@@ -137,6 +137,27 @@ def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
     return Refusal(Reason.REQUEST_BEFORE_POLICY, f"{message}. {_again(request)}")
 
 
+def is_served_at_rest(
+    ready: Reason, deployment: Deployment | None, request: RollbackRequest
+) -> bool:
+    """Return whether a request is served although no release is evaluated.
+
+    A suspended policy serves people. Without replicas another template harms nobody, and the next
+    scale-up runs it; more replicas would be such a scale-up. Replicas that the operator has set to
+    0 return once the bad release no longer runs: that is no undo for later.
+
+    Args:
+        ready: the reason of the policy's condition Ready.
+        deployment: its target; None: it has none.
+        request: the request.
+    """
+    if deployment is None:
+        return False
+    is_empty = ready is Reason.TARGET_SCALED_TO_ZERO and not deployment.is_stopped
+    is_undo = request.spec.remedy.type in (RemedyType.UNDO, RemedyType.PIN_IMAGE)
+    return ready is Reason.SUSPENDED or (is_empty and is_undo)
+
+
 def _another_release(case: Case, request: RollbackRequest) -> Refusal | None:
     """Refuse a request for another running release: the rollback could undo a fix."""
     seen, workload = request.spec.seen, case.workload

@@ -29,6 +29,7 @@ from rollback_operator.decide.evaluate import (
 )
 from rollback_operator.decide.guards import load_of
 from rollback_operator.decide.hold_end import HoldFacts
+from rollback_operator.decide.requests import is_served_at_rest
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, Refusal, RollbackBudget, is_active
 from rollback_operator.model.workload import Deployment
@@ -298,19 +299,19 @@ class Reconciler:
     async def _answer_at_rest(
         self, policy: RollbackPolicy, deployment: Deployment | None, why: Condition
     ) -> float | None:
-        """Answer requests while nothing is judged: a suspended policy still serves them."""
-        asked = self.cache.requests_of(policy.key)
-        if not asked:
-            return None
-        if why.reason != Reason.SUSPENDED or deployment is None:
-            return await self._refuse(asked, why)
+        """Answer requests while nothing is judged; some are served all the same."""
+        asked, ready = self.cache.requests_of(policy.key), Reason(why.reason)
+        served = [each for each in asked if is_served_at_rest(ready, deployment, each)]
+        refused = await self._refuse([each for each in asked if each not in served], why)
+        if not served or deployment is None:
+            return refused
         workload = await self.inspector.read_target(policy.metadata.namespace, deployment.name)
         if isinstance(workload, Failure):
             return workload.wait
         records = self.cache.records_of(policy, deployment.uid)
         workload = identity.recorded(workload, policy.status, records)
         case = case_of(policy, workload, records, self.clock())
-        return await self.desk.answer(case, asked)
+        return schedule.soonest(refused, await self.desk.answer(case, served))
 
     async def _refuse(self, asked: Sequence[RollbackRequest], why: Condition) -> float | None:
         refusal = Refusal(Reason(why.reason), why.message)

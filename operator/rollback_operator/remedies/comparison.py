@@ -50,7 +50,7 @@ def compare(rollback: Rollback, step: StepName, deployment: Deployment, now: dat
         case StepName.RESTORE_STRATEGY:
             return _compare_strategy(rollback, deployment)
         case StepName.VERIFY:
-            return moved(rollback, deployment) if has_moved(rollback, deployment) else Wait()
+            return _compare_verification(rollback, deployment)
         case StepName.AWAITING_APPROVAL:
             return Wait()
         case (
@@ -194,6 +194,20 @@ def _compare_in_place(rollback: Rollback, deployment: Deployment) -> Next:
     if has_gone_on(rollback, deployment):
         return moved(rollback, deployment)
     return Act(StepName.PIN_IMAGE)
+
+
+def _compare_verification(rollback: Rollback, deployment: Deployment) -> Wait | RollbackEnd:
+    """End a verification that can show nothing; without replicas no pod shows whether it helps."""
+    if has_moved(rollback, deployment):
+        return moved(rollback, deployment)
+    if deployment.replicas or not rollback.is_by_hand:
+        return Wait()
+    message = (
+        "the pod template is changed, and the Deployment has no replicas: nothing was verified. "
+        "After it is scaled up the release is evaluated as any other: kubectl scale "
+        f"deployment/{deployment.name} -n {deployment.namespace} --replicas=N"
+    )
+    return RollbackEnd(Outcome.UNKNOWN, Reason.TARGET_SCALED_TO_ZERO, message)
 
 
 def _compare_rollout(rollback: Rollback, deployment: Deployment, now: datetime) -> Next:

@@ -286,7 +286,7 @@ def _healthy(
     if seen.decision is None:
         return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
-    if refusal is not None and (refusal.reason not in QUIET or not _is_on_record(old, seen)):
+    if refusal is not None and not _is_shown_elsewhere(old, seen, refusal.reason):
         message = f"{seen.decision.evidence}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
@@ -296,8 +296,10 @@ def _healthy(
     return _compared(old, seen, status)
 
 
-def _is_on_record(old: RollbackPolicyStatus, seen: StatusInputs) -> bool:
-    """Return whether a Rollback of the running release, open or ended, shows what was done."""
+def _is_shown_elsewhere(old: RollbackPolicyStatus, seen: StatusInputs, reason: Reason) -> bool:
+    """Return whether a Rollback on record shows why no other begins."""
+    if reason is not Reason.ALREADY_ROLLED_BACK:
+        return reason in QUIET
     revision = _revision(old, seen)
     releases = {rollback.spec.from_revision.release for rollback in seen.of_target}
     return revision is not None and revision.release in releases

@@ -3,6 +3,7 @@
 Messages, `kubectl rollback explain` and `kubectl rollback report` share the next steps.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rollback_operator.api.reasons import ConditionType, EventReason, Reason
@@ -182,6 +183,12 @@ _TRAFFIC_CHANGED = Words(
         _BY_PERSON,
     ),
 )
+_WITHOUT_REPLICAS = Words(
+    "rolled back at 0 replicas, nothing verified",
+    "ROLLBACK COMPLETED at 0 replicas: nothing could be verified",
+    IncidentStage.OPEN,
+    ("Scale the Deployment up, and check that the service works", _CAUSE, _FIX),
+)
 RELEASE = "Correct Git, then resume the suspended tool (see below): until then it applies nothing"
 RAISED = (
     "Restore the autoscaler's bounds when the additional pods are not needed any more (see below)"
@@ -284,16 +291,6 @@ def next_steps_after(outcome: str, reason: str, *, is_flag: bool) -> tuple[str, 
     return _words_after(outcome, reason, is_flag=is_flag).next_steps
 
 
-_OF_TRAFFIC = {
-    Reason.TRAFFIC_STOPPED: _TRAFFIC_STOPPED,
-    Reason.TRAFFIC_NOT_STOPPED: _TRAFFIC_NOT_STOPPED,
-    Reason.TRAFFIC_CHANGED: _TRAFFIC_CHANGED,
-}
-_MIGRATION_REASONS = {
-    Reason.BACKUP_FAILED,
-    Reason.MIGRATION_FAILED,
-    Reason.MIGRATION_INCOMPLETE,
-}
 _MIGRATION_FAILED = Words(
     "ROLLBACK STOPPED at the database",
     "ROLLBACK FAILED: migrations are not rolled back, or not all",
@@ -318,13 +315,22 @@ _STEP_REFUSED = Words(
 )
 
 
+_BY_REASON: Mapping[str, Words] = {
+    Reason.UNDO_REVERTED: _REVERTED,
+    Reason.TRAFFIC_STOPPED: _TRAFFIC_STOPPED,
+    Reason.TRAFFIC_NOT_STOPPED: _TRAFFIC_NOT_STOPPED,
+    Reason.TRAFFIC_CHANGED: _TRAFFIC_CHANGED,
+    Reason.BACKUP_FAILED: _MIGRATION_FAILED,
+    Reason.MIGRATION_FAILED: _MIGRATION_FAILED,
+    Reason.MIGRATION_INCOMPLETE: _MIGRATION_FAILED,
+}
+
+
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
-    if reason == Reason.UNDO_REVERTED:
-        return _REVERTED
-    if reason in _OF_TRAFFIC:
-        return _OF_TRAFFIC[Reason(reason)]
-    if reason in _MIGRATION_REASONS:
-        return _MIGRATION_FAILED
+    if reason in _BY_REASON:
+        return _BY_REASON[reason]
+    if reason == Reason.TARGET_SCALED_TO_ZERO and outcome == Outcome.UNKNOWN:
+        return _WITHOUT_REPLICAS
     if reason == Reason.STEP_REFUSED and not is_flag:
         return _STEP_REFUSED
     if outcome == Outcome.REFUSED:

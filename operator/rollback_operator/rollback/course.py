@@ -235,6 +235,8 @@ def _withdrawal(rollback: Rollback, context: RollbackContext) -> RollbackEnd | N
         )
     if context.state is PolicyAuthority.SUSPENDED and rollback.is_by_hand:
         return None  # people may request rollbacks of a suspended policy
+    if context.reason is Reason.TARGET_SCALED_TO_ZERO and rollback.is_by_hand:
+        return None  # ... and of a Deployment without replicas
     if context.state in _WITHDRAWN:
         reason, message = _WITHDRAWN[context.state]
         return RollbackEnd(Outcome.ABANDONED, reason, message)
