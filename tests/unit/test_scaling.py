@@ -13,11 +13,13 @@ from rollback_operator.api.v1alpha1 import Outcome, Remedy, RemedyType, Rollback
 from rollback_operator.api.verification import VerificationSpec
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.conditions import find
-from rollback_operator.model.workload import Bounds, Workload
+from rollback_operator.model.workload import Bounds, Deployment, Workload
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.act.execution import Again
+from rollback_operator.reconcile.act.reversible import RecordRules, Reversible
 from rollback_operator.remedies import autoscaling
 from tests.builders import (
+    at,
     make_autoscaler,
     make_deployment,
     make_ended,
@@ -27,6 +29,7 @@ from tests.builders import (
 )
 from tests.carrying import Carried
 from tests.fakes.failures import CONFLICT, GONE, OUTAGE, REFUSAL, Crash
+from tests.fakes.store import FakeStore
 from tests.world import KEY, watched
 from tests.world import World as Whole
 
@@ -386,3 +389,26 @@ async def test_a_pass_looks_after_bounds_that_are_raised(
     found = whole.workloads.workload.autoscaler
     assert found is not None
     assert found.bounds == expected
+
+
+class Patient(Reversible):
+    """Looks again after a minute, and never restores anything."""
+
+    rules = RecordRules("guard", lambda _: True, lambda _: True, lambda _: False)
+
+    async def restore(self, _: Rollback, __: Deployment | None) -> float:
+        return 60.0
+
+
+async def test_of_rollbacks_that_are_gone_no_time_is_kept() -> None:
+    time = [0.0]
+
+    async def write(rollback: Rollback, _: object) -> Rollback:
+        return rollback
+
+    acts = Patient(FakeStore(), lambda: at(time[0]), write, lambda _: None)
+    await acts.settle([make_rollback(name="gone")])
+    time[0] = 61.0
+    await acts.settle([make_rollback(name="stays")])
+
+    assert list(acts.due) == ["uid-stays"]

@@ -33,6 +33,7 @@ UNSEEN = frozenset(
         Reason.PROVIDER_ERROR,
         Reason.ANSWER_MALFORMED,
         Reason.ANSWER_PARTIAL,
+        Reason.ANSWER_TOO_LARGE,
         Reason.SAMPLES_STALE,
         Reason.CLOCK_SKEW,
     }

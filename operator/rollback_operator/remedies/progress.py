@@ -92,9 +92,9 @@ def has_acted(rollback: Rollback) -> bool:
 
 
 def acting_since(rollback: Rollback, decided: datetime) -> datetime:
-    """Return when the first step after an approval began; before it, the time of the decision."""
+    """Return when the first step after an approval began: not before the time of the decision."""
     steps = (step for step in rollback.status.steps if step.name is not StepName.AWAITING_APPROVAL)
-    return min((step.started_time for step in steps), default=decided)
+    return max(decided, min((step.started_time for step in steps), default=decided))
 
 
 def was_done(rollback: Rollback) -> bool:

@@ -80,7 +80,7 @@ def verify(rollback: Rollback, served: Served, pods: tuple[Pod, ...], now: datet
     if is_enough and errors <= ceiling * requests:
         silent = _silent(counted, pods)
         message += _silence(silent, pods)
-        if not is_over and _is_awaited(silent, counted, now):
+        if not is_over and _is_awaited(silent, now):
             return Wait(message)
         return RollbackEnd(Outcome.VERIFIED, Reason.RECOVERED, message)
     if not is_over:
@@ -127,20 +127,14 @@ def _silent(counted: Sequence[Increment], pods: tuple[Pod, ...]) -> list[Pod]:
     return [pod for pod in pods if pod.ready and not pod.terminating and pod.name not in heard]
 
 
-def _is_awaited(silent: Sequence[Pod], counted: Sequence[Increment], now: datetime) -> bool:
-    """Return whether pods are silent because they are late, or though their share is large.
+def _is_awaited(silent: Sequence[Pod], now: datetime) -> bool:
+    """Return whether pods may be silent because they are late.
 
-    A request reaches a pod late: it is scraped late. After that, with little traffic, a pod is
-    silent by chance; where the others have each answered what proves something, it is not.
+    A request reaches a late pod later, and is scraped later. After that it is silent by chance, or
+    because clients keep their connections to other pods: the message names it.
     """
-    if not silent:
-        return False
-    ready = max(pod.ready_since or pod.created for pod in silent)
-    if now.timestamp() - ready < NO_METRICS_SECONDS:
-        return True
-    since = [increment for increment in counted if increment.start >= ready]
-    others = {increment.pod for increment in since}
-    return bool(others) and total(since)[0] >= LEAST_REQUESTS * len(others)
+    ready = [pod.ready_since or pod.created for pod in silent]
+    return bool(ready) and now.timestamp() - max(ready) < NO_METRICS_SECONDS
 
 
 def _silence(silent: Sequence[Pod], pods: tuple[Pod, ...]) -> str:

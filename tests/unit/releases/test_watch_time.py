@@ -146,6 +146,7 @@ BLIND = [
     Reason.PROVIDER_ERROR,
     Reason.CREDENTIALS_UNAVAILABLE,
     Reason.NOT_YET_READ,
+    Reason.ANSWER_TOO_LARGE,
 ]
 
 

@@ -190,8 +190,7 @@ LATE_PODS = {
     ),
     "with little traffic, for two minutes": (LATE, counted((10, 0), (9, 0)), 131, WAIT),
     "with little traffic, by chance": (LATE, counted((10, 0), (9, 0)), 133, VERIFIED),
-    "though the others answer much": (LATE, counted(*CLEAN * 10), 619, WAIT),
-    "it is out of time": (LATE, counted(*CLEAN * 10), 621, VERIFIED),
+    "though the others answer much": (LATE, counted(*CLEAN * 10), 133, VERIFIED),
     "it is not ready, which RolloutComplete says": (
         replace(LATE, ready=False),
         counted(*CLEAN),

@@ -113,6 +113,8 @@ class Reversible(ABC):
         if isinstance(done, Failure):
             _log.warning("%s: %s", rollback.metadata.name, done.message)
         wait = done.wait if isinstance(done, Failure) else done
+        # Entries that are due have no effect, and their Rollbacks may be gone.
+        self.due = {other: due for other, due in self.due.items() if now < due[0]}
         self.due[uid] = now + timedelta(seconds=wait), is_asked
         return wait
 

@@ -269,8 +269,8 @@ class Verifier:
         """Read the restored revision's hour before the bad release came.
 
         Where that ReplicaSet is old and came back, its creation time says nothing: then the hour
-        before the decision is taken. Missing: neither hour has enough requests, and a read of them
-        failed.
+        before the decision is taken. Missing: no hour has enough requests, and some could not be
+        read.
         """
         spec = subject.rollback.spec
         made = (
