@@ -103,7 +103,7 @@ class FreezeWindow(RuledModel):
         Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
     """Severities for which automatic action continues during the window, such as P1. Default:
-    none."""
+    none. No rollout is held during a window."""
 
     @field_validator("time_zone")
     @classmethod
