@@ -151,19 +151,14 @@ class TwoRoles:
 
 
 @pytest.mark.parametrize("is_tried", [True, False], ids=["tried", "executed"])
-async def test_statements_of_one_tenant_run_at_a_time(is_tried: bool) -> None:
+async def test_statements_of_one_namespace_run_one_at_a_time_and_delay_no_other(
+    is_tried: bool,
+) -> None:
     changes = PostgresChanges(TwoRoles(), pin)
-    gates = changes._trying, changes._undoing
-    busy, free = gates if is_tried else gates[::-1]
-    calls = {
-        True: lambda: changes.measure("shop", CHANGES, RECORD),
-        False: lambda: changes.roll_back("shop", CHANGES, RECORD),
-    }
-    async with busy.turn("tenant"):
-        waits = asyncio.create_task(calls[is_tried]())
+    call = changes.measure if is_tried else changes.roll_back
+    async with changes._gate.turn("shop"):
+        waits = asyncio.create_task(call("shop", CHANGES, RECORD))
         for _ in range(2):
-            await calls[not is_tried]()  # the others have a process of their own
+            await call("other", CHANGES, RECORD)
         assert not waits.done()
     await waits
-    assert busy.is_idle
-    assert free.is_idle
