@@ -47,7 +47,7 @@ def program() -> Path:
             )
         except FileNotFoundError as error:
             raise LabError(
-                "the load generator is a Go program: install Go 1.24 or newer"
+                "the load generator is a Go program: install Go 1.26 or newer"
             ) from error
         if result.returncode != 0:
             raise LabError(f"building the load generator failed:\n{result.stderr}")

@@ -229,12 +229,15 @@ def _deadlines(survey: Survey) -> Iterator[PolicyFinding]:
             continue
         reported.add(item.route)
         soonest = item.by_prometheus
-        takes = f"{soonest.mean:,.0f} s" if math.isfinite(soonest.mean) else "for ever"
+        proof = (
+            f"takes {soonest.mean:,.0f} s to prove, longer than withinSeconds: {within}"
+            if math.isfinite(soonest.mean)
+            else "can never be proved"
+        )
         yield warning(
             f"spec.matrix, {item.severity}",
             f"at {item.rate:.3g} requests a second on {item.route or 'all routes'} a release that "
-            f"fails {item.fault:.0%} takes {takes} to prove, longer than withinSeconds: {within}. "
-            "The verdict would be NoVerdict",
+            f"fails {item.fault:.0%} {proof}. The verdict would be NoVerdict",
             "add a synthetic client with a request a second",
         )
 
