@@ -69,6 +69,7 @@ def test_options(project: Project, tmp_path: Path) -> None:
     assert (status, "neither a revision's number nor previous" in err) == (2, True)
 
 
+@pytest.mark.extended
 def test_edited_but_not_deployed_is_refused_before_an_undo(
     images: dict[str, str], project: Project
 ) -> None:
@@ -95,6 +96,7 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
     assert project.runs() == {images[BAD]}
 
 
+@pytest.mark.extended
 def test_a_variable_that_the_agent_lacks(project: Project) -> None:
     project.write("shop:${TAG}")
     project.policy(**QUICK)
@@ -162,6 +164,7 @@ services:
         assert str(more) in message, "the files that it was started with"
 
 
+@pytest.mark.extended
 def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
     """A release is an image, not a tag: the image before has no name any more, and is kept."""
     load_shop(docker, "shop-base:1")
@@ -209,6 +212,7 @@ def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> No
         assert project.runs() == {good}, agent.tail
 
 
+@pytest.mark.extended
 def test_an_image_that_is_gone_is_named_and_nothing_is_done(
     docker: Docker, images: dict[str, str], project: Project
 ) -> None:

@@ -37,6 +37,7 @@ NEXT = "shop:2.1"
 """It fails no request: the agent itself begins no undo."""
 
 
+@pytest.mark.extended
 def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project: Project) -> None:
     project.write(GOOD, extra="    restart: always\n")
     project.policy(**QUICK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lab.compose_stage import BAD, GOOD, SERVICE, AgentProcess, Project, verb, wait_for
 from tests.integration.compose.stage import (
     ASKS,
@@ -16,6 +18,7 @@ from tests.integration.compose.stage import (
 CART = f"  cart:\n    image: {GOOD}\n"
 
 
+@pytest.mark.extended
 def test_a_pin_and_an_open_rollback_of_a_policy_that_is_gone_end(
     images: dict[str, str], project: Project
 ) -> None:
