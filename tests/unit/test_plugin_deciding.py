@@ -20,10 +20,12 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import stop
+from rollback_operator.ports.failure import Failure
 from tests.builders import (
     NAME,
     NAMESPACE,
     at,
+    make_deployment,
     make_entry,
     make_policy,
     make_rollback,
@@ -46,6 +48,12 @@ def template(version: str) -> Record:
             "spec": {"containers": [{"name": NAME, "image": f"example.com/app:{version}"}]},
         }
     )
+
+
+def lease(namespace: str, annotations: dict[str, str]) -> Record:
+    metadata = {"namespace": namespace, "name": "rollback-operator"}
+    labels = {stop.LABEL: "true"}
+    return Record({"metadata": {**metadata, "labels": labels, "annotations": annotations}})
 
 
 @pytest.fixture
@@ -143,6 +151,40 @@ class TestUndo:
             "     2  registry.example.com/ticket-service:v2  (running)",
             "     1  registry.example.com/ticket-service:v1  (Good)",
         ]
+
+    @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
+    def test_while_everything_is_stopped_it_is_refused_at_once(
+        self, shell: Shell, words: list[str]
+    ) -> None:
+        annotations = {stop.ANNOTATION: stop.annotation_value("bob", "maintenance", at(0))}
+        shell.cluster.put(LEASES, lease("one", annotations))
+        assert undo(shell, *words) == 1
+        assert "EverythingSuspended: everything is suspended by bob since 2027" in shell.err
+        assert "maintenance (kubectl rollback resume --all-namespaces)" in shell.err
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
+
+        # Another operator goes on, and may be the one that serves this namespace.
+        shell.cluster.put(LEASES, lease("two", {}))
+        assert undo(shell, *words) == 0
+
+    def test_who_may_not_read_the_leases_hears_nothing_of_a_stop(self, shell: Shell) -> None:
+        listing = shell.cluster.list
+
+        async def refuses(plural: str, namespace: str) -> list[Record] | Failure:
+            return REFUSAL if plural == LEASES else await listing(plural, namespace)
+
+        shell.cluster.list = refuses  # type: ignore[method-assign]
+        assert undo(shell) == 0
+
+    @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
+    def test_of_a_paused_deployment_it_is_refused_at_once(
+        self, shell: Shell, words: list[str]
+    ) -> None:
+        shell.cluster.workload = make_workload(deployment=make_deployment("v2", paused=True))
+        assert undo(shell, *words) == 1
+        assert "TargetPaused: the Deployment is paused, so no release can be" in shell.err
+        assert f"kubectl rollout resume deployment/{NAME} -n {NAMESPACE}" in shell.err
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
 
     def test_a_rehearsal_needs_no_reason(self, shell: Shell) -> None:
         assert shell.run("undo", NAME, "--dry-run") == 0

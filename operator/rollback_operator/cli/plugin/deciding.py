@@ -134,8 +134,7 @@ async def _ask_to_restore(asked: CommandContext, namespace: str, name: str) -> s
 
 async def _on_leases(asked: CommandContext, value: str | None) -> Answer:
     """Set the stop on the Lease of each operator of the cluster; None: remove it."""
-    listed = needed(await asked.cluster.list(LEASES, ""))
-    ours = [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
+    ours = needed(await finding.operator_leases(asked.cluster))
     if not ours:
         raise Stop(
             "no Lease of an operator exists: is it installed, and has it run since its upgrade?\n"

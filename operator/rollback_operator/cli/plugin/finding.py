@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import LedgerEntry, Revision, RollbackPolicyStatus
 from rollback_operator.cli.plugin.connection import (
+    LEASES,
     POLICIES,
     ROLLBACKS,
     ClusterClient,
@@ -14,6 +15,7 @@ from rollback_operator.cli.plugin.connection import (
     needed,
 )
 from rollback_operator.cli.plugin.record import Record, decided, newest_first, summary_of
+from rollback_operator.model import stop
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases.identity import recorded
@@ -102,6 +104,24 @@ async def waiting(
             if isinstance(rollback, Record):
                 awaited[policy.namespace, policy.name] = rollback
     return awaited
+
+
+async def operator_leases(cluster: ClusterClient) -> list[Record] | Failure:
+    """Read the Lease of each operator of the cluster."""
+    listed = await cluster.list(LEASES, "")
+    if isinstance(listed, Failure):
+        return listed
+    return [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
+
+
+async def stopped(cluster: ClusterClient) -> str:
+    """Say who stopped every operator, and why; empty: nobody did, or the user may not know."""
+    leases = await operator_leases(cluster)
+    if isinstance(leases, Failure):
+        return ""
+    # Which operator serves a namespace is not known here: a stop of some is no stop of all.
+    stops = [stop.stop_message(lease.part("metadata.annotations").raw) for lease in leases]
+    return stops[0] if stops and all(stops) else ""
 
 
 def identified(policy: Record, workload: Workload) -> Workload:
