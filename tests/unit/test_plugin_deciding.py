@@ -186,6 +186,22 @@ class TestUndo:
         assert f"kubectl rollout resume deployment/{NAME} -n {NAMESPACE}" in shell.err
         assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
 
+    def test_of_no_deployment_the_field_and_the_list_are_named(self, shell: Shell) -> None:
+        shell.cluster.fail_next("inspect", GONE)
+        assert undo(shell) == 1
+        assert f"spec.targetRef.name: there is no Deployment {NAME} in this namespace" in shell.err
+
+    def test_what_runs_is_named_as_what_runs(self, shell: Shell) -> None:
+        assert undo(shell, "--to", "2") == 1
+        assert "NoTargetRevision: revision 2 (registry.example.com/ticket-service:v2) is what" in (
+            shell.err
+        )
+        entries = [make_entry("v2", health=Health.ASSUMED), make_entry("v1", health=Health.BAD)]
+        status = RollbackPolicyStatus(revisions=entries)
+        shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+        assert undo(shell) == 1
+        assert "recorded as Assumed, already runs; no other is known good" in shell.err
+
     def test_a_rehearsal_needs_no_reason(self, shell: Shell) -> None:
         assert shell.run("undo", NAME, "--dry-run") == 0
         assert "Undo, RolloutComplete, Verify" in shell.out

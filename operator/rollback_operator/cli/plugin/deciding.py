@@ -212,9 +212,7 @@ async def _switch(asked: CommandContext, policy: Record, wanted: bool, text: str
 async def trust(asked: CommandContext) -> Answer:
     """Let rollbacks lead to a revision, whatever its recorded health."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    target = policy.text("spec.targetRef.name")
-    workload = needed(await asked.cluster.inspect(policy.namespace, target))
-    workload = finding.identified(policy, workload)
+    workload = await finding.read_workload(asked.cluster, policy)
     trusted = _revision(policy, workload, int(asked.given["revision"]))
     recorded = finding.entry(policy, trusted.template.release)
     entry = {

@@ -19,6 +19,7 @@ from rollback_operator.model import stop
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases.identity import recorded
+from rollback_operator.report.readiness import not_found
 
 _REF = ("number", "templateHash", "digest", "release", "configuration")
 _PREFIXES = {
@@ -124,7 +125,16 @@ async def stopped(cluster: ClusterClient) -> str:
     return stops[0] if stops and all(stops) else ""
 
 
-def identified(policy: Record, workload: Workload) -> Workload:
+async def read_workload(cluster: ClusterClient, policy: Record) -> Workload:
+    """Read the Deployment of a policy, each revision with the release on record."""
+    target = policy.text("spec.targetRef.name")
+    workload = await cluster.inspect(policy.namespace, target)
+    if _is_missing(workload):
+        raise Stop(not_found(target, policy.namespace))
+    return _identified(policy, needed(workload))
+
+
+def _identified(policy: Record, workload: Workload) -> Workload:
     """Give each revision the release that the policy has on record."""
     rows = [*policy.rows("status.revisions"), policy.part("status.revision")]
     refs = [{key: row.raw.get(key) for key in _REF} for row in rows if row.text("digest")]
@@ -218,7 +228,7 @@ def _belongs(rollback: Record) -> tuple[str, str]:
     return spec.text("policyRef.name"), spec.text("targetRef.name")
 
 
-def _is_missing(result: Record | Failure) -> bool:
+def _is_missing(result: object) -> bool:
     """Report whether the object does not exist, in a cluster that has its kind."""
     if not isinstance(result, Failure) or result.kind is not FailureKind.GONE:
         return False

@@ -52,9 +52,7 @@ _LIMITED = frozenset({"RolloutComplete", "Verify"})
 async def undo(asked: CommandContext) -> Answer:
     """Request a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    target = policy.text("spec.targetRef.name")
-    workload = needed(await asked.cluster.inspect(policy.namespace, target))
-    workload = finding.identified(policy, workload)
+    workload = await finding.read_workload(asked.cluster, policy)
     user = needed(await asked.cluster.user())
     request = _request(asked, policy, user, _seen(workload))
     # A refusal that is known here is reported at once; the operator checks again and decides.
