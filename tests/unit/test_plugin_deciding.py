@@ -553,13 +553,25 @@ class TestStopForEverything:
         assert "maintenance" in stop.stop_message(found)
         assert self.lease(leases, "kube-system", "scheduler") == {"a": "b"}
 
+        assert leases.run("suspend", "-A", "--reason", "again") == 0
+        assert "was already suspended by ann since 2027-" in leases.out
+        assert "Z: maintenance. Your name and reason replace these" in leases.out
+        found = self.lease(leases, "rollback-operator", "rollback-operator")
+        assert "again" in stop.stop_message(found)
+
         assert leases.run("resume", "--all-namespaces") == 0
+        assert "operator rollback-operator/rollback-operator: resumed" in leases.out
         assert self.lease(leases, "rollback-operator", "rollback-operator") == {"a": "b"}
+
+    def test_a_resume_of_nothing_says_so(self, leases: Shell) -> None:
+        assert leases.run("resume", "-A") == 0
+        assert leases.out == "operator rollback-operator/rollback-operator: was not suspended\n"
 
     @pytest.mark.parametrize("words", [("suspend", "-A", "--reason", "x"), ("resume", "-A")])
     def test_a_renewal_in_the_same_moment_is_no_reason_to_fail(
         self, leases: Shell, words: tuple[str, ...]
     ) -> None:
+        assert leases.run("suspend", "-A", "--reason", "earlier") == 0
         leases.cluster.fail_next("patch", CONFLICT)
         assert leases.run(*words) == 0, leases.err
 
@@ -571,7 +583,8 @@ class TestStopForEverything:
         assert leases.run("suspend", "-A", "--reason", "x") == 0
         leases.cluster.fail_next("patch", REFUSAL)
         assert leases.run("resume", "-A") == 1
-        assert leases.err.count("resumed") == 2
+        assert leases.err.count("resumed") == 1
+        assert leases.err.count("was not suspended") == 1
         assert leases.err.count("NOT reached") == 1
 
     def test_needs_a_reason(self, leases: Shell, capsys: pytest.CaptureFixture[str]) -> None:

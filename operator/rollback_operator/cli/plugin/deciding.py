@@ -140,11 +140,17 @@ async def _on_leases(asked: CommandContext, value: str | None) -> Answer:
             "no Lease of an operator exists: is it installed, and has it run since its upgrade?\n"
             f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
         )
-    done = "resumed" if value is None else "stopped; takes effect within 5 s"
     lines, failures = [], []
     for lease in ours:
-        written = await _mark(asked, lease, value)
         where = f"operator {lease.namespace}/{lease.name}"
+        earlier = stop.suspension_reason(lease.part("metadata.annotations").raw)
+        if value is None and not earlier:
+            lines.append(f"{where}: was not suspended")
+            continue
+        written = await _mark(asked, lease, value)
+        done = "resumed" if value is None else "stopped; takes effect within 5 s"
+        if value is not None and earlier:
+            done = f"was already {earlier}. Your name and reason replace these"
         if not isinstance(written, Failure):
             lines.append(f"{where}: {done}")
         elif written.kind is not FailureKind.GONE:  # an operator without a Lease does not run
