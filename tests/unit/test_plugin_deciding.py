@@ -371,8 +371,8 @@ class TestSuspension:
     def test_twice_is_once(self, shell: Shell) -> None:
         shell.run("suspend", NAME, "--reason", "load test")
         shell.cluster.fail_next("patch", REFUSAL)  # it would fail if it wrote
-        assert shell.run("suspend", NAME, "--reason", "load test") == 0
-        assert "already suspended" in shell.out
+        assert shell.run("suspend", NAME, "--reason", "another") == 0
+        assert "already suspended by ann since 2027-01-15T08:05:00Z: load test." in shell.out
 
     def test_says_how_to_let_it_act_again(self, shell: Shell) -> None:
         shell.run("suspend", NAME, "--reason", "load test")

@@ -92,7 +92,10 @@ async def suspend(asked: CommandContext) -> Answer:
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     again = commands.resume(policy.name, policy.namespace)
     text = f"suspended: automatic evaluation and rollback are off. To resume: {again}"
-    if policy.text("spec.suspend") != "true":
+    if policy.text("spec.suspend") == "true":
+        if earlier := stop.suspension_reason(policy.part("metadata.annotations").raw):
+            text = f"{earlier}. That reason is kept. To resume: {again}"
+    else:
         user = needed(await asked.cluster.user())
         # Before spec.suspend: the operator that observes the suspension reads the reason too.
         policy = await _annotated(
