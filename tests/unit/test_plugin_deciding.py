@@ -20,10 +20,12 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import stop
+from rollback_operator.ports.failure import Failure
 from tests.builders import (
     NAME,
     NAMESPACE,
     at,
+    make_deployment,
     make_entry,
     make_policy,
     make_rollback,
@@ -46,6 +48,12 @@ def template(version: str) -> Record:
             "spec": {"containers": [{"name": NAME, "image": f"example.com/app:{version}"}]},
         }
     )
+
+
+def lease(namespace: str, annotations: dict[str, str]) -> Record:
+    metadata = {"namespace": namespace, "name": "rollback-operator"}
+    labels = {stop.LABEL: "true"}
+    return Record({"metadata": {**metadata, "labels": labels, "annotations": annotations}})
 
 
 @pytest.fixture
@@ -143,6 +151,56 @@ class TestUndo:
             "     2  registry.example.com/ticket-service:v2  (running)",
             "     1  registry.example.com/ticket-service:v1  (Good)",
         ]
+
+    @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
+    def test_while_everything_is_stopped_it_is_refused_at_once(
+        self, shell: Shell, words: list[str]
+    ) -> None:
+        annotations = {stop.ANNOTATION: stop.annotation_value("bob", "maintenance", at(0))}
+        shell.cluster.put(LEASES, lease("one", annotations))
+        assert undo(shell, *words) == 1
+        assert "EverythingSuspended: everything is suspended by bob since 2027" in shell.err
+        assert "maintenance (kubectl rollback resume --all-namespaces)" in shell.err
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
+
+        # Another operator goes on, and may be the one that serves this namespace.
+        shell.cluster.put(LEASES, lease("two", {}))
+        assert undo(shell, *words) == 0
+
+    def test_who_may_not_read_the_leases_hears_nothing_of_a_stop(self, shell: Shell) -> None:
+        listing = shell.cluster.list
+
+        async def refuses(plural: str, namespace: str) -> list[Record] | Failure:
+            return REFUSAL if plural == LEASES else await listing(plural, namespace)
+
+        shell.cluster.list = refuses  # type: ignore[method-assign]
+        assert undo(shell) == 0
+
+    @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
+    def test_of_a_paused_deployment_it_is_refused_at_once(
+        self, shell: Shell, words: list[str]
+    ) -> None:
+        shell.cluster.workload = make_workload(deployment=make_deployment("v2", paused=True))
+        assert undo(shell, *words) == 1
+        assert "TargetPaused: the Deployment is paused, so no release can be" in shell.err
+        assert f"kubectl rollout resume deployment/{NAME} -n {NAMESPACE}" in shell.err
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
+
+    def test_of_no_deployment_the_field_and_the_list_are_named(self, shell: Shell) -> None:
+        shell.cluster.fail_next("inspect", GONE)
+        assert undo(shell) == 1
+        assert f"spec.targetRef.name: there is no Deployment {NAME} in this namespace" in shell.err
+
+    def test_what_runs_is_named_as_what_runs(self, shell: Shell) -> None:
+        assert undo(shell, "--to", "2") == 1
+        assert "NoTargetRevision: revision 2 (registry.example.com/ticket-service:v2) is what" in (
+            shell.err
+        )
+        entries = [make_entry("v2", health=Health.ASSUMED), make_entry("v1", health=Health.BAD)]
+        status = RollbackPolicyStatus(revisions=entries)
+        shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+        assert undo(shell) == 1
+        assert "recorded as Assumed, already runs; no other is known good" in shell.err
 
     def test_a_rehearsal_needs_no_reason(self, shell: Shell) -> None:
         assert shell.run("undo", NAME, "--dry-run") == 0
@@ -313,8 +371,8 @@ class TestSuspension:
     def test_twice_is_once(self, shell: Shell) -> None:
         shell.run("suspend", NAME, "--reason", "load test")
         shell.cluster.fail_next("patch", REFUSAL)  # it would fail if it wrote
-        assert shell.run("suspend", NAME, "--reason", "load test") == 0
-        assert "already suspended" in shell.out
+        assert shell.run("suspend", NAME, "--reason", "another") == 0
+        assert "already suspended by ann since 2027-01-15T08:05:00Z: load test." in shell.out
 
     def test_says_how_to_let_it_act_again(self, shell: Shell) -> None:
         shell.run("suspend", NAME, "--reason", "load test")
@@ -495,13 +553,25 @@ class TestStopForEverything:
         assert "maintenance" in stop.stop_message(found)
         assert self.lease(leases, "kube-system", "scheduler") == {"a": "b"}
 
+        assert leases.run("suspend", "-A", "--reason", "again") == 0
+        assert "was already suspended by ann since 2027-" in leases.out
+        assert "Z: maintenance. Your name and reason replace these" in leases.out
+        found = self.lease(leases, "rollback-operator", "rollback-operator")
+        assert "again" in stop.stop_message(found)
+
         assert leases.run("resume", "--all-namespaces") == 0
+        assert "operator rollback-operator/rollback-operator: resumed" in leases.out
         assert self.lease(leases, "rollback-operator", "rollback-operator") == {"a": "b"}
+
+    def test_a_resume_of_nothing_says_so(self, leases: Shell) -> None:
+        assert leases.run("resume", "-A") == 0
+        assert leases.out == "operator rollback-operator/rollback-operator: was not suspended\n"
 
     @pytest.mark.parametrize("words", [("suspend", "-A", "--reason", "x"), ("resume", "-A")])
     def test_a_renewal_in_the_same_moment_is_no_reason_to_fail(
         self, leases: Shell, words: tuple[str, ...]
     ) -> None:
+        assert leases.run("suspend", "-A", "--reason", "earlier") == 0
         leases.cluster.fail_next("patch", CONFLICT)
         assert leases.run(*words) == 0, leases.err
 
@@ -513,7 +583,8 @@ class TestStopForEverything:
         assert leases.run("suspend", "-A", "--reason", "x") == 0
         leases.cluster.fail_next("patch", REFUSAL)
         assert leases.run("resume", "-A") == 1
-        assert leases.err.count("resumed") == 2
+        assert leases.err.count("resumed") == 1
+        assert leases.err.count("was not suspended") == 1
         assert leases.err.count("NOT reached") == 1
 
     def test_needs_a_reason(self, leases: Shell, capsys: pytest.CaptureFixture[str]) -> None:

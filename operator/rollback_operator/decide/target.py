@@ -1,11 +1,11 @@
 """Remedy -> rollback target, none, or the reason why the remedy is impossible."""
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Remedy, RemedyType, UndoTo
+from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
 from rollback_operator.model import commands
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import ReplicaSet, Workload
-from rollback_operator.releases.ledger import bar, last_known_good
+from rollback_operator.releases.ledger import bar, entry_of, last_known_good
 from rollback_operator.releases.records import restored
 from rollback_operator.remedies import autoscaling, flags
 
@@ -40,7 +40,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
     if found is None:
         return Refusal(
             Reason.NO_TARGET_REVISION,
-            f"the Deployment has no ReplicaSet of {_described(remedy)}{_older(case, remedy)}",
+            f"{_without_target(case, remedy)}{_older(case, remedy)}",
         )
     if found.template.release == case.workload.deployment.template.release:
         return Refusal(
@@ -63,6 +63,20 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             f"{commands.undo(meta.name, meta.namespace)}",
         )
     return found
+
+
+def _without_target(case: Case, remedy: Remedy) -> str:
+    """Say why a remedy has no target: what is asked for may be what runs."""
+    current = case.workload.current
+    if current is not None:
+        runs = f"revision {current.revision} ({', '.join(current.template.images)})"
+        if remedy.to is UndoTo.REVISION and remedy.revision == current.revision:
+            return f"{runs} is what runs"
+        entry = entry_of(case.ledger, current.template.release)
+        is_good = entry is not None and entry.health in (Health.GOOD, Health.ASSUMED)
+        if remedy.to is UndoTo.LAST_KNOWN_GOOD and entry is not None and is_good:
+            return f"{runs}, recorded as {entry.health}, already runs; no other is known good"
+    return f"the Deployment has no ReplicaSet of {_described(remedy)}"
 
 
 def _older(case: Case, remedy: Remedy) -> str:

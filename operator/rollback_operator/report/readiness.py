@@ -187,7 +187,7 @@ def _obstacle(deployment: Deployment) -> Condition | None:
     if deployment.paused and not deployment.is_held:
         return status.not_ready(
             Reason.TARGET_PAUSED,
-            "the Deployment is paused, so that no release can be judged or rolled back: "
+            "the Deployment is paused, so no release can be judged or rolled back: "
             f"kubectl rollout resume deployment/{deployment.name} -n {deployment.namespace}",
         )
     # Without pods there is no evidence.

@@ -92,7 +92,10 @@ async def suspend(asked: CommandContext) -> Answer:
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
     again = commands.resume(policy.name, policy.namespace)
     text = f"suspended: automatic evaluation and rollback are off. To resume: {again}"
-    if policy.text("spec.suspend") != "true":
+    if policy.text("spec.suspend") == "true":
+        if earlier := stop.suspension_reason(policy.part("metadata.annotations").raw):
+            text = f"{earlier}. That reason is kept. To resume: {again}"
+    else:
         user = needed(await asked.cluster.user())
         # Before spec.suspend: the operator that observes the suspension reads the reason too.
         policy = await _annotated(
@@ -134,18 +137,23 @@ async def _ask_to_restore(asked: CommandContext, namespace: str, name: str) -> s
 
 async def _on_leases(asked: CommandContext, value: str | None) -> Answer:
     """Set the stop on the Lease of each operator of the cluster; None: remove it."""
-    listed = needed(await asked.cluster.list(LEASES, ""))
-    ours = [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
+    ours = needed(await finding.operator_leases(asked.cluster))
     if not ours:
         raise Stop(
             "no Lease of an operator exists: is it installed, and has it run since its upgrade?\n"
             f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
         )
-    done = "resumed" if value is None else "stopped; takes effect within 5 s"
     lines, failures = [], []
     for lease in ours:
-        written = await _mark(asked, lease, value)
         where = f"operator {lease.namespace}/{lease.name}"
+        earlier = stop.suspension_reason(lease.part("metadata.annotations").raw)
+        if value is None and not earlier:
+            lines.append(f"{where}: was not suspended")
+            continue
+        written = await _mark(asked, lease, value)
+        done = "resumed" if value is None else "stopped; takes effect within 5 s"
+        if value is not None and earlier:
+            done = f"was already {earlier}. Your name and reason replace these"
         if not isinstance(written, Failure):
             lines.append(f"{where}: {done}")
         elif written.kind is not FailureKind.GONE:  # an operator without a Lease does not run
@@ -213,9 +221,7 @@ async def _switch(asked: CommandContext, policy: Record, wanted: bool, text: str
 async def trust(asked: CommandContext) -> Answer:
     """Let rollbacks lead to a revision, whatever its recorded health."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    target = policy.text("spec.targetRef.name")
-    workload = needed(await asked.cluster.inspect(policy.namespace, target))
-    workload = finding.identified(policy, workload)
+    workload = await finding.read_workload(asked.cluster, policy)
     trusted = _revision(policy, workload, int(asked.given["revision"]))
     recorded = finding.entry(policy, trusted.template.release)
     entry = {

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import LedgerEntry, Revision, RollbackPolicyStatus
 from rollback_operator.cli.plugin.connection import (
+    LEASES,
     POLICIES,
     ROLLBACKS,
     ClusterClient,
@@ -14,9 +15,11 @@ from rollback_operator.cli.plugin.connection import (
     needed,
 )
 from rollback_operator.cli.plugin.record import Record, decided, newest_first, summary_of
+from rollback_operator.model import stop
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases.identity import recorded
+from rollback_operator.report.readiness import not_found
 
 _REF = ("number", "templateHash", "digest", "release", "configuration")
 _PREFIXES = {
@@ -104,7 +107,34 @@ async def waiting(
     return awaited
 
 
-def identified(policy: Record, workload: Workload) -> Workload:
+async def operator_leases(cluster: ClusterClient) -> list[Record] | Failure:
+    """Read the Lease of each operator of the cluster."""
+    listed = await cluster.list(LEASES, "")
+    if isinstance(listed, Failure):
+        return listed
+    return [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
+
+
+async def stopped(cluster: ClusterClient) -> str:
+    """Say who stopped every operator, and why; empty: nobody did, or the user may not know."""
+    leases = await operator_leases(cluster)
+    if isinstance(leases, Failure):
+        return ""
+    # Which operator serves a namespace is not known here: a stop of some is no stop of all.
+    stops = [stop.stop_message(lease.part("metadata.annotations").raw) for lease in leases]
+    return stops[0] if stops and all(stops) else ""
+
+
+async def read_workload(cluster: ClusterClient, policy: Record) -> Workload:
+    """Read the Deployment of a policy, each revision with the release on record."""
+    target = policy.text("spec.targetRef.name")
+    workload = await cluster.inspect(policy.namespace, target)
+    if _is_missing(workload):
+        raise Stop(not_found(target, policy.namespace))
+    return _identified(policy, needed(workload))
+
+
+def _identified(policy: Record, workload: Workload) -> Workload:
     """Give each revision the release that the policy has on record."""
     rows = [*policy.rows("status.revisions"), policy.part("status.revision")]
     refs = [{key: row.raw.get(key) for key in _REF} for row in rows if row.text("digest")]
@@ -198,7 +228,7 @@ def _belongs(rollback: Record) -> tuple[str, str]:
     return spec.text("policyRef.name"), spec.text("targetRef.name")
 
 
-def _is_missing(result: Record | Failure) -> bool:
+def _is_missing(result: object) -> bool:
     """Report whether the object does not exist, in a cluster that has its kind."""
     if not isinstance(result, Failure) or result.kind is not FailureKind.GONE:
         return False

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from rollback_operator.api.reasons import IDLE, Reason
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     RemedyType,
@@ -33,12 +34,13 @@ from rollback_operator.cli.plugin.explanation import revision
 from rollback_operator.cli.plugin.page import TextPage, span
 from rollback_operator.cli.plugin.record import Record, decided
 from rollback_operator.decide.evaluate import case_of
-from rollback_operator.decide.requests import make_manual_plan
+from rollback_operator.decide.requests import is_served_at_rest, make_manual_plan
 from rollback_operator.model import commands
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload
 from rollback_operator.remedies.attempts import NAME_PART
 from rollback_operator.remedies.steps import steps_of
+from rollback_operator.report.readiness import Around, readiness
 from rollback_operator.rollback.checks import is_asked
 
 PROGRESS_SECONDS = 10
@@ -50,9 +52,7 @@ _LIMITED = frozenset({"RolloutComplete", "Verify"})
 async def undo(asked: CommandContext) -> Answer:
     """Request a rollback."""
     policy = await finding.read_policy(asked.cluster, asked.namespace, asked.name)
-    target = policy.text("spec.targetRef.name")
-    workload = needed(await asked.cluster.inspect(policy.namespace, target))
-    workload = finding.identified(policy, workload)
+    workload = await finding.read_workload(asked.cluster, policy)
     user = needed(await asked.cluster.user())
     request = _request(asked, policy, user, _seen(workload))
     # A refusal that is known here is reported at once; the operator checks again and decides.
@@ -157,6 +157,11 @@ async def _plan(
     case = case_of(parsed, workload, same, asked.now)
     named = {**manual.part("metadata").raw, "name": "rehearsed"}
     request = RollbackRequest.model_validate({**manual.raw, "metadata": named})
+    around = Around(stopped=await finding.stopped(asked.cluster))
+    ready = readiness(parsed, workload.deployment, around)
+    why = Reason(ready.reason)
+    if why in IDLE and not is_served_at_rest(why, workload.deployment, request):
+        raise Stop(f"the operator would refuse it: {why}: {ready.message}")
     plan = make_manual_plan(case, request, asked.now)
     if not isinstance(plan, Refusal):
         return plan
