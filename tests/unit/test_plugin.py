@@ -270,6 +270,18 @@ class TestStatus:
         shell.run("explain", "policy/other")
         assert "other-1f0c ended as Rejected: roll back manually" in shell.out
 
+    def test_the_end_of_a_rollback_of_another_release_advises_nothing(self, shell: Shell) -> None:
+        rows = [
+            {"type": "Healthy", "status": "False", "reason": "ErrorRateAboveControl"},
+            {"type": "Recovered", "status": "Unknown", "reason": "NotRolledBack"},
+        ]
+        last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z", "outcome": "Abandoned"}
+        status = {"summary": "Bad", "lastRollback": last, "conditions": rows}
+        shell.cluster.put(POLICIES, stored(make_policy("other"), **status))
+        shell.run("explain", "policy/other")
+        assert "ended as Abandoned" not in shell.out
+        assert "decides again at each evaluation" in shell.out
+
     def test_no_severity_is_a_dash(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy("other")))
         shell.run("status")
@@ -487,6 +499,15 @@ class TestReport:
         assert all(f"- {step}\n" in shell.out for step in steps)
         assert shell.run("explain") == 0
         assert all(step in shell.out for step in steps)
+
+    @pytest.mark.parametrize("reason", ["TargetMoved", "TargetPaused"])
+    @pytest.mark.parametrize("is_flag", [False, True])
+    def test_an_abandoned_rollback_is_not_said_to_have_changed_nothing(
+        self, reason: str, is_flag: bool
+    ) -> None:
+        steps = next_steps_after("Abandoned", reason, is_flag=is_flag)
+        assert "not rolled back" not in " ".join(steps)
+        assert ("evaluated as any other release" in steps[0]) == (reason == "TargetMoved")
 
     def test_what_others_wrote_is_no_markup(self, shell: Shell) -> None:
         evil = stored(make_rollback(status=make_ended()))

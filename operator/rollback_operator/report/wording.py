@@ -34,6 +34,10 @@ _NEXT_REMEDY = (
     "If the release is still bad, the policy's next remedy follows; if there is none, roll back "
     "manually"
 )
+_LEFT = (
+    "Check the running release: the steps of the Rollback show whether it was changed",
+    _CAUSE,
+)
 _ENDS = {
     Outcome.VERIFIED: Words(
         "rolled back, service healthy",
@@ -61,7 +65,7 @@ _ENDS = {
         "rollback abandoned",
         "ROLLBACK ABANDONED",
         IncidentStage.OPEN,
-        ("Check the running release: it was not rolled back", _CAUSE),
+        _LEFT,
     ),
     Outcome.FAILED: Words(
         "ROLLBACK FAILED",
@@ -121,7 +125,7 @@ _FLAG_ENDS = {
         "flag change abandoned",
         "ABANDONED: a flag that was set stays set",
         IncidentStage.OPEN,
-        ("Check the running release: it was not rolled back", _CAUSE),
+        _LEFT,
     ),
     Outcome.FAILED: Words(
         "FLAG CHANGE FAILED",
@@ -151,6 +155,12 @@ _REVERTED = Words(
         "Or let the operator suspend that tool: spec.safety.gitOps: Suspend",
         _BY_PERSON,
     ),
+)
+_MOVED = Words(
+    "rollback ended by another rollout",
+    "ROLLBACK ENDED: another client rolled out a release, which stays",
+    IncidentStage.OPEN,
+    ("Check the release that runs now: it is evaluated as any other release", _CAUSE),
 )
 _TRAFFIC_STOPPED = Words(
     "traffic STOPPED",
@@ -329,6 +339,8 @@ _BY_REASON: Mapping[str, Words] = {
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason in _BY_REASON:
         return _BY_REASON[reason]
+    if reason == Reason.TARGET_MOVED and outcome == Outcome.ABANDONED:
+        return _MOVED
     if reason == Reason.TARGET_SCALED_TO_ZERO and outcome == Outcome.UNKNOWN:
         return _WITHOUT_REPLICAS
     if reason == Reason.STEP_REFUSED and not is_flag:
