@@ -500,6 +500,16 @@ class TestReport:
         assert shell.run("explain") == 0
         assert all(step in shell.out for step in steps)
 
+    @pytest.mark.parametrize(
+        ("outcome", "reason"),
+        [("Abandoned", "ApprovalTimedOut"), ("Rejected", "RejectedByPerson")],
+    )
+    def test_after_no_approval_the_next_step_is_the_way_out(
+        self, outcome: str, reason: str
+    ) -> None:
+        steps = next_steps_after(outcome, reason, is_flag=False)
+        assert "run the command in the message of the outcome" in steps[0]
+
     @pytest.mark.parametrize("reason", ["TargetMoved", "TargetPaused"])
     @pytest.mark.parametrize("is_flag", [False, True])
     def test_an_abandoned_rollback_is_not_said_to_have_changed_nothing(

@@ -156,12 +156,6 @@ _REVERTED = Words(
         _BY_PERSON,
     ),
 )
-_MOVED = Words(
-    "rollback ended by another rollout",
-    "ROLLBACK ENDED: another client rolled out a release, which stays",
-    IncidentStage.OPEN,
-    ("Check the release that runs now: it is evaluated as any other release", _CAUSE),
-)
 _TRAFFIC_STOPPED = Words(
     "traffic STOPPED",
     "TRAFFIC STOPPED: nothing was rolled back",
@@ -325,6 +319,26 @@ _STEP_REFUSED = Words(
 )
 
 
+_BY_END: Mapping[tuple[str, str], Words] = {
+    (Outcome.ABANDONED, Reason.TARGET_MOVED): Words(
+        "rollback ended by another rollout",
+        "ROLLBACK ENDED: another client rolled out a release, which stays",
+        IncidentStage.OPEN,
+        ("Check the release that runs now: it is evaluated as any other release", _CAUSE),
+    ),
+    (Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT): Words(
+        "NOT rolled back: nobody decided",
+        "NOT ROLLED BACK: nobody decided in time, the bad release still runs",
+        IncidentStage.OPEN,
+        ("If the release is still bad, run the command in the message of the outcome", _CAUSE),
+    ),
+    (Outcome.REJECTED, Reason.REJECTED_BY_PERSON): Words(
+        "rollback rejected by a person",
+        "ROLLBACK REJECTED: nothing was done, the bad release still runs",
+        IncidentStage.OPEN,
+        ("Fix forward, or run the command in the message of the outcome", _CAUSE),
+    ),
+}
 _BY_REASON: Mapping[str, Words] = {
     Reason.UNDO_REVERTED: _REVERTED,
     Reason.TRAFFIC_STOPPED: _TRAFFIC_STOPPED,
@@ -339,8 +353,8 @@ _BY_REASON: Mapping[str, Words] = {
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason in _BY_REASON:
         return _BY_REASON[reason]
-    if reason == Reason.TARGET_MOVED and outcome == Outcome.ABANDONED:
-        return _MOVED
+    if (outcome, reason) in _BY_END:
+        return _BY_END[outcome, reason]
     if reason == Reason.TARGET_SCALED_TO_ZERO and outcome == Outcome.UNKNOWN:
         return _WITHOUT_REPLICAS
     if reason == Reason.STEP_REFUSED and not is_flag:
