@@ -36,6 +36,7 @@ from tests.builders import (
     make_policy,
     make_rollback,
     make_step,
+    make_trigger_record,
 )
 from tests.kubectl import Shell, stored
 
@@ -457,6 +458,16 @@ class TestExplain:
         shell.run("explain", waiting.name)
         assert f"kubectl rollback approve {waiting.name}" in shell.out
         assert "awaited" in shell.out
+
+    def test_the_limit_of_the_matrix_is_not_taken_for_that_of_the_decision(
+        self, shell: Shell
+    ) -> None:
+        trigger = make_trigger_record().model_copy(update={"deadline_time": at(300)})
+        waiting = stored(make_rollback(trigger=trigger), step="AwaitingApproval")
+        shell.cluster.put(ROLLBACKS, waiting)
+        shell.run("explain", waiting.name)
+        assert f"Limit to prove it {at(300):%Y-%m-%d %H:%M:%S} UTC" in words(shell)
+        assert "Deadline" not in shell.out
 
     def test_tells_of_a_verification_that_is_under_way(self, shell: Shell) -> None:
         step = make_step(StepName.VERIFY, 3)
