@@ -26,6 +26,7 @@ from rollback_operator.api.v1alpha1 import (
     Mode,
     Outcome,
     Pace,
+    Revision,
     Rollback,
     RollbackPolicy,
     RollbackPolicyStatus,
@@ -43,8 +44,11 @@ from rollback_operator.model.schema import (
     UnknownSchema,
 )
 from rollback_operator.model.surroundings import Amounts, Quota, Reference
+from rollback_operator.report.events import finished
+from rollback_operator.report.recovery import recovered
 from rollback_operator.rollback import approval
 from tests.builders import (
+    NAME,
     NAMESPACE,
     at,
     make_entry,
@@ -52,6 +56,7 @@ from tests.builders import (
     make_ref,
     make_replica_set,
     make_rollback,
+    make_trigger_record,
     make_workload,
 )
 from tests.fakes.failures import CONFLICT, OUTAGE, REFUSAL, Crash
@@ -572,6 +577,37 @@ async def test_of_an_approval_that_came_too_late_the_end_names_the_time() -> Non
     assert f"no decision by {deadline:%Y-%m-%d %H:%M:%S} UTC" in complete.message
     assert f"jane@example.com approved at {late:%Y-%m-%d %H:%M:%S} UTC" in complete.message
     assert "kubectl rollback undo" in complete.message
+
+
+@pytest.mark.parametrize("is_rejected", [False, True], ids=["nobody decided", "rejected"])
+async def test_the_end_without_an_approval_states_what_runs_and_the_way_out(
+    is_rejected: bool,
+) -> None:
+    trigger = make_trigger_record().model_copy(update={"requests": 21, "errors": 20})
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=60), trigger=trigger)
+    await world.carry_on()
+    if is_rejected:
+        answer = decision(world, decision=ApprovalDecision.REJECT)
+        world.store.decide(world.stored, answer, at(21))
+    world.seconds += 70
+
+    done = await world.carry_on()
+
+    assert isinstance(done, Rollback)
+    complete = find(done.status.conditions, ConditionType.COMPLETE)
+    approved = find(done.status.conditions, ConditionType.APPROVED)
+    assert complete is not None
+    assert approved is not None
+    then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
+    undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+    assert complete.message == (
+        f"{approved.message}. Nothing was rolled back: revision 2 "
+        f"({', '.join(done.spec.from_revision.images)}) still runs; 20 of 21 requests had failed "
+        f"at {then}. To roll back: {undo}"
+    )
+    assert finished(done).message == f"Not rolled back: {complete.message}"
+    running = Revision(**make_entry("v2").model_dump(exclude={"health", "reason"}))
+    assert recovered([done], running).message.count(undo) == 1
 
 
 async def test_an_approval_in_time_does_not_count_for_a_plan_that_changed_since() -> None:

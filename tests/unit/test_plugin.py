@@ -36,6 +36,7 @@ from tests.builders import (
     make_policy,
     make_rollback,
     make_step,
+    make_trigger_record,
 )
 from tests.kubectl import Shell, stored
 
@@ -270,6 +271,18 @@ class TestStatus:
         shell.run("explain", "policy/other")
         assert "other-1f0c ended as Rejected: roll back manually" in shell.out
 
+    def test_the_end_of_a_rollback_of_another_release_advises_nothing(self, shell: Shell) -> None:
+        rows = [
+            {"type": "Healthy", "status": "False", "reason": "ErrorRateAboveControl"},
+            {"type": "Recovered", "status": "Unknown", "reason": "NotRolledBack"},
+        ]
+        last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z", "outcome": "Abandoned"}
+        status = {"summary": "Bad", "lastRollback": last, "conditions": rows}
+        shell.cluster.put(POLICIES, stored(make_policy("other"), **status))
+        shell.run("explain", "policy/other")
+        assert "ended as Abandoned" not in shell.out
+        assert "decides again at each evaluation" in shell.out
+
     def test_no_severity_is_a_dash(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy("other")))
         shell.run("status")
@@ -446,6 +459,16 @@ class TestExplain:
         assert f"kubectl rollback approve {waiting.name}" in shell.out
         assert "awaited" in shell.out
 
+    def test_the_limit_of_the_matrix_is_not_taken_for_that_of_the_decision(
+        self, shell: Shell
+    ) -> None:
+        trigger = make_trigger_record().model_copy(update={"deadline_time": at(300)})
+        waiting = stored(make_rollback(trigger=trigger), step="AwaitingApproval")
+        shell.cluster.put(ROLLBACKS, waiting)
+        shell.run("explain", waiting.name)
+        assert f"Limit to prove it {at(300):%Y-%m-%d %H:%M:%S} UTC" in words(shell)
+        assert "Deadline" not in shell.out
+
     def test_tells_of_a_verification_that_is_under_way(self, shell: Shell) -> None:
         step = make_step(StepName.VERIFY, 3)
         status = make_rollback().status.model_copy(update={"steps": [step]})
@@ -487,6 +510,25 @@ class TestReport:
         assert all(f"- {step}\n" in shell.out for step in steps)
         assert shell.run("explain") == 0
         assert all(step in shell.out for step in steps)
+
+    @pytest.mark.parametrize(
+        ("outcome", "reason"),
+        [("Abandoned", "ApprovalTimedOut"), ("Rejected", "RejectedByPerson")],
+    )
+    def test_after_no_approval_the_next_step_is_the_way_out(
+        self, outcome: str, reason: str
+    ) -> None:
+        steps = next_steps_after(outcome, reason, is_flag=False)
+        assert "run the command in the message of the outcome" in steps[0]
+
+    @pytest.mark.parametrize("reason", ["TargetMoved", "TargetPaused"])
+    @pytest.mark.parametrize("is_flag", [False, True])
+    def test_an_abandoned_rollback_is_not_said_to_have_changed_nothing(
+        self, reason: str, is_flag: bool
+    ) -> None:
+        steps = next_steps_after("Abandoned", reason, is_flag=is_flag)
+        assert "not rolled back" not in " ".join(steps)
+        assert ("evaluated as any other release" in steps[0]) == (reason == "TargetMoved")
 
     def test_what_others_wrote_is_no_markup(self, shell: Shell) -> None:
         evil = stored(make_rollback(status=make_ended()))

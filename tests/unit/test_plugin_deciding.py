@@ -29,6 +29,7 @@ from tests.builders import (
     make_entry,
     make_policy,
     make_rollback,
+    make_template,
     make_workload,
 )
 from tests.fakes.failures import CONFLICT, GONE, REFUSAL
@@ -323,6 +324,23 @@ class TestDecision:
         shell.cluster.put(ROLLBACKS, Record({**waiting.raw, "status": status}))
         assert shell.run("approve", waiting.name, "--reason", "x") == 1
         assert said in shell.err
+
+    @pytest.mark.parametrize(
+        ("running", "is_left"), [("v1", True), ("v2", False)], ids=["rolled back", "still bad"]
+    )
+    def test_after_the_end_a_rollback_is_advised_only_where_the_release_runs(
+        self, shell: Shell, waiting: Record, running: str, is_left: bool
+    ) -> None:
+        policy = stored(make_policy(), revision={"release": make_template(running).release})
+        shell.cluster.put(POLICIES, policy)
+        shell.run("approve", waiting.name, "--reason", "asked Jo")
+        spec = shell.cluster.objects[ROLLBACKS, NAMESPACE, waiting.name].part("spec").raw
+        ended: dict[str, object] = {**waiting.raw, "spec": spec, "status": {"outcome": "Verified"}}
+        shell.cluster.put(ROLLBACKS, Record(ended))
+        assert shell.run("approve", waiting.name, "--reason", "x") == 1
+        assert "has ended (Verified, approved by ann)" in shell.err
+        assert ("another release runs now: nothing is left" in shell.err) == is_left
+        assert ("To roll back: " in shell.err) != is_left
 
     @pytest.mark.parametrize("verb", ["approve", "reject"])
     def test_where_no_decision_counts_none_is_taken(

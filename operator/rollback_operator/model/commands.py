@@ -21,6 +21,13 @@ def repeated(asked: Rollback | RollbackRequest) -> str:
     return request(asked.spec.policy_ref.name, asked.metadata.namespace, option(asked.spec.remedy))
 
 
+def by_person(rollback: Rollback) -> str:
+    """Roll back what a Rollback left: repeats a request, or asks for the policy's target."""
+    if rollback.is_by_hand:
+        return repeated(rollback)
+    return undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+
+
 def option(remedy: Remedy) -> str:
     """Return the option of `kubectl rollback undo` for a remedy, with a leading space."""
     if remedy.type is RemedyType.PIN_IMAGE:

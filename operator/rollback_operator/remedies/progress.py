@@ -16,7 +16,7 @@ from rollback_operator.model.workload import Deployment, Workload
 from rollback_operator.remedies import gitops
 from rollback_operator.remedies.database.migration_order import MIGRATION_STEPS
 from rollback_operator.remedies.rollouts import may_have_run, runs_target, was_another_between
-from rollback_operator.remedies.steps import steps_of
+from rollback_operator.remedies.steps import keeps_release, steps_of
 
 EXPRESS_SURGE = "100%"
 LEAST_BOUND_SECONDS = 900.0
@@ -247,12 +247,25 @@ def moved(rollback: Rollback, deployment: Deployment) -> RollbackEnd:
         return RollbackEnd(Outcome.FAILED, Reason.UNDO_REVERTED, message)
     if is_rolled_out_again(rollback, deployment):
         return _rolled_out_again(rollback, deployment)
-    return RollbackEnd(
-        Outcome.ABANDONED,
-        Reason.TARGET_MOVED,
+    message = (
         "another client changed the pod template since it was evaluated "
-        f"({rollback.spec.from_revision.digest}): the change is kept",
+        f"({rollback.spec.from_revision.digest}): the change is kept"
     )
+    if was_done(rollback):
+        # Its images, because the controller may not have numbered the revision yet.
+        images = ", ".join(deployment.template.images)
+        message = (
+            f"{_what_was_done(rollback)}. Then another client rolled out {images}, which stays"
+        )
+    return RollbackEnd(Outcome.ABANDONED, Reason.TARGET_MOVED, message)
+
+
+def _what_was_done(rollback: Rollback) -> str:
+    spec = rollback.spec
+    if keeps_release(spec.remedy.type):
+        return f"the remedy {spec.remedy.type} was applied to revision {spec.from_revision.number}"
+    images = ", ".join(spec.from_revision.images)
+    return f"revision {spec.from_revision.number} ({images}) was rolled back"
 
 
 def overtaken(rollback: Rollback, step: StepName, workload: Workload) -> RollbackEnd | None:

@@ -82,6 +82,7 @@ def policy_notices(
 
 
 _LONGEST = 1024
+_UNDECIDED = (Reason.APPROVAL_TIMED_OUT, Reason.REJECTED_BY_PERSON)
 _LOSSES = (
     (ConditionType.READY, EventReason.POLICY_NOT_READY),
     (ConditionType.METRICS_AVAILABLE, EventReason.METRICS_UNAVAILABLE),
@@ -235,7 +236,8 @@ def finished(rollback: Rollback) -> Notice:
     """Report the outcome of a rollback."""
     done = find(rollback.status.conditions, ConditionType.COMPLETE)
     outcome = rollback.status.outcome
-    message = f"{outcome}: {done.message if done else ''}"
+    is_left = done is not None and done.reason in _UNDECIDED
+    message = f"{'Not rolled back' if is_left else outcome}: {done.message if done else ''}"
     if outcome is Outcome.BLOCKED:
         return Notice(EventReason.ROLLBACK_BLOCKED, message, True)
     if outcome is Outcome.OBSERVED:

@@ -245,12 +245,9 @@ def _is_unchanged(rollback: Rollback) -> bool:
 def _still_runs(rollback: Rollback) -> str:
     """State which release still runs, and how a person rolls back."""
     done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
-    spec, namespace = rollback.spec, rollback.metadata.namespace
-    if done is not None and done.reason == Reason.STEP_REFUSED:
+    undo, number = commands.by_person(rollback), rollback.spec.from_revision.number
+    if done is not None and (done.reason == Reason.STEP_REFUSED or undo in done.message):
         return "a person is needed: nothing was rolled back"  # the message names the command
-    undo = commands.undo(spec.policy_ref.name, namespace)
-    undo = commands.repeated(rollback) if rollback.is_by_hand else undo
-    number = spec.from_revision.number
     return f"nothing was rolled back: revision {number} still runs. To roll back: {undo}"
 
 

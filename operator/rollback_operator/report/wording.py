@@ -34,6 +34,10 @@ _NEXT_REMEDY = (
     "If the release is still bad, the policy's next remedy follows; if there is none, roll back "
     "manually"
 )
+_LEFT = (
+    "Check the running release: the steps of the Rollback show whether it was changed",
+    _CAUSE,
+)
 _ENDS = {
     Outcome.VERIFIED: Words(
         "rolled back, service healthy",
@@ -61,7 +65,7 @@ _ENDS = {
         "rollback abandoned",
         "ROLLBACK ABANDONED",
         IncidentStage.OPEN,
-        ("Check the running release: it was not rolled back", _CAUSE),
+        _LEFT,
     ),
     Outcome.FAILED: Words(
         "ROLLBACK FAILED",
@@ -121,7 +125,7 @@ _FLAG_ENDS = {
         "flag change abandoned",
         "ABANDONED: a flag that was set stays set",
         IncidentStage.OPEN,
-        ("Check the running release: it was not rolled back", _CAUSE),
+        _LEFT,
     ),
     Outcome.FAILED: Words(
         "FLAG CHANGE FAILED",
@@ -315,6 +319,26 @@ _STEP_REFUSED = Words(
 )
 
 
+_BY_END: Mapping[tuple[str, str], Words] = {
+    (Outcome.ABANDONED, Reason.TARGET_MOVED): Words(
+        "rollback ended by another rollout",
+        "ROLLBACK ENDED: another client rolled out a release, which stays",
+        IncidentStage.OPEN,
+        ("Check the release that runs now: it is evaluated as any other release", _CAUSE),
+    ),
+    (Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT): Words(
+        "NOT rolled back: nobody decided",
+        "NOT ROLLED BACK: nobody decided in time, the bad release still runs",
+        IncidentStage.OPEN,
+        ("If the release is still bad, run the command in the message of the outcome", _CAUSE),
+    ),
+    (Outcome.REJECTED, Reason.REJECTED_BY_PERSON): Words(
+        "rollback rejected by a person",
+        "ROLLBACK REJECTED: nothing was done, the bad release still runs",
+        IncidentStage.OPEN,
+        ("Fix forward, or run the command in the message of the outcome", _CAUSE),
+    ),
+}
 _BY_REASON: Mapping[str, Words] = {
     Reason.UNDO_REVERTED: _REVERTED,
     Reason.TRAFFIC_STOPPED: _TRAFFIC_STOPPED,
@@ -329,6 +353,8 @@ _BY_REASON: Mapping[str, Words] = {
 def _words_after(outcome: str, reason: str, *, is_flag: bool) -> Words:
     if reason in _BY_REASON:
         return _BY_REASON[reason]
+    if (outcome, reason) in _BY_END:
+        return _BY_END[outcome, reason]
     if reason == Reason.TARGET_SCALED_TO_ZERO and outcome == Outcome.UNKNOWN:
         return _WITHOUT_REPLICAS
     if reason == Reason.STEP_REFUSED and not is_flag:

@@ -132,7 +132,7 @@ def evaluate_approval(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResul
     if end is not None:
         return _result(end, False, end.reason, end.message)
     if approval is not None and not _is_late(rollback, facts.now):
-        return _decided(approval)
+        return _decided(rollback, approval)
     if facts.frozen:
         return _frozen(rollback, facts, refused)
     if not is_asked(rollback, facts.checklist):
@@ -221,19 +221,31 @@ def _timed_out(rollback: Rollback, granted: ApprovalSpec) -> ApprovalResult:
     message, reason = _undecided(rollback), Reason.APPROVAL_TIMED_OUT
     if granted.on_timeout is ApprovalTimeout.PROCEED:
         return _result(Done(f"{message}; onTimeout is Proceed"), True, reason, message)
-    if rollback.spec.approval is not None:  # a person wants it
-        message = f"{message}. To request it again: {commands.repeated(rollback)}"
-    return _result(RollbackEnd(Outcome.ABANDONED, reason, message), False, reason, message)
+    end = RollbackEnd(Outcome.ABANDONED, reason, f"{message}. {_still_runs(rollback)}")
+    return _result(end, False, reason, message)
 
 
-def _decided(approval: Approval) -> ApprovalResult:
+def _still_runs(rollback: Rollback) -> str:
+    """State what runs after an end before any change, what was known of it, and the command."""
+    ref, trigger = rollback.spec.from_revision, rollback.spec.trigger
+    then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
+    counts = f"; {trigger.errors} of {trigger.requests} requests had failed at {then}"
+    release = f"revision {ref.number} ({', '.join(ref.images)})"
+    return (
+        f"Nothing was rolled back: {release} still runs"
+        f"{counts if trigger.requests else ''}. To roll back: {commands.by_person(rollback)}"
+    )
+
+
+def _decided(rollback: Rollback, approval: Approval) -> ApprovalResult:
     message = f"by {approval.by}" + (f": {approval.reason}" if approval.reason else "")
     if approval.decision is ApprovalDecision.APPROVE:
         message = f"approved {message}"
         return _result(Done(message), True, Reason.APPROVED_BY_PERSON, message)
     message = f"rejected {message}"
     reason = Reason.REJECTED_BY_PERSON
-    return _result(RollbackEnd(Outcome.REJECTED, reason, message), False, reason, message)
+    end = RollbackEnd(Outcome.REJECTED, reason, f"{message}. {_still_runs(rollback)}")
+    return _result(end, False, reason, message)
 
 
 def _ignored_decision(rollback: Rollback, facts: ApprovalFacts) -> Condition | None:

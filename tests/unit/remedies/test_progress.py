@@ -173,6 +173,29 @@ def test_look(rollback, step, deployment, expected) -> None:
         assert found.step is step
 
 
+SCALED = running(
+    make_step(StepName.SCALE, 10, 11), make_step(StepName.ROLLOUT_COMPLETE, 11), rollback=SCALING
+)
+
+
+@pytest.mark.parametrize(
+    ("rollback", "step", "expected"),
+    [
+        (WAITING, StepName.ROLLOUT_COMPLETE, "revision 2 ({bad}) was rolled back. Then another "),
+        (SCALED, StepName.ROLLOUT_COMPLETE, "the remedy Scale was applied to revision 2. Then "),
+        (UNDOING, StepName.UNDO, "another client changed the pod template since it was evaluated"),
+    ],
+    ids=["undone", "scaled", "not begun"],
+)
+def test_the_end_by_another_release_states_what_was_done(rollback, step, expected) -> None:
+    found = compare(rollback, step, replace(OTHER, replicas=8), at(20))
+    assert isinstance(found, RollbackEnd)
+    bad = ", ".join(rollback.spec.from_revision.images)
+    assert found.message.startswith(expected.format(bad=bad))
+    is_named = ", ".join(OTHER.template.images) in found.message
+    assert is_named == (rollback is not UNDOING)
+
+
 PAUSED = replace(BAD, paused=True)
 STOPPED = {
     "an undo waits for a person's pause to be lifted": (BEGUN, StepName.UNDO, PAUSED, 609, Wait),

@@ -24,6 +24,7 @@ from rollback_operator.remedies.stopped_traffic import RESTORE_TRAFFIC
 
 MOST_LEASE_TRIES = 20
 """The holder renews a Lease every few seconds: one of the tries meets no conflict."""
+_DECIDED = {"Approve": "approved", "Reject": "rejected"}
 _SECOND = timedelta(seconds=1)
 _SHOWN = 12
 
@@ -41,6 +42,8 @@ async def reject(asked: CommandContext) -> Answer:
 async def _decide(asked: CommandContext, decision: str, done: str) -> Answer:
     rollback = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
     digest = rollback.text("status.planDigest")
+    if rollback.text("status.outcome"):
+        raise Stop(await _ended(asked, rollback))
     _expect_question(rollback, digest, str(asked.given["plan"]))
     approved = rollback.condition("Approved")
     if approved.text("reason") == "ApprovalUnprotected":
@@ -57,14 +60,24 @@ async def _decide(asked: CommandContext, decision: str, done: str) -> Answer:
     return asked.result(written, f"{rollback.name}: {done} by {user}, plan {digest}")
 
 
+async def _ended(asked: CommandContext, rollback: Record) -> str:
+    """State the outcome, the earlier decision, and the command where the release still runs."""
+    given, plan = rollback.part("spec.approval"), decided(rollback)
+    words = _DECIDED.get(given.text("decision"), "")
+    before = f", {words} by {given.text('by')}" if words else ""
+    ended = f"{rollback.name} has ended ({rollback.text('status.outcome')}{before})"
+    policy = await asked.cluster.read(POLICIES, rollback.namespace, plan.text("policyRef.name"))
+    running = "" if isinstance(policy, Failure) else policy.text("status.revision.release")
+    judged = plan.text("fromRevision.release")
+    if running and judged and running != judged:
+        return f"{ended}, and another release runs now: nothing is left to decide"
+    undo = commands.undo(plan.text("policyRef.name"), rollback.namespace)
+    undo = repeated(rollback) if rollback.part("status.plan").raw else undo
+    return f"{ended}: there is nothing to decide.\nTo roll back: {undo}"
+
+
 def _expect_question(rollback: Record, digest: str, wanted: str) -> None:
-    name, outcome = rollback.name, rollback.text("status.outcome")
-    if outcome:
-        undo = commands.undo(decided(rollback).text("policyRef.name"), rollback.namespace)
-        undo = repeated(rollback) if rollback.part("status.plan").raw else undo
-        raise Stop(
-            f"{name} has ended ({outcome}): there is nothing to decide.\nTo roll back: {undo}"
-        )
+    name = rollback.name
     step = rollback.text("status.step")
     if step != "AwaitingApproval" or not digest:
         raise Stop(f"{name} does not await approval; it is at step {step or '(not started)'}")

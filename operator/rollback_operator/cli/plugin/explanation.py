@@ -112,7 +112,7 @@ def _why(page: TextPage, rollback: Record) -> None:
             ("Reason", trigger.text("reason")),
             ("Request", rollback.text("spec.reason") if trigger.text("message") else ""),
             *evidence(trigger),
-            ("Deadline", clock(trigger.time("deadlineTime"))),
+            ("Limit to prove it", clock(trigger.time("deadlineTime"))),
         ]
     )
 

@@ -175,7 +175,8 @@ def next_policy_action(policy: Record) -> str:
         return f"{recovered.text('reason')}: {_one_line(recovered.text('message'))}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {_one_line(warned.text('message'))}"
-    if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS:
+    is_another = recovered.text("reason") == "NotRolledBack" and last.text("outcome") != "Observed"
+    if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS and not is_another:
         manual = f"kubectl rollback undo {policy.name} -n {policy.namespace} --dry-run"
         ended = f"{last.text('name')} ended as {last.text('outcome')}"
         return f"{ended}: roll back manually: {manual}"
