@@ -198,6 +198,56 @@ class TestStatus:
         shell.run("status")
         assert "other: Bad CooldownActive: not rolled back: the last" in shell.out
 
+    @pytest.mark.parametrize("is_judged", [True, False])
+    def test_a_bad_release_that_is_back_is_named_with_the_command(
+        self, shell: Shell, is_judged: bool
+    ) -> None:
+        name = rollback_name(shell)
+        old = f"{name}: 9 of 9 failed (2030-01-01 00:00:00 UTC); kubectl rollback trust other"
+        why = "It is not rolled back automatically again before 2030-01-01 00:44:58 UTC"
+        new = f"21 of 21 failed. Not rolled back: {name} rolled it back. {why}"
+        told = ("CooldownActive", new) if is_judged else ("FoundBad", old)
+        said = [
+            row("Healthy", "False", *told),
+            row("Recovered", "False", "UndoReverted", "the bad release runs again"),
+            row("MetricsAvailable", str(is_judged), "ProviderUnreachable", "connection refused"),
+        ]
+        running = {"number": 4, "release": "r4", "images": ["shop:v3"], "changedBy": "ann"}
+        finding = {"time": "2030-01-01T00:00:00Z", "message": "9 of 9", "rollback": name}
+        policy = stored(
+            make_policy(),
+            summary="Bad",
+            revision={**running, "since": "2030-01-01T00:00:02Z"},
+            revisions=[{"number": 4, "release": "r4", "condemned": finding}],
+            conditions=said,
+        )
+        shell.cluster.put(POLICIES, policy)
+        back = f"shop:v3 was rolled back by {name} and runs again (by ann, 2030-01-01 00:00:02 UTC)"
+        stays = f". {why}" if is_judged else "; it is not judged now: Prometheus does not answer"
+        undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+        action = f"to roll it back now: {undo}; then remove the release at its source"
+
+        shell.run("status")
+
+        assert f"{NAME}: Bad {told[0]}: {back}{stays}" in shell.out
+        assert f"{NAME}: next: {action}" in shell.out
+        assert "trust" not in shell.out
+        assert "9 of 9" not in shell.out
+        assert "UndoReverted" not in shell.out
+        for words_ in ((), (f"policy/{NAME}",)):
+            shell.run("explain", *words_)
+            assert f"Now {back}{stays}" in words(shell)
+            assert f"Next {action}" in words(shell)
+
+    def test_a_release_that_is_not_judged_has_a_next_step(self, shell: Shell) -> None:
+        silent = row("MetricsAvailable", "False", "ProviderUnreachable", "connection refused")
+        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent])
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
+        why = "the release is not judged: Prometheus does not answer"
+        assert f"other: next: {why}. If users report errors: {undo}" in shell.out
+
     @pytest.mark.parametrize("known", ["NoVerdict", "Degraded"])
     def test_says_below_why_there_is_no_verdict_and_what_to_do(
         self, shell: Shell, known: str

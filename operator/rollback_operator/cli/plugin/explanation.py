@@ -33,9 +33,15 @@ POLICY_KNOWN = frozenset(
 )  # fmt: skip
 
 
-def explain_rollback(page: TextPage, rollback: Record) -> None:
-    """Show why a rollback was decided, what was done, and whether it helped."""
-    _summary(page, rollback)
+def explain_rollback(page: TextPage, rollback: Record, policy: Record) -> None:
+    """Show why a rollback was decided, what was done, and whether it helped.
+
+    Args:
+        page: receives the lines.
+        rollback: as it is stored.
+        policy: its policy, for a bad release that runs again; empty: it cannot be read.
+    """
+    _summary(page, rollback, policy)
     _why(page, rollback)
     _rows(page, "Checklist", rollback.rows("status.checklist"), ("result", "name", "message"))
     _approval(page, rollback)
@@ -49,9 +55,9 @@ def explain_rollback(page: TextPage, rollback: Record) -> None:
     _others(page, rollback.part("status"), ROLLBACK_KNOWN)
 
 
-def _summary(page: TextPage, rollback: Record) -> None:
+def _summary(page: TextPage, rollback: Record, policy: Record) -> None:
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
-    rollback_headline(page, rollback)
+    rollback_headline(page, rollback, policy)
     page.head("What")
     page.pairs(facts(rollback))
 

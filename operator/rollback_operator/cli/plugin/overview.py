@@ -3,6 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from rollback_operator.cli.plugin.found_bad import (
+    JUDGED,
+    came_back,
+    condemnation,
+    known_bad,
+    missing,
+)
 from rollback_operator.cli.plugin.page import TextPage, age, clock, span
 from rollback_operator.cli.plugin.record import (
     Record,
@@ -36,7 +43,8 @@ _NEXT = {
     "Watching": "no action is required: the evaluation has no evidence against the release so far",
     "Suspect": "check the service: it has a fault, and the release is not proved to be the cause",
     "NoVerdict": "check the conditions: they name the missing data",
-    "Degraded": "restore the metrics: without them only the state of the pods is evaluated",
+    "Degraded": "the release is not judged: {missing}. If users report errors: "
+    + commands.undo("{name}", "{namespace}"),
     "Held": "no action is required: the operator resumes the rollout or rolls it back",
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
     "EverythingSuspended": "to resume: kubectl rollback resume --all-namespaces",
@@ -78,19 +86,22 @@ _RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 # -- status, cause and next action -----------------------------------------------------------------
 
 
-def rollback_headline(page: TextPage, rollback: Record) -> None:
-    """Show the outcome, the cause and the next action of a rollback."""
+def rollback_headline(page: TextPage, rollback: Record, policy: Record) -> None:
+    """Show the outcome, the cause and the next action of a rollback, or of its bad release now."""
     outcome, complete = rollback.text("status.outcome"), rollback.condition("Complete")
     step = rollback.text("status.step")
     state = outcome or (f"running, at step {step}" if step else "running")
     message = complete.text("message") if outcome else ""
     if outcome and message.startswith(f"{outcome.lower()} "):
         state, message = f"{message[:1].upper()}{message[1:]}", ""
+    is_back = condemnation(policy).text("rollback") == rollback.name
+    back = known_bad(policy) if is_back and came_back(policy) else ""
     page.pairs(
         [
+            ("Now", back),
             ("Outcome", ": ".join(filter(None, (state, message)))),
             ("Cause", decided(rollback).text("trigger.message") or rollback.text("spec.reason")),
-            ("Next", next_action(rollback)),
+            ("Next", next_policy_action(policy) if back else next_action(rollback)),
         ]
     )
 
@@ -134,6 +145,7 @@ def policy_headline(page: TextPage, policy: Record) -> None:
     page.pairs(
         [
             ("Status", summary or "not evaluated yet"),
+            ("Now", known_bad(policy)),
             ("Cause", cause.text("message") or cause.text("reason")),
             ("Next", next_policy_action(policy)),
         ]
@@ -169,10 +181,15 @@ def next_policy_action(policy: Record) -> str:
     if summary == "NoVerdict" or are_pods_prevented(policy):
         action = _NEXT_BY_REASON.get(policy.condition("Healthy").text("reason"), action)
     target = policy.text("spec.targetRef.name")
-    action = action.format(name=policy.name, namespace=policy.namespace, target=target)
+    action = action.format(
+        name=policy.name, namespace=policy.namespace, target=target, missing=missing(policy)
+    )
     recovered = policy.condition("Recovered")
     if _is_refused(recovered) and summary not in _IDLE:
         return f"{recovered.text('reason')}: {_one_line(recovered.text('message'))}"
+    if known_bad(policy):
+        after = "; then remove the release at its source" if came_back(policy) else ""
+        return f"to roll it back now: {commands.undo(policy.name, policy.namespace)}{after}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {_one_line(warned.text('message'))}"
     if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS:
@@ -241,17 +258,28 @@ def _question(page: TextPage, name: str, policy: Record, waiting: Record | None)
     page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {question}")
 
 
-def _concerns(page: TextPage, name: str, policy: Record) -> None:
-    """Show each condition that keeps a policy from its work, with its message and the remedy."""
+def _verdict(page: TextPage, name: str, policy: Record) -> None:
+    """Show why a release is bad or not judged, and the next action."""
     healthy, summary = policy.condition("Healthy"), summary_of(policy)
-    message = _one_line(healthy.text("message"))
-    if "Not rolled back: " in message:
-        evidence, _, why = message.partition(". Not rolled back: ")
-        message = f"{healthy.text('reason')}: not rolled back: {why}. Evidence: {evidence}"
-        page.line(f"{name}: {page.paint.word('Bad')} {message}")
+    message, known = _one_line(healthy.text("message")), known_bad(policy)
+    evidence, _, why = message.partition(". Not rolled back: ")
+    if known or why:
+        shown = known or f"not rolled back: {why}"
+        shown += f". Evidence: {evidence}" if why else ""
+        page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {shown}")
+        if summary in JUDGED:
+            page.line(f"{name}: next: {next_policy_action(policy)}")
+    elif summary == "Degraded" and not are_pods_prevented(policy):
+        page.line(f"{name}: next: {next_policy_action(policy)}")
     elif message and (summary in _NEEDS_REASON or are_pods_prevented(policy)):
         page.line(f"{name}: {page.paint.word(summary)} {healthy.text('reason')}: {message}")
         page.line(f"{name}: next: {next_policy_action(policy)}")
+
+
+def _concerns(page: TextPage, name: str, policy: Record) -> None:
+    """Show each condition that keeps a policy from its work, with its message and the remedy."""
+    _verdict(page, name, policy)
+    summary = summary_of(policy)
     ready = policy.condition("Ready")
     if summary == "Suspended":
         why = ready.text("message") if ready.text("reason") == summary else ""
@@ -269,6 +297,8 @@ def _concerns(page: TextPage, name: str, policy: Record) -> None:
         condition = policy.condition(kind)
         value, reason = condition.text("status"), condition.text("reason")
         is_limited = kind == "Ready" and value == "True" and reason in _WARNINGS
+        if reason == "UndoReverted" and known_bad(policy):
+            continue  # the first line says so
         is_open = kind == "Recovered" and value == "Unknown" and reason not in _NOT_OPEN
         if value == "False" or is_limited or is_open:
             message = _one_line(condition.text("message"))
