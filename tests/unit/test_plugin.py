@@ -248,6 +248,56 @@ class TestStatus:
         why = "the release is not judged: Prometheus does not answer"
         assert f"other: next: {why}. If users report errors: {undo}" in shell.out
 
+    def test_says_below_what_a_rollback_in_progress_replaces(self, shell: Shell) -> None:
+        running = stored(make_rollback(), step="Verify")
+        shell.cluster.put(ROLLBACKS, running)
+        last = {"name": running.name, "time": "2030-01-01T00:00:00Z"}
+        policy = stored(make_policy(), summary="RollingBack", lastRollback=last)
+        shell.cluster.put(POLICIES, policy)
+        old, new = (running.text(f"spec.{end}Revision.images") for end in ("from", "to"))
+        shell.run("status")
+        line = next(line for line in shell.out.splitlines() if line.startswith(f"{NAME}: "))
+        assert line.startswith(f"{NAME}: RollingBack: {old[2:-2]} -> {new[2:-2]} (")
+        assert line.endswith(" requests failed), step Verify; no action is required")
+
+    @pytest.mark.parametrize("minutes", [1, 61])
+    def test_says_below_what_was_rolled_back_in_the_last_hour(
+        self, shell: Shell, minutes: int
+    ) -> None:
+        shell.now = at(180 + 60 * minutes)
+        time = at(180).isoformat()
+        policy = stored(
+            make_policy(),
+            summary="Healthy",
+            lastRollback={"name": "shop-1f0c", "outcome": "Verified", "time": time},
+            revision={"number": 3, "release": "r1", "images": ["shop:v1"]},
+            revisions=[
+                {"release": "r2", "images": ["shop:v2"], "condemned": {"rollback": "shop-1f0c"}},
+                {"release": "r1", "images": ["shop:v1"]},
+            ],
+            conditions=[row("Recovered", "True", "Recovered", "0 of 232 failed")],
+        )
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        said = f"{NAME}: shop:v2 was rolled back 60s ago (shop-1f0c); shop:v1 runs as revision 3\n"
+        assert (said in shell.out) is (minutes == 1)
+
+    def test_without_a_policy_a_rollback_in_progress_is_named(self, shell: Shell) -> None:
+        shell.cluster.objects.clear()
+        shell.cluster.put(ROLLBACKS, stored(make_rollback(), step="Verify"))
+        assert shell.run("status") == 0
+        name = rollback_name(shell)
+        assert f"{name} is still in progress; its policy {NAME} does not exist" in shell.out
+        assert f"kubectl rollback explain {name} -n {NAMESPACE}\n" in shell.out
+
+    def test_without_a_rollback_the_release_can_be_explained(self, shell: Shell) -> None:
+        shell.cluster.objects.clear()
+        shell.cluster.put(POLICIES, stored(make_policy()))
+        assert shell.run("explain") == 1
+        release = f"kubectl rollback explain policy/{NAME} -n {NAMESPACE}"
+        said = f"no Rollback yet in namespace {NAMESPACE}. The running release: {release}"
+        assert said in shell.err
+
     @pytest.mark.parametrize("known", ["NoVerdict", "Degraded"])
     def test_says_below_why_there_is_no_verdict_and_what_to_do(
         self, shell: Shell, known: str

@@ -124,6 +124,9 @@ async def _status(asked: CommandContext) -> Answer:
             await finding.expect_namespace(asked.cluster, asked.scope)
         policies = finding.called(policies, asked.name) if asked.name else policies
     waiting = await finding.waiting(asked.cluster, policies)
+    is_text = asked.given.get("output") in (None, "", "wide")
+    if not policies and is_text and (left := await finding.orphans(asked.cluster, asked.scope)):
+        return "\n".join(left), DONE
 
     def draw(page: TextPage) -> None:
         status_page(page, policies, waiting, asked.shape, asked.now)

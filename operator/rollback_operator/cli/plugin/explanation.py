@@ -6,13 +6,18 @@ import yaml
 
 from rollback_operator.cli.plugin.overview import (
     policy_headline,
-    requester,
     rollback_headline,
-    severity_of,
     took,
 )
 from rollback_operator.cli.plugin.page import TextPage, clock, span
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
+from rollback_operator.cli.plugin.record import (
+    Record,
+    decided,
+    decided_time,
+    remedy_text,
+    requester,
+    severity_of,
+)
 from rollback_operator.rollback.approval_notice import route_of
 
 ROLLBACK_KNOWN = frozenset(

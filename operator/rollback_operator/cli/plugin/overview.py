@@ -1,7 +1,7 @@
 """`status` and `history`: a row per object, and the status, cause and next action behind a row."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rollback_operator.cli.plugin.found_bad import (
     JUDGED,
@@ -15,8 +15,11 @@ from rollback_operator.cli.plugin.record import (
     Record,
     decided,
     decided_time,
+    progress_text,
     remedy_text,
     repeated,
+    requester,
+    severity_of,
     summary_of,
 )
 from rollback_operator.model import commands, stop
@@ -79,6 +82,7 @@ _WARNINGS = frozenset(
 )
 """Reasons of Ready=True that restrict the operator."""
 _WITHOUT_ACTION = "no action is required"
+_RECENT = timedelta(hours=1)
 _RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 """Outcomes after which the bad release still runs."""
 
@@ -214,7 +218,7 @@ def status_page(
     Args:
         page: receives the lines.
         policies: as they are stored.
-        waiting: the Rollbacks that await approval, by namespace and name of their policy.
+        waiting: the Rollbacks in progress, by namespace and name of their policy.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
@@ -244,8 +248,14 @@ def status_page(
     _table(page, shape, (_HEADS, _WIDE_HEADS), rows)
     for policy in policies:
         name = f"{policy.namespace}/{policy.name}" if shape[0] else policy.name
+        rollback = waiting.get((policy.namespace, policy.name))
         if summary_of(policy) == "AwaitingApproval":
-            _question(page, name, policy, waiting.get((policy.namespace, policy.name)))
+            _question(page, name, policy, rollback)
+        elif summary_of(policy) == "RollingBack":
+            what = progress_text(rollback) if rollback is not None else next_policy_action(policy)
+            page.line(f"{name}: {page.paint.word('RollingBack')}: {what}")
+        elif done := _rolled_back(policy, now):
+            page.line(f"{name}: {done}")
         _concerns(page, name, policy)
 
 
@@ -256,6 +266,22 @@ def _question(page: TextPage, name: str, policy: Record, waiting: Record | None)
     if waiting is not None:
         question = _one_line(next_action(waiting))
     page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {question}")
+
+
+def _rolled_back(policy: Record, now: datetime) -> str:
+    """Name the release that was rolled back in the last hour, and the release that runs instead."""
+    last, running = policy.part("status.lastRollback"), policy.part("status.revision")
+    time, name = last.time("time"), last.text("name")
+    is_recent = time is not None and now - time < _RECENT
+    if not is_recent or policy.condition("Recovered").text("status") != "True":
+        return ""
+    for entry in policy.rows("status.revisions"):
+        is_other = entry.text("release") != running.text("release")
+        if is_other and entry.text("condemned.rollback") == name:
+            old, new = (", ".join(item.words("images")) for item in (entry, running))
+            ago = f"{age(time, now)} ago ({name})"
+            return f"{old} was rolled back {ago}; {new} runs as revision {running.text('number')}"
+    return ""
 
 
 def _verdict(page: TextPage, name: str, policy: Record) -> None:
@@ -365,21 +391,6 @@ def took(rollback: Record, since: datetime | None) -> str:
     """Return the time from the decision to the end; empty: it has not ended."""
     end = rollback.time("status.finishedTime")
     return span((end - since).total_seconds()) if end is not None and since is not None else ""
-
-
-def severity_of(rollback: Record) -> str:
-    """Return the severity of a rollback; a manual request has none."""
-    if requester(rollback) != "rollback-operator":
-        return ""
-    return rollback.text("status.severity") or decided(rollback).text("severity")
-
-
-def requester(rollback: Record) -> str:
-    """Name who requested a rollback: the operator or a person."""
-    if name := decided(rollback).text("requestedBy"):
-        return name
-    is_manual = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
-    return "a person" if is_manual else "rollback-operator"
 
 
 def _one_line(text: str) -> str:
