@@ -370,6 +370,24 @@ class TestStatus:
         shell.run("explain", "policy/other")
         assert "other-1f0c ended as Rejected: roll back manually" in shell.out
 
+    def test_says_nothing_of_a_rollback_of_a_release_that_no_longer_runs(
+        self, shell: Shell
+    ) -> None:
+        gone = {"release": "r5", "images": ["shop:v5"], "condemned": {"rollback": "other-1f0c"}}
+        policy = stored(
+            make_policy("other"),
+            summary="Bad",
+            lastRollback={"name": "other-1f0c", "time": "2030-01-01T00:00:00Z"}
+            | {"outcome": "Abandoned"},
+            revision={"number": 6, "release": "r6"},
+            revisions=[gone],
+            conditions=[row("Healthy", "False", "ErrorRateAboveControl", "81 of 90 failed")],
+        )
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        assert "other: next: the operator decides again at each evaluation" in shell.out
+        assert "ended as" not in shell.out
+
     def test_no_severity_is_a_dash(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy("other")))
         shell.run("status")

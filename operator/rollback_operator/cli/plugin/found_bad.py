@@ -15,6 +15,20 @@ def condemnation(policy: Record) -> Record:
     return entry.part("condemned")
 
 
+def condemned_release(policy: Record) -> str:
+    """Name the images of the last rollback's release if another runs; empty: it runs, or unknown.
+
+    A rollback without a finding, such as a manual request, has no such release.
+    """
+    name, running = (
+        policy.text(f"status.{at}") for at in ("lastRollback.name", "revision.release")
+    )
+    for row in policy.rows("status.revisions"):
+        if row.text("condemned.rollback") == name != "" and row.text("release") != running:
+            return ", ".join(row.words("images"))
+    return ""
+
+
 def came_back(policy: Record) -> bool:
     """Report whether the running release was rolled back before and was rolled out again."""
     recovered = policy.condition("Recovered")

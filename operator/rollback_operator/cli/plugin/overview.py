@@ -7,6 +7,7 @@ from rollback_operator.cli.plugin.found_bad import (
     JUDGED,
     came_back,
     condemnation,
+    condemned_release,
     known_bad,
     missing,
 )
@@ -196,7 +197,8 @@ def next_policy_action(policy: Record) -> str:
         return f"to roll it back now: {commands.undo(policy.name, policy.namespace)}{after}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {_one_line(warned.text('message'))}"
-    if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS:
+    stays = last.text("outcome") in _RELEASE_STAYS and not condemned_release(policy)
+    if summary == "Bad" and stays:
         manual = f"kubectl rollback undo {policy.name} -n {policy.namespace} --dry-run"
         ended = f"{last.text('name')} ended as {last.text('outcome')}"
         return f"{ended}: roll back manually: {manual}"
@@ -271,17 +273,13 @@ def _question(page: TextPage, name: str, policy: Record, waiting: Record | None)
 def _rolled_back(policy: Record, now: datetime) -> str:
     """Name the release that was rolled back in the last hour, and the release that runs instead."""
     last, running = policy.part("status.lastRollback"), policy.part("status.revision")
-    time, name = last.time("time"), last.text("name")
+    time = last.time("time")
     is_recent = time is not None and now - time < _RECENT
     if not is_recent or policy.condition("Recovered").text("status") != "True":
         return ""
-    for entry in policy.rows("status.revisions"):
-        is_other = entry.text("release") != running.text("release")
-        if is_other and entry.text("condemned.rollback") == name:
-            old, new = (", ".join(item.words("images")) for item in (entry, running))
-            ago = f"{age(time, now)} ago ({name})"
-            return f"{old} was rolled back {ago}; {new} runs as revision {running.text('number')}"
-    return ""
+    old, new = condemned_release(policy), ", ".join(running.words("images"))
+    done = f"{old} was rolled back {age(time, now)} ago ({last.text('name')})"
+    return f"{done}; {new} runs as revision {running.text('number')}" if old else ""
 
 
 def _verdict(page: TextPage, name: str, policy: Record) -> None:
@@ -291,8 +289,10 @@ def _verdict(page: TextPage, name: str, policy: Record) -> None:
     evidence, _, why = message.partition(". Not rolled back: ")
     if known or why:
         shown = known or f"not rolled back: {why}"
-        shown += f". Evidence: {evidence}" if why else ""
-        page.line(f"{name}: {page.paint.word('Bad')} {healthy.text('reason')}: {shown}")
+        reason = healthy.text("reason")
+        shown += f". Evidence: {evidence}" if evidence and reason != "FoundBad" else ""
+        word = page.paint.word("Bad" if why else summary)
+        page.line(f"{name}: {word} {reason}: {shown}")
         if summary in JUDGED:
             page.line(f"{name}: next: {next_policy_action(policy)}")
     elif summary == "Degraded" and not are_pods_prevented(policy):
