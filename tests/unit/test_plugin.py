@@ -199,6 +199,106 @@ class TestStatus:
         shell.run("status")
         assert "other: Bad CooldownActive: not rolled back: the last" in shell.out
 
+    @pytest.mark.parametrize("is_judged", [True, False])
+    def test_a_bad_release_that_is_back_is_named_with_the_command(
+        self, shell: Shell, is_judged: bool
+    ) -> None:
+        name = rollback_name(shell)
+        old = f"{name}: 9 of 9 failed (2030-01-01 00:00:00 UTC); kubectl rollback trust other"
+        why = "It is not rolled back automatically again before 2030-01-01 00:44:58 UTC"
+        new = f"21 of 21 failed. Not rolled back: {name} rolled it back. {why}"
+        told = ("CooldownActive", new) if is_judged else ("FoundBad", old)
+        said = [
+            row("Healthy", "False", *told),
+            row("Recovered", "False", "UndoReverted", "the bad release runs again"),
+            row("MetricsAvailable", str(is_judged), "ProviderUnreachable", "connection refused"),
+        ]
+        running = {"number": 4, "release": "r4", "images": ["shop:v3"], "changedBy": "ann"}
+        finding = {"time": "2030-01-01T00:00:00Z", "message": "9 of 9", "rollback": name}
+        policy = stored(
+            make_policy(),
+            summary="Bad",
+            revision={**running, "since": "2030-01-01T00:00:02Z"},
+            revisions=[{"number": 4, "release": "r4", "condemned": finding}],
+            conditions=said,
+        )
+        shell.cluster.put(POLICIES, policy)
+        back = f"shop:v3 was rolled back by {name} and runs again (by ann, 2030-01-01 00:00:02 UTC)"
+        stays = f". {why}" if is_judged else "; it is not judged now: Prometheus does not answer"
+        undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+        action = f"to roll it back now: {undo}; then remove the release at its source"
+
+        shell.run("status")
+
+        assert f"{NAME}: Bad {told[0]}: {back}{stays}" in shell.out
+        assert f"{NAME}: next: {action}" in shell.out
+        assert "trust" not in shell.out
+        assert "9 of 9" not in shell.out
+        assert "UndoReverted" not in shell.out
+        for words_ in ((), (f"policy/{NAME}",)):
+            shell.run("explain", *words_)
+            assert f"Now {back}{stays}" in words(shell)
+            assert f"Next {action}" in words(shell)
+
+    def test_a_release_that_is_not_judged_has_a_next_step(self, shell: Shell) -> None:
+        silent = row("MetricsAvailable", "False", "ProviderUnreachable", "connection refused")
+        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent])
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
+        why = "the release is not judged: Prometheus does not answer"
+        assert f"other: next: {why}. If users report errors: {undo}" in shell.out
+
+    def test_says_below_what_a_rollback_in_progress_replaces(self, shell: Shell) -> None:
+        running = stored(make_rollback(), step="Verify")
+        shell.cluster.put(ROLLBACKS, running)
+        last = {"name": running.name, "time": "2030-01-01T00:00:00Z"}
+        policy = stored(make_policy(), summary="RollingBack", lastRollback=last)
+        shell.cluster.put(POLICIES, policy)
+        old, new = (running.text(f"spec.{end}Revision.images") for end in ("from", "to"))
+        shell.run("status")
+        line = next(line for line in shell.out.splitlines() if line.startswith(f"{NAME}: "))
+        assert line.startswith(f"{NAME}: RollingBack: {old[2:-2]} -> {new[2:-2]} (")
+        assert line.endswith(" requests failed), step Verify; no action is required")
+
+    @pytest.mark.parametrize("minutes", [1, 61])
+    def test_says_below_what_was_rolled_back_in_the_last_hour(
+        self, shell: Shell, minutes: int
+    ) -> None:
+        shell.now = at(180 + 60 * minutes)
+        time = at(180).isoformat()
+        policy = stored(
+            make_policy(),
+            summary="Healthy",
+            lastRollback={"name": "shop-1f0c", "outcome": "Verified", "time": time},
+            revision={"number": 3, "release": "r1", "images": ["shop:v1"]},
+            revisions=[
+                {"release": "r2", "images": ["shop:v2"], "condemned": {"rollback": "shop-1f0c"}},
+                {"release": "r1", "images": ["shop:v1"]},
+            ],
+            conditions=[row("Recovered", "True", "Recovered", "0 of 232 failed")],
+        )
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        said = f"{NAME}: shop:v2 was rolled back 60s ago (shop-1f0c); shop:v1 runs as revision 3\n"
+        assert (said in shell.out) is (minutes == 1)
+
+    def test_without_a_policy_a_rollback_in_progress_is_named(self, shell: Shell) -> None:
+        shell.cluster.objects.clear()
+        shell.cluster.put(ROLLBACKS, stored(make_rollback(), step="Verify"))
+        assert shell.run("status") == 0
+        name = rollback_name(shell)
+        assert f"{name} is still in progress; its policy {NAME} does not exist" in shell.out
+        assert f"kubectl rollback explain {name} -n {NAMESPACE}\n" in shell.out
+
+    def test_without_a_rollback_the_release_can_be_explained(self, shell: Shell) -> None:
+        shell.cluster.objects.clear()
+        shell.cluster.put(POLICIES, stored(make_policy()))
+        assert shell.run("explain") == 1
+        release = f"kubectl rollback explain policy/{NAME} -n {NAMESPACE}"
+        said = f"no Rollback yet in namespace {NAMESPACE}. The running release: {release}"
+        assert said in shell.err
+
     @pytest.mark.parametrize("known", ["NoVerdict", "Degraded"])
     def test_says_below_why_there_is_no_verdict_and_what_to_do(
         self, shell: Shell, known: str
@@ -282,6 +382,24 @@ class TestStatus:
         shell.run("explain", "policy/other")
         assert "ended as Abandoned" not in shell.out
         assert "decides again at each evaluation" in shell.out
+
+    def test_says_nothing_of_a_rollback_of_a_release_that_no_longer_runs(
+        self, shell: Shell
+    ) -> None:
+        gone = {"release": "r5", "images": ["shop:v5"], "condemned": {"rollback": "other-1f0c"}}
+        policy = stored(
+            make_policy("other"),
+            summary="Bad",
+            lastRollback={"name": "other-1f0c", "time": "2030-01-01T00:00:00Z"}
+            | {"outcome": "Abandoned"},
+            revision={"number": 6, "release": "r6"},
+            revisions=[gone],
+            conditions=[row("Healthy", "False", "ErrorRateAboveControl", "81 of 90 failed")],
+        )
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        assert "other: next: the operator decides again at each evaluation" in shell.out
+        assert "ended as" not in shell.out
 
     def test_no_severity_is_a_dash(self, shell: Shell) -> None:
         shell.cluster.put(POLICIES, stored(make_policy("other")))

@@ -108,6 +108,23 @@ def test_a_frame_shows_pods_requests_and_errors_of_both_revisions() -> None:
     assert ["past", "60m", "before", "180000", "180", "0.1", "%"] in found
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_frame_claims_no_count_without_metrics(is_read: bool) -> None:
+    found = policy()
+    status = found.part("status").raw
+    nothing = {"pods": 2, "requests": 0, "errors": 0}
+    unread = {"type": "MetricsAvailable", "status": str(is_read), "reason": "ProviderUnreachable"}
+    changed = {
+        "conditions": [unread],
+        "evaluation": {**found.part("status.evaluation").raw, "new": nothing, "old": nothing},
+    }
+    text = text_of(policy=Record({**found.raw, "status": {**status, **changed}}))
+
+    counts = ["2", "0", "0", "-"] if is_read else ["-", "-", "-", "-"]
+    assert ["new", "2", "2", "2", *counts] in words(text)
+    assert ("counted at" in text) is is_read
+
+
 def test_a_frame_shows_the_odds_against_both_bounds() -> None:
     text = text_of()
 

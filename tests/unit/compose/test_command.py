@@ -126,3 +126,26 @@ def test_the_systemd_unit_starts_what_there_is(tmp_path: Path) -> None:
     asked = ["systemd-analyze", "verify", str(installed).replace("@.", "@shop.")]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_status_and_explain_show_a_rollback_in_progress_with_its_policy(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("docker-compose.yml")
+    ledger = Ledger.open(shop / command.AGENT_FOLDER / "shop1")
+    last = {"name": "shop-1f0c", "time": CREATED}
+    status = {"summary": "RollingBack", "lastRollback": last}
+    rollback = {
+        "metadata": {"name": "shop-1f0c", "namespace": "shop"},
+        "spec": {"policyRef": {"name": "shop"}, "remedy": {"type": "Undo", "to": "LastKnownGood"}},
+        "status": {"step": "Verify"},
+    }
+    policy = PolicyRecord(uid="u", created=CREATED, namespace="shop", status=status)
+    state = LedgerState(policies={"shop": policy}, rollbacks={"shop-1f0c": rollback})
+    assert ledger.store(state) is None
+    ledger.close()
+
+    assert command.run(typed("status")) == 0
+    assert "shop: RollingBack: Undo to LastKnownGood" in capsys.readouterr().out
+    assert command.run(typed("explain")) == 0
+    assert "running, at step Verify" in capsys.readouterr().out

@@ -59,6 +59,11 @@ class StoredRecord:
         """The policies by name, as far as the record holds them."""
         return [Record(_policy(name, self.state)) for name in sorted(self.state.policies)]
 
+    def policy_of(self, rollback: Record) -> Record:
+        """Return the policy of a rollback; empty: the file no longer has it."""
+        name = rollback.text("spec.policyRef.name")
+        return next((each for each in self.policies if each.name == name), Record())
+
 
 Follow = Callable[[StoredRecord], int | None]
 """Prints what is new of an undo; gives the exit status once it is over."""
@@ -211,7 +216,7 @@ def follower(name: str, words: ComposeWords) -> Follow:
             say(f"{name}: {step}{asked}")
             return None
         page = TextPage(Paint(sys.stdout.isatty()))
-        rollback_headline(page, rollback)
+        rollback_headline(page, rollback, known.policy_of(rollback))
         say(page.text())
         return 0 if outcome in GOOD_ENDS else 1
 
@@ -282,7 +287,7 @@ def _status(page: TextPage, known: StoredRecord, folder: Path, now: datetime) ->
     waiting = {
         (each.namespace, each.text("spec.policyRef.name")): each
         for each in known.rollbacks
-        if each.text("status.step") == "AwaitingApproval" and not each.text("status.outcome")
+        if not each.text("status.outcome")
     }
     status_page(page, known.policies, waiting, (False, False), now)
     holder = holder_of(folder)
@@ -310,7 +315,7 @@ def _explain(page: TextPage, known: StoredRecord, name: str) -> None:
         rollback = next(iter(known.rollbacks), None)
         policy = known.policies[0] if rollback is None else None
     if rollback is not None:
-        explain_rollback(page, rollback)
+        explain_rollback(page, rollback, known.policy_of(rollback))
     elif policy is not None:
         explain_policy(page, policy)
     else:

@@ -124,6 +124,9 @@ async def _status(asked: CommandContext) -> Answer:
             await finding.expect_namespace(asked.cluster, asked.scope)
         policies = finding.called(policies, asked.name) if asked.name else policies
     waiting = await finding.waiting(asked.cluster, policies)
+    is_text = asked.given.get("output") in (None, "", "wide")
+    if not policies and is_text and (left := await finding.orphans(asked.cluster, asked.scope)):
+        return "\n".join(left), DONE
 
     def draw(page: TextPage) -> None:
         status_page(page, policies, waiting, asked.shape, asked.now)
@@ -156,15 +159,22 @@ async def _trusted(asked: CommandContext) -> list[Record]:
 
 async def _explain(asked: CommandContext) -> Answer:
     record = await finding.read_any(asked.cluster, asked.namespace, asked.name)
-    explain = explain_policy if record.text("kind") == "RollbackPolicy" else explain_rollback
-    return asked.shown(record, lambda page: explain(page, record))
+    if record.text("kind") == "RollbackPolicy":
+        return asked.shown(record, lambda page: explain_policy(page, record))
+    policy = await _policy_of(asked, record)
+    return asked.shown(record, lambda page: explain_rollback(page, record, policy))
+
+
+async def _policy_of(asked: CommandContext, rollback: Record) -> Record:
+    """Read the policy of a Rollback; empty: it cannot be read."""
+    name = decided(rollback).text("policyRef.name")
+    policy = await asked.cluster.read(POLICIES, asked.namespace, name)
+    return policy if isinstance(policy, Record) else Record()
 
 
 async def _report(asked: CommandContext) -> Answer:
     rollback = await finding.read_rollback(asked.cluster, asked.namespace, asked.name)
-    name = decided(rollback).text("policyRef.name")
-    policy = await asked.cluster.read(POLICIES, asked.namespace, name)
-    known = policy if isinstance(policy, Record) else Record()
+    known = await _policy_of(asked, rollback)
     return incident_report.report(rollback, known).rstrip("\n"), DONE
 
 

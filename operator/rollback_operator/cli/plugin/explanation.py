@@ -6,13 +6,18 @@ import yaml
 
 from rollback_operator.cli.plugin.overview import (
     policy_headline,
-    requester,
     rollback_headline,
-    severity_of,
     took,
 )
 from rollback_operator.cli.plugin.page import TextPage, clock, span
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
+from rollback_operator.cli.plugin.record import (
+    Record,
+    decided,
+    decided_time,
+    remedy_text,
+    requester,
+    severity_of,
+)
 from rollback_operator.rollback.approval_notice import route_of
 
 ROLLBACK_KNOWN = frozenset(
@@ -33,9 +38,15 @@ POLICY_KNOWN = frozenset(
 )  # fmt: skip
 
 
-def explain_rollback(page: TextPage, rollback: Record) -> None:
-    """Show why a rollback was decided, what was done, and whether it helped."""
-    _summary(page, rollback)
+def explain_rollback(page: TextPage, rollback: Record, policy: Record) -> None:
+    """Show why a rollback was decided, what was done, and whether it helped.
+
+    Args:
+        page: receives the lines.
+        rollback: as it is stored.
+        policy: its policy, for a bad release that runs again; empty: it cannot be read.
+    """
+    _summary(page, rollback, policy)
     _why(page, rollback)
     _rows(page, "Checklist", rollback.rows("status.checklist"), ("result", "name", "message"))
     _approval(page, rollback)
@@ -49,9 +60,9 @@ def explain_rollback(page: TextPage, rollback: Record) -> None:
     _others(page, rollback.part("status"), ROLLBACK_KNOWN)
 
 
-def _summary(page: TextPage, rollback: Record) -> None:
+def _summary(page: TextPage, rollback: Record, policy: Record) -> None:
     page.head(f"Rollback {rollback.name} (namespace {rollback.namespace})")
-    rollback_headline(page, rollback)
+    rollback_headline(page, rollback, policy)
     page.head("What")
     page.pairs(facts(rollback))
 

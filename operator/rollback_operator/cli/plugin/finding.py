@@ -96,10 +96,10 @@ def _names(policy: Record) -> tuple[str, str]:
 async def waiting(
     cluster: ClusterClient, policies: Iterable[Record]
 ) -> dict[tuple[str, str], Record]:
-    """Read the Rollbacks that await approval, by policy; an unreadable Rollback is left out."""
+    """Read the Rollbacks in progress, by policy; an unreadable Rollback is left out."""
     awaited = {}
     for policy in policies:
-        if summary_of(policy) == "AwaitingApproval":
+        if summary_of(policy) in ("AwaitingApproval", "RollingBack"):
             name = policy.text("status.lastRollback.name")
             rollback = await cluster.read(ROLLBACKS, policy.namespace, name)
             if isinstance(rollback, Record):
@@ -176,6 +176,12 @@ async def read_rollback(cluster: ClusterClient, namespace: str, name: str) -> Re
         return chosen[0]
     if not stored:
         await expect_namespace(cluster, namespace)
+    policies = await cluster.list(POLICIES, namespace) if not bare else []
+    if isinstance(policies, list) and policies:
+        raise Stop(
+            f"no Rollback yet in namespace {namespace}. The running release: "
+            f"kubectl rollback explain policy/{policies[0].name} -n {namespace}"
+        )
     meant = near(bare, (known for item in stored for known in (item.name, *_belongs(item))))
     whose = (
         f"is called {bare}, nor belongs to a policy or Deployment {bare}{meant}"
@@ -216,6 +222,17 @@ def split(name: str) -> tuple[str, str]:
             "deployment/NAME"
         )
     return _PREFIXES[prefix.lower()], rest
+
+
+async def orphans(cluster: ClusterClient, scope: str) -> list[str]:
+    """Describe the Rollbacks in progress where there is no policy; empty: none, or unreadable."""
+    listed = await cluster.list(ROLLBACKS, scope)
+    return [
+        f"{item.name} is still in progress; its policy {decided(item).text('policyRef.name')} does "
+        f"not exist. Progress: kubectl rollback explain {item.name} -n {item.namespace}"
+        for item in (listed if isinstance(listed, list) else [])
+        if not item.text("status.outcome")
+    ]
 
 
 def of_policy(rollbacks: list[Record], name: str) -> list[Record]:

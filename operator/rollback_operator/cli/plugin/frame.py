@@ -44,6 +44,14 @@ class FrameInputs:
         return stored if is_current else Record()
 
     @property
+    def counts(self) -> Record:
+        """The counts of the evaluation; empty: without metrics nothing was counted."""
+        sides = (self.evaluation.part(side) for side in ("new", "old"))
+        is_unread = self.policy.condition("MetricsAvailable").text("status") == "False"
+        is_empty = not any(side.number("requests") for side in sides)
+        return Record() if is_unread and is_empty else self.evaluation
+
+    @property
     def judged(self) -> ReplicaSet | None:
         """The revision of the counts, even if the Deployment has a newer revision."""
         if self.workload is None:
@@ -59,8 +67,8 @@ def frame(scene: FrameInputs) -> RenderableType:
     failing = _failing(scene.workload)
     if failing:
         parts += ["", *failing]
-    if scene.evaluation.raw:
-        parts += ["", *_odds(scene.evaluation, scene.now)]
+    if scene.counts.raw:
+        parts += ["", *_odds(scene.counts, scene.now)]
     if scene.rollback is not None:
         parts += ["", *_rollback(scene.rollback, scene.now)]
     if scene.remarks:
@@ -121,7 +129,7 @@ def _revisions(scene: FrameInputs) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for place, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if place >= _RIGHT_FROM else "left", no_wrap=True)
-    counted = scene.evaluation
+    counted = scene.counts
     new, old = _pods(scene)
     table.add_row("new", _running(scene), *_ready(new), *_counts(counted.part("new")))
     table.add_row("old", _earlier(scene), *_ready(old), *_counts(counted.part("old")))

@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 
 from rollback_operator.cli.plugin.explanation import evidence, facts
-from rollback_operator.cli.plugin.overview import requester, severity_of, steps_after
+from rollback_operator.cli.plugin.overview import steps_after
 from rollback_operator.cli.plugin.page import clock
-from rollback_operator.cli.plugin.record import Record, decided, decided_time, remedy_text
+from rollback_operator.cli.plugin.record import (
+    Record,
+    decided,
+    decided_time,
+    remedy_text,
+    requester,
+    severity_of,
+)
 
 
 def report(rollback: Record, policy: Record) -> str:

@@ -1,15 +1,26 @@
 """`status` and `history`: a row per object, and the status, cause and next action behind a row."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from rollback_operator.cli.plugin.found_bad import (
+    JUDGED,
+    came_back,
+    condemnation,
+    condemned_release,
+    known_bad,
+    missing,
+)
 from rollback_operator.cli.plugin.page import TextPage, age, clock, span
 from rollback_operator.cli.plugin.record import (
     Record,
     decided,
     decided_time,
+    progress_text,
     remedy_text,
     repeated,
+    requester,
+    severity_of,
     summary_of,
 )
 from rollback_operator.model import commands, stop
@@ -36,7 +47,8 @@ _NEXT = {
     "Watching": "no action is required: the evaluation has no evidence against the release so far",
     "Suspect": "check the service: it has a fault, and the release is not proved to be the cause",
     "NoVerdict": "check the conditions: they name the missing data",
-    "Degraded": "restore the metrics: without them only the state of the pods is evaluated",
+    "Degraded": "the release is not judged: {missing}. If users report errors: "
+    + commands.undo("{name}", "{namespace}"),
     "Held": "no action is required: the operator resumes the rollout or rolls it back",
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
     "EverythingSuspended": "to resume: kubectl rollback resume --all-namespaces",
@@ -71,6 +83,7 @@ _WARNINGS = frozenset(
 )
 """Reasons of Ready=True that restrict the operator."""
 _WITHOUT_ACTION = "no action is required"
+_RECENT = timedelta(hours=1)
 _RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 """Outcomes after which the bad release still runs."""
 
@@ -78,19 +91,22 @@ _RELEASE_STAYS = ("Rejected", "Failed", "Blocked", "Abandoned", "Observed")
 # -- status, cause and next action -----------------------------------------------------------------
 
 
-def rollback_headline(page: TextPage, rollback: Record) -> None:
-    """Show the outcome, the cause and the next action of a rollback."""
+def rollback_headline(page: TextPage, rollback: Record, policy: Record) -> None:
+    """Show the outcome, the cause and the next action of a rollback, or of its bad release now."""
     outcome, complete = rollback.text("status.outcome"), rollback.condition("Complete")
     step = rollback.text("status.step")
     state = outcome or (f"running, at step {step}" if step else "running")
     message = complete.text("message") if outcome else ""
     if outcome and message.startswith(f"{outcome.lower()} "):
         state, message = f"{message[:1].upper()}{message[1:]}", ""
+    is_back = condemnation(policy).text("rollback") == rollback.name
+    back = known_bad(policy) if is_back and came_back(policy) else ""
     page.pairs(
         [
+            ("Now", back),
             ("Outcome", ": ".join(filter(None, (state, message)))),
             ("Cause", decided(rollback).text("trigger.message") or rollback.text("spec.reason")),
-            ("Next", next_action(rollback)),
+            ("Next", next_policy_action(policy) if back else next_action(rollback)),
         ]
     )
 
@@ -134,6 +150,7 @@ def policy_headline(page: TextPage, policy: Record) -> None:
     page.pairs(
         [
             ("Status", summary or "not evaluated yet"),
+            ("Now", known_bad(policy)),
             ("Cause", cause.text("message") or cause.text("reason")),
             ("Next", next_policy_action(policy)),
         ]
@@ -169,13 +186,19 @@ def next_policy_action(policy: Record) -> str:
     if summary == "NoVerdict" or are_pods_prevented(policy):
         action = _NEXT_BY_REASON.get(policy.condition("Healthy").text("reason"), action)
     target = policy.text("spec.targetRef.name")
-    action = action.format(name=policy.name, namespace=policy.namespace, target=target)
+    action = action.format(
+        name=policy.name, namespace=policy.namespace, target=target, missing=missing(policy)
+    )
     recovered = policy.condition("Recovered")
     if _is_refused(recovered) and summary not in _IDLE:
         return f"{recovered.text('reason')}: {_one_line(recovered.text('message'))}"
+    if known_bad(policy):
+        after = "; then remove the release at its source" if came_back(policy) else ""
+        return f"to roll it back now: {commands.undo(policy.name, policy.namespace)}{after}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {_one_line(warned.text('message'))}"
     is_another = recovered.text("reason") == "NotRolledBack" and last.text("outcome") != "Observed"
+    is_another = is_another or bool(condemned_release(policy))
     if summary == "Bad" and last.text("outcome") in _RELEASE_STAYS and not is_another:
         manual = f"kubectl rollback undo {policy.name} -n {policy.namespace} --dry-run"
         ended = f"{last.text('name')} ended as {last.text('outcome')}"
@@ -198,7 +221,7 @@ def status_page(
     Args:
         page: receives the lines.
         policies: as they are stored.
-        waiting: the Rollbacks that await approval, by namespace and name of their policy.
+        waiting: the Rollbacks in progress, by namespace and name of their policy.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
@@ -228,8 +251,14 @@ def status_page(
     _table(page, shape, (_HEADS, _WIDE_HEADS), rows)
     for policy in policies:
         name = f"{policy.namespace}/{policy.name}" if shape[0] else policy.name
+        rollback = waiting.get((policy.namespace, policy.name))
         if summary_of(policy) == "AwaitingApproval":
-            _question(page, name, policy, waiting.get((policy.namespace, policy.name)))
+            _question(page, name, policy, rollback)
+        elif summary_of(policy) == "RollingBack":
+            what = progress_text(rollback) if rollback is not None else next_policy_action(policy)
+            page.line(f"{name}: {page.paint.word('RollingBack')}: {what}")
+        elif done := _rolled_back(policy, now):
+            page.line(f"{name}: {done}")
         _concerns(page, name, policy)
 
 
@@ -242,17 +271,42 @@ def _question(page: TextPage, name: str, policy: Record, waiting: Record | None)
     page.line(f"{name}: {page.paint.word('AwaitingApproval')}: {question}")
 
 
-def _concerns(page: TextPage, name: str, policy: Record) -> None:
-    """Show each condition that keeps a policy from its work, with its message and the remedy."""
+def _rolled_back(policy: Record, now: datetime) -> str:
+    """Name the release that was rolled back in the last hour, and the release that runs instead."""
+    last, running = policy.part("status.lastRollback"), policy.part("status.revision")
+    time = last.time("time")
+    is_recent = time is not None and now - time < _RECENT
+    if not is_recent or policy.condition("Recovered").text("status") != "True":
+        return ""
+    old, new = condemned_release(policy), ", ".join(running.words("images"))
+    done = f"{old} was rolled back {age(time, now)} ago ({last.text('name')})"
+    return f"{done}; {new} runs as revision {running.text('number')}" if old else ""
+
+
+def _verdict(page: TextPage, name: str, policy: Record) -> None:
+    """Show why a release is bad or not judged, and the next action."""
     healthy, summary = policy.condition("Healthy"), summary_of(policy)
-    message = _one_line(healthy.text("message"))
-    if "Not rolled back: " in message:
-        evidence, _, why = message.partition(". Not rolled back: ")
-        message = f"{healthy.text('reason')}: not rolled back: {why}. Evidence: {evidence}"
-        page.line(f"{name}: {page.paint.word('Bad')} {message}")
+    message, known = _one_line(healthy.text("message")), known_bad(policy)
+    evidence, _, why = message.partition(". Not rolled back: ")
+    if known or why:
+        shown = known or f"not rolled back: {why}"
+        reason = healthy.text("reason")
+        shown += f". Evidence: {evidence}" if evidence and reason != "FoundBad" else ""
+        word = page.paint.word("Bad" if why else summary)
+        page.line(f"{name}: {word} {reason}: {shown}")
+        if summary in JUDGED:
+            page.line(f"{name}: next: {next_policy_action(policy)}")
+    elif summary == "Degraded" and not are_pods_prevented(policy):
+        page.line(f"{name}: next: {next_policy_action(policy)}")
     elif message and (summary in _NEEDS_REASON or are_pods_prevented(policy)):
         page.line(f"{name}: {page.paint.word(summary)} {healthy.text('reason')}: {message}")
         page.line(f"{name}: next: {next_policy_action(policy)}")
+
+
+def _concerns(page: TextPage, name: str, policy: Record) -> None:
+    """Show each condition that keeps a policy from its work, with its message and the remedy."""
+    _verdict(page, name, policy)
+    summary = summary_of(policy)
     ready = policy.condition("Ready")
     if summary == "Suspended":
         why = ready.text("message") if ready.text("reason") == summary else ""
@@ -270,6 +324,8 @@ def _concerns(page: TextPage, name: str, policy: Record) -> None:
         condition = policy.condition(kind)
         value, reason = condition.text("status"), condition.text("reason")
         is_limited = kind == "Ready" and value == "True" and reason in _WARNINGS
+        if reason == "UndoReverted" and known_bad(policy):
+            continue  # the first line says so
         is_open = kind == "Recovered" and value == "Unknown" and reason not in _NOT_OPEN
         if value == "False" or is_limited or is_open:
             message = _one_line(condition.text("message"))
@@ -336,21 +392,6 @@ def took(rollback: Record, since: datetime | None) -> str:
     """Return the time from the decision to the end; empty: it has not ended."""
     end = rollback.time("status.finishedTime")
     return span((end - since).total_seconds()) if end is not None and since is not None else ""
-
-
-def severity_of(rollback: Record) -> str:
-    """Return the severity of a rollback; a manual request has none."""
-    if requester(rollback) != "rollback-operator":
-        return ""
-    return rollback.text("status.severity") or decided(rollback).text("severity")
-
-
-def requester(rollback: Record) -> str:
-    """Name who requested a rollback: the operator or a person."""
-    if name := decided(rollback).text("requestedBy"):
-        return name
-    is_manual = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
-    return "a person" if is_manual else "rollback-operator"
 
 
 def _one_line(text: str) -> str:

@@ -142,3 +142,30 @@ def remedy_text(rollback: Record) -> str:
             return f"DisableFlag {remedy.text('flag.name')}={remedy.text('flag.value')}"
         case other:
             return other
+
+
+def severity_of(rollback: Record) -> str:
+    """Return the severity of a rollback; a manual request has none."""
+    if requester(rollback) != "rollback-operator":
+        return ""
+    return rollback.text("status.severity") or decided(rollback).text("severity")
+
+
+def requester(rollback: Record) -> str:
+    """Name who requested a rollback: the operator or a person."""
+    if name := decided(rollback).text("requestedBy"):
+        return name
+    is_manual = "reason" in rollback.part("spec").raw or rollback.part("status.plan").raw
+    return "a person" if is_manual else "rollback-operator"
+
+
+def progress_text(rollback: Record) -> str:
+    """State what is replaced by what and why, and how far it is."""
+    spec = decided(rollback)
+    old, new = (", ".join(spec.words(f"{end}Revision.images")) for end in ("from", "to"))
+    what = f"{old} -> {new}" if old and new else remedy_text(rollback)
+    errors, requests = (spec.number(f"trigger.{count}") for count in ("errors", "requests"))
+    cause = f"{errors} of {requests} requests failed" if errors else spec.text("trigger.reason")
+    why = ": ".join(filter(None, (severity_of(rollback), cause)))
+    step = rollback.text("status.step") or "not begun"
+    return f"{what}{f' ({why})' if why else ''}, step {step}; no action is required"
