@@ -55,6 +55,16 @@ def await_condition(project: Project, agent: AgentProcess, reason: str) -> str:
     return condition(project)["message"]
 
 
+def await_release(project: Project, agent: AgentProcess) -> None:
+    """Wait until a second release of the service is on record."""
+
+    def later() -> list[Any]:
+        revisions: list[Any] = project.record["services"]["shop"]["revisions"]
+        return revisions[1:]
+
+    wait_for("the release", 300, later, lambda: agent.tail)
+
+
 def made_since(docker: Docker, since: float) -> int:
     """Count the containers that the agent's override file has made."""
     filters = json.dumps({"label": [REVISION_LABEL], "event": ["create"]})

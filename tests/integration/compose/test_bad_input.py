@@ -25,7 +25,13 @@ from lab.compose_stage import (
 )
 from lab.docker_server import Docker
 from tests.integration.compose.conftest import take_down
-from tests.integration.compose.stage import NO_PROMETHEUS, QUICK, await_condition, evaluates
+from tests.integration.compose.stage import (
+    NO_PROMETHEUS,
+    QUICK,
+    await_condition,
+    await_release,
+    evaluates,
+)
 
 
 def refused(project: Project, *options: str) -> str:
@@ -80,12 +86,7 @@ def test_edited_but_not_deployed_is_refused_before_an_undo(
         await_condition(project, agent, "SingleReplica")
         project.write(BAD)
         project.up()
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
+        await_release(project, agent)
         project.write(BAD, extra="    environment: {SECRET: changed}\n")
         age(project)
         message = await_condition(project, agent, "RolloutOwner")
@@ -179,12 +180,7 @@ def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
         await_condition(project, agent, "SingleReplica")
         containerfile.write_text("FROM shop-base:2\n")
         project.up("--build")
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
+        await_release(project, agent)
         docker.ask("DELETE", "/images/shop-base:1", force="1", is_json=False)
         docker.ask("POST", "/images/prune", filters=json.dumps({"dangling": ["true"]}))
         verb_status, out, err = verb(project, "undo", "--to", "previous", "--reason", "a test")
@@ -202,12 +198,7 @@ def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> No
         await_condition(project, agent, "SingleReplica")
         project.write("registry.invalid/shop:2.0")
         project.up()
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
+        await_release(project, agent)
         verb(project, "undo", "--to", "previous", "--reason", "a test")
         assert project.runs() == {good}, agent.tail
 
@@ -224,12 +215,7 @@ def test_an_image_that_is_gone_is_named_and_nothing_is_done(
         await_condition(project, agent, "SingleReplica")
         project.write(BAD)
         project.up()
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
+        await_release(project, agent)
         docker.ask("DELETE", f"/images/{lost}", force="1", is_json=False)
         status, out, _ = verb(project, "undo", "--to", "previous", "--reason", "a test")
         assert status == 1

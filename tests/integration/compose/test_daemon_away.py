@@ -27,6 +27,7 @@ from tests.integration.compose.stage import (
     QUICK,
     ask,
     await_condition,
+    await_release,
     ended,
     evaluates,
     made_since,
@@ -52,12 +53,7 @@ def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project
             docker.start()
         project.write(BAD, extra="    restart: always\n")
         project.up()
-        wait_for(
-            "the release",
-            300,
-            lambda: project.record["services"]["shop"]["revisions"][1:],
-            lambda: agent.tail,
-        )
+        await_release(project, agent)
         verb(project, "undo", "--to", "previous", "--reason", "a test")
         assert project.runs() == {images[GOOD]}
 

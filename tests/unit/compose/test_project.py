@@ -171,16 +171,7 @@ async def test_compose_ends_its_work_although_the_agent_is_killed(
         f"touch {tmp_path}/begun; until [ -e {tmp_path}/go ]; do sleep 0.1; done\n"
         f"echo said; echo said >&2; touch {tmp_path}/done"
     )
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        KILLED,
-        str(tmp_path),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    _wait_for(tmp_path / "begun")
-    child.kill()
-    await child.wait()
+    await _kill_an_agent(tmp_path)
     compose.override.write_text("services: {cart: {}}")
     async with asyncio.timeout(60):
         failure = await compose.restore(PINS, "shop", 1)
@@ -203,16 +194,7 @@ async def test_an_up_that_hangs_and_outlives_its_agent_is_ended_by_the_next(
     """With all its processes, once it has had the time of any `up`, and not before."""
     hang = f"[ -e {tmp_path}/begun ] && exit 0\ntouch {tmp_path}/begun; sleep 1000; exit"
     patient = make(hang)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        KILLED,
-        str(tmp_path),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    _wait_for(tmp_path / "begun")
-    child.kill()
-    await child.wait()
+    await _kill_an_agent(tmp_path)
     early = await patient.restore(PINS, "shop", 1)
     assert early is not None
     assert "still runs: it is ended after 600 s" in early.message
@@ -225,6 +207,20 @@ async def test_an_up_that_hangs_and_outlives_its_agent_is_ended_by_the_next(
             await asyncio.sleep(0.1)
             failure = await patient.restore(PINS, "shop", 1)
     assert (tmp_path / "asked").read_text().count("up --detach") == 2
+
+
+async def _kill_an_agent(directory: Path) -> None:
+    """Kill an agent while its `up` runs, which goes on."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        KILLED,
+        str(directory),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    _wait_for(directory / "begun")
+    child.kill()
+    await child.wait()
 
 
 def _wait_for(path: Path) -> None:
