@@ -20,13 +20,19 @@ def condemned_release(policy: Record) -> str:
 
     A rollback without a finding, such as a manual request, has no such release.
     """
-    name, running = (
-        policy.text(f"status.{at}") for at in ("lastRollback.name", "revision.release")
+    rollback, running = (
+        policy.text("status.lastRollback.name"),
+        policy.text("status.revision.release"),
     )
-    for row in policy.rows("status.revisions"):
-        if row.text("condemned.rollback") == name != "" and row.text("release") != running:
-            return ", ".join(row.words("images"))
-    return ""
+    rows = policy.rows("status.revisions") if rollback else []
+    return next(
+        (
+            ", ".join(row.words("images"))
+            for row in rows
+            if row.text("condemned.rollback") == rollback and row.text("release") != running
+        ),
+        "",
+    )
 
 
 def came_back(policy: Record) -> bool:
