@@ -38,7 +38,7 @@ from rollback_operator.releases.baseline_choice import (
     opened,
     replaced_hashes,
 )
-from rollback_operator.releases.replacements import with_known_times
+from rollback_operator.releases.replacements import runs_on, with_known_times
 from rollback_operator.releases.revision_health import failing
 from rollback_operator.remedies import flags
 
@@ -59,15 +59,10 @@ class EvaluationResult:
 
 
 def is_due(policy: RollbackPolicy, deployment: Deployment, now: datetime) -> bool:
-    """Return whether a release is due for evaluation: rolled out anew, or still under watch.
-
-    A template that was replaced and rolled out again has a newer number, also where no operator saw
-    its replacement.
-    """
+    """Return whether a release is due for evaluation: rolled out anew, or still under watch."""
     known, status = policy.status.revision, policy.status
-    if known is None or known.digest != deployment.template.digest or known.since is None:
-        return True
-    if deployment.revision > known.number:
+    is_known = runs_on(known, deployment.template.digest, deployment.revision)
+    if known is None or known.since is None or not is_known:
         return True
     return not watch_time.is_over(status, policy.spec.safety.watch_seconds, now)
 

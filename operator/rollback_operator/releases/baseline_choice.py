@@ -8,6 +8,7 @@ from rollback_operator.evidence.baseline import HOUR_SECONDS
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
 from rollback_operator.releases import ledger, records
+from rollback_operator.releases.replacements import runs_on
 from rollback_operator.remedies import flags
 
 LEAST_RUN_SECONDS = 60.0
@@ -26,11 +27,9 @@ def opened(case: Case, now: datetime) -> float:
         return cured.status.finished_time.timestamp()
     recorded, current = case.policy.status.revision, case.workload.current
     second = float(int(now.timestamp()))  # as coarse as the API server's times of pods
-    is_same = recorded is not None and (
-        recorded.digest == case.workload.deployment.template.digest
-        and (current is None or current.revision <= recorded.number)
-    )
-    if recorded is not None and is_same:
+    number = current.revision if current is not None else 0
+    digest = case.workload.deployment.template.digest
+    if recorded is not None and runs_on(recorded, digest, number):
         return recorded.since.timestamp() if recorded.since else second
     if current is None:
         return second

@@ -5,11 +5,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rollback_operator.api.v1alpha1 import LedgerEntry
+from rollback_operator.api.v1alpha1 import LedgerEntry, Revision
 from rollback_operator.model.workload import ReplicaSet, Workload
 
 ROLLOUT_SETTLED_SECONDS = 600.0
 """A release older than this at its first evaluation is no rollout, whatever its pods do."""
+
+
+def runs_on(known: Revision | None, digest: str, number: int) -> bool:
+    """Return whether a recorded revision runs on, and was not rolled out again unseen.
+
+    A template that was replaced and rolled out again has a newer number.
+
+    Args:
+        known: the revision on record; None: there is none.
+        digest: of the template now.
+        number: of its revision now; 0: not known yet.
+    """
+    return known is not None and known.digest == digest and number <= known.number
 
 
 def with_known_times(recorded: Sequence[LedgerEntry], workload: Workload) -> Workload:

@@ -26,7 +26,7 @@ from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.samples import Missing
-from rollback_operator.model.workload import ReplicaSet, Workload
+from rollback_operator.model.workload import Workload
 from rollback_operator.releases import quarantine, watch_time
 from rollback_operator.releases.ledger import (
     CLEAN,
@@ -37,6 +37,7 @@ from rollback_operator.releases.ledger import (
     last_known_good,
     revision_of,
 )
+from rollback_operator.releases.replacements import runs_on
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
 from rollback_operator.report.summary import summary
 
@@ -347,19 +348,10 @@ def _revision(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision | None:
     current = seen.workload.current if seen.workload else None
     if current is None:
         return old.revision
-    is_same = _is_same_rollout(old.revision, current)
+    is_same = runs_on(old.revision, current.template.digest, current.revision)
     since = old.revision.since if is_same and old.revision else seen.opened
     by = seen.workload.deployment.changed_by[:128] if seen.workload else ""
     return revision_of(current, since).model_copy(update={"changed_by": by or None})
-
-
-def _is_same_rollout(known: Revision | None, current: ReplicaSet) -> bool:
-    """Return whether the recorded revision runs on, and was not rolled out again unseen."""
-    return (
-        known is not None
-        and known.digest == current.template.digest
-        and current.revision <= known.number
-    )
 
 
 def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> watch_time.Times:
@@ -369,7 +361,8 @@ def _watched(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> wa
         return known
     is_earned = safety is None or _health(old, seen) in watch_time.EARNED
     verdict = seen.decision.verdict if seen.decision is not None else None
-    if old.revision is None or not _is_same_rollout(old.revision, current):
+    is_same = runs_on(old.revision, current.template.digest, current.revision)
+    if old.revision is None or not is_same:
         known = watch_time.begun(seen.opened, now)
     elif safety is not None and not is_earned and watch_time.is_evaluation(verdict, seen.missing):
         made = old.revision.since or now

@@ -284,12 +284,12 @@ def _chosen(known: StoredRecord, name: str, folder: Path) -> Record:
 
 
 def _status(page: TextPage, known: StoredRecord, folder: Path, now: datetime) -> None:
-    waiting = {
+    in_progress = {
         (each.namespace, each.text("spec.policyRef.name")): each
         for each in known.rollbacks
         if not each.text("status.outcome")
     }
-    status_page(page, known.policies, waiting, (False, False), now)
+    status_page(page, known.policies, in_progress, (False, False), now)
     holder = holder_of(folder)
     page.line()
     page.line(f"agent: process {holder}" if holder else "agent: none runs; nothing is watched")

@@ -123,13 +123,13 @@ async def _status(asked: CommandContext) -> Answer:
         if not policies and asked.scope:
             await finding.expect_namespace(asked.cluster, asked.scope)
         policies = finding.called(policies, asked.name) if asked.name else policies
-    waiting = await finding.waiting(asked.cluster, policies)
+    in_progress = await finding.in_progress(asked.cluster, policies)
     is_text = asked.given.get("output") in (None, "", "wide")
     if not policies and is_text and (left := await finding.orphans(asked.cluster, asked.scope)):
         return "\n".join(left), DONE
 
     def draw(page: TextPage) -> None:
-        status_page(page, policies, waiting, asked.shape, asked.now)
+        status_page(page, policies, in_progress, asked.shape, asked.now)
 
     return asked.shown(policies[0], draw) if is_single else asked.listed(policies, draw)
 

@@ -93,18 +93,18 @@ def _names(policy: Record) -> tuple[str, str]:
     return policy.name, policy.text("spec.targetRef.name")
 
 
-async def waiting(
+async def in_progress(
     cluster: ClusterClient, policies: Iterable[Record]
 ) -> dict[tuple[str, str], Record]:
     """Read the Rollbacks in progress, by policy; an unreadable Rollback is left out."""
-    awaited = {}
+    rollbacks = {}
     for policy in policies:
         if summary_of(policy) in ("AwaitingApproval", "RollingBack"):
             name = policy.text("status.lastRollback.name")
             rollback = await cluster.read(ROLLBACKS, policy.namespace, name)
             if isinstance(rollback, Record):
-                awaited[policy.namespace, policy.name] = rollback
-    return awaited
+                rollbacks[policy.namespace, policy.name] = rollback
+    return rollbacks
 
 
 async def operator_leases(cluster: ClusterClient) -> list[Record] | Failure:

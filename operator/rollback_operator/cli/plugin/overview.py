@@ -212,7 +212,7 @@ def next_policy_action(policy: Record) -> str:
 def status_page(
     page: TextPage,
     policies: Sequence[Record],
-    waiting: Mapping[tuple[str, str], Record],
+    in_progress: Mapping[tuple[str, str], Record],
     shape: tuple[bool, bool],
     now: datetime,
 ) -> None:
@@ -221,7 +221,7 @@ def status_page(
     Args:
         page: receives the lines.
         policies: as they are stored.
-        waiting: the Rollbacks in progress, by namespace and name of their policy.
+        in_progress: the Rollbacks in progress, by namespace and name of their policy.
         shape: whether namespaces are shown, and whether all columns are.
         now: for ages.
     """
@@ -251,7 +251,7 @@ def status_page(
     _table(page, shape, (_HEADS, _WIDE_HEADS), rows)
     for policy in policies:
         name = f"{policy.namespace}/{policy.name}" if shape[0] else policy.name
-        rollback = waiting.get((policy.namespace, policy.name))
+        rollback = in_progress.get((policy.namespace, policy.name))
         if summary_of(policy) == "AwaitingApproval":
             _question(page, name, policy, rollback)
         elif summary_of(policy) == "RollingBack":
