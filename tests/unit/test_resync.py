@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, MOST_NAMES, Cache, Key, Unreadable
-from rollback_operator.runtime.intake import Intake, Resync
+from rollback_operator.runtime.intake import STATUS_SECONDS, Intake, Resync
 
 SHOP = "production", "shop"
 POLICIES, ROLLBACKS = RollbackPolicy.PLURAL, Rollback.PLURAL
@@ -42,6 +42,12 @@ def deployment(version: int, *images: str, key: Key = SHOP, **content: Any) -> R
     containers = [{"name": "shop", "image": image} for image in images or ("shop:v1",)]
     template = {"spec": {"containers": containers}}
     return thing(version, key, spec={"template": template}, **content)
+
+
+def bearing(version: int, annotations: dict[str, str]) -> Raw:
+    raw = deployment(version)
+    raw["metadata"]["annotations"] = annotations
+    return raw
 
 
 @dataclass
@@ -118,6 +124,19 @@ async def test_a_release_that_no_watch_has_told_is_found(world: World) -> None:
 
     assert world.image() == "shop:v2"
     assert world.wanted == [(SHOP, 0.0)]
+
+
+async def test_a_change_cause_whose_removal_was_refused_is_delivered_again(world: World) -> None:
+    cause = {"kubernetes.io/change-cause": "rollback-operator: undo of revision 2"}
+    world.lists.there[DEPLOYMENTS_PLURAL].clear()
+    world.know(DEPLOYMENTS_PLURAL, bearing(4, cause))
+    world.cache.forget_cause(world.cache.deployments[SHOP])
+    assert world.cache.deployments[SHOP].change_cause == ""
+
+    await world.resync.compare()
+
+    assert world.cache.deployments[SHOP].change_cause
+    assert world.wanted == [(SHOP, STATUS_SECONDS)]
 
 
 async def test_long_names_are_kept_only_where_a_policy_watches(world: World) -> None:

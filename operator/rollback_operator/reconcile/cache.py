@@ -75,6 +75,8 @@ Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
 """Characters of images, containers and probes of a Deployment that no policy watches."""
+_BEFORE_ALL = "0"
+"""A resourceVersion that is older than that of every object."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
 
 
@@ -196,12 +198,17 @@ class Cache:
         self._shown.pop(key, None)
 
     def forget_cause(self, seen: Deployment) -> None:
-        """Forget a Deployment's change-cause until a watch delivers it again."""
+        """Forget a Deployment's change-cause until it is delivered again.
+
+        By a watch after a change, or by the next comparison with the API server: a refused removal
+        is repeated once a minute.
+        """
         key = seen.namespace, seen.name
         known = self.deployments.get(key)
         shown = seen.uid, seen.revision, seen.change_cause
         if known is not None and (known.uid, known.revision, known.change_cause) == shown:
             self.deployments[key] = replace(known, change_cause="")
+            self._shown[key] = ObjectVersion(seen.uid, _BEFORE_ALL)
 
     def drop_policy(self, key: Key) -> None:
         """Forget a policy."""

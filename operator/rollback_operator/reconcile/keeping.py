@@ -107,7 +107,7 @@ class RecordKeeper:
         done = await self.workloads.drop_cause(deployment, overdue)
         kind = done.kind if isinstance(done, Failure) else None
         if kind is not FailureKind.UNAVAILABLE:
-            # Until a watch delivers it again: a refused write is not repeated at each look.
+            # Until it is delivered again: a refused write is not repeated at each look.
             self.cache.forget_cause(deployment)
         is_open = kind in (FailureKind.UNAVAILABLE, FailureKind.CONFLICT)
         return done.wait if isinstance(done, Failure) and is_open else None
