@@ -73,6 +73,7 @@ def _released(shop: Shop, version: str) -> bool:
     return True
 
 
+@pytest.mark.extended
 def test_a_rollback_by_hand_goes_back_and_one_to_a_foreign_image_is_refused(
     lab: Session, shop: Shop
 ) -> None:
@@ -147,6 +148,7 @@ AUTHOR = {
     ],
     ids=["target", "secret", "config-map"],
 )
+@pytest.mark.extended
 def test_an_author_gains_no_right_by_a_policy(
     lab: Session, shop: Shop, spec: Mapping[str, Any], says: str
 ) -> None:

@@ -8,6 +8,7 @@ from tests.e2e.conftest import MakeShop
 from tests.e2e.shop import Shop
 
 
+@pytest.mark.extended
 def test_a_bad_release_that_prometheus_never_scrapes_is_undone(shop: Shop) -> None:
     shop.serves_after("v1.2.3", rate=25)
 

@@ -20,6 +20,7 @@ def test_a_release_that_fails_every_purchase_is_undone(shop: Shop) -> None:
     assert ended["spec"]["trigger"]["controlErrors"] == 0
 
 
+@pytest.mark.extended
 def test_a_release_that_fails_a_fifth_is_undone(shop: Shop) -> None:
     shop.serves_after("v1.2.3", rate=25)
 
@@ -70,6 +71,7 @@ def test_a_release_that_nobody_reaches_is_undone(shop: Shop) -> None:
     assert "were expected" in ended["spec"]["trigger"]["message"]
 
 
+@pytest.mark.extended
 def test_a_release_whose_port_has_another_name_is_undone(shop: Shop) -> None:
     shop.opens("v1.2.3")
     shop.is_reached_by_port_name("http")
@@ -116,6 +118,7 @@ def test_a_good_release_is_the_one_to_go_back_to(make_shop: MakeShop) -> None:
     shop.goes_back_to("v1.4.0")
 
 
+@pytest.mark.extended
 def test_a_change_of_scale_is_no_release(shop: Shop) -> None:
     shop.opens("v1.2.3")
     since = shop.watched_since()

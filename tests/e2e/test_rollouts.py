@@ -18,6 +18,7 @@ def shop_of_four(make_shop: MakeShop) -> Shop:
     return make_shop(replicas=4)
 
 
+@pytest.mark.extended
 def test_a_release_that_never_becomes_ready_is_undone(shop: Shop) -> None:
     shop.opens("v1.2.3", safety={"stuckAfterSeconds": 20})
     shop.has_served(10)
@@ -110,6 +111,7 @@ def test_a_release_that_finds_no_node_is_no_bad_one(shop: Shop) -> None:
     assert "cannot be scheduled" in shop.condition("Healthy")["message"]
 
 
+@pytest.mark.extended
 def test_a_release_whose_registry_does_not_answer_is_no_bad_one(shop: Shop) -> None:
     shop.serves_after("v1.2.3", safety=QUICKLY_STUCK)
 

@@ -57,6 +57,7 @@ def ended(shop: Shop) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.extended
 def test_a_breaking_api_change(shop: Shop) -> None:
     shop.has_customers_of("v1.2.3")
     shop.has_a_past()

@@ -109,6 +109,7 @@ MAY_DECIDE = {
 MAY_PATCH = {f"rollbacks.{GROUP}": ["get", "list", "patch", "update"]}
 
 
+@pytest.mark.extended
 def test_a_release_with_a_newer_schema_is_not_rolled_back_and_people_are_told(shop: Shop) -> None:
     shop.service.deploy("v1.2.3")
     history = History(shop)

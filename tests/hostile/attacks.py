@@ -7,14 +7,18 @@ have their attacks by their schema alone.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
-from tests.hostile.fields import Field
+from tests.hostile.fields import Field, fields_of
 from tests.hostile.stand import VICTIM
 
+SAMPLED = 2
 NUL, ESCAPE, BIDI, ZERO_WIDTH = "\x00", "\x1b[2J", "\u202e", "\u200b"
 
 
@@ -586,6 +590,37 @@ def attacks_on(field: Field) -> tuple[Attack, ...]:
         case "object":
             return tuple(_on_map(field)) if field.path in FORMS[field.kind] else ()
     return tuple(_on_choice(schema) if "enum" in schema else _on_text(field))
+
+
+def sample_of(field: Field) -> tuple[Attack, ...]:
+    """Give all attacks on the first field of its kind that is bounded as it is; two on the others.
+
+    What one pattern, length or range refuses in a field it refuses in each: a field that is new or
+    bounded otherwise is the first. The two are not the same from field to field.
+    """
+    every, place = attacks_on(field), _places(field.kind)[field.path]
+    if place == 0 or len(every) <= SAMPLED:
+        return every
+    refused = [one for one in every if one.must is Must.BE_REFUSED] or every
+    return tuple(refused[(place * SAMPLED + step) % len(refused)] for step in range(SAMPLED))
+
+
+@cache
+def _places(kind: str) -> Mapping[str, int]:
+    """Count, for each field by its path, the fields before it that are bounded as it is."""
+    seen: Counter[object] = Counter()
+    places = {}
+    for field in fields_of(kind):
+        bounds = _bounds(field)
+        places[field.path] = seen[bounds]
+        seen[bounds] += 1
+    return places
+
+
+def _bounds(field: Field) -> tuple[Form | None, str]:
+    """Give the form of a field, and what its schema demands of it."""
+    rules = {key: one for key, one in field.schema.items() if key not in ("description", "default")}
+    return FORMS[field.kind].get(field.path), json.dumps(rules, sort_keys=True)
 
 
 def _on_choice(schema: Mapping[str, Any]) -> Iterator[Attack]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 
 from tests.hostile import carriers
-from tests.hostile.attacks import Attack, Must, attacks_on
+from tests.hostile.attacks import Attack, Must, attacks_on, sample_of
 from tests.hostile.fields import Field, Manifest, fields_of, has, put
 from tests.hostile.stand import NEIGHBOUR, PERSON, TENANT, HostileStand, refusal
 from tests.integration.api import Api, ApiError, eventually, policies, rollbacks
@@ -21,6 +22,12 @@ DECIDED = [one for one in fields_of("Rollback") if any(has(each, one) for each i
 APPROVED = carriers.decided(PERSON)
 BESIDE = carriers.request()
 APPROVALS = [one for one in fields_of("Rollback") if has(APPROVED, one) and not has(BESIDE, one)]
+Choice = Callable[[Field], Iterable[Attack]]
+BY_CHOICE = pytest.mark.parametrize(
+    "choice",
+    [sample_of, pytest.param(attacks_on, marks=pytest.mark.extended)],
+    ids=["some", "each"],
+)
 ASKED = [one for one in fields_of("Rollback") if any(has(each, one) for each in REQUESTS)]
 
 
@@ -46,15 +53,30 @@ def planned(ground: HostileStand) -> str:
     return path
 
 
-def faults(api: Api, path: str, bases: list[Manifest], field: Field) -> Iterator[str]:
-    """Try every attack on a field; give those that were not answered as they must be."""
-    base = next(one for one in bases if has(one, field))
-    yield from _faults(field, base, lambda tried: refusal(api, path + DRY, tried))
+@dataclass(frozen=True)
+class Trial:
+    """Tries attacks on a field of the first manifest that has it."""
+
+    bases: Sequence[Manifest]
+    sent: Callable[[Manifest], str]
+    """Says why a manifest is refused; empty if it is not."""
+
+    def faults(self, field: Field, attacks: Iterable[Attack]) -> str:
+        """Tell which attacks were not answered as they must be; empty: all were."""
+        base = next(one for one in self.bases if has(one, field))
+        found = list(_faults(field, attacks, lambda value: self.sent(put(base, field, value))))
+        return "\n".join([field.key, *found]) if found else ""
 
 
-def _faults(field: Field, base: Manifest, sent: Callable[[Manifest], str]) -> Iterator[str]:
-    for attack in attacks_on(field):
-        said = sent(put(base, field, attack.value))
+def at(api: Api, path: str, bases: Sequence[Manifest]) -> Trial:
+    return Trial(bases, lambda tried: refusal(api, path + DRY, tried))
+
+
+def _faults(
+    field: Field, attacks: Iterable[Attack], sent: Callable[[object], str]
+) -> Iterator[str]:
+    for attack in attacks:
+        said = sent(attack.value)
         fault = _fault(field, attack, said)
         if fault:
             yield f"{attack.name} ({json.dumps(attack.value)[:80]}): {fault}"
@@ -101,23 +123,26 @@ def test_what_people_ask_for_is_taken(ground: HostileStand, place: int) -> None:
     assert refusal(ground.tenant, rollbacks(TENANT) + DRY, REQUESTS[place]) == ""
 
 
+@BY_CHOICE
 @pytest.mark.parametrize("field", fields_of("RollbackPolicy"), ids=lambda one: one.path)
-def test_policies(ground: HostileStand, field: Field) -> None:
-    found = list(faults(ground.tenant, policies(TENANT), carriers.policies(), field))
-    assert not found, "\n".join([field.key, *found])
+def test_policies(ground: HostileStand, field: Field, choice: Choice) -> None:
+    tried = at(ground.tenant, policies(TENANT), carriers.policies())
+    assert tried.faults(field, choice(field)) == ""
 
 
+@BY_CHOICE
 @pytest.mark.parametrize("field", DECIDED, ids=lambda one: one.path)
-def test_plans(ground: HostileStand, field: Field) -> None:
+def test_plans(ground: HostileStand, field: Field, choice: Choice) -> None:
     """With the operator's own token, too, no name leads out of a namespace."""
-    found = list(faults(ground.account, rollbacks(TENANT), PLANNED, field))
-    assert not found, "\n".join([field.key, *found])
+    tried = at(ground.account, rollbacks(TENANT), PLANNED)
+    assert tried.faults(field, choice(field)) == ""
 
 
+@BY_CHOICE
 @pytest.mark.parametrize("field", ASKED, ids=lambda one: one.path)
-def test_requests(ground: HostileStand, field: Field) -> None:
-    found = list(faults(ground.tenant, rollbacks(TENANT), REQUESTS, field))
-    assert not found, "\n".join([field.key, *found])
+def test_requests(ground: HostileStand, field: Field, choice: Choice) -> None:
+    tried = at(ground.tenant, rollbacks(TENANT), REQUESTS)
+    assert tried.faults(field, choice(field)) == ""
 
 
 def _decision_refused(api: Api, path: str, tried: Manifest) -> str:
@@ -137,11 +162,11 @@ def test_a_decision_without_a_plan_is_refused(ground: HostileStand) -> None:
     assert refusal(ground.tenant, rollbacks(TENANT) + DRY, APPROVED).startswith(("403", "422"))
 
 
+@BY_CHOICE
 @pytest.mark.parametrize("field", APPROVALS, ids=lambda one: one.path)
-def test_approvals(ground: HostileStand, planned: str, field: Field) -> None:
-    sent = lambda tried: _decision_refused(ground.tenant, planned, tried)  # noqa: E731
-    found = list(_faults(field, APPROVED, sent))
-    assert not found, "\n".join([field.key, *found])
+def test_approvals(ground: HostileStand, planned: str, field: Field, choice: Choice) -> None:
+    tried = Trial([APPROVED], lambda made: _decision_refused(ground.tenant, planned, made))
+    assert tried.faults(field, choice(field)) == ""
 
 
 @pytest.mark.parametrize("kind", ["rollbackpolicies", "rollbacks"])

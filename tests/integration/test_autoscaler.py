@@ -108,6 +108,7 @@ def test_replicas_are_raised_through_the_bounds_and_the_bounds_are_put_back(
     assert [one for one in told if one.startswith("Bounds")] == ["BoundsRaised", "BoundsRestored"]
 
 
+@pytest.mark.extended
 def test_bounds_that_somebody_else_has_set_since_are_left_alone(service: Service) -> None:
     ended = scaled(service)
     path = f"{autoscalers(service)}/shop-hpa"

@@ -39,11 +39,7 @@ class AutoscaledWalk(Walk):
         ("horizontalpodautoscalers: put back", 1),
         ("rollbacks/status: over", 2),
     )
-    SHORT: ClassVar[tuple[Point, ...]] = (
-        ("rollbacks/status: Scale begun", 1),
-        ("horizontalpodautoscalers: raised", 1),
-        ("horizontalpodautoscalers: put back", 1),
-    )
+    SHORT: ClassVar[tuple[Point, ...]] = (("horizontalpodautoscalers: raised", 1),)
 
     seconds: float = 240.0
     changes: int = 0
@@ -89,10 +85,7 @@ class DeletedWalk(AutoscaledWalk):
         ("rollbacks/status: over", 2),
         ("rollbacks: finalizer off", 1),
     )
-    SHORT: ClassVar[tuple[Point, ...]] = (
-        ("rollbacks: guarded", 1),
-        ("horizontalpodautoscalers: put back", 1),
-    )
+    SHORT: ClassVar[tuple[Point, ...]] = (("horizontalpodautoscalers: put back", 1),)
 
     is_deleted: bool = False
 

@@ -82,6 +82,7 @@ def test_a_flag_that_could_not_be_set_is_told(service: Service, tmp_path: Path) 
     assert "no container of the release reads it from the ConfigMap" in said["message"]
 
 
+@pytest.mark.extended
 def test_what_prevents_a_policy_is_told(service: Service, tmp_path: Path) -> None:
     service.deploy(replicas=2)
     service.remember()

@@ -235,6 +235,7 @@ def test_an_old_release_does_not_go_onto_a_newer_schema(
     assert nothing_was_done(service, operator)
 
 
+@pytest.mark.extended
 def test_a_schema_that_the_target_knows_lets_it_go_back(
     service: Service, database: Database, operator: RunningOperator
 ) -> None:
@@ -294,6 +295,7 @@ def test_a_person_approves_and_it_goes_on(
 
 
 @pytest.mark.usefixtures("protected")
+@pytest.mark.extended
 def test_a_plan_is_decided_on_once_and_in_ones_own_name(
     service: Service, stand: Stand, operator: RunningOperator
 ) -> None:
@@ -334,6 +336,7 @@ def test_without_the_admission_policy_no_decision_counts(
     assert nothing_was_done(service, operator)
 
 
+@pytest.mark.extended
 def test_nobody_decides_and_it_is_abandoned(service: Service, operator: RunningOperator) -> None:
     service.prepare(safety=VERIFIED, approval={"timeoutSeconds": 10})
     service.roll_out("v2", BAD)

@@ -135,6 +135,7 @@ def test_a_rotated_secret_is_a_release_and_is_left_alone(service: Service) -> No
     assert ROTATED not in str(service.policy())
 
 
+@pytest.mark.extended
 def test_a_restart_is_the_same_release(service: Service, operator: RunningOperator) -> None:
     prepared(service)
     before = service.status()["revision"]
@@ -148,6 +149,7 @@ def test_a_restart_is_the_same_release(service: Service, operator: RunningOperat
     assert (now["release"], now["configuration"]) == (before["release"], before["configuration"])
 
 
+@pytest.mark.extended
 def test_what_somebody_has_changed_since_the_release_is_kept(service: Service) -> None:
     prepared(service)
     assert "digest" in service.wait_until_stored()
@@ -177,6 +179,7 @@ def test_what_somebody_has_changed_since_the_release_is_kept(service: Service) -
         ),
     ],
 )
+@pytest.mark.extended
 def test_a_configmap_that_is_not_ours_to_restore_is_kept(
     service: Service, change: Object, said: str
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_configmap_that_is_not_ours_to_restore_is_kept(
     assert service.settings() == {"TIMEOUT": "0"}
 
 
+@pytest.mark.extended
 def test_a_configmap_that_another_workload_uses_is_kept(
     make_service: MakeService, service: Service
 ) -> None:
@@ -208,6 +212,7 @@ def test_a_configmap_that_another_workload_uses_is_kept(
     assert service.settings() == {"TIMEOUT": "0"}
 
 
+@pytest.mark.extended
 def test_a_content_beyond_the_bound_is_not_stored(service: Service) -> None:
     prepared(service, TIMEOUT="x" * 70_000)
 
@@ -241,6 +246,7 @@ def test_without_a_right_a_release_is_its_template(
     operator.wait_for_passes()
 
 
+@pytest.mark.extended
 def test_an_undo_restores_the_configmap_with_the_template(service: Service) -> None:
     prepared(service)
     assert "digest" in service.wait_until_stored()
@@ -283,6 +289,7 @@ def test_a_variable_is_set_and_the_ladder_goes_on(service: Service) -> None:
     assert container["env"] == [{"name": "FEATURE", "value": "true"}]
 
 
+@pytest.mark.extended
 def test_a_variable_that_cures_needs_no_undo(service: Service, operator: RunningOperator) -> None:
     service.environment = ({"name": "FEATURE", "value": "true"},)
     service.deploy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ import pytest
 import yaml
 
 from lab.control_plane import ControlPlane
-from lab.errors import LabError
 from rollback_operator.api.checklist import (
     AppliedMigrations,
     CheckItem,
@@ -50,6 +48,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.api.verification import ProbeRecord, VerificationCheck, VerificationResult
 from tests.integration import names
+from tests.integration.api import Api, ApiError, policies, rollbacks
 from tests.integration.manifests import (
     NAMESPACE,
     REVISION,
@@ -67,6 +66,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 Change = Callable[[Manifest], None]
 
 
+DRY = "?dryRun=All&fieldValidation=Strict"
+PATHS = {"RollbackPolicy": policies, "Rollback": rollbacks}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
@@ -76,6 +79,13 @@ def cluster() -> Iterator[ControlPlane]:
             found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
         found.kubectl("create", "namespace", NAMESPACE)
         yield found
+
+
+@pytest.fixture(scope="module")
+def api(cluster: ControlPlane) -> Iterator[Api]:
+    found = Api(cluster.kubeconfig)
+    yield found
+    found.close()
 
 
 PLAN = {**rollback()["spec"], "verification": {"http": [], "logs": {"pattern": "ERROR"}}}
@@ -209,55 +219,59 @@ FULL_ROLLBACK_STATUS = RollbackStatus(
 )
 
 
-def send(cluster: ControlPlane, manifest: Manifest, *options: str) -> str:
-    return cluster.kubectl("apply", *options, "-f", "-", input=json.dumps(manifest))
+def tried(api: Api, manifest: Manifest) -> Manifest:
+    """Ask the API server what it would store, under a name that nothing has."""
+    body = {**manifest, "metadata": {**manifest["metadata"], "name": "tried"}}
+    return api.create(PATHS[manifest["kind"]](NAMESPACE) + DRY, body)
+
+
+def send(api: Api, manifest: Manifest) -> Manifest:
+    """Apply it, as `kubectl apply --server-side` does."""
+    name = manifest["metadata"]["name"]
+    return api.apply(f"{PATHS[manifest['kind']](NAMESPACE)}/{name}", manifest, "tests")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_taken_as_it_is(cluster: ControlPlane, path: Path) -> None:
+def test_an_example_is_taken_as_it_is(api: Api, path: Path) -> None:
     example = yaml.safe_load(path.read_text())
-    stored = json.loads(send(cluster, example, "--dry-run=server", "--output=json"))
+    stored = tried(api, example)
 
     assert stored["spec"] == example["spec"]
 
 
 @pytest.mark.parametrize(("manifest", "said"), WRONG.values(), ids=WRONG)
 def test_a_wrong_manifest_is_refused_by_the_fields_name(
-    cluster: ControlPlane, manifest: Manifest, said: str
+    api: Api, manifest: Manifest, said: str
 ) -> None:
-    with pytest.raises(LabError, match=said):
-        send(cluster, manifest, "--dry-run=server")
+    with pytest.raises(ApiError, match=said):
+        tried(api, manifest)
 
 
-def _refused(cluster: ControlPlane, made: Manifest, field: str) -> None:
-    with pytest.raises(LabError, match=re.escape(field)):
-        send(cluster, made, "--dry-run=server")
+def _refused(api: Api, made: Manifest, field: str) -> None:
+    with pytest.raises(ApiError, match=re.escape(field)):
+        tried(api, made)
 
 
 @pytest.mark.parametrize("field", names.FIELDS)
-def test_a_name_that_leads_elsewhere_is_refused_by_the_fields_name(
-    cluster: ControlPlane, field: str
-) -> None:
+def test_a_name_that_leads_elsewhere_is_refused_by_the_fields_name(api: Api, field: str) -> None:
     for one in names.ATTACKS:
-        _refused(cluster, names.FIELDS[field](one), field)
+        _refused(api, names.FIELDS[field](one), field)
 
 
 @pytest.mark.parametrize("field", names.OPTIONAL)
-def test_a_name_that_need_not_be_there_leads_nowhere_else_either(
-    cluster: ControlPlane, field: str
-) -> None:
+def test_a_name_that_need_not_be_there_leads_nowhere_else_either(api: Api, field: str) -> None:
     for one in names.ATTACKS[:-1]:
-        _refused(cluster, names.OPTIONAL[field](one), field)
+        _refused(api, names.OPTIONAL[field](one), field)
 
 
 @pytest.mark.parametrize("field", names.LINES)
-def test_a_second_line_is_refused_by_the_fields_name(cluster: ControlPlane, field: str) -> None:
-    _refused(cluster, names.LINES[field]("/a\nb"), field)
+def test_a_second_line_is_refused_by_the_fields_name(api: Api, field: str) -> None:
+    _refused(api, names.LINES[field]("/a\nb"), field)
 
 
 @pytest.mark.parametrize("manifest", names.UNUSUAL.values(), ids=names.UNUSUAL)
-def test_an_unusual_name_is_taken(cluster: ControlPlane, manifest: Manifest) -> None:
-    send(cluster, manifest, "--dry-run=server")
+def test_an_unusual_name_is_taken(api: Api, manifest: Manifest) -> None:
+    tried(api, manifest)
 
 
 def _other_severity(found: Manifest) -> None:
@@ -279,18 +293,18 @@ def _one_field_more(found: Manifest) -> None:
 @pytest.mark.parametrize(
     "change", [_other_severity, _other_revision, _one_field_less, _one_field_more]
 )
-def test_a_stored_intent_never_changes(cluster: ControlPlane, change: Change) -> None:
+def test_a_stored_intent_never_changes(api: Api, change: Change) -> None:
     manifest = rollback()
-    send(cluster, manifest)
+    send(api, manifest)
     change(manifest)
 
-    with pytest.raises(LabError, match=r"spec: .*immutable except for approval"):
-        send(cluster, manifest)
+    with pytest.raises(ApiError, match=r"spec: .*immutable except for approval"):
+        send(api, manifest)
 
 
-def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
-    send(cluster, policy())
-    send(cluster, rollback())
+def test_columns_answer_what_people_ask_first(cluster: ControlPlane, api: Api) -> None:
+    send(api, policy())
+    send(api, rollback())
     condition = {
         "type": "Ready",
         "status": "True",
@@ -309,13 +323,13 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
         },
         "conditions": [condition],
     }
-    _patch_status(cluster, "rbp", status)
+    _patch_status(api, "RollbackPolicy", status)
     listed = [
         {"name": "References", "result": "Failed", "consequence": "Block", "message": "gone"},
         {"name": "Room", "result": "Warned", "consequence": "Proceed", "message": "little"},
     ]
     verified = {"severity": "P1", "step": "Verify", "outcome": "Verified", "checklist": listed}
-    _patch_status(cluster, "rbk", verified)
+    _patch_status(api, "Rollback", verified)
 
     assert _table(cluster, "rbp") == {
         "NAME": "ticket-service",
@@ -345,10 +359,10 @@ def test_columns_answer_what_people_ask_first(cluster: ControlPlane) -> None:
 
 
 def test_columns_of_a_rollback_made_by_hand_show_what_was_made_of_it(
-    cluster: ControlPlane,
+    cluster: ControlPlane, api: Api
 ) -> None:
     made = by_hand("by-hand")
-    send(cluster, made)
+    send(api, made)
     assert _table(cluster, "rbk", "by-hand") == {
         "NAME": "by-hand",
         "POLICY": "ticket-service",
@@ -362,7 +376,7 @@ def test_columns_of_a_rollback_made_by_hand_show_what_was_made_of_it(
     }
 
     plan = rollback()["spec"]
-    _patch_status(cluster, "rbk", {"plan": plan, "severity": "P3"}, "by-hand")
+    _patch_status(api, "Rollback", {"plan": plan, "severity": "P3"}, "by-hand")
 
     found = _table(cluster, "rbk", "by-hand")
     assert found.pop("WHY").startswith("240")
@@ -370,11 +384,9 @@ def test_columns_of_a_rollback_made_by_hand_show_what_was_made_of_it(
 
 
 def _patch_status(
-    cluster: ControlPlane, kind: str, status: Mapping[str, Any], name: str = "ticket-service"
+    api: Api, kind: str, status: Mapping[str, Any], name: str = "ticket-service"
 ) -> None:
-    patch = json.dumps({"status": status})
-    target = (kind, name, "--namespace", NAMESPACE)
-    cluster.kubectl("patch", *target, "--subresource=status", "--type=merge", "--patch", patch)
+    api.merge(f"{PATHS[kind](NAMESPACE)}/{name}/status", {"status": status})
 
 
 def _table(cluster: ControlPlane, kind: str, name: str = "ticket-service") -> dict[str, str]:
@@ -386,33 +398,35 @@ def _table(cluster: ControlPlane, kind: str, name: str = "ticket-service") -> di
     return {one: (cell.split() or [""])[0] for one, cell in zip(names, cells, strict=True)}
 
 
-def test_a_status_is_no_part_of_what_people_write(cluster: ControlPlane) -> None:
+def test_a_status_is_no_part_of_what_people_write(api: Api) -> None:
     manifest = policy(mode="Observe") | {"status": {"verdict": "Bad"}}
     manifest["metadata"]["name"] = "fresh"
 
-    stored = json.loads(send(cluster, manifest, "--output=json"))
+    stored = send(api, manifest)
 
     assert "status" not in stored
 
 
-def test_nothing_of_a_full_status_is_dropped(cluster: ControlPlane) -> None:
+def test_nothing_of_a_full_status_is_dropped(api: Api) -> None:
     """The API server cuts off what its schema does not know, and says nothing."""
-    send(cluster, policy())
-    send(cluster, rollback())
-    for kind, status in (("rbp", FULL_POLICY_STATUS), ("rbk", FULL_ROLLBACK_STATUS)):
+    send(api, policy())
+    send(api, rollback())
+    for kind, status in (
+        ("RollbackPolicy", FULL_POLICY_STATUS),
+        ("Rollback", FULL_ROLLBACK_STATUS),
+    ):
         # The API server keeps no null.
         written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        _patch_status(cluster, kind, written)
-        target = (kind, "ticket-service", "-n", NAMESPACE, "--output=json")
-        read = json.loads(cluster.kubectl("get", *target))["status"]
+        _patch_status(api, kind, written)
+        read = api.get(f"{PATHS[kind](NAMESPACE)}/ticket-service")["status"]
 
         assert read == written
         assert type(status).model_validate(read) == status
 
 
-def test_one_category_lists_both_kinds(cluster: ControlPlane) -> None:
-    send(cluster, policy())
-    send(cluster, rollback())
+def test_one_category_lists_both_kinds(cluster: ControlPlane, api: Api) -> None:
+    send(api, policy())
+    send(api, rollback())
     listed = cluster.kubectl("get", "rollback-operator", "-n", NAMESPACE, "--output=name")
 
     assert "rollbackpolicy.rollback.tickettoken.io/ticket-service" in listed.split()

@@ -48,6 +48,7 @@ def test_it_ends_though_the_policy_watches_another_deployment(
     assert service.image == "v1"
 
 
+@pytest.mark.extended
 def test_it_ends_though_the_policy_was_deleted_and_made_anew(
     service: Service, operator: RunningOperator
 ) -> None:

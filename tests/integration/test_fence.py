@@ -60,8 +60,6 @@ STATUS = {"conditions": [], "message": "x"}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
-        for one in (NAMESPACE, LISTED):
-            found.kubectl("create", "namespace", one)
         found.kubectl("apply", "-f", str(GITOPS))
         values = {
             "prometheus": {"url": "http://prometheus"},
@@ -69,45 +67,48 @@ def cluster() -> Iterator[ControlPlane]:
             "traffic": {"namespaces": [LISTED]},
             "migrations": {"namespaces": [NAMESPACE]},
         }
+        namespaces = map(chart.namespace, (HOME, NAMESPACE, LISTED))
         rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
-        objects = [*chart.crds(), chart.namespace(HOME), *rendered]
+        objects = [*chart.crds(), *namespaces, *rendered, *_accounts()]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
         for one in chart.crds():
             name = f"crd/{one['metadata']['name']}"
             found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
-        found.kubectl(
-            "create",
-            "clusterrolebinding",
-            "operator-admin",
-            "--clusterrole=cluster-admin",
-            f"--serviceaccount={HOME}:{ACCOUNT}",
-        )
-        found.kubectl("create", "serviceaccount", "plain", "-n", NAMESPACE)
-        for name, (verb, resource) in POWERS.items():
-            found.kubectl("create", "serviceaccount", name, "-n", NAMESPACE)
-            account = f"--serviceaccount={NAMESPACE}:{name}"
-            found.kubectl("create", "clusterrole", name, f"--verb={verb}", f"--resource={resource}")
-            found.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", account)
-        role = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": "tenant", "namespace": NAMESPACE},
-            "rules": [{"apiGroups": [GROUP], "resources": ["*"], "verbs": ["*"]}],
-        }
-        found.kubectl("apply", "-f", "-", input=chart.stream([role]))
-        found.kubectl(
-            "create", "rolebinding", "tenant", "-n", NAMESPACE, "--role=tenant", "--user=tenant"
-        )
-        found.kubectl(
-            "create",
-            "rolebinding",
-            "tenant-admin",
-            "-n",
-            NAMESPACE,
-            "--clusterrole=admin",
-            "--user=tenant",
-        )
         yield found
+
+
+def _accounts() -> Iterator[Object]:
+    """The operator's rights, which are all there are; accounts with powers; the tenant's rights."""
+    yield _binding("ClusterRoleBinding", "operator-admin", "cluster-admin", _account(HOME, ACCOUNT))
+    yield _object("ServiceAccount", "plain", NAMESPACE)
+    for name, (verb, resource) in POWERS.items():
+        group = "rbac.authorization.k8s.io" if "role" in resource else ""
+        group = "apps" if resource == "daemonsets" else group
+        rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+        yield _object("ServiceAccount", name, NAMESPACE)
+        yield {**_object("ClusterRole", name), "rules": [rule]}
+        yield _binding("ClusterRoleBinding", name, name, _account(NAMESPACE, name))
+    rule = {"apiGroups": [GROUP], "resources": ["*"], "verbs": ["*"]}
+    yield {**_object("ClusterRole", "tenant"), "rules": [rule]}
+    for role in ("tenant", "admin"):
+        yield _binding("RoleBinding", f"tenant-{role}", role, {"kind": "User", "name": "tenant"})
+
+
+def _account(namespace: str, name: str) -> Object:
+    return {"kind": "ServiceAccount", "namespace": namespace, "name": name}
+
+
+def _object(kind: str, name: str, namespace: str = "") -> Object:
+    version = "v1" if kind == "ServiceAccount" else RBAC.removeprefix("/apis/")
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place}}
+
+
+def _binding(kind: str, name: str, role: str, subject: Object) -> Object:
+    """Bind a ClusterRole, in the tenant's namespace or in the whole cluster."""
+    place = NAMESPACE if kind == "RoleBinding" else ""
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    return {**_object(kind, name, place), "roleRef": reference, "subjects": [subject]}
 
 
 @pytest.fixture(scope="module")

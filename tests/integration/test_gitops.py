@@ -19,6 +19,7 @@ from tests.integration.service import REPOSITORY, Service, outcome, steps
 from tests.integration.stand import HOME, PATHS, Stand, rights
 from tests.integration.test_crash_walk import is_act
 from tests.integration.traffic import BAD, GOOD
+from tests.sizes import rows_of
 
 pytestmark = [
     pytest.mark.xdist_group("gitops"),
@@ -29,8 +30,8 @@ pytestmark = [
 CRDS = Path(__file__).parents[1] / "gitops" / "crds.yaml"
 SUSPENDED_BY = "rollback.tickettoken.io/suspended-by"
 SUSPEND, PROCEED = {"gitOps": "Suspend"}, {"gitOps": "Proceed"}
-FIGHT_SECONDS = 12.0
-"""Four times over, a controller would have been fought."""
+FIGHT_SECONDS = 6.0
+"""Twice over, a controller would have been fought."""
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +219,7 @@ def test_a_kustomization_is_suspended_until_a_person_resumes_it(
     assert service.image == "v1"
 
 
+@pytest.mark.extended
 def test_who_was_suspended_by_a_person_stays_so(
     service: Service, argo_cd: ArgoCD, operator: RunningOperator
 ) -> None:
@@ -259,6 +261,7 @@ def blocked(service: Service) -> str:
     return str(item["message"])
 
 
+@pytest.mark.extended
 def test_what_an_application_set_would_turn_on_again_is_not_suspended(
     service: Service, operator: RunningOperator
 ) -> None:
@@ -276,6 +279,7 @@ def test_what_an_application_set_would_turn_on_again_is_not_suspended(
     assert writes_to_owners(operator, argo_cd.name) == 0
 
 
+@pytest.mark.extended
 def test_what_an_application_set_lets_be_is_suspended(service: Service) -> None:
     service.deploy()
     ignored = [{"jsonPointers": ["/spec/syncPolicy"]}]
@@ -310,7 +314,7 @@ FOREIGN: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("place", "marks", "said"), FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize(("place", "marks", "said"), rows_of(FOREIGN, ["no right"]))
 def test_each_reason_why_an_owner_is_not_suspended_is_told_apart(
     service: Service, place: str, marks: dict[str, str], said: str
 ) -> None:

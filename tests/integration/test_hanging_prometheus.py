@@ -86,6 +86,7 @@ def test_an_undo_by_hand_is_done_and_ends_while_prometheus_hangs(
     assert "retries at least every 30 s" in first.condition("MetricsAvailable")["message"]
 
 
+@pytest.mark.extended
 def test_a_release_is_watched_and_its_status_says_that_prometheus_does_not_answer(
     service: Service, operator: RunningOperator
 ) -> None:

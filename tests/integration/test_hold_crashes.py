@@ -86,6 +86,7 @@ def own_operator(
         proxy.stop()
 
 
+@pytest.mark.extended
 def test_the_next_leader_lets_go_what_the_last_one_held(
     stand: Stand, zygote: Zygote, service: Service, tmp_path: Path
 ) -> None:
@@ -248,11 +249,7 @@ def writes(
     return rehearsal.proxy.writes()[-rehearsal.proxy.counted :]
 
 
-SHORT = (
-    ("rollbackpolicies/status: held", 1),
-    ("deployments: pause", 1),
-    ("deployments: resume", 1),
-)
+SHORT = (("deployments: pause", 1), ("deployments: resume", 1))
 """A pause that is stored and unanswered is what could be lost."""
 
 

@@ -24,6 +24,7 @@ from tests.integration.held import (
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD, GOOD, LIST, PURCHASE, SILENT, Flow
+from tests.sizes import rows_of
 
 pytestmark = [pytest.mark.xdist_group("holds"), pytest.mark.timeout(1200)]
 
@@ -116,6 +117,7 @@ def test_a_bad_staged_release_is_undone_and_not_left_paused(service: Service) ->
 
 
 @pytest.mark.usefixtures("operator")
+@pytest.mark.extended
 def test_a_release_that_is_pushed_into_a_hold_is_staged_itself(service: Service) -> None:
     service.prepare(**STAGED)
     service.change(minReadySeconds=BATCH_SECONDS)
@@ -141,6 +143,7 @@ def resume(service: Service) -> None:
     service.change(paused=None)
 
 
+@pytest.mark.extended
 def test_a_hold_that_a_person_lifts_is_not_set_again(
     service: Service, operator: RunningOperator
 ) -> None:
@@ -155,6 +158,7 @@ def test_a_hold_that_a_person_lifts_is_not_set_again(
     throughout(5.0, lambda: is_paused(service))
 
 
+@pytest.mark.extended
 def test_a_persons_own_pause_stays(service: Service, operator: RunningOperator) -> None:
     service.prepare(**STAGED)
     service.change(paused=True)
@@ -205,13 +209,15 @@ def apply(stand: Stand, service: Service, manifest: Object) -> None:
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [
-        ({"suspend": True}, "Suspended"),
-        ({"mode": "Observe"}, "HoldsTurnedOff"),
-        ({"targetRef": {"name": "another"}}, "TargetNotFound"),
-        ({"stage": {"maxSeconds": 0}}, "HoldsTurnedOff"),
-    ],
-    ids=["suspended", "Observe", "another target", "turned off"],
+    rows_of(
+        {
+            "suspended": ({"suspend": True}, "Suspended"),
+            "Observe": ({"mode": "Observe"}, "HoldsTurnedOff"),
+            "another target": ({"targetRef": {"name": "another"}}, "TargetNotFound"),
+            "turned off": ({"stage": {"maxSeconds": 0}}, "HoldsTurnedOff"),
+        },
+        ["suspended"],
+    ),
 )
 def test_a_changed_policy_lets_the_rollout_go(
     service: Service, change: dict[str, Any], reason: str

@@ -18,6 +18,7 @@ from tests.integration.operator_process import OperatorProcess, Options, Zygote
 from tests.integration.service import Service, outcome
 from tests.integration.stand import Stand
 from tests.integration.traffic import BAD
+from tests.sizes import chosen_of
 
 pytestmark = [pytest.mark.xdist_group("leaders"), pytest.mark.timeout(1200)]
 
@@ -139,6 +140,7 @@ def test_a_dead_leader_is_replaced_when_its_lease_has_ended(pair: Pair) -> None:
     pair.see_undone_once()
 
 
+@pytest.mark.extended
 def test_a_leader_that_wakes_late_does_nothing(pair: Pair) -> None:
     pair.leader.signal(signal.SIGSTOP)
     pair.service.roll_out("v2", BAD)
@@ -154,7 +156,7 @@ def test_a_leader_that_wakes_late_does_nothing(pair: Pair) -> None:
     assert len(pair.service.rollbacks()) == 1
 
 
-@pytest.mark.parametrize("resource", ["rollbacks", "deployments"])
+@pytest.mark.parametrize("resource", chosen_of(["rollbacks", "deployments"], ["deployments"]))
 def test_a_leader_that_falls_asleep_in_the_act_does_not_act_when_it_wakes(
     pair: Pair, resource: str
 ) -> None:

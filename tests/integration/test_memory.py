@@ -81,6 +81,7 @@ def test_what_was_taken_back_is_no_target_until_a_person_trusts_it(service: Serv
     take_back(service, "v4", "v2")
 
 
+@pytest.mark.extended
 def test_what_was_found_bad_stays_so_without_its_record(service: Service) -> None:
     service.prepare(safety={"maxRollbacksPerDay": 9})
     take_back(service, "v2", "v1")
@@ -116,6 +117,7 @@ def test_what_was_blocked_is_done_once_its_cause_is_mended(service: Service) -> 
     assert len(service.events("RollbackBlocked")) == 1
 
 
+@pytest.mark.extended
 def test_a_request_that_is_older_than_what_it_would_undo_is_refused(service: Service) -> None:
     service.prepare()
     service.roll_out("v2", GOOD)
@@ -146,6 +148,7 @@ def test_a_request_says_what_was_seen_and_is_younger_than_its_policy(service: Se
     assert outcome(service.request("before-its-policy")) == ("Refused", "RequestBeforePolicy")
 
 
+@pytest.mark.extended
 def test_a_restart_of_what_was_restored_does_not_lead_to_an_older_release(
     service: Service,
 ) -> None:

@@ -38,7 +38,7 @@ CUTS = (
     ("rollbacks/status: Undo ended", 1),
     ("rollbacks/status: over", 1),
 )
-SHORT = tuple((f"rollbacks/status: MigrateDown {each}", 1) for each in ("ended", "begun"))
+SHORT = tuple((f"rollbacks/status: MigrateDown {each}", 1) for each in ("begun", "ended"))
 RUNS = {"name": "002_seats", "newReleaseRuns": True}
 BY_SQL = {
     "sql": {"migrationsSecretRef": {"name": "database", "key": "owner"}},
@@ -150,10 +150,7 @@ STOPPED_CUTS = (
     ("rollbacks/status: RestoreTraffic begun", 1),
     ("rollbacks/status: RestoreTraffic ended", 1),
 )
-STOPPED_SHORT = (
-    ("rollbacks/status: StopTraffic begun", 1),
-    ("rollbacks/status: RestoreTraffic begun", 1),
-)
+STOPPED_SHORT = (("rollbacks/status: RestoreTraffic begun", 1),)
 
 
 @dataclass
@@ -234,7 +231,7 @@ JOB_CUTS = (
     ("rollbacks/status: MigrateDown begun", 2),
     ("rollbacks/status: over", 1),
 )
-JOB_SHORT = (("rollbacks/status: MigrateDown begun", 1), ("jobs", 1))
+JOB_SHORT = (("jobs", 1),)
 
 
 @BY_CUTTING

@@ -17,6 +17,7 @@ from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome
 from tests.integration.stand import HOME, Stand, rights
 from tests.integration.traffic import BAD
+from tests.sizes import rows_of
 
 pytestmark = [
     pytest.mark.xdist_group("gitops"),
@@ -69,11 +70,21 @@ def reference(service: Service) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("kind", "field", "said"),
-    [
-        (CANARY, "targetRef", "Flagger manages this Deployment (Canary shop, spec.targetRef)"),
-        (ROLLOUT, "workloadRef", "Argo Rollouts manages this Deployment (Rollout shop"),
-    ],
-    ids=["Flagger", "Argo Rollouts"],
+    rows_of(
+        {
+            "Flagger": (
+                CANARY,
+                "targetRef",
+                "Flagger manages this Deployment (Canary shop, spec.targetRef)",
+            ),
+            "Argo Rollouts": (
+                ROLLOUT,
+                "workloadRef",
+                "Argo Rollouts manages this Deployment (Rollout shop",
+            ),
+        },
+        ["Flagger"],
+    ),
 )
 def test_what_a_rollout_tool_drives_is_left_alone_and_that_is_told(
     service: Service,

@@ -34,6 +34,7 @@ from tests.integration.pipelines import (
 )
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import BAD
+from tests.sizes import rows_of
 
 pytestmark = [
     pytest.mark.xdist_group("preflight"),
@@ -163,6 +164,7 @@ def problems(listed: Mapping[str, list[Any]]) -> list[str]:
     ]
 
 
+@pytest.mark.extended
 def test_a_release_is_known_by_its_configuration(service: Service) -> None:
     """The operator records a release with its ConfigMaps; the ledger is found all the same."""
     path = f"{policies(service.namespace)}/{service.name}"
@@ -249,6 +251,7 @@ def workflow(service: Service, machine: Machine, repository: Path) -> Outcome:
     return run_workflow(machine, text, repository, contexts)
 
 
+@pytest.mark.extended
 def test_a_gitlab_pipeline_deploys_a_good_change(
     service: Service, machine: Machine, tmp_path: Path
 ) -> None:
@@ -288,6 +291,7 @@ def stages(service: Service, machine: Machine, repository: Path) -> Outcome:
     return run_stages(machine, text, repository, variables)
 
 
+@pytest.mark.extended
 def test_argo_cd_syncs_a_good_change(service: Service, machine: Machine, tmp_path: Path) -> None:
     outcome = sync(service, machine, tmp_path, deployment("v2"))
 
@@ -321,6 +325,7 @@ def sync(
 
 
 @pytest.mark.usefixtures("operator")
+@pytest.mark.extended
 def test_a_release_that_the_operator_rolled_back_is_not_deployed_again(
     make_service: Callable[..., Service],
 ) -> None:
@@ -363,6 +368,7 @@ def test_the_running_manifest_is_recognized_with_the_server_s_defaults(service: 
     assert "nothing is rolled out" in found["message"]
 
 
+@pytest.mark.extended
 def test_without_a_manifest_the_present_state_is_checked(service: Service) -> None:
     status, said = preflight(service, "--deployment", NAME)
 
@@ -370,6 +376,7 @@ def test_without_a_manifest_the_present_state_is_checked(service: Service) -> No
     assert "Target" in said
 
 
+@pytest.mark.extended
 def test_objects_come_from_the_cluster_or_with_the_deploy(service: Service) -> None:
     named = deployment("v2", PAYMENT)
     secret = {"kind": "Secret", "metadata": {"name": "payment"}, "stringData": {"key": "x"}}
@@ -382,6 +389,7 @@ def test_objects_come_from_the_cluster_or_with_the_deploy(service: Service) -> N
         assert said.startswith(f"References: {path}: Secret payment, or its key key, does not")
 
 
+@pytest.mark.extended
 def test_a_first_release_is_no_problem(service: Service) -> None:
     new = deployment("v1")
     new["metadata"] = {"name": "till"}
@@ -407,6 +415,7 @@ def test_a_deployment_that_the_server_refuses_is_told(service: Service) -> None:
     assert "spec.selector" in said
 
 
+@pytest.mark.extended
 def test_a_suspended_policy_is_told(service: Service) -> None:
     service.amend(suspend=True)
 
@@ -415,6 +424,7 @@ def test_a_suspended_policy_is_told(service: Service) -> None:
     assert any("spec.suspend: the policy is suspended" in each for each in listed), listed
 
 
+@pytest.mark.extended
 def test_two_policies_on_a_deployment_are_told(service: Service) -> None:
     service.watch(name="second")
 
@@ -423,6 +433,7 @@ def test_two_policies_on_a_deployment_are_told(service: Service) -> None:
     assert any("second already watches" in each for each in listed), listed
 
 
+@pytest.mark.extended
 def test_a_deployment_without_a_policy_is_a_problem(service: Service) -> None:
     service.unwatch()
     eventually(lambda: service.stand.api.find(f"{policies(service.namespace)}/{NAME}") is None, "")
@@ -472,7 +483,9 @@ WRONG: Mapping[str, tuple[tuple[str, ...], Any, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "given", "words"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(
+    ("arguments", "given", "words"), rows_of(WRONG, ["a folder", "no cluster"])
+)
 def test_wrong_input_ends_with_the_reason(
     service: Service, arguments: tuple[str, ...], given: Any, words: str
 ) -> None:
@@ -489,6 +502,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.extended
 def test_an_api_server_that_hangs_is_given_up(
     service: Service, silent: str, tmp_path: Path
 ) -> None:
@@ -519,6 +533,7 @@ def test_a_right_that_is_missing_is_named(service: Service, tmp_path: Path) -> N
     assert "docs/prevention.md has a Role" in words
 
 
+@pytest.mark.extended
 def test_a_prometheus_out_of_reach_is_a_problem_only_if_it_was_named(service: Service) -> None:
     argv = ("--output", "json", "--prometheus", "http://127.0.0.1:1")
     named = preflight(service, *argv, given=[deployment("v2")])

@@ -32,6 +32,7 @@ def refused(service: Service, reason: str) -> str:
     return message
 
 
+@pytest.mark.extended
 def test_who_else_steers_a_deployment_is_not_overruled(
     make_service: MakeService, operator: RunningOperator
 ) -> None:
@@ -55,6 +56,7 @@ def test_who_else_steers_a_deployment_is_not_overruled(
         assert operator.proxy.changes_of_deployments(service.namespace) == []
 
 
+@pytest.mark.extended
 def test_a_restarted_release_is_undone_to_the_one_before(
     service: Service, operator: RunningOperator
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_release_that_comes_back_is_told_and_the_days_budget_holds(service: Se
     assert service.image == "v3"
 
 
+@pytest.mark.extended
 def test_what_a_rollback_restored_is_not_rolled_back(service: Service) -> None:
     service.prepare(remedies=PREVIOUS)
     service.roll_out("v2", GOOD)

@@ -80,6 +80,7 @@ def test_the_command_puts_them_back_and_lets_the_record_be_deleted(
     assert any(one.startswith("BoundsRestored") for one in service.events())
 
 
+@pytest.mark.extended
 def test_without_a_deletion_the_record_says_that_they_are_back(
     stand: Stand, service: Service, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from tests.integration.conftest import RunningOperator
 from tests.integration.manifests import rollback as manifest
 from tests.integration.service import Service, outcome
 from tests.integration.traffic import GOOD
+from tests.sizes import chosen_of
 
 pytestmark = [pytest.mark.xdist_group("ends"), pytest.mark.timeout(1200)]
 AGO = timedelta(hours=6)
@@ -91,7 +92,7 @@ STEPS: dict[str, Object] = {
 }
 
 
-@pytest.mark.parametrize("begun", STEPS)
+@pytest.mark.parametrize("begun", chosen_of(STEPS, ["undo begun"]))
 def test_a_snapshot_of_hours_ago_undoes_nothing(
     two: Service, operator: RunningOperator, begun: str
 ) -> None:
@@ -103,7 +104,7 @@ def test_a_snapshot_of_hours_ago_undoes_nothing(
     assert operator.proxy.changes_of_deployments(two.namespace) == []
 
 
-@pytest.mark.parametrize("begun", STEPS)
+@pytest.mark.parametrize("begun", chosen_of(STEPS, ["nothing begun"]))
 def test_objects_that_were_created_anew_undo_nothing(
     two: Service, operator: RunningOperator, begun: str
 ) -> None:

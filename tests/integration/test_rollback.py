@@ -210,6 +210,7 @@ def test_a_change_of_scale_opens_no_watch(service: Service, operator: RunningOpe
     assert service.events() == []
 
 
+@pytest.mark.extended
 def test_a_rollback_made_by_hand_is_not_carried_out(service: Service) -> None:
     service.prepare()
     service.roll_out("v2", GOOD)

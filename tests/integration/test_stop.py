@@ -19,8 +19,8 @@ from tests.integration.traffic import BAD, GOOD
 pytestmark = [pytest.mark.xdist_group("stop"), pytest.mark.timeout(1200)]
 
 WHY = "maintenance of the network"
-LONG_ENOUGH_SECONDS = 20.0
-"""A bad release is undone in half of it, where nobody has stopped anything."""
+LONG_ENOUGH_SECONDS = 12.0
+"""A bad release is undone sooner, where nobody has stopped anything."""
 COMMAND_SECONDS = 600
 
 

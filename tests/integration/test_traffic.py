@@ -101,6 +101,7 @@ def test_a_service_is_stopped_for_damaged_data_and_selects_its_pods_again(
     assert [one["rows"] for one in made["status"]["assessment"]] == [['{"id":2}']]
 
 
+@pytest.mark.extended
 def test_data_that_was_damaged_before_the_release_is_no_fault_of_it(
     service: Service, stand: Stand, server: Postgres
 ) -> None:

@@ -55,7 +55,6 @@ class TrafficWalk(Walk):
     )
     SHORT: ClassVar[tuple[Point, ...]] = (
         ("deployments: replicas", 1),
-        ("deployments: template", 1),
         ("rollbacks/status: RestoreTraffic begun", 1),
     )
     RULES: ClassVar[Mapping[str, str]] = {"stopTraffic": "Replicas"}
@@ -139,7 +138,7 @@ class SelectorWalk(TrafficWalk):
         ("services: restored", 1),
         ("rollbacks/status: RestoreTraffic ended", 1),
     )
-    SHORT: ClassVar[tuple[Point, ...]] = (("services: stopped", 1), ("services: restored", 1))
+    SHORT: ClassVar[tuple[Point, ...]] = (("services: restored", 1),)
     RULES: ClassVar[Mapping[str, str]] = {"stopTraffic": "Service", "service": "web"}
 
     changes: int = 1

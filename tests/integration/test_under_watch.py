@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.api import Object, eventually, throughout
+from tests.integration.api import Object, eventually
+from tests.integration.conftest import RunningOperator
 from tests.integration.service import Service
 from tests.integration.traffic import GOOD
 
 pytestmark = [pytest.mark.xdist_group("under-watch"), pytest.mark.timeout(1200)]
 
-QUIET_SECONDS = 20.0
+LOOKS = 10
 
 
-@pytest.mark.usefixtures("operator")
 def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
-    service: Service,
+    service: Service, operator: RunningOperator
 ) -> None:
     service.deploy(replicas=2)
     service.remember()
@@ -25,7 +25,9 @@ def test_a_healthy_release_under_watch_changes_no_status_once_it_has_settled(
     eventually(lambda: settled(service), "the new release does well", 60.0)
     before = service.policy()["metadata"]["resourceVersion"]
 
-    throughout(QUIET_SECONDS, lambda: changed(service, before))
+    operator.wait_for_passes(LOOKS)
+
+    assert changed(service, before) is None
 
     assert service.status()["verdict"] == "Watching"
     assert service.reason("Healthy") == ("Unknown", "NoEvidenceAgainst")

@@ -89,6 +89,7 @@ def test_a_probe_with_a_token_from_a_secret_verifies_a_rollback(
     assert TOKEN not in f"{service.told()}{operator.process.log.read_text()}"
 
 
+@pytest.mark.extended
 def test_a_probe_that_fails_at_first_is_no_verdict(
     service: Service, operator: RunningOperator, listener: Listener
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_rollback_that_does_not_help_escalates_and_is_not_rolled_back(
     assert TOKEN not in service.told()
 
 
+@pytest.mark.extended
 def test_an_address_elsewhere_is_not_called_and_nothing_is_verified_by_it(
     service: Service, operator: RunningOperator, listener: Listener
 ) -> None:

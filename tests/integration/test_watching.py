@@ -80,6 +80,7 @@ def is_quiet(service: Service) -> bool:
     return version(service) == before
 
 
+@pytest.mark.extended
 def test_counts_are_on_record_while_they_are_asked_for_and_no_longer(healthy: Service) -> None:
     service = healthy
     assert evaluation(service) is None
@@ -189,7 +190,8 @@ class Terminal:
         os.close(self._theirs)
 
 
-@pytest.mark.parametrize("end", ["q", pytest.param("signal", marks=pytest.mark.extended)])
+@pytest.mark.parametrize("end", ["q", "signal"])
+@pytest.mark.extended
 def test_a_live_view_is_ended_by_a_key_or_a_signal_and_leaves_nothing(
     healthy: Service, stand: Stand, end: str
 ) -> None:
@@ -245,6 +247,7 @@ def test_a_bad_release_is_shown_with_its_rollback(service: Service, stand: Stand
     assert "Undo to revision 1: Verified" in done.stdout
 
 
+@pytest.mark.extended
 def test_who_may_only_read_sees_pods_and_is_told_why_there_are_no_counts(
     healthy: Service, stand: Stand
 ) -> None:

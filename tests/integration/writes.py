@@ -88,11 +88,14 @@ Cutting = Callable[[Iterable[Point]], list[CutPoint]]
 
 
 def once(points: Iterable[Point]) -> list[CutPoint]:
-    """Cut the first of each kind: before it is sent and before it is answered by turns."""
+    """Cut the first of each kind: before it is answered and before it is sent by turns.
+
+    What is stored and unanswered is what could be repeated: a list of one cuts that.
+    """
     first: dict[str, int] = {}
     for kind_or_resource, number in points:
         first.setdefault(kind_or_resource, number)
-    return [(*point, place % 2 == 0) for place, point in enumerate(first.items())]
+    return [(*point, place % 2 == 1) for place, point in enumerate(first.items())]
 
 
 def twice(points: Iterable[Point]) -> list[CutPoint]:

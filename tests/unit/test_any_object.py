@@ -42,7 +42,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.releases import ledger
 from rollback_operator.report.status import StatusInputs, next_status, ready
 from tests.builders import at, make_case, make_policy, make_rollback, make_trigger_record
-from tests.sizes import examples
+from tests.sizes import examples, is_extended
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 Raw = dict[str, Any]
@@ -375,7 +375,7 @@ def decided(workload: Workload) -> RollbackPolicyStatus:
     return made
 
 
-@many(examples=100)
+@many(examples=100 if is_extended() else 32)
 @given(
     like(DEPLOYMENT), st.lists(like(replica_set(2)), max_size=2), st.lists(like(POD), max_size=2)
 )

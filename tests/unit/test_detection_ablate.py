@@ -46,6 +46,7 @@ def test_without_the_rule_that_saw_the_outage_before_it_is_rolled_back() -> None
     assert [rows[name]["wrong"] for name in (WHOLE, ALIKE.name, SPIKE.name)] == [0, 1, 0]
 
 
+@pytest.mark.extended
 def test_a_rule_that_never_answers_otherwise_is_not_judged_without() -> None:
     case = judge_without(OUTAGE, [SPIKE])
     assert case.without == {}

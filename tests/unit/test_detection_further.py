@@ -78,12 +78,14 @@ def test_a_short_past_holds_no_request_before_it() -> None:
     assert world.served[:, :, (begins > -scenario.past + 2) & (begins < 0)].sum() > 0
 
 
+@pytest.mark.extended
 def test_a_slow_release_is_named_p3_and_a_usual_one_is_not() -> None:
     outcomes = [judged("slow (P3)", number, 20.0)[1] for number in (0, 1)]
     assert [outcome.severity for outcome in outcomes] == ["None", "P3"]
     assert [outcome.rolled_back for outcome in outcomes] == [None, None]
 
 
+@pytest.mark.extended
 def test_a_leak_is_named_p3_and_a_cache_that_fills_is_not() -> None:
     outcomes = [judged("leak (P3)", number)[1] for number in (0, 1)]
     assert [outcome.severity for outcome in outcomes] == ["None", "P3"]
@@ -98,6 +100,7 @@ def test_a_stage_goes_on_for_a_good_release_only() -> None:
     assert len(bad[0].cast.new) < bad[0].scenario.pods or bad[0].scenario.pods < 2
 
 
+@pytest.mark.extended
 def test_pages_show_a_fault_before_the_next_scrape() -> None:
     scenario = replace(
         drawn("pages read", 1),

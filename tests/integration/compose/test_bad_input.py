@@ -61,6 +61,7 @@ def test_refused_at_the_start(project: Project) -> None:
     assert "docker-compose.yml" in refused(project)
 
 
+@pytest.mark.extended
 def test_options(project: Project, tmp_path: Path) -> None:
     project.write(GOOD)
     status, _, err = verb(project, "status")
@@ -108,6 +109,7 @@ def test_a_variable_that_the_agent_lacks(project: Project) -> None:
     assert "variable" in message
 
 
+@pytest.mark.extended
 def test_a_container_with_the_labels_of_its_image(docker: Docker, project: Project) -> None:
     """`docker commit` keeps Compose's labels, and Compose takes such a container for its own."""
     project.write(GOOD)
@@ -126,6 +128,7 @@ def test_a_container_with_the_labels_of_its_image(docker: Docker, project: Proje
     assert [each["image"] for each in project.record["services"][SERVICE]["revisions"]] == [GOOD]
 
 
+@pytest.mark.extended
 def test_only_settings_change(project: Project) -> None:
     project.write(GOOD)
     project.policy(**QUICK)
@@ -138,6 +141,7 @@ def test_only_settings_change(project: Project) -> None:
     assert "changes the settings of the service and not its image" in message
 
 
+@pytest.mark.extended
 def test_anchors_several_files_extends_and_profiles(project: Project) -> None:
     base, more = project.files.folder / "base.yml", project.files.folder / "more.yml"
     base.write_text("version: '2.4'\nservices: {web: {image: shop:0.9, environment: {A: '1'}}}\n")
@@ -187,6 +191,7 @@ def test_build_only_without_a_digest(docker: Docker, project: Project) -> None:
         assert project.runs() == {first}, (verb_status, out, err, agent.tail)
 
 
+@pytest.mark.extended
 def test_a_registry_that_does_not_answer(docker: Docker, project: Project) -> None:
     """The good image is here: nothing is pulled, although its registry is nowhere."""
     good = load_shop(docker, "registry.invalid/shop:1.0", LOCAL="1")
@@ -239,6 +244,7 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
+@pytest.mark.extended
 def test_a_full_disk(docker: Docker, images: dict[str, str], small_disk: Path) -> None:
     project = Project(docker, small_disk / "fulldisk", ("docker-compose",))
     try:
@@ -307,6 +313,7 @@ def number_of(project: Project, image: str) -> int:
     return int(next(each["number"] for each in revisions if each["imageId"] == image))
 
 
+@pytest.mark.extended
 def test_several_containers(images: dict[str, str], project: Project) -> None:
     """An undo keeps their number, also where the file says another."""
     project.write(GOOD)
@@ -325,6 +332,7 @@ def test_several_containers(images: dict[str, str], project: Project) -> None:
     assert project.files.compose.read_text() == text.replace(GOOD, BAD)
 
 
+@pytest.mark.extended
 def test_the_project_name_of_the_variables(project: Project) -> None:
     """Compose takes it from .env: the agent looks for the same containers."""
     project.write(GOOD)

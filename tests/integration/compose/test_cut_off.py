@@ -21,10 +21,8 @@ from tests.integration.compose.stage import NO_PROMETHEUS, ask, ended, evaluates
 NUMBER = 2
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["create", *(pytest.param(each, marks=pytest.mark.extended) for each in ("die", "start"))],
-)
+@pytest.mark.parametrize("moment", ["create", "die", "start"])
+@pytest.mark.extended
 def test_an_up_that_is_killed_with_its_agent_is_repeated(
     images: dict[str, str], project: Project, moment: str
 ) -> None:

@@ -58,9 +58,8 @@ def test_a_daemon_that_goes_away(docker: Docker, images: dict[str, str], project
         assert project.runs() == {images[GOOD]}
 
 
-@pytest.mark.parametrize(
-    "writes", [pytest.param(n, marks=[] if n == 4 else pytest.mark.extended) for n in range(1, 7)]
-)
+@pytest.mark.parametrize("writes", range(1, 7))
+@pytest.mark.extended
 def test_a_daemon_that_goes_away_between_two_steps(
     docker: Docker, images: dict[str, str], project: Project, writes: int
 ) -> None:
@@ -97,7 +96,6 @@ def test_a_daemon_that_goes_away_between_two_steps(
 @pytest.mark.parametrize(
     "rounds",
     [
-        pytest.param(("STOP up", "KILL create"), id="some"),
         pytest.param(
             tuple(
                 f"{how} {moment}"
@@ -105,13 +103,11 @@ def test_a_daemon_that_goes_away_between_two_steps(
                 for how in ("STOP", "KILL")
             ),
             id="until the end of the up",
-            marks=pytest.mark.extended,
         ),
-        pytest.param(
-            ("STOP Verify", "KILL Verify"), id="during verification", marks=pytest.mark.extended
-        ),
+        pytest.param(("STOP Verify", "KILL Verify"), id="during verification"),
     ],
 )
+@pytest.mark.extended
 def test_a_daemon_that_hangs_or_is_killed_at_a_moment_of_an_undo(
     docker: Docker, project: Project, tmp_path: Path, rounds: Sequence[str]
 ) -> None:

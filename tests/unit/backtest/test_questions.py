@@ -48,9 +48,12 @@ def test_while_the_service_is_down_a_question_proceeds_after_two_minutes() -> No
     [
         pytest.param(late(60, 0.3), {}, id="not all fails"),
         pytest.param(
-            late(60, 1.0), {"approval": {"onTimeoutWhenDown": "Abandon"}}, id="turned off"
+            late(60, 1.0),
+            {"approval": {"onTimeoutWhenDown": "Abandon"}},
+            id="turned off",
+            marks=pytest.mark.extended,
         ),
-        pytest.param(late(260, 1.0), {}, id="hardly the release"),
+        pytest.param(late(260, 1.0), {}, id="hardly the release", marks=pytest.mark.extended),
     ],
 )
 def test_otherwise_it_waits_until_its_deadline_and_people_are_told(
@@ -76,6 +79,7 @@ def test_nobody_is_asked_about_a_fault_that_is_hardly_the_releases() -> None:
     assert first(found, Action.NOTIFY) is not None
 
 
+@pytest.mark.extended
 def test_a_question_ends_when_the_traffic_recovers() -> None:
     found = run(late(60, 1.0, until=150))
 

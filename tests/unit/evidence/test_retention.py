@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from itertools import product
 
 import pytest
 
@@ -23,6 +25,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries, Missing
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import PURCHASE, T0, make_counters, make_pod, make_series, make_workload
+from tests.sizes import chosen_of
 
 MIB = 1 << 20
 POD = "pod-0"
@@ -105,16 +108,18 @@ def by_pages(watch: Watch, answer: Counters, look: int) -> Watch:
     return without_pages(watch) if watch.evidence.book.conflict else watch
 
 
-@pytest.mark.parametrize("taken", [by_prometheus, by_pages])
+LOOKS = {long_routes: 12, short_routes: 8, many_labels: 40, dense_times: 12, slow_ids: 75}
+WORST = ((long_routes, by_prometheus), (short_routes, by_pages))
+
+
 @pytest.mark.parametrize(
-    ("answer", "looks"),
-    [(long_routes, 12), (short_routes, 8), (many_labels, 40), (dense_times, 12), (slow_ids, 75)],
+    ("answer", "taken"), chosen_of(product(LOOKS, (by_prometheus, by_pages)), WORST)
 )
 def test_what_a_watch_keeps_levels_off(
-    taken: Callable[[Watch, Counters, int], Watch], answer: Answer, looks: int
+    answer: Answer, taken: Callable[[Watch, Counters, int], Watch]
 ) -> None:
     watch = opened()
-    for look in range(looks):
+    for look in range(LOOKS[answer]):
         watch = taken(watch, answer(look), look)
     assert len(watch.evidence.increments) <= 150_000
     assert held(watch) < 75 * MIB
@@ -180,11 +185,18 @@ def test_what_is_too_much_is_said_and_nothing_is_judged_by_it() -> None:
     assert watch.evidence == before.evidence
 
 
-def test_a_service_with_ids_as_routes_is_judged_on() -> None:
+@cache
+def with_ids() -> Watch:
+    """Watch a service with ids as routes for long."""
     watch = opened()
     for look in range(75):
         watch = with_reading(watch, slow_ids(look))
         assert watch.missing is None
+    return watch
+
+
+def test_a_service_with_ids_as_routes_is_judged_on() -> None:
+    watch = with_ids()
     assert "all others together" in watch.folded
     counted = {one.route for one in watch.evidence.increments}
     assert len(counted) <= 1100
@@ -234,9 +246,7 @@ def test_long_routes_are_cut_and_remain_different() -> None:
 
 def test_a_series_that_has_not_ceased_is_never_forgotten() -> None:
     """Its next sample would count as if all of it were new."""
-    watch = opened()
-    for look in range(75):
-        watch = with_reading(watch, slow_ids(look))
+    watch = with_ids()
     purchase = sum(one.requests for one in watch.evidence.increments if one.route == PURCHASE)
     assert purchase == pytest.approx(10.0 + 15.0 * 74 + 5)
 
