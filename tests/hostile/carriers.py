@@ -185,7 +185,11 @@ def with_query(name: str = "carrier", **spec: Any) -> Manifest:
     """A policy that has its migrations read by a query of its own."""
     secret = {"name": "own", "key": "dsn"}
     query = "SELECT name FROM schema_migrations"
-    database = {"connectionSecretRef": secret, "history": {"query": query}}
+    database = {
+        "connectionSecretRef": secret,
+        "history": {"query": query},
+        "integrityChecks": CHECKED["integrityChecks"],
+    }
     return policy(name, **spec | {"database": database})
 
 

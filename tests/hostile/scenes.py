@@ -181,6 +181,7 @@ def _served(stand: HostileStand) -> dict[str, Any]:
             "connectionSecretRef": _key("dsn"),
             "onNewerSchema": "Ignore",
             "onUnknownSchema": "Ignore",
+            "integrityChecks": carriers.CHECKED["integrityChecks"],
         },
     }
 
