@@ -85,6 +85,17 @@ async def test_clocks_are_compared_now_and_then() -> None:
     assert metrics.clock_reads == 2
 
 
+async def test_a_clock_that_is_set_back_is_compared_at_once() -> None:
+    metrics, clock = FakeMetrics(clock=T0 + 5), Clock()
+    observer = Observer(metrics, clock)
+    watch = await observer.observe(opened(), make_workload(), SOURCE)
+    clock.now -= 3600
+
+    watch = await observer.observe(watch, make_workload(), SOURCE)
+
+    assert watch.skew == 3600
+
+
 async def test_a_clock_that_stands_in_the_way_is_read_at_each_look() -> None:
     metrics, clock = FakeMetrics(clock=T0 + 105), Clock()
     observer = Observer(metrics, clock)

@@ -151,7 +151,7 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
     decision = decide(case, verdict, now)
     watch = goodness.with_clean_since(watch, decision, now.timestamp())
-    watch = goodness.with_against(watch, verdict)
+    watch = goodness.with_against(watch, verdict, question.odds.suspect)
     good_after = policy.spec.safety.good_after_seconds
     since = now.timestamp() - good_after
     is_ripe = goodness.is_ripe(watch, workload, question.conditions, since)

@@ -24,7 +24,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import conditions
 from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
-from rollback_operator.model.verdict import AGAINST_RELEASE, SUSPECT_ODDS, Cause, Verdict
+from rollback_operator.model.verdict import AGAINST_RELEASE, Cause, Verdict
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import FAILS_ALIKE
 
@@ -52,15 +52,20 @@ def with_clean_since(watch: Watch, decision: Decision, now: float) -> Watch:
     return watch if watch.clean_since is not None else replace(watch, clean_since=now)
 
 
-def with_against(watch: Watch, verdict: Verdict) -> Watch:
+def with_against(watch: Watch, verdict: Verdict, suspect_odds: float) -> Watch:
     """Store the verdict against the release by its counts, which then takes less to keep.
 
     Missing data does not lift it.
+
+    Args:
+        watch: of the release.
+        verdict: on it.
+        suspect_odds: the policy's odds of a suspicion.
     """
     if verdict.value is VerdictValue.NO_VERDICT:
         return watch
     odds = max((scope.odds for scope in verdict.scopes), default=0.0)
-    is_by_counts = verdict.cause is Cause.COUNTS and odds >= SUSPECT_ODDS / HYSTERESIS_TIMES
+    is_by_counts = verdict.cause is Cause.COUNTS and odds >= suspect_odds / HYSTERESIS_TIMES
     is_against = verdict.value in AGAINST_RELEASE and is_by_counts
     return replace(watch, against=verdict.value if is_against else None)
 

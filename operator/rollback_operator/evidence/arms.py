@@ -9,6 +9,7 @@ from rollback_operator.api.v1alpha1 import MatrixCondition, SignalsSpec, Verdict
 from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.limits import HYSTERESIS_TIMES, PROBE_TIMES, STALE_INTERVALS
+from rollback_operator.evidence.rated import rated
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.verdict import Blame, Thresholds
 from rollback_operator.model.workload import Deployment, Workload
@@ -104,9 +105,9 @@ def arms_of(watch: Watch, workload: Workload, question: Question, now: float) ->
     old = {pod.name: pod for pod in watch.pods if pod.pod_hash in watch.control_hashes}
     fresh = now + watch.skew - STALE_INTERVALS * watch.evidence.interval
     excluded = question.excluded_routes
-    judged = [
-        increment for increment in watch.evidence.increments if increment.route not in excluded
-    ]
+    judged = rated(
+        [increment for increment in watch.evidence.increments if increment.route not in excluded]
+    )
     if not question.has_pods:
         return _podless(watch, workload, question, judged)
     return Arms(

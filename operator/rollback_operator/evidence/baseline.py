@@ -129,14 +129,11 @@ def control_from(counters: Counters, until: float) -> Control:
         until: when the release came.
     """
     chosen = _instances(counters.requests, until)
-    first = {
-        pod: min(
-            counter.samples[0][0]
-            for counter in counters.requests
-            if counter.pod == pod and counter.samples
-        )
-        for pod in chosen
-    }
+    first: dict[str, float] = {}
+    for counter in counters.requests:
+        if counter.samples:
+            begin = counter.samples[0][0]
+            first[counter.pod] = min(begin, first.get(counter.pod, begin))
     requests, errors = (
         _minutes(
             (counter for counter in side if chosen.get(counter.pod) == counter.instance),
@@ -242,6 +239,8 @@ def _stretched(
     A longer span is diluted by what did not fail. The rate of some minutes, however few requests
     they hold, is at least its lower bound, with allowance for the number of spans.
     """
+    if not any(errors.values()):
+        return ()  # as of most of a thousand routes
     rates = ((length, _worst(minutes, errors, length)) for length in STRETCHED_SPANS)
     length, rate = next(
         ((length, rate) for length, rate in rates if rate is not None), (STRETCHED_SPANS[-1], 0.0)
@@ -275,6 +274,8 @@ def _worst(
     requests that a single error is less than 1 %.
     """
     worst: float | None = None
+    if sum(minutes.values()) < LEAST_SPAN_REQUESTS:
+        return None  # as on most of a thousand routes
     for requests, failed in _sums(minutes, errors, length):
         if requests >= LEAST_SPAN_REQUESTS:
             worst = max(worst or 0.0, min(1.0, failed / requests))

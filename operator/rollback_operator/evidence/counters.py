@@ -12,7 +12,6 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from rollback_operator.evidence.limits import SLOWEST_SCRAPE_SECONDS, STALE_INTERVALS
 from rollback_operator.evidence.retention import (
@@ -35,7 +34,8 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import CellKey, Increment, add, merged
 
-T = TypeVar("T")
+SHORTEST_SECONDS = 0.001
+"""Prometheus' times are no finer; a count of no time would be in no span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,9 @@ def _with_samples(
         for begin, amount, head in _steps(series, heads.get(key), pod, zero):
             if begin is not None:
                 counts = (amount, 0.0) if key[0] == "requests" else (0.0, amount)
-                step = Increment(series.pod, route, min(begin, head.time), head.time, *counts)
+                # A pod that was ready in the instant of its first sample has served before it.
+                start = min(begin, head.time - SHORTEST_SECONDS)
+                step = Increment(series.pod, route, start, head.time, *counts)
                 add(cells, (series.pod, route, head.time), step)
             heads[key] = head
     grains = dict.fromkeys(evidence.read, max(1.0, evidence.interval))

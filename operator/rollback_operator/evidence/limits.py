@@ -120,6 +120,8 @@ FIRST_REQUESTS_WEIGHT = 0.8
 """Weight of the ceiling that bounds the first seconds; those of later windows share the rest."""
 MOST_SHARE = 0.5
 """Routes with this share of the errors of the worst route are named as failing."""
+UNRATED_SHARE = 0.1
+"""From this share of the errors on, those on routes without requests are no accident of labels."""
 SHARING_ROUTES = 8
 """Other routes that may share the fault of the worst; of more, those with most errors."""
 RECENT_ERRORS_Z = 3.5

@@ -54,6 +54,8 @@ class Kills:
 
     restarts: int
     out_of_memory: int
+    before: int = 0
+    """Restarts before the watch began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +166,25 @@ def with_query(trends: Trends, time: float, query: str, value: float) -> Trends:
     return replace(trends, queries={**trends.queries, query: points[-MOST_POINTS:]})
 
 
-def with_kills(trends: Trends, pods: Mapping[str, Pod]) -> Trends:
+def with_kills(trends: Trends, pods: Mapping[str, Pod], opened: float) -> Trends:
     """Add the OOM kills that Kubernetes shows.
 
     The status of a pod only shows how its newest container ended, and how often it restarted.
+    Of a pod that is older than the watch, neither shows what happened since: it may have been
+    killed months ago.
+
+    Args:
+        trends: what is known so far.
+        pods: by name.
+        opened: when the watch began.
     """
     kills = dict(trends.kills)
     for name, pod in pods.items():
-        known = kills.get(name, Kills(0, 0))
+        before = pod.restarts if pod.created < opened else 0
+        known = kills.get(name, Kills(before, 0, before))
         more = max(0, pod.restarts - known.restarts)
         killed = known.out_of_memory + (more if pod.is_out_of_memory else 0)
-        kills[name] = Kills(max(pod.restarts, known.restarts), killed)
+        kills[name] = Kills(max(pod.restarts, known.restarts), killed, known.before)
     return replace(trends, kills=kills)
 
 

@@ -149,7 +149,7 @@ def with_workload(watch: Watch, workload: Workload, now: float) -> Watch:
         restarted_since=restarted,
         startup=startup,
         pods=tuple(pods.values()),
-        trends=with_kills(watch.trends, pods),
+        trends=with_kills(watch.trends, pods, watch.opened),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from rollback_operator.evidence.arms import Question
+from rollback_operator.evidence.arms import Question, is_adopted
 from rollback_operator.evidence.limits import GRACE_SECONDS, RESTARTS, SUDDEN_SECONDS
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.pod import NOT_READY, Pod
@@ -95,7 +95,7 @@ def _outage(watch: Watch, workload: Workload, now: float) -> EvidentFault | None
 
 def _stuck(watch: Watch, workload: Workload, question: Question, now: float) -> EvidentFault | None:
     deployment = workload.deployment
-    if deployment.is_rolled_out or deployment.paused:
+    if deployment.is_rolled_out or deployment.paused or _ran_before(watch, workload):
         return None
     pods = _new_pods(workload)
     if all(pod.restarts >= RESTARTS for pod in pods):
@@ -130,7 +130,18 @@ def _progress(watch: Watch, workload: Workload, question: Question) -> float:
 
 def _has_completed(watch: Watch, workload: Workload) -> bool:
     completed = workload.deployment.completed
-    return completed is not None and completed >= watch.opened
+    is_of_watch = completed is not None and completed >= watch.opened
+    return is_of_watch or _ran_before(watch, workload)
+
+
+def _ran_before(watch: Watch, workload: Workload) -> bool:
+    """Return whether the revision was rolled out before the watch began, as at adoption.
+
+    It has no rollout that could be stuck. Without pods from before the watch, an earlier time is
+    that of the previous revision, which the controller shows until it sees the new template.
+    """
+    completed = workload.deployment.completed
+    return completed is not None and completed < watch.opened and is_adopted(watch, workload)
 
 
 def _doubt(watch: Watch, workload: Workload, pods: Sequence[Pod]) -> str:

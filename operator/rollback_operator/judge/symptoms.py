@@ -80,7 +80,9 @@ def _killed(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None
 
 
 def _restarted(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | None:
-    restarts = {name: pod.restarts for name, pod in subject.new.items() if pod.restarts}
+    before = {name: subject.trends.kills[name].before for name in _known(subject)}
+    counts = {name: pod.restarts - before.get(name, 0) for name, pod in subject.new.items()}
+    restarts = {name: count for name, count in counts.items() if count > 0}
     total = sum(restarts.values())
     if total < condition.count:
         return None

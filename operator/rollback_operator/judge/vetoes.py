@@ -5,13 +5,15 @@ people are notified, and no rollback follows.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.evidence.arms import Arms
 from rollback_operator.evidence.baseline import Control, history_on, longest_span_rate, mean_rate
 from rollback_operator.evidence.limits import (
     AFFECTED_RATE,
+    ALIKE_COUNTS,
     CEILING_TIMES,
     EXPECTED_ERRORS,
     LATE_REQUESTS,
@@ -30,7 +32,7 @@ from rollback_operator.evidence.limits import (
 from rollback_operator.judge.affected import AffectedPods
 from rollback_operator.judge.prior_failure import is_alike
 from rollback_operator.model.verdict import CEASED
-from rollback_operator.stats.windows import COARSE_SECONDS, Increment, on, total
+from rollback_operator.stats.windows import COARSE_SECONDS, Increment, by_route, on, total
 
 
 def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str:
@@ -50,7 +52,7 @@ def unmet_floor(arms: Arms, new: Sequence[Increment], pods: AffectedPods) -> str
     having = [
         increment for increment in served if increment.pod in pods.bad & arms.living_new
     ] or served
-    rate = _rate(having)
+    rate = _share([total(having)])
     if any(_has_ceased(sample, rate) for sample in _newest_samples(arms, having)):
         return CEASED
     return "" if _fails_on(arms, served) else "the pods have only started to serve"
@@ -129,6 +131,7 @@ def veto_by_history(
     # The revision that ran before may not be the control. Its pods count as well: a fault that
     # began on them does not come from this release.
     begin = min((increment.start for increment in on(arms.new, route)), default=0.0)
+    counted = {name: total(counts) for name, counts in by_route(since).items()}
     for side in (arms.old, arms.replaced):
         # All the time in which they served beside the new pods, whenever the fault shows best.
         last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
@@ -137,12 +140,11 @@ def veto_by_history(
             last = list(side)
         if route is None:
             # Any single route is enough: the worst may be chance.
-            each = sorted({increment.route for increment in last})
-            every = frozenset({increment.route for increment in (*since, *last)})
-            scopes = [every, *(frozenset({name}) for name in each)]
+            every = frozenset({*counted, *(increment.route for increment in last)})
+            scopes = [every, *(frozenset({name}) for name in _failing_alone(last))]
         else:
             scopes = list(dict.fromkeys((frozenset({route}), frozenset(together))))
-        if any(_failed_alike(last, since, control, scope) for scope in scopes):
+        if any(_failed_alike(last, counted, control, scope) for scope in scopes):
             return Reason.OLD_REVISION_FAILS_TOO
     seconds = max(increment.end for increment in since) - shown
     requests, errors = total(new)
@@ -152,16 +154,24 @@ def veto_by_history(
     return Reason.TRAFFIC_SPIKE if is_spike and not is_total else None
 
 
+def _failing_alone(last: Sequence[Increment]) -> list[str]:
+    """Name the routes with enough counts that hold errors: of a thousand routes, a few."""
+    failed = Counter(
+        increment.route for increment in last if increment.errors > 0 and increment.requests > 0
+    )
+    return sorted(name for name, counts in failed.items() if counts >= ALIKE_COUNTS)
+
+
 def _failed_alike(
     last: Sequence[Increment],
-    since: Sequence[Increment],
+    since: Mapping[str, tuple[float, float]],
     control: Control,
     scope: frozenset[str],
 ) -> bool:
     """Return whether old pods failed like the release, on some routes, before they stopped."""
-    rate = _rate([increment for increment in since if increment.route in scope])
+    rate = _share(counts for name, counts in since.items() if name in scope)
     known = _known(control, next(iter(scope)) if len(scope) == 1 else None, rate)
-    beside = _rate([increment for increment in since if increment.route not in scope])
+    beside = _share(counts for name, counts in since.items() if name not in scope)
     return is_alike([each for each in last if each.route in scope], rate, known, beside)
 
 
@@ -197,6 +207,9 @@ def _pace(arms: Arms, since: Sequence[Increment]) -> float:
     return sum(served / (newest[pod] - starts[pod]) for pod, served in requests.items())
 
 
-def _rate(counted: Sequence[Increment]) -> float:
-    requests, errors = total(counted)
+def _share(counted: Iterable[tuple[float, float]]) -> float:
+    """Give the share of errors in several counts of (requests, errors)."""
+    requests = errors = 0.0
+    for served, failed in counted:
+        requests, errors = requests + served, errors + failed
     return errors / requests if requests else 0.0

@@ -10,6 +10,7 @@ better than a release that is proved worse.
 from collections.abc import Sequence
 
 from rollback_operator.evidence.limits import LEAST_REQUESTS
+from rollback_operator.evidence.rated import rated
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
@@ -49,15 +50,8 @@ def _failure_of(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str])
     }
     # Each evaluation checks every release without an entry: few of them still have pods.
     counted = watch.evidence.increments if serving else ()
-    recent = _recent(
-        [
-            increment
-            for increment in counted
-            if increment.pod in serving
-            and increment.route not in left_out
-            and increment.requests > 0
-        ]
-    )
+    own = [each for each in counted if each.pod in serving and each.route not in left_out]
+    recent = _recent([increment for increment in rated(own) if increment.requests > 0])
     pooled = total(recent)
     if pooled[0] >= LEAST_REQUESTS:
         scopes = {"": pooled}

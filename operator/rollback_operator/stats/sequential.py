@@ -224,10 +224,11 @@ class _Segment(NamedTuple):
 
 def _coins(share: float) -> list[tuple[float, float]]:
     """Give what an error of the new, and of the old, revision adds to the log-likelihood ratios."""
+    # q / w and (1 - q) / (1 - w) divided out: near a share of 1, 1 - q is rounded to zero.
     coins = []
     for effect in EFFECTS:
-        worse = effect * share / (effect * share + 1 - share)
-        coins.append((math.log(worse / share), math.log((1 - worse) / (1 - share))))
+        odds = math.log1p((effect - 1) * share)
+        coins.append((math.log(effect) - odds, -odds))
     return coins
 
 

@@ -192,7 +192,14 @@ def test_a_verdict_against_it_by_counts_is_kept_for_the_next_one(
     verdict: Verdict, expected: VerdictValue | None
 ) -> None:
     before = replace(watched(), against=VerdictValue.BAD)
-    assert with_against(before, verdict).against is expected
+    assert with_against(before, verdict, 100.0).against is expected
+
+
+@pytest.mark.parametrize(("odds", "expected"), [(2.0, VerdictValue.SUSPECT), (0.9, None)])
+def test_a_suspicion_at_lower_odds_of_the_policy_ends_at_a_tenth_of_these(odds, expected) -> None:
+    before = replace(watched(), against=VerdictValue.SUSPECT)
+    verdict = make_verdict(make_scope(odds=odds), value=VerdictValue.SUSPECT)
+    assert with_against(before, verdict, 10.0).against is expected
 
 
 def stored(

@@ -312,3 +312,13 @@ def test_an_error_on_a_quiet_route_counts_up_to_the_requests_of_its_own_route() 
 def test_the_scrape_interval_is_taken_in_halves_of_a_second(gap, expected) -> None:
     samples = [(0.0, 1.0)] if gap is None else [(gap * number, 1.0) for number in range(4)]
     assert scrape_interval(make_counters([make_series(samples)]), 15.0) == pytest.approx(expected)
+
+
+def test_a_pod_that_was_ready_in_the_instant_of_its_first_sample_has_served_before_it() -> None:
+    ready = replace(NEW, ready_since=T0 + 7)
+    answer = make_counters([make_series([(7, 50)])], [make_series([(7, 50)])])
+
+    (only,) = folded(answer, pod=ready).increments
+
+    assert (only.requests, only.errors, only.end) == (50, 50, T0 + 7)
+    assert only.start < only.end

@@ -208,3 +208,34 @@ def test_a_new_pod_that_cannot_start_is_named_before_it_is_judged(workload, is_n
 
     assert (CRASH in message) is is_named
     assert bool(message) is is_named
+
+
+@pytest.mark.parametrize(
+    ("pods", "since", "now", "expected"),
+    [
+        (crashing(), 60, 200, Cause.UNATTRIBUTED),
+        ((*crashing(1), *make_pods(3)[1:]), None, 700, None),
+        ((*crashing(1, restarts=3), *make_pods(3, restarts=3)[1:]), None, 60, None),
+    ],
+    ids=["its database went away", "one pod fails", "all have restarted in the past"],
+)
+def test_a_revision_from_before_the_watch_has_no_rollout(pods, since, now, expected) -> None:
+    pods = tuple(replace(pod, created=T0 - 86_400) for pod in pods)
+    deployment = make_deployment(available=0 if since else 3, completed=T0 - 80_000)
+    workload = make_workload(deployment=deployment, pods=pods)
+    down = T0 + since if since else None
+    watch = replace(WATCH, pods=pods, unavailable_since=down)
+
+    fault = pod_fault(watch, workload, make_question(), T0 + now)
+
+    assert (fault.cause if fault is not None else None) is expected
+
+
+def test_a_rollout_that_began_before_the_watch_and_never_completed_may_be_stuck() -> None:
+    pods = crashing(1, created=T0 - 60)
+    watch = replace(WATCH, pods=pods)
+
+    fault = pod_fault(watch, half(pods), make_question(), T0 + 301)
+
+    assert fault is not None
+    assert fault.cause is Cause.STUCK_ROLLOUT

@@ -9,7 +9,7 @@ from rollback_operator.api.v1alpha1 import RUNBOOK_MATRIX, VerdictValue
 from rollback_operator.decide.matrix import classify
 from rollback_operator.evidence.baseline import Control, control_of
 from rollback_operator.evidence.counters import Evidence
-from rollback_operator.evidence.watch import Watch, open_watch
+from rollback_operator.evidence.watch import Watch, open_watch, with_reading
 from rollback_operator.judge.judge import judge
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
@@ -23,10 +23,12 @@ from tests.builders import (
     RESERVE,
     T0,
     make_control,
+    make_counters,
     make_deployment,
     make_increment,
     make_pod,
     make_question,
+    make_series,
     make_workload,
 )
 
@@ -1099,3 +1101,34 @@ def test_a_revision_that_ran_before_the_watch_is_not_called_new(created, said, e
     stale = judged(watch, now=100)
     assert ("of the running revision" in stale.message) is (created < 0)
     assert ("of the new revision" in stale.message) is (created == 0)
+
+
+def test_a_fault_in_the_only_sample_of_pods_ready_in_that_instant_is_judged() -> None:
+    pods = tuple(pod_of(name, ready_since=T0 + 7) for name in NEW)
+    counted = [make_series([(7, 100)], pod=name) for name in NEW]
+    watch = with_reading(watch_of(pods=pods), make_counters(counted, counted))
+
+    assert judged(watch).reason is Reason.EVIDENCE_GATHERING
+
+
+def unrouted(pods: tuple[str, ...], errors: int) -> list[Increment]:
+    """Requests without the route label, and errors with it."""
+    failed = served(pods, *[(0, errors)] * 4) if errors else []
+    return [*served(pods, *[(20, 0)] * 4, route=""), *failed]
+
+
+@pytest.mark.parametrize("old", [(), OLD], ids=["old pods gone", "beside old pods"])
+@pytest.mark.parametrize(("errors", "value"), [(20, BAD), (0, WATCHING)], ids=["all", "none"])
+def test_errors_with_a_route_that_requests_do_not_carry_are_seen(errors, value, old) -> None:
+    verdict = judged(watch_of(unrouted(NEW, errors), unrouted(old, 0)))
+    assert verdict.value is value
+    assert severity(verdict) == ("P2" if errors else None)
+
+
+def test_a_few_errors_on_a_route_without_requests_are_no_fault_of_their_own() -> None:
+    few = served(NEW[:1], *[(0, 1)] * 12, route="unknown")
+    for counted in ([(500, 0)] * 12, [(500, 10)] * 12):
+        verdict = judged(
+            watch_of(served(NEW[:1], *counted), few, control=make_control(errors=3600))
+        )
+        assert (verdict.value, severity(verdict)) == (WATCHING, None)

@@ -188,7 +188,7 @@ RESTARTS = MatrixCondition(signal="Restarts", at_least="3")
 )
 def test_kills_and_restarts_are_counted_on_all_new_pods(counts, signals) -> None:
     pods = killed(*counts)
-    trends = with_kills(Trends(), pods)
+    trends = with_kills(Trends(), pods, T0)
     listed = found(trends, KILLS, RESTARTS, new=pods)
     assert [one.signal for one in listed] == signals
     assert all(one.veto is None for one in listed)
@@ -202,20 +202,30 @@ def test_the_only_pod_is_every_pod_once_it_was_killed_three_times(count, is_ever
     name = min(NEW)
     pods = {name: killed(count, 0, 0, 0)[name]}
 
-    (one,) = found(with_kills(Trends(), pods), KILLS, new=pods)
+    (one,) = found(with_kills(Trends(), pods, T0), KILLS, new=pods)
 
     assert one.is_on_every_pod is is_every
 
 
 def test_a_restart_for_another_reason_is_no_kill() -> None:
     pods = {name: replace(pod, restarts=3) for name, pod in NEW.items()}
-    assert found(with_kills(Trends(), pods), KILLS, new=pods) == ()
+    assert found(with_kills(Trends(), pods, T0), KILLS, new=pods) == ()
 
 
 def test_a_kill_that_is_seen_twice_counts_once() -> None:
     pods = killed(1, 0, 0, 0)
-    twice = with_kills(with_kills(Trends(), pods), pods)
+    twice = with_kills(with_kills(Trends(), pods, T0), pods, T0)
     assert twice.kills[min(NEW)] == Kills(1, 1)
+
+
+def test_of_a_pod_from_before_the_watch_only_what_happens_since_counts() -> None:
+    pods = {name: replace(pod, created=T0 - 86_400) for name, pod in killed(3, 3, 3, 3).items()}
+    trends = with_kills(Trends(), pods, T0)
+    assert found(trends, KILLS, RESTARTS, new=pods) == ()
+
+    later = {name: replace(pod, restarts=4) for name, pod in pods.items()}
+    listed = found(with_kills(trends, later, T0), KILLS, RESTARTS, new=later)
+    assert ["4 times on 4" in one.message for one in listed] == [True, True]
 
 
 def test_old_pods_that_restart_alike_speak_for_the_environment() -> None:
@@ -224,7 +234,7 @@ def test_old_pods_that_restart_alike_speak_for_the_environment() -> None:
         name: replace(pod, restarts=2, is_out_of_memory=True, started=T0 + 60)
         for name, pod in OLD.items()
     }
-    trends = with_kills(Trends(), pods)
+    trends = with_kills(Trends(), pods, T0)
     assert {one.veto for one in found(trends, KILLS, RESTARTS, new=pods, old=old)} == {
         Reason.OLD_REVISION_FAILS_TOO
     }

@@ -264,3 +264,9 @@ def test_the_worst_bound_of_many_minutes_holds() -> None:
         ]
         exceeded += max(bounds) > 0.03
     assert exceeded <= 15
+
+
+@pytest.mark.parametrize("few", [1.0, 1e-6, 1e-9])
+def test_a_side_with_nearly_no_requests_decides_nothing_by_a_rounded_share(few) -> None:
+    busy = [Cell(0.0, 1e9, 1e5, few, 0.0), Cell(5.0, few, 0.0, 1e9, 1e5)]
+    assert coin_flip(busy, 1.0, 1e4).value <= 1.0

@@ -137,10 +137,11 @@ def parse_rollouts(raw: Any, warn: Callable[[str], None] = lambda _: None) -> Ro
     parsed = parse_model(Rollouts, raw)
     for key in unknown_keys(Rollouts, raw):
         warn(f"{key} is unknown to this version and is ignored")
-    names = [pod.name for pod in parsed.pods]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise BadFileError(f"pods[{index}].name", f"{name!r} is listed twice")
+    names: set[str] = set()
+    for index, pod in enumerate(parsed.pods):
+        if pod.name in names:
+            raise BadFileError(f"pods[{index}].name", f"{pod.name!r} is listed twice")
+        names.add(pod.name)
     _warn_of_unmatched_pods(parsed, warn)
     return parsed.model_copy(
         update={

@@ -24,6 +24,7 @@ from rollback_operator.api.verification import (
 from rollback_operator.evidence import limits
 from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.counters import Evidence
+from rollback_operator.evidence.rated import rated
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model import pod_names
 from rollback_operator.model.check import Check, unknown, unseeable
@@ -343,8 +344,8 @@ def _check_interval(course: _Course, name: str) -> float:
 def relevant_evidence(watch: Watch, deployment: Deployment, meter: Meter | None) -> Evidence:
     """Leave out the routes that prove nothing, such as those of kubelet probes."""
     known = deployment.probe_paths if meter is None else meter.left_out
-    kept = tuple(each for each in watch.evidence.increments if each.route not in known)
-    return replace(watch.evidence, increments=kept)
+    kept = [each for each in watch.evidence.increments if each.route not in known]
+    return replace(watch.evidence, increments=tuple(rated(kept)))
 
 
 def meter_of(policy: RollbackPolicy, deployment: Deployment, default: str) -> Meter:

@@ -1,6 +1,7 @@
 """Observe: bring the watch of a release up to date from Kubernetes, Prometheus and the pods."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -239,7 +240,9 @@ class Observer:
 
         Missing: they have never been compared.
         """
-        is_fresh = watch.skew_read is not None and now - watch.skew_read < CLOCK_EVERY_SECONDS
+        # The operator's clock may be set back: its next minute would last for hours.
+        age = math.inf if watch.skew_read is None else abs(now - watch.skew_read)
+        is_fresh = age < CLOCK_EVERY_SECONDS
         if is_fresh and abs(watch.skew) <= watch.evidence.interval:
             return watch
         before = self.clock()
