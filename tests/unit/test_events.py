@@ -50,6 +50,7 @@ async def posted(notice: Notice, failure: Failure | None = None) -> list[dict[st
         ("RollbackRefused", ON_BOTH),
         ("InvestigationNeeded", ON_BOTH),
         ("FixForwardAdvised", ON_BOTH),
+        ("ImageNotPulled", ON_BOTH),
         ("MetricsUnavailable", ["RollbackPolicy"]),
         ("ReleaseWatched", ["RollbackPolicy"]),
     ],
