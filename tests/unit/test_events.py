@@ -14,8 +14,9 @@ from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.model.message import Notice, RelatedDeployment
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.recording import PostedOnce
+from rollback_operator.reconcile.status_writer import REPEAT_AFTER
 from rollback_operator.report import events
-from tests.builders import NAME, make_hold, make_policy, make_workload
+from tests.builders import NAME, make_hold, make_pod, make_policy, make_workload
 from tests.unit.test_reconcile import World
 
 ON_BOTH = ["RollbackPolicy", "Deployment"]
@@ -113,4 +114,19 @@ async def test_a_rollback_that_did_not_help_is_told_on_the_deployment() -> None:
     await world.run(world.operator(), lambda: needed in world.store.told())
 
     (found,) = [one for one in world.store.notices if one.reason == needed]
+    assert found.deployment == RelatedDeployment(NAME, "deployment-uid")
+
+
+async def test_an_image_that_is_not_pulled_is_told_once_on_the_deployment_too() -> None:
+    world = World(bad=frozenset())
+    fault = "image shop:v2 of container shop: ErrImagePull"
+    world.workloads.workload = make_workload(pods=(make_pod(image_fault=fault),))
+    needed = EventReason.IMAGE_NOT_PULLED
+    await world.run(world.operator(), lambda: needed in world.store.told())
+    world.seconds += 2 * REPEAT_AFTER.total_seconds()
+    begun = world.seconds
+    await world.run(world.operator(), lambda: world.seconds > begun + 6)
+
+    (found,) = [one for one in world.store.notices if one.reason == needed]
+    assert found.message == f"revision 2: {fault}"
     assert found.deployment == RelatedDeployment(NAME, "deployment-uid")
