@@ -195,10 +195,10 @@ def next_policy_action(policy: Record) -> str:
 
 def _manual(policy: Record, recovered: Record) -> str:
     """Return the command that Recovered names, so that `status` shows no other; else the usual."""
-    _, verb, rest = recovered.text("message").partition("kubectl rollback undo ")
-    options, end, _ = rest.partition(" --reason TEXT")
-    named = f"{verb}{options}{end}" if end else ""
-    return named or commands.undo(policy.name, policy.namespace)
+    usual = commands.undo(policy.name, policy.namespace)
+    verb, reason, _ = usual.partition(" --reason")
+    option, end, _ = recovered.text("message").partition(verb)[2].partition(reason)
+    return usual.replace(reason, f"{option}{reason}") if end else usual
 
 
 def _fault_of(policy: Record) -> str:
