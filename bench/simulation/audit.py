@@ -428,6 +428,11 @@ class Audit:
             if "fromRevision" in _plan(one):
                 yield one
 
+    def _has_left(self, name: str | None, revision: Raw) -> bool:
+        """Report whether a rollback is from another release than that of the status."""
+        known = (_plan(each) for each in self._planned() if each["metadata"]["name"] == name)
+        return any(plan["fromRevision"].get("release") != revision.get("release") for plan in known)
+
     def _intent(self, source: Release, target: Release) -> str:
         for one in self._planned():
             status, spec = one.get("status") or {}, _plan(one)
@@ -518,6 +523,9 @@ class Audit:
 
     def _severity(self, policy: str, status: Raw) -> None:
         revision, severity = status.get("revision"), status.get("severity", "None")
+        last = status.get("lastRollback") or {}
+        if revision and "outcome" not in last and self._has_left(last.get("name"), revision):
+            return  # the severity is that of the rollback in progress
         if revision and severity in CONDEMNED and status.get("verdict") == "Bad":
             digest = self.known.get(revision["digest"], revision["digest"])
             self.taken_back |= {digest} - self.trusted

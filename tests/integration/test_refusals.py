@@ -26,9 +26,11 @@ def refused(service: Service, reason: str) -> str:
     """Wait for a refusal; what is told."""
     message = str(service.wait_for("Healthy", reason)["message"])
     told = service.wait_for_event("RollbackRefused")
-    assert message[:100] in told
+    why = message.partition(". Not rolled back: ")[2][:100]
+    assert why
+    assert why in told.partition(". Evidence: ")[0]
     on_it = eventually(lambda: service.events_on_deployment("RollbackRefused"), "told on it too")
-    assert message[:100] in on_it[0]
+    assert why in on_it[0]
     return message
 
 

@@ -9,13 +9,15 @@ import pytest
 
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.store import ApiStore
-from rollback_operator.api.reasons import EventReason
+from rollback_operator.api.reasons import EventReason, Reason
 from rollback_operator.api.v1alpha1 import RollbackPolicyStatus
 from rollback_operator.model.message import Notice, RelatedDeployment
+from rollback_operator.model.samples import Missing
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.reconcile.act.recording import PostedOnce
+from rollback_operator.reconcile.status_writer import REPEAT_AFTER
 from rollback_operator.report import events
-from tests.builders import NAME, make_hold, make_policy, make_workload
+from tests.builders import NAME, make_hold, make_pod, make_pods, make_policy, make_workload
 from tests.unit.test_reconcile import World
 
 ON_BOTH = ["RollbackPolicy", "Deployment"]
@@ -50,6 +52,7 @@ async def posted(notice: Notice, failure: Failure | None = None) -> list[dict[st
         ("RollbackRefused", ON_BOTH),
         ("InvestigationNeeded", ON_BOTH),
         ("FixForwardAdvised", ON_BOTH),
+        ("ImageNotPulled", ON_BOTH),
         ("MetricsUnavailable", ["RollbackPolicy"]),
         ("ReleaseWatched", ["RollbackPolicy"]),
     ],
@@ -113,3 +116,33 @@ async def test_a_rollback_that_did_not_help_is_told_on_the_deployment() -> None:
 
     (found,) = [one for one in world.store.notices if one.reason == needed]
     assert found.deployment == RelatedDeployment(NAME, "deployment-uid")
+
+
+async def test_an_image_that_is_not_pulled_is_told_once_on_the_deployment_too() -> None:
+    world = World(bad=frozenset())
+    fault = "image shop:v2 of container shop: ErrImagePull"
+    world.workloads.workload = make_workload(pods=(make_pod(image_fault=fault),))
+    needed = EventReason.IMAGE_NOT_PULLED
+    await world.run(world.operator(), lambda: needed in world.store.told())
+    world.seconds += 2 * REPEAT_AFTER.total_seconds()
+    begun = world.seconds
+    await world.run(world.operator(), lambda: world.seconds > begun + 6)
+
+    (found,) = [one for one in world.store.notices if one.reason == needed]
+    assert found.message == f"revision 2: {fault}"
+    assert found.deployment == RelatedDeployment(NAME, "deployment-uid")
+
+
+async def test_an_image_is_named_too_while_the_status_stays_as_it_is() -> None:
+    world = World(bad=frozenset())
+    world.metrics.reading = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")
+    operator, begun = world.operator(), world.seconds
+    await world.run(operator, lambda: world.seconds > begun + 10)
+    absent = "container shop: ErrImagePull not found"
+    pod = make_pod(image_fault="image shop:v2 of container shop: ErrImagePull", own_failure=absent)
+    world.workloads.workload = make_workload(pods=(*make_pods(3, "v1"), pod))
+    known = world.store.policies.copy()
+
+    await world.run(operator, lambda: EventReason.IMAGE_NOT_PULLED in world.store.told(), most=10)
+
+    assert world.store.policies == known

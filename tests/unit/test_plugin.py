@@ -13,6 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     Health,
     LastRollback,
     Outcome,
+    PolicyRef,
     Remedy,
     RemedyType,
     Revision,
@@ -24,6 +25,7 @@ from rollback_operator.api.v1alpha1 import (
     VerdictValue,
 )
 from rollback_operator.cli.plugin import explanation
+from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import conditions
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report.wording import next_steps_after
@@ -291,6 +293,23 @@ class TestStatus:
         assert f"{name} is still in progress; its policy {NAME} does not exist" in shell.out
         assert f"kubectl rollback explain {name} -n {NAMESPACE}\n" in shell.out
 
+    def test_a_rollback_without_its_policy_is_named_beside_other_policies(
+        self, shell: Shell
+    ) -> None:
+        shell.cluster.put(ROLLBACKS, stored(make_rollback("known"), step="Verify"))
+        deleted = PolicyRef(name="deleted", uid="uid")
+        shell.cluster.put(ROLLBACKS, stored(make_rollback("left", policy_ref=deleted)))
+        said = "left is still in progress; its policy deleted does not exist. Progress: kubectl "
+        for words_ in (("status",), ("status", "-A")):
+            assert shell.run(*words_) == 0
+            assert shell.out.startswith(("POLICY", "NAMESPACE"))
+            assert f"\n{said}rollback explain left -n {NAMESPACE}\n" in shell.out
+            assert "known is still" not in shell.out
+        shell.run("status", NAME)
+        assert "left" not in shell.out
+        shell.run("status", "-o", "name")
+        assert "left" not in shell.out
+
     def test_without_a_rollback_the_release_can_be_explained(self, shell: Shell) -> None:
         shell.cluster.objects.clear()
         shell.cluster.put(POLICIES, stored(make_policy()))
@@ -338,6 +357,14 @@ class TestStatus:
         assert "other: Watching PodFailing: shop-1: ImagePullBackOff" in shell.out
         assert "other: next: correct the release, or wait" in shell.out
 
+        healthy["message"] = "shop-1 container shop: InvalidImageName"
+        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy])
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
+        action = f"correct the image name in the pod template, or roll back: {undo}"
+        assert f"other: next: {action}" in shell.out
+
     def test_explains_pods_that_do_not_start_by_what_keeps_them_from_it(self, shell: Shell) -> None:
         healthy = {
             "type": "Healthy",
@@ -367,9 +394,30 @@ class TestStatus:
         )
         shell.run("status")
         assert "other: Bad ErrorRateAboveControl: 81 of 90 failed" in shell.out
-        assert "other: next: other-1f0c ended as Rejected: roll back manually" in shell.out
+        said = "other-1f0c ended as Rejected: roll back manually: kubectl rollback undo other"
+        assert f"other: next: {said} -n {NAMESPACE} --reason TEXT" in shell.out
         shell.run("explain", "policy/other")
-        assert "other-1f0c ended as Rejected: roll back manually" in shell.out
+        assert said in shell.out
+
+    def test_one_command_follows_on_a_rollback_that_changed_nothing(self, shell: Shell) -> None:
+        undo = f"kubectl rollback undo other -n {NAMESPACE} --to previous --reason TEXT"
+        open_ = f"no decision. Nothing was rolled back: it still runs. To roll back: {undo}; a"
+        policy = stored(
+            make_policy("other"),
+            summary="Bad",
+            lastRollback={"name": "other-1f0c", "time": "2030-01-01T00:00:00Z"}
+            | {"outcome": "Abandoned"},
+            conditions=[
+                row("Healthy", "False", "ErrorRateAboveControl", "81 of 90 failed"),
+                row("Recovered", "Unknown", "ApprovalTimedOut", open_),
+            ],
+        )
+        shell.cluster.put(POLICIES, policy)
+        shell.run("status")
+        assert (
+            f"other: next: other-1f0c ended as Abandoned: roll back manually: {undo}" in shell.out
+        )
+        assert shell.out.count("kubectl rollback undo") == shell.out.count(undo) == 2
 
     def test_the_end_of_a_rollback_of_another_release_advises_nothing(self, shell: Shell) -> None:
         rows = [
@@ -411,8 +459,8 @@ class TestStatus:
         [
             (
                 {"status": "Unknown", "reason": "ApprovalNeeded", "message": "Room: too little"},
-                "decide by 2030-01-01 00:00:00 UTC: kubectl rollback approve {name} "
-                f"-n {NAMESPACE} --reason TEXT (or reject): Room: too little",
+                "100 of 100 requests failed. Room: too little. Decide by 2030-01-01 00:00:00 UTC: "
+                f"kubectl rollback approve {{name}} -n {NAMESPACE} --reason TEXT (or reject)",
             ),
             (
                 {
@@ -420,6 +468,7 @@ class TestStatus:
                     "reason": "ApprovalUnprotected",
                     "message": "no decision counts here. To go back: kubectl rollout undo",
                 },
+                "100 of 100 requests failed. "
                 "no decision counts here. To go back: kubectl rollout undo",
             ),
         ],
@@ -453,6 +502,28 @@ class TestStatus:
         shell.cluster.put(POLICIES, stored(make_policy(suspend=True)))
         shell.run("status")
         assert "Suspended" in shell.out
+
+    @pytest.mark.parametrize(
+        ("ready", "is_suspended", "is_watched"),
+        [
+            (row("Ready", "True", "WatchingTarget", ""), False, True),
+            (row("Ready", "False", "GitOpsOwner", "Argo CD"), False, True),
+            (row("Ready", "True", "WatchingTarget", ""), True, False),
+            (row("Ready", "False", "TargetPaused", "paused"), False, False),
+            (row("Ready", "False", "EverythingSuspended", "by ann"), False, False),
+        ],
+    )
+    def test_a_revision_that_is_not_watched_now_is_the_last_that_was(
+        self, shell: Shell, ready: dict[str, str], is_suspended: bool, is_watched: bool
+    ) -> None:
+        policy = make_policy(suspend=is_suspended)
+        running = {"number": 4, "images": ["shop:v4"]}
+        shell.cluster.put(POLICIES, stored(policy, revision=running, conditions=[ready]))
+        shell.run("status")
+        assert ("4 (last watched)" in shell.out) is not is_watched
+        shell.run("explain", f"policy/{NAME}")
+        head = "Running" if is_watched else "Last watched"
+        assert f"{head} revision 4: shop:v4" in words(shell)
 
     def test_looks_where_it_is_told_to(self, shell: Shell) -> None:
         words = ("-n", "else", "--context", "c", "--kubeconfig", "k", "--as", "ann")
@@ -559,7 +630,8 @@ class TestExplain:
         shell.run("explain", f"policy/{NAME}")
         lines = [one.split() for one in shell.out.splitlines()[:5]]
         assert [one[0] for one in lines if one][:3] == ["RollbackPolicy", "Status", "Next"]
-        assert f"kubectl rollback undo {NAME} -n {NAMESPACE} --dry-run" in shell.out
+        undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+        assert f"To roll back manually: {undo}" in shell.out
 
     def test_shows_fields_of_operators_to_come(self, shell: Shell) -> None:
         shell.run("explain")
@@ -765,12 +837,20 @@ def test_what_was_done_about_a_gitops_owner_is_explained(shell: Shell) -> None:
     assert "Released not yet" in words(shell)
 
 
+UNTIL = "2027-01-15T08:16:00Z"
+
+
 def test_since_when_a_release_is_watched_is_explained(shell: Shell) -> None:
-    times = {"watchedSince": "2027-01-15T08:10:00Z", "watchedUntil": "2027-01-15T08:16:00Z"}
+    times = {"watchedSince": "2027-01-15T08:10:00Z", "watchedUntil": UNTIL}
     shell.cluster.put(POLICIES, stored(make_policy(), **times))
     shell.run("explain", f"policy/{NAME}")
     assert "Watched since 2027-01-15 08:10:00 UTC" in words(shell)
-    assert "Last evaluated with data 2027-01-15 08:16:00 UTC" in words(shell)
+    assert "Evaluated until at least 2027-01-15 08:16:00 UTC" in words(shell)
+    for begin in ({"watchedSince": "2027-01-15T08:16:00Z"}, {"revision": {"since": UNTIL}}):
+        whole = {"watchedUntil": UNTIL, **begin}
+        shell.cluster.put(POLICIES, stored(make_policy(), **whole))
+        shell.run("explain", f"policy/{NAME}")
+        assert "Evaluated until" not in shell.out, "the watch has begun, and nothing is evaluated"
 
 
 # -- what people have done -------------------------------------------------------------------------
@@ -816,6 +896,28 @@ def test_who_has_rejected_a_request_by_hand_may_ask_again(shell: Shell) -> None:
     assert f"To repeat it: kubectl rollback undo {NAME} -n {NAMESPACE} --to previous" in words(
         shell
     )
+
+
+def test_a_refused_request_is_explained_by_the_refusal(shell: Shell) -> None:
+    done = row("Complete", "True", "TargetPaused", "the Deployment is paused")
+    spec = {"policyRef": {"name": NAME}, "remedy": {"type": "Undo", "to": "Previous"}}
+    metadata = {"name": "asked", "namespace": NAMESPACE, "creationTimestamp": UNTIL}
+    made = {
+        "kind": "Rollback",
+        "metadata": metadata,
+        "spec": {**spec, "reason": "get it out", "requestedBy": "ann"},
+        "status": {"outcome": "Refused", "conditions": [done]},
+    }
+    shell.cluster.put(ROLLBACKS, Record(made))
+    shell.run("explain", "asked")
+    said = "TargetPaused: the Deployment is paused"
+    assert f"Outcome Refused Cause {said} Reason given get it out Next " in words(shell)
+    assert "Why" not in shell.out
+    shell.run("report", "asked")
+    assert f"## Cause {said} " in words(shell)
+    assert "| Reason given | get it out |" in shell.out
+    shell.run("history", "-o", "wide")
+    assert f" ann {said}" in words(shell)
 
 
 def test_a_person_gives_no_severity(shell: Shell) -> None:

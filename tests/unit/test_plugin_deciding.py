@@ -106,7 +106,6 @@ class TestUndo:
             pytest.param(["--to", "nonsense", "--reason", "x"], id="no revision"),
             pytest.param(["--image", "v1", "--reason", "x"], id="no container"),
             pytest.param(["--image", "a=b", "--replicas", "3", "--reason", "x"], id="two ways"),
-            pytest.param([], id="no reason"),
             pytest.param(["--reason", " "], id="empty reason"),
             pytest.param(["--reason", "x" * 1025], id="endless reason"),
             pytest.param(["--replicas", "-1", "--reason", "x"], id="fewer than no replicas"),
@@ -176,6 +175,40 @@ class TestUndo:
 
         shell.cluster.list = refuses  # type: ignore[method-assign]
         assert undo(shell) == 0
+
+    def test_what_the_own_operator_reports_of_a_stop_counts_where_the_leases_do_not_tell(
+        self, shell: Shell
+    ) -> None:
+        self.reports(shell, "EverythingSuspended", "everything is suspended by bob")
+        shell.cluster.put(LEASES, lease("one", {}))
+        assert undo(shell) == 0
+        annotations = {stop.ANNOTATION: stop.annotation_value("bob", "maintenance", at(0))}
+        shell.cluster.put(LEASES, lease("two", annotations))
+        assert undo(shell) == 1
+        assert "EverythingSuspended: everything is suspended by bob\n" in shell.err
+
+    @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
+    @pytest.mark.parametrize(
+        "reason",
+        ["TargetAlreadyWatched", "AddressNotAllowed", "QueryNotAllowed", "TenantNotAllowed"],
+    )
+    def test_what_only_the_operator_knows_is_refused_as_it_reports(
+        self, shell: Shell, words: list[str], reason: str
+    ) -> None:
+        self.reports(shell, reason, "the older policy watches it")
+        assert undo(shell, *words) == 1
+        said = f"the operator would refuse it: {reason}: the older policy watches it"
+        assert said in shell.err
+        assert not any(kind == ROLLBACKS for kind, _, _ in shell.cluster.objects)
+
+        self.reports(shell, reason, "the older policy watches it", observedGeneration=7)
+        assert undo(shell, *words) == 0, "the policy has been corrected since"
+
+    def reports(self, shell: Shell, reason: str, message: str, **more: int) -> None:
+        why = {"reason": reason, "message": message, "lastTransitionTime": at(0).isoformat()}
+        ready = {"type": "Ready", "status": "False", **why, **more}
+        policy = make_policy().model_copy(update={"status": GOOD})
+        shell.cluster.put(POLICIES, stored(policy, conditions=[ready]))
 
     @pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["request", "rehearsal"])
     def test_of_a_paused_deployment_it_is_refused_at_once(
@@ -643,12 +676,19 @@ def test_an_empty_namespace_and_one_that_may_not_be_listed_are_empty(
     assert shell.run(*words, "-n", "stagin") == 0
 
 
-def test_a_missing_reason_shows_the_usage_of_the_verb(
-    shell: Shell, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", ["undo", "approve", "reject", "trust", "suspend"])
+def test_a_missing_reason_is_answered_with_an_example_and_not_with_the_usage(
+    shell: Shell, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        shell.run("undo", NAME)
-    assert "usage: kubectl rollback undo " in capsys.readouterr().err
+    more = ["--revision", "1"] if verb == "trust" else []
+    with pytest.raises(SystemExit) as end:
+        shell.run(verb, NAME, *more, "-n", "a b")
+    assert end.value.code == 2
+    assert shell.logins == []
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("kubectl rollback: --reason TEXT is required; it is stored with")
+    given = " ".join([verb, NAME, *more])
+    assert rest == [f"kubectl rollback {given} -n 'a b' --reason \"customers call\""]
 
 
 @pytest.mark.parametrize("prefix", ["deployment", "deployments", "deploy"])

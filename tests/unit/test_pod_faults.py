@@ -70,6 +70,24 @@ def test_whose_fault_it_is(raw: dict[str, Any], own: str, environment: str) -> N
     assert (bool(found.own_failure), bool(found.environment)) == (bool(own), bool(environment))
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_image"),
+    [
+        ("ErrImagePull", True),
+        ("ImagePullBackOff", True),
+        ("InvalidImageName", True),
+        ("CrashLoopBackOff", False),
+    ],
+)
+def test_an_image_that_is_not_pulled_is_named(reason: str, is_image: bool) -> None:
+    raw = pod(waiting(reason, ABSENT))
+    raw["status"]["containerStatuses"][0]["image"] = "registry.example.com/shop:v9"
+    said = f"image registry.example.com/shop:v9 of container shop: {reason}"
+    assert pod_of(raw).image_fault == (said if is_image else "")
+    raw["status"]["containerStatuses"][0]["image"] = "x" * 5000
+    assert len(pod_of(raw).image_fault) <= 400
+
+
 def test_a_pod_on_a_node_that_does_not_answer_has_no_fault_of_its_own() -> None:
     raw = pod(RUNNING)
     raw["status"]["containerStatuses"][0]["ready"] = True  # as the kubelet has told last

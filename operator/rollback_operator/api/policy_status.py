@@ -359,7 +359,7 @@ class RollbackPolicyStatus(Model):
     """Judgement of the running release: Watching, Healthy, Suspect (not rolled back), Bad, or
     NoVerdict if it cannot be judged. The condition Healthy states the reason."""
     severity: Severity = Severity.NONE
-    """Severity of the running release, or None."""
+    """Worst severity of the running release and of the rollback in progress, or None."""
     revisions: Annotated[
         list[LedgerEntry],
         Field(max_length=MOST_REVISIONS, json_schema_extra={"x-kubernetes-list-type": "atomic"}),

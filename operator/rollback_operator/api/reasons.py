@@ -274,6 +274,9 @@ class EventReason(StrEnum):
 
     POLICY_NOT_READY = "PolicyNotReady"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
+    POLICY_READY = "PolicyReady"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    IMAGE_NOT_PULLED = "ImageNotPulled"
     RELEASE_WATCHED = "ReleaseWatched"
     RELEASE_SUSPECT = "ReleaseSuspect"
     RELEASE_BAD = "ReleaseBad"

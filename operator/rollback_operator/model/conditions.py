@@ -44,6 +44,11 @@ def upsert(
     return sorted(known.values(), key=lambda one: (one.type != ConditionType.READY, one.type))
 
 
+def outdated(one: Condition) -> Condition:
+    """Return a condition whose message `upsert` replaces, and whose time it keeps."""
+    return one.model_copy(update={"observed_generation": 0})
+
+
 def find(conditions: Sequence[Condition], kind: ConditionType) -> Condition | None:
     """Find a condition by its type."""
     return next((one for one in conditions if one.type == kind), None)

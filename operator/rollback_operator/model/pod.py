@@ -64,6 +64,8 @@ class Pod:
     """A container was killed for its memory usage."""
     environment: str = ""
     """External cause that keeps it from running: scheduling, registry, node; empty: none."""
+    image_fault: str = ""
+    """The image that cannot be pulled, its container and the reason; empty: none."""
     address: str = ""
     """Its own IP address; empty: none yet, ended, host network, or scrapes are disabled."""
     page: MetricsPage = field(default_factory=MetricsPage)

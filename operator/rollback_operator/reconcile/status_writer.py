@@ -79,6 +79,7 @@ class Reporter:
         new = status.next_status(old, seen, policy.metadata.generation, now)
         notices = events.policy_notices(old, new, seen.decision)
         announced = [*notices, *events.suspicion(new, seen.decision)]
+        notices += events.image_not_pulled(seen.workload)
         notices = events.on_deployment(notices, seen.workload)
         return await self._write(
             policy, outbox.announced_of_policy(policy, new, announced, now), notices
@@ -94,12 +95,13 @@ class Reporter:
     async def _write(
         self, policy: RollbackPolicy, new: RollbackPolicyStatus, events: Sequence[Notice]
     ) -> float | None:
-        if new == policy.status:
-            return None
-        written = await self.store.write_policy(policy, new)
+        written: RollbackPolicy | Failure = policy
+        if new != policy.status:
+            written = await self.store.write_policy(policy, new)
         if isinstance(written, Failure):
             return self._after_failed_write(policy, written)
-        self.cache.take_in(written)
+        if written is not policy:
+            self.cache.take_in(written)
         # After the write: without the record, the next pass posts the Event again.
         for event in self.recent.news(policy.metadata.uid, new, events, self.clock()):
             await self.store.post(written, event)

@@ -26,6 +26,7 @@ from rollback_operator.model.verdict import AGAINST_RELEASE, Verdict
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.releases.replacements import (
     ROLLOUT_SETTLED_SECONDS,
+    is_of_another,
     replaced_by_older,
     replaced_young,
     restored_by_people,
@@ -65,7 +66,7 @@ def entries(
     recorded = policy.status.revisions
     healths = {entry.release: entry for entry in recorded}
     newest, replaced = newest_statements(policy, rollbacks, now), replaced_by_older(workload)
-    reverted = _reverted_by_client(policy, workload, now)
+    reverted = _reverted_by_client(policy, workload, rollbacks, now)
     current = workload.current
     ledger = []
     for replica_set in sorted(workload.replica_sets, key=lambda replica_set: -replica_set.revision):
@@ -114,7 +115,7 @@ def _without_earned_health(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _reverted_by_client(
-    policy: RollbackPolicy, workload: Workload, now: datetime
+    policy: RollbackPolicy, workload: Workload, rollbacks: Sequence[Rollback], now: datetime
 ) -> tuple[str, Condemnation] | None:
     """Return the suspect release that another client just rolled back, and its condemnation."""
     before, current = policy.status.revision, workload.current
@@ -126,7 +127,8 @@ def _reverted_by_client(
         if replica_set.template.release == before.release
     ]
     is_back = any(current.created < replica_set.created for replica_set in previous)
-    is_ill = policy.status.verdict in AGAINST_RELEASE or policy.status.severity in BLAMED
+    is_blamed = policy.status.severity in BLAMED and not is_of_another(policy.status, rollbacks)
+    is_ill = policy.status.verdict in AGAINST_RELEASE or is_blamed
     if not is_back or not is_ill:
         return None
     by = workload.deployment.changed_by or "another client"

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from rollback_operator.api.v1alpha1 import LedgerEntry, Revision
+from rollback_operator.api.v1alpha1 import (
+    LedgerEntry,
+    Revision,
+    Rollback,
+    RollbackPolicyStatus,
+)
 from rollback_operator.model.workload import ReplicaSet, Workload
 
 ROLLOUT_SETTLED_SECONDS = 600.0
@@ -23,6 +28,20 @@ def runs_on(known: Revision | None, digest: str, number: int) -> bool:
         number: of its revision now; 0: not known yet.
     """
     return known is not None and known.digest == digest and number <= known.number
+
+
+def is_of_another(status: RollbackPolicyStatus, rollbacks: Sequence[Rollback]) -> bool:
+    """Return whether the stored severity is that of a rollback which had left its bad release.
+
+    Args:
+        status: as it is stored.
+        rollbacks: of the target.
+    """
+    last, running = status.last_rollback, status.revision
+    if last is None or last.outcome is not None or running is None:
+        return False
+    bad = [item.spec.from_revision for item in rollbacks if item.metadata.name == last.name]
+    return all(revision.release != running.release for revision in bad)
 
 
 def with_known_times(recorded: Sequence[LedgerEntry], workload: Workload) -> Workload:

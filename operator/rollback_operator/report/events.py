@@ -29,7 +29,7 @@ from rollback_operator.remedies import flags
 from rollback_operator.report.rollout_hold import held_message
 from rollback_operator.report.status import QUIET
 
-_ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED}
+_ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED, EventReason.IMAGE_NOT_PULLED}
 
 
 def on_deployment(events: Sequence[Notice], workload: Workload | None) -> list[Notice]:
@@ -68,7 +68,7 @@ def policy_notices(
     is_new = is_same and _health(old) is not Health.GOOD and _health(new) is Health.GOOD
     if after is not None and is_new and is_earned:
         notices.append(Notice(EventReason.RELEASE_GOOD, f"revision {after.number} is good"))
-    notices += [*_not_recovered(old, new), *_lost(old, new)]
+    notices += [*_not_recovered(old, new), *_obstacles(old, new)]
     healthy, was = (find(item.conditions, ConditionType.HEALTHY) for item in (new, old))
     is_unchanged = was is not None and (was.status, was.reason) == (
         healthy.status if healthy else "",
@@ -83,10 +83,15 @@ def policy_notices(
 
 _LONGEST = 1024
 _UNDECIDED = (Reason.APPROVAL_TIMED_OUT, Reason.REJECTED_BY_PERSON)
-_LOSSES = (
-    (ConditionType.READY, EventReason.POLICY_NOT_READY),
-    (ConditionType.METRICS_AVAILABLE, EventReason.METRICS_UNAVAILABLE),
+_OBSTACLES = (
+    (ConditionType.READY, EventReason.POLICY_NOT_READY, EventReason.POLICY_READY),
+    (
+        ConditionType.METRICS_AVAILABLE,
+        EventReason.METRICS_UNAVAILABLE,
+        EventReason.METRICS_AVAILABLE,
+    ),
 )
+"""Conditions, with the Events of an obstacle and of its end."""
 
 
 def _not_recovered(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
@@ -102,21 +107,46 @@ def _not_recovered(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list
     return [Notice(EventReason.ROLLBACK_NOT_RECOVERED, recovered.message, True)]
 
 
-def _lost(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
-    """List new obstacles: a target that is not ready, or missing metrics."""
+def _obstacles(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Notice]:
+    """List new obstacles, and those that have ended: a target not ready, or missing metrics."""
     notices = []
-    for kind, reason in _LOSSES:
-        condition = find(new.conditions, kind)
-        if condition is not None and _is_false(new, kind) and not _is_false(old, kind):
+    for kind, begun, ended in _OBSTACLES:
+        condition, was = find(new.conditions, kind), find(old.conditions, kind)
+        if condition is None or _word(condition) == _word(was):
+            continue
+        if condition.status == "False":
             message = f"{condition.reason}: {condition.message}"
-            notices.append(Notice(reason, message, True, cause=condition.reason))
+            notices.append(Notice(begun, message, True, cause=condition.reason))
+        elif was is not None and (was.status, condition.status) == ("False", "True"):
+            notices.append(Notice(ended, f"{was.reason} has ended", cause=was.reason))
     return notices
+
+
+def _word(condition: Condition | None) -> str:
+    return condition.status if condition is not None else ""
+
+
+def image_not_pulled(workload: Workload | None) -> list[Notice]:
+    """Report an image of the running release that cannot be pulled, once per release."""
+    if workload is None:
+        return []
+    pods = [pod for pod in workload.current_of(workload.pods) if not pod.terminating]
+    fault, current = (
+        next((pod.image_fault for pod in pods if pod.image_fault), ""),
+        workload.current,
+    )
+    if not fault or current is None:
+        return []
+    reason = EventReason.IMAGE_NOT_PULLED
+    key = f"{workload.deployment.uid} {current.template.release} {reason}"
+    message = f"revision {current.revision}: {fault}"
+    return [Notice(reason, message, True, cause=reason, occurrence=key)]
 
 
 def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
     refusal = decision.refusal
     if refusal is not None and refusal.reason not in QUIET:
-        return [Notice(EventReason.ROLLBACK_REFUSED, message, True)]
+        return [Notice(EventReason.ROLLBACK_REFUSED, _refused(refusal, decision.evidence), True)]
     if decision.basis:
         message = decision.basis
     if decision.response is Response.INVESTIGATE:
@@ -138,11 +168,6 @@ def suspicion(status: RollbackPolicyStatus, decision: Decision | None) -> list[N
         return []
     message = f"{decision.doubted} if the release is to blame: {healthy.message}"
     return [Notice(EventReason.RELEASE_SUSPECT, message, True, severity=decision.doubted)]
-
-
-def _is_false(status: RollbackPolicyStatus, kind: ConditionType) -> bool:
-    condition = find(status.conditions, kind)
-    return condition is not None and condition.status == "False"
 
 
 def _is_true(condition: Condition | None) -> bool:
@@ -217,8 +242,13 @@ def traffic_settled(reason: Reason, message: str) -> Notice:
 
 def request_refused(refusal: Refusal) -> Notice:
     """Report why a manual request is refused."""
-    message = f"{refusal.reason}: {refusal.message}"
-    return Notice(EventReason.ROLLBACK_REFUSED, message, True)
+    return Notice(EventReason.ROLLBACK_REFUSED, _refused(refusal), True)
+
+
+def _refused(refusal: Refusal, evidence: str = "") -> str:
+    """State a refusal so that its reason stays when the message is cut: the evidence comes last."""
+    message = f"Not rolled back: {refusal.reason}: {refusal.message}"
+    return f"{message}. Evidence: {evidence}" if evidence else message
 
 
 def started(rollback: Rollback) -> Notice:

@@ -25,6 +25,7 @@ from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
+from rollback_operator.model.message import RevisionLabel
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import quarantine, watch_time
@@ -39,7 +40,7 @@ from rollback_operator.releases.ledger import (
 )
 from rollback_operator.releases.replacements import runs_on
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
-from rollback_operator.report.summary import summary
+from rollback_operator.report.summary import severity_of_all, summary
 
 QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals because a rollback is already in progress or done."""
@@ -118,7 +119,8 @@ def next_status(
     made += [trusted.condition(seen.trust, ledger)] if seen.trust or was_trusted else []
     made += [each for each in (seen.configuration, seen.notified) if each is not None]
     failed = recovery.reported(old.not_recovered, _reported_rollbacks(seen), recovered)
-    updated = conditions.upsert(recovery.of_same_rollback(old, failed), made, generation, now)
+    before = _of_same_release(recovery.of_same_rollback(old, failed), old, revision)
+    updated = conditions.upsert(before, made, generation, now)
     rollbacks, times = (*seen.rollbacks, *seen.own), _watched(old, seen, now)
     return RollbackPolicyStatus(
         observed_generation=generation,
@@ -130,7 +132,7 @@ def next_status(
         watched_until=times.until,
         last_known_good=_last_known_good(old, seen) if seen.workload else old.last_known_good,
         verdict=verdict,
-        severity=severity,
+        severity=severity_of_all(severity, rollbacks),
         revisions=list(ledger),
         recent_rollbacks=recent.recent(old, seen.own, seen.safety, seen.workload, now),
         quarantine=kept,
@@ -143,6 +145,17 @@ def next_status(
         probes=_probes(old, seen, now),
         notifications=old.notifications,
     )
+
+
+def _of_same_release(
+    before: Sequence[Condition], old: RollbackPolicyStatus, revision: Revision | None
+) -> list[Condition]:
+    """Return the conditions so that Healthy does not keep its message of another release."""
+    is_same = old.revision is None or revision is None or old.revision.release == revision.release
+    return [
+        item if is_same or item.type != ConditionType.HEALTHY else conditions.outdated(item)
+        for item in before
+    ]
 
 
 def _probes(old: RollbackPolicyStatus, seen: StatusInputs, now: datetime) -> list[ProbeRecord]:
@@ -256,8 +269,7 @@ def _found_bad(
 ) -> Condition | None:
     """Report an earlier finding against the running release, if there is no current evidence.
 
-    It also states why the release stays, in words that hold as long as the condition does: a
-    condition with the same status and reason keeps its message.
+    Its words hold as long as the release runs: until then the condition keeps its message.
     """
     entry = _running(old, seen)
     is_reported = seen.decision is not None and seen.decision.severity is not Severity.NONE
@@ -266,11 +278,11 @@ def _found_bad(
         return None
     finding, (namespace, name) = entry.condemned, seen.key
     message = (
-        f"{finding.message} ({finding.time:%Y-%m-%d %H:%M:%S} UTC). The release runs again or "
-        "still: an earlier finding alone leads to no rollback, only new evidence within "
-        f"spec.safety.watchSeconds. To roll back now: {commands.undo(name, namespace)}; and no "
-        "rollback leads to it unless a person trusts it: "
-        f"{commands.trust(name, namespace, entry.number)}"
+        f"{RevisionLabel(entry.number, tuple(entry.images))} runs again or still, and was found "
+        f"bad before. To roll back now: {commands.undo(name, namespace)}; an earlier finding alone "
+        "leads to no rollback, only new evidence within spec.safety.watchSeconds. Found at "
+        f"{finding.time:%Y-%m-%d %H:%M:%S} UTC: {finding.message}. No rollback leads to it unless "
+        f"a person trusts it: {commands.trust(name, namespace, entry.number)}"
     )
     status = False if verdict is VerdictValue.BAD else None
     return conditions.condition(ConditionType.HEALTHY, status, Reason.FOUND_BAD, message)

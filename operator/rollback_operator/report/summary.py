@@ -31,6 +31,18 @@ WORDS = frozenset({ROLLING_BACK, AWAITING_APPROVAL, HELD, DEGRADED, *_SHORT.valu
 """The summaries that are neither a verdict nor a reason."""
 
 
+def severity_of_all(judged: Severity, rollbacks: Sequence[Rollback]) -> Severity:
+    """Return the worst severity of the running release and of the rollbacks in progress.
+
+    Args:
+        judged: of the running release.
+        rollbacks: of the policy; a manual rollback has no severity.
+    """
+    active = [item for item in rollbacks if is_active(item) and not item.is_by_hand]
+    known = [Severity(item.status.severity or item.spec.severity) for item in active]
+    return min(known if judged is Severity.NONE else [judged, *known], default=Severity.NONE)
+
+
 def summary(
     conditions: Sequence[Condition],
     judged: tuple[VerdictValue, Severity],

@@ -27,6 +27,7 @@ class Words:
 UNDO = "{undo}"
 """Placeholder for the command of a manual rollback."""
 _CAUSE = "Find the cause in the changes of the bad release"
+_CALM = "Nothing is urgent"
 _FIX = "Fix it and test the fix"
 _STAGED = "Roll the fix out in stages: spec.stage.maxSeconds holds its first new pods for proof"
 _BY_PERSON = "Decide which revision runs: the operator takes no further action"
@@ -43,7 +44,7 @@ _ENDS = {
         "rolled back, service healthy",
         "ROLLBACK COMPLETED, verified",
         IncidentStage.RESOLVED,
-        (_CAUSE, _FIX, _STAGED),
+        (f"{_CALM}: find the cause before the next release", _FIX, _STAGED),
     ),
     Outcome.NOT_RECOVERED: Words(
         "ROLLBACK DID NOT HELP",
@@ -101,7 +102,7 @@ _FLAG_ENDS = {
         "FLAG SET, verified: the release stays",
         IncidentStage.RESOLVED,
         (
-            "Keep the flag until the feature is fixed: the operator does not reset it",
+            f"{_CALM}: keep the flag until the feature is fixed, the operator does not reset it",
             _CAUSE,
             _FIX,
         ),

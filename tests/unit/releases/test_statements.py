@@ -11,6 +11,7 @@ from rollback_operator.api.reasons import ConditionType, EventReason, Reason
 from rollback_operator.api.v1alpha1 import (
     Condemnation,
     Health,
+    LastRollback,
     LedgerEntry,
     MatrixSeverity,
     Outcome,
@@ -270,6 +271,21 @@ def test_who_goes_back_from_what_is_suspect_leaves_it_bad(
     assert ledger.health_of(found, "release-v2") is expected
 
 
+@pytest.mark.parametrize(("bad", "expected"), [("v2", BAD), ("v3", UNKNOWN)])
+def test_the_severity_of_a_rollback_does_not_condemn_what_it_restored(
+    bad: str, expected: Health
+) -> None:
+    young, last = make_entry("v2", UNKNOWN), LastRollback(name="r-1", time=at(5))
+    status = {"revision": young, "severity": Severity.P1, "last_rollback": last}
+    going = make_rollback("r-1", from_revision=make_ref(bad))
+    v2, v1 = make_replica_set("v2"), make_replica_set("v1", revision=3, created=T0 - 3600)
+    back = replace(make_workload("v1", older=()), replica_sets=(v1, v2))
+
+    found = ledger.entries(policy_of((young, KNOWN[1]), **status), back, [going], at(100))
+
+    assert ledger.health_of(found, "release-v2") is expected
+
+
 # -- records ---------------------------------------------------------------------------------------
 
 
@@ -337,8 +353,12 @@ def test_a_bad_release_that_runs_again_says_why_it_stays(
 
     assert healthy is not None
     assert healthy.reason == "FoundBad"
-    assert "an earlier finding alone leads to no rollback" in healthy.message
-    assert "kubectl rollback undo NAME -n NAMESPACE" in healthy.message
+    begin = "revision 2 (registry.example.com/ticket-service:v2) runs again or still, and was found"
+    now = "To roll back now: kubectl rollback undo NAME -n NAMESPACE --reason TEXT; an earlier"
+    assert healthy.message.startswith(
+        f"{begin} bad before. {now} finding alone leads to no rollback"
+    )
+    assert f"Found at {P3.time:%Y-%m-%d %H:%M:%S} UTC: {P3.message}" in healthy.message
 
 
 @pytest.mark.parametrize("is_on_record", [True, False], ids=["on record", "deleted"])

@@ -20,8 +20,10 @@ from rollback_operator.remedies.rollback_status import ended
 from rollback_operator.report.events import (
     finished,
     held,
+    image_not_pulled,
     let_go,
     policy_notices,
+    request_refused,
     started,
     suspicion,
 )
@@ -33,6 +35,7 @@ from tests.builders import (
     make_ended,
     make_entry,
     make_hold,
+    make_pod,
     make_policy,
     make_rollback,
     make_verdict,
@@ -186,15 +189,13 @@ def test_a_new_policy_without_its_target_tells_that() -> None:
     ]
 
 
+SEEN = StatusInputs(
+    ready(Reason.WATCHING_TARGET), workload=make_workload(), ledger=LEDGER, decision=CLEAN
+)
+
+
 def test_metrics_that_are_missing_are_told() -> None:
-    seen = StatusInputs(
-        ready(Reason.WATCHING_TARGET),
-        workload=make_workload(),
-        ledger=LEDGER,
-        decision=CLEAN,
-        missing=BLIND,
-    )
-    new = next_status(WATCHING, seen, 1, at(20))
+    new = next_status(WATCHING, replace(SEEN, missing=BLIND), 1, at(20))
 
     found = [one for one in policy_notices(WATCHING, new, CLEAN) if one.is_warning]
 
@@ -205,6 +206,51 @@ def test_metrics_that_are_missing_are_told() -> None:
             "at least every 30 s",
         )
     ]
+
+
+def test_the_end_of_an_obstacle_is_told_once() -> None:
+    blind = replace(SEEN, missing=BLIND)
+    for seen, said in (
+        (GONE, (EventReason.POLICY_READY, "TargetNotFound has ended")),
+        (blind, (EventReason.METRICS_AVAILABLE, "ProviderUnreachable has ended")),
+    ):
+        before = next_status(WATCHING, seen, 1, at(20))
+        after = next_status(before, SEEN, 1, at(30))
+
+        found = policy_notices(before, after, CLEAN)
+
+        assert [(one.reason, one.message) for one in found] == [said]
+        assert not any(one.is_warning for one in found)
+        assert policy_notices(after, next_status(after, SEEN, 1, at(40)), CLEAN) == []
+
+
+def test_a_new_policy_without_an_obstacle_tells_of_none() -> None:
+    assert policy_notices(RollbackPolicyStatus(), next_status(WATCHING, SEEN, 1, at(9)), None) == []
+
+
+def test_a_refusal_begins_with_its_reason_and_ends_with_the_figures() -> None:
+    decision = refused(Reason.BUDGET_EXHAUSTED)
+    (notice,) = policy_notices(WATCHING, status_of(decision, WATCHING), decision)
+    assert notice.message == f"Not rolled back: BudgetExhausted: why. Evidence: {decision.evidence}"
+    asked = request_refused(Refusal(Reason.TARGET_PAUSED, "it is paused"))
+    assert asked.message == "Not rolled back: TargetPaused: it is paused"
+
+
+def test_an_image_that_is_not_pulled_is_named_once_per_release() -> None:
+    fault = "image shop:v9 of container shop: ErrImagePull"
+    pods = (make_pod(0, "v1", image_fault="of the old release"), make_pod(1, image_fault=fault))
+    workload = make_workload(pods=pods)
+    (notice,) = image_not_pulled(workload)
+    assert (notice.reason, notice.is_warning) == (EventReason.IMAGE_NOT_PULLED, True)
+    assert notice.message == f"revision 2: {fault}"
+    (backs_off,) = image_not_pulled(make_workload(pods=(make_pod(1, image_fault="waits"),)))
+    assert backs_off.occurrence == notice.occurrence
+    later = make_workload("v3", older=("v2",), pods=(make_pod(1, "v3", image_fault=fault),))
+    assert image_not_pulled(later)[0].occurrence != notice.occurrence
+    assert image_not_pulled(make_workload()) == image_not_pulled(None) == []
+    assert (
+        image_not_pulled(make_workload(pods=(make_pod(image_fault="x", terminating=True),))) == []
+    )
 
 
 def test_bad_without_a_severity_is_told_without_one() -> None:

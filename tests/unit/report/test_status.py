@@ -468,6 +468,45 @@ def test_the_status_in_a_word(seen: StatusInputs, expected: str) -> None:
     assert status_of(seen).summary == expected
 
 
+MILD = make_rollback(severity="P3")
+BY_HAND = make_rollback(status=RollbackStatus(plan=OPEN.spec.plan))
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(replace(SEEN, rollbacks=(OPEN,)), Severity.P1, id="in progress"),
+        pytest.param(replace(SEEN, own=(OPEN,)), Severity.P1, id="of another target"),
+        pytest.param(replace(SEEN, rollbacks=(ASKED,)), Severity.P1, id="asked"),
+        pytest.param(replace(SEEN, decision=BAD, rollbacks=(MILD,)), Severity.P1, id="milder"),
+        pytest.param(replace(SEEN, rollbacks=(BY_HAND,)), Severity.NONE, id="by hand"),
+        pytest.param(
+            replace(SEEN, rollbacks=(make_rollback(status=make_ended()),)), Severity.NONE, id="over"
+        ),
+    ],
+)
+def test_the_severity_is_at_least_that_of_the_rollback_in_progress(
+    seen: StatusInputs, expected: Severity
+) -> None:
+    assert status_of(seen).severity is expected
+
+
+def test_healthy_does_not_keep_its_message_of_another_release() -> None:
+    failing = replace(
+        SEEN, decision=Decision(make_watching(reason=Reason.POD_FAILING, message="v2-1: no image"))
+    )
+    again = replace(
+        failing, decision=Decision(make_watching(reason=Reason.POD_FAILING, message="another pod"))
+    )
+    known = status_of(failing)
+    kept, other = (
+        find(status_of(seen, known, 20.0).conditions, ConditionType.HEALTHY)
+        for seen in (again, replace(again, workload=make_workload("v3", older=("v2", "v1"))))
+    )
+    assert (kept.message, other.message) == ("v2-1: no image", "another pod")
+    assert kept.last_transition_time == other.last_transition_time == at(10)
+
+
 def test_a_held_rollout_is_told_at_once_and_until_it_is_let_go() -> None:
     held = with_hold(status_of(), make_hold(), 1, at(20))
     assert held.summary == "Held"

@@ -14,12 +14,8 @@ from rollback_operator.api.v1alpha1 import API_VERSION, RollbackPolicy
 from rollback_operator.cli.compose import inbox
 from rollback_operator.cli.compose.words import ComposeWords
 from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
-from rollback_operator.cli.plugin.overview import (
-    history_page,
-    next_action,
-    rollback_headline,
-    status_page,
-)
+from rollback_operator.cli.plugin.next_step import next_action, rollback_headline
+from rollback_operator.cli.plugin.overview import history_page, status_page
 from rollback_operator.cli.plugin.page import Paint, TextPage
 from rollback_operator.cli.plugin.record import Record, newest_first
 from rollback_operator.ports.failure import Failure

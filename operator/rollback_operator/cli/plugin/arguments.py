@@ -1,6 +1,7 @@
 """The command line of `kubectl rollback`: verbs, options, and help with examples."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
             epilog=f"examples:\n{verb.examples}",
             formatter_class=_Formatter,
         )
-        added.set_defaults(refuse=added.error)
+        added.set_defaults(end=added.exit)
         for add in verb.options:
             add(added)
     return made
@@ -85,9 +86,14 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         The options; `verb` is None if none was given.
     """
     given = vars(parser().parse_args(arguments))
-    refuse = given.pop("refuse", None)
-    if refuse is not None and given.get("reason", "") is None and not given.get("dry_run"):
-        refuse("--reason TEXT is required; it is stored with the decision")
+    end = given.pop("end", None)
+    if end is not None and given.get("reason", "") is None and not given.get("dry_run"):
+        example = shlex.join(["kubectl", "rollback", *arguments])
+        end(
+            2,
+            "kubectl rollback: --reason TEXT is required; it is stored with the decision. For "
+            f'example:\n{example} --reason "customers call"\n',
+        )
     return given
 
 

@@ -122,14 +122,20 @@ async def _status(asked: CommandContext) -> Answer:
         policies = needed(await asked.cluster.list(POLICIES, asked.scope))
         if not policies and asked.scope:
             await finding.expect_namespace(asked.cluster, asked.scope)
-        policies = finding.called(policies, asked.name) if asked.name else policies
-    in_progress = await finding.in_progress(asked.cluster, policies)
     is_text = asked.given.get("output") in (None, "", "wide")
-    if not policies and is_text and (left := await finding.orphans(asked.cluster, asked.scope)):
+    left = []
+    if is_text and not asked.name:
+        left = await finding.orphans(asked.cluster, asked.scope, policies)
+    if left and not policies:
         return "\n".join(left), DONE
+    if asked.name and not is_single:
+        policies = finding.called(policies, asked.name)
+    in_progress = await finding.in_progress(asked.cluster, policies)
 
     def draw(page: TextPage) -> None:
         status_page(page, policies, in_progress, asked.shape, asked.now)
+        for line in left:
+            page.line(line)
 
     return asked.shown(policies[0], draw) if is_single else asked.listed(policies, draw)
 

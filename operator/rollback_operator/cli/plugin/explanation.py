@@ -1,14 +1,12 @@
 """`explain`: all stored facts of a decision. Fields of newer operators come last."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import yaml
 
-from rollback_operator.cli.plugin.overview import (
-    policy_headline,
-    rollback_headline,
-    took,
-)
+from rollback_operator.cli.plugin.next_step import is_watched, policy_headline, rollback_headline
+from rollback_operator.cli.plugin.overview import took
 from rollback_operator.cli.plugin.page import TextPage, clock, span
 from rollback_operator.cli.plugin.record import (
     Record,
@@ -16,6 +14,7 @@ from rollback_operator.cli.plugin.record import (
     decided_time,
     remedy_text,
     requester,
+    revision,
     severity_of,
 )
 from rollback_operator.rollback.approval_notice import route_of
@@ -107,16 +106,10 @@ def _is_express(rollback: Record) -> bool:
     return (rollback.text("status.pace") or decided(rollback).text("pace")) == "Express"
 
 
-def revision(ref: Record) -> str:
-    """Describe a revision: number, health, images."""
-    if not ref.raw:
-        return ""
-    health = f" ({ref.text('health')})" if ref.text("health") else ""
-    return f"revision {ref.text('number')}{health}: {', '.join(ref.words('images'))}"
-
-
 def _why(page: TextPage, rollback: Record) -> None:
     trigger = decided(rollback).part("trigger")
+    if not trigger.raw:
+        return
     page.head("Why")
     page.pairs(
         [
@@ -325,7 +318,7 @@ def explain_policy(page: TextPage, policy: Record) -> None:
     policy_headline(page, policy)
     page.head("What")
     status = policy.part("status")
-    last = status.part("lastRollback")
+    last, running = status.part("lastRollback"), status.part("revision")
     suspended = "true: automatic evaluation and rollback are suspended"
     page.pairs(
         [
@@ -334,10 +327,10 @@ def explain_policy(page: TextPage, policy: Record) -> None:
             ("Suspended", suspended if policy.text("spec.suspend") == "true" else ""),
             ("Verdict", status.text("verdict")),
             ("Severity", status.text("severity").replace("None", "")),
-            ("Running", revision(status.part("revision"))),
-            ("Since", clock(status.time("revision.since"))),
+            ("Running" if is_watched(policy) else "Last watched", revision(running)),
+            ("Since", clock(running.time("since"))),
             ("Watched since", clock(status.time("watchedSince"))),
-            ("Last evaluated with data", clock(status.time("watchedUntil"))),
+            ("Evaluated until at least", clock(_evaluated(status))),
             _target_of_rollback(policy),
             ("Last rollback", f"{last.text('name')} {last.text('outcome')}".strip()),
         ]
@@ -361,6 +354,13 @@ def explain_policy(page: TextPage, policy: Record) -> None:
     )
     _quarantine(page, policy)
     _others(page, status, POLICY_KNOWN)
+
+
+def _evaluated(status: Record) -> datetime | None:
+    """Return a time at which data was evaluated; None: none is recorded since the watch began."""
+    until = status.time("watchedUntil")
+    is_begin = until in (status.time("watchedSince"), status.time("revision.since"))
+    return None if is_begin else until
 
 
 def _target_of_rollback(policy: Record) -> tuple[str, str]:

@@ -115,14 +115,16 @@ async def operator_leases(cluster: ClusterClient) -> list[Record] | Failure:
     return [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
 
 
-async def stopped(cluster: ClusterClient) -> str:
-    """Say who stopped every operator, and why; empty: nobody did, or the user may not know."""
-    leases = await operator_leases(cluster)
-    if isinstance(leases, Failure):
-        return ""
-    # Which operator serves a namespace is not known here: a stop of some is no stop of all.
+async def stopped(cluster: ClusterClient, policy: Record) -> str:
+    """Say who stopped the operator of a policy, and why; empty: nobody did."""
+    listed, ready = await operator_leases(cluster), policy.condition("Ready")
+    leases = listed if isinstance(listed, list) else []
     stops = [stop.stop_message(lease.part("metadata.annotations").raw) for lease in leases]
-    return stops[0] if stops and all(stops) else ""
+    if stops and (all(stops) or not any(stops)):
+        return stops[0]
+    # The user may not read the Leases, or only some operators are stopped: the policy's own knows.
+    is_stopped = ready.text("reason") == "EverythingSuspended"
+    return ready.text("message") if is_stopped else ""
 
 
 async def read_workload(cluster: ClusterClient, policy: Record) -> Workload:
@@ -224,14 +226,16 @@ def split(name: str) -> tuple[str, str]:
     return _PREFIXES[prefix.lower()], rest
 
 
-async def orphans(cluster: ClusterClient, scope: str) -> list[str]:
-    """Describe the Rollbacks in progress where there is no policy; empty: none, or unreadable."""
+async def orphans(cluster: ClusterClient, scope: str, policies: Iterable[Record]) -> list[str]:
+    """Describe the Rollbacks in progress without their policy; empty: none, or unreadable."""
     listed = await cluster.list(ROLLBACKS, scope)
+    known = {(policy.namespace, policy.name) for policy in policies}
     return [
-        f"{item.name} is still in progress; its policy {decided(item).text('policyRef.name')} does "
-        f"not exist. Progress: kubectl rollback explain {item.name} -n {item.namespace}"
+        f"{item.name} is still in progress; its policy {name} does not exist. "
+        f"Progress: kubectl rollback explain {item.name} -n {item.namespace}"
         for item in (listed if isinstance(listed, list) else [])
-        if not item.text("status.outcome")
+        for name in [decided(item).text("policyRef.name")]
+        if not item.text("status.outcome") and (item.namespace, name) not in known
     ]
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from rollback_operator.cli.plugin.explanation import evidence, facts
-from rollback_operator.cli.plugin.overview import steps_after
+from rollback_operator.cli.plugin.next_step import steps_after
 from rollback_operator.cli.plugin.page import clock
 from rollback_operator.cli.plugin.record import (
     Record,
+    cause_of,
     decided,
     decided_time,
     remedy_text,
@@ -28,7 +29,7 @@ def report(rollback: Record, policy: Record) -> str:
     severity = severity_of(rollback) or ("by hand" if is_manual else "severity unknown")
     target = spec.text("targetRef.name") or spec.text("policyRef.name")
     service = communication.text("service") or target
-    cause = spec.text("trigger.message") or rollback.text("spec.reason") or "Not stored."
+    cause = cause_of(rollback) or "Not stored."
     next_steps = steps_after(rollback) if outcome else ("The rollback is still in progress",)
     checks = ("name", "result", "message")
     lines = [
@@ -40,6 +41,7 @@ def report(rollback: Record, policy: Record) -> str:
                 ("Impact", communication.text("impact")),
                 ("Rollback", f"{rollback.namespace}/{rollback.name}"),
                 *facts(rollback),
+                ("Reason given", rollback.text("spec.reason") if outcome == "Refused" else ""),
                 ("Outcome", ": ".join(filter(None, (outcome, complete.text("message"))))),
                 ("Contact", communication.text("contact")),
             ]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import Remedy
 from rollback_operator.model import commands
+from rollback_operator.rollback.approval_notice import route_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -159,13 +160,41 @@ def requester(rollback: Record) -> str:
     return "a person" if is_manual else "rollback-operator"
 
 
+def failed_share(rollback: Record) -> str:
+    """State how many requests of the release failed; empty: the decision counts none."""
+    trigger = decided(rollback).part("trigger")
+    errors, requests = trigger.number("errors"), trigger.number("requests")
+    route = route_of(trigger.text("message"))
+    return f"{errors} of {requests} requests{f' on {route}' * bool(route)} failed" if errors else ""
+
+
+def cause_of(rollback: Record) -> str:
+    """State why a rollback was made; of a refused request, why it was refused."""
+    if rollback.text("status.outcome") == "Refused":
+        complete = rollback.condition("Complete")
+        return ": ".join(filter(None, map(complete.text, ("reason", "message"))))
+    return decided(rollback).text("trigger.message") or rollback.text("spec.reason")
+
+
 def progress_text(rollback: Record) -> str:
     """State what is replaced by what and why, and how far it is."""
     spec = decided(rollback)
     old, new = (", ".join(spec.words(f"{end}Revision.images")) for end in ("from", "to"))
     what = f"{old} -> {new}" if old and new else remedy_text(rollback)
-    errors, requests = (spec.number(f"trigger.{count}") for count in ("errors", "requests"))
-    cause = f"{errors} of {requests} requests failed" if errors else spec.text("trigger.reason")
+    cause = failed_share(rollback) or spec.text("trigger.reason")
     why = ": ".join(filter(None, (severity_of(rollback), cause)))
     step = rollback.text("status.step") or "not begun"
     return f"{what}{f' ({why})' if why else ''}, step {step}; no action is required"
+
+
+def revision(ref: Record) -> str:
+    """Describe a revision: number, health, images."""
+    if not ref.raw:
+        return ""
+    health = f" ({ref.text('health')})" if ref.text("health") else ""
+    return f"revision {ref.text('number')}{health}: {', '.join(ref.words('images'))}"
+
+
+def one_line(text: str) -> str:
+    """Join the lines of a text."""
+    return " ".join(text.split())

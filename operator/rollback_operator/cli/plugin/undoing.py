@@ -30,9 +30,8 @@ from rollback_operator.cli.plugin.connection import (
     Stop,
     needed,
 )
-from rollback_operator.cli.plugin.explanation import revision
 from rollback_operator.cli.plugin.page import TextPage, span
-from rollback_operator.cli.plugin.record import Record, decided
+from rollback_operator.cli.plugin.record import Record, decided, revision
 from rollback_operator.decide.evaluate import case_of
 from rollback_operator.decide.requests import is_served_at_rest, make_manual_plan
 from rollback_operator.model import commands
@@ -47,6 +46,15 @@ PROGRESS_SECONDS = 10
 """`--wait` states the remaining time this often."""
 _LIMITED = frozenset({"RolloutComplete", "Verify"})
 """Steps that last, each for spec.verification.timeoutSeconds at most."""
+_REPORTED = frozenset(
+    {
+        Reason.TARGET_ALREADY_WATCHED,
+        Reason.ADDRESS_NOT_ALLOWED,
+        Reason.QUERY_NOT_ALLOWED,
+        Reason.TENANT_NOT_ALLOWED,
+    }
+)
+"""Reasons of a policy at rest that follow from the operator's settings, or from other policies."""
 
 
 async def undo(asked: CommandContext) -> Answer:
@@ -157,17 +165,27 @@ async def _plan(
     case = case_of(parsed, workload, same, asked.now)
     named = {**manual.part("metadata").raw, "name": "rehearsed"}
     request = RollbackRequest.model_validate({**manual.raw, "metadata": named})
-    around = Around(stopped=await finding.stopped(asked.cluster))
+    around = Around(stopped=await finding.stopped(asked.cluster, policy))
     ready = readiness(parsed, workload.deployment, around)
     why = Reason(ready.reason)
     if why in IDLE and not is_served_at_rest(why, workload.deployment, request):
         raise Stop(f"the operator would refuse it: {why}: {ready.message}")
+    _expect_no_refusal(policy)
     plan = make_manual_plan(case, request, asked.now)
     if not isinstance(plan, Refusal):
         return plan
     there = finding.revisions(policy, workload) if request.spec.remedy.to is not None else []
     listed = "\n".join(["", f"Deployment {workload.deployment.name} has:", *there]) if there else ""
     raise Stop(f"the operator would refuse it: {plan.reason}: {plan.message}{listed}")
+
+
+def _expect_no_refusal(policy: Record) -> None:
+    """End the command if the operator reports an obstacle that only its own settings show."""
+    ready, generation = policy.condition("Ready"), policy.text("metadata.generation")
+    is_current = ready.text("observedGeneration") in ("", generation)
+    if is_current and ready.text("status") == "False" and ready.text("reason") in _REPORTED:
+        reason, message = ready.text("reason"), ready.text("message")
+        raise Stop(f"the operator would refuse it: {reason}: {message}")
 
 
 def _parsed(stored: Record) -> Rollback | RollbackRequest | None:

@@ -16,6 +16,7 @@ MOST_PROBE_BYTES = 16 * 1024
 MOST_DIGESTS, LONGEST_DIGEST, LONGEST_NAMES = 64, 71, 400
 """Limits per pod, since thousands of pods are kept at once."""
 _REGISTRY_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_IMAGE_REASONS = _REGISTRY_REASONS | {"InvalidImageName", "ErrImageNeverPull"}
 _METRICS_PORTS = ("metrics", "http-metrics", "http")
 _SERVING_PORTS = ("http", "web", "https")
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -53,6 +54,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod:
         own_failure=_own_failure(containers, conditions),
         is_out_of_memory=any(map(_is_out_of_memory, containers)),
         environment=_environment_fault(containers, conditions, status),
+        image_fault=_image_fault(containers),
         address=_own_address(metadata, spec, status),
         page=_metrics_page(metadata, spec),
         image_digests=tuple(islice(_digests(containers), MOST_DIGESTS)),
@@ -139,6 +141,15 @@ def _environment_fault(
         waiting = (container.get("state") or {}).get("waiting") or {}
         if _is_registry_fault(waiting):
             return f"an image cannot be pulled: {waiting.get('message', '')}"[:400]
+    return ""
+
+
+def _image_fault(containers: Iterable[Mapping[str, Any]]) -> str:
+    for container in containers:
+        reason = ((container.get("state") or {}).get("waiting") or {}).get("reason")
+        if reason in _IMAGE_REASONS:
+            image = f"image {container.get('image') or 'without a name'}"
+            return f"{image} of container {container.get('name')}: {reason}"[:LONGEST_NAMES]
     return ""
 
 
