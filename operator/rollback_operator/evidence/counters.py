@@ -327,9 +327,26 @@ def _serving_since(pod: Pod, until: float) -> float:
 def _counted(
     counters: Counters, instances: Mapping[str, str]
 ) -> Iterator[tuple[str, CounterSeries]]:
+    of_errors = _error_instances(counters, instances)
     for kind, series in _each(counters):
-        if instances.get(series.pod) == series.instance:
+        chosen = instances if kind == "requests" else of_errors
+        if chosen.get(series.pod) == series.instance:
             yield kind, series
+
+
+def _error_instances(counters: Counters, instances: Mapping[str, str]) -> dict[str, str]:
+    """Choose the scrape target of each pod's errors: that of its requests, if it has any error.
+
+    A sidecar may count the requests of a pod, and the application its errors.
+    """
+    targets_of: dict[str, set[str]] = {}
+    for series in counters.errors:
+        if series.samples and series.pod in instances:
+            targets_of.setdefault(series.pod, set()).add(series.instance)
+    return {
+        pod: instances[pod] if instances[pod] in targets else min(targets)
+        for pod, targets in targets_of.items()
+    }
 
 
 def _each(counters: Counters) -> Iterator[tuple[str, CounterSeries]]:

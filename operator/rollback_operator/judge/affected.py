@@ -27,18 +27,18 @@ def pod_counts_by_route(new: Sequence[Increment]) -> Routes:
     """Add up (requests, errors) of each pod that has served, route by route."""
     counts: dict[str, dict[str, list[float]]] = {}
     for increment in new:
-        if increment.requests > 0:
-            pods = counts.get(increment.route)
-            if pods is None:
-                pods = counts[increment.route] = {}
-            known = pods.get(increment.pod)
-            if known is None:
-                pods[increment.pod] = [increment.requests, increment.errors]
-            else:
-                known[0] += increment.requests
-                known[1] += increment.errors
+        pods = counts.get(increment.route)
+        if pods is None:
+            pods = counts[increment.route] = {}
+        known = pods.get(increment.pod)
+        if known is None:
+            pods[increment.pod] = [increment.requests, increment.errors]
+        else:
+            known[0] += increment.requests
+            known[1] += increment.errors
+    # Errors may be sampled at other times than requests: only their sums show who has served.
     return {
-        route: {pod: (requests, errors) for pod, (requests, errors) in pods.items()}
+        route: {pod: (served, failed) for pod, (served, failed) in pods.items() if served > 0}
         for route, pods in counts.items()
     }
 

@@ -322,3 +322,15 @@ def test_a_pod_that_was_ready_in_the_instant_of_its_first_sample_has_served_befo
 
     assert (only.requests, only.errors, only.end) == (50, 50, T0 + 7)
     assert only.start < only.end
+
+
+@pytest.mark.parametrize(
+    ("targets", "errors"),
+    [(("pod-0:9090",), 5), (("pod-0:8080", "pod-0:9090"), 5), (("pod-0:8080",), 5)],
+    ids=["another port", "both", "that of the requests"],
+)
+def test_errors_that_another_port_of_the_pod_counts_are_counted_once(targets, errors) -> None:
+    samples = [(7, 2), (12, 5)]
+    failed = [make_series(samples, instance=target) for target in targets]
+    answer = make_counters([make_series([(7, 50), (12, 90)])], failed)
+    assert totals(fold(folded(answer), answer, (NEW,))) == (90, errors)

@@ -1132,3 +1132,10 @@ def test_a_few_errors_on_a_route_without_requests_are_no_fault_of_their_own() ->
             watch_of(served(NEW[:1], *counted), few, control=make_control(errors=3600))
         )
         assert (verdict.value, severity(verdict)) == (WATCHING, None)
+
+
+def test_errors_that_are_sampled_at_other_times_than_requests_are_those_of_their_pods() -> None:
+    requests = served(NEW, *[(20, 0)] * 4)
+    errors = served(NEW, *[(0, 20)] * 4, begin=1.0)
+    verdict = judged(watch_of(requests, errors))
+    assert (verdict.value, severity(verdict)) == (BAD, "P1")
