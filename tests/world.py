@@ -155,7 +155,7 @@ class World:
             asker=IntegrityReader(self.schemas, lambda: self.now().timestamp()),
             credentials=self.credentials,
         )
-        recorder = Recorder(store, cache.remember, teller.announced)
+        recorder = Recorder(store, cache.take_in, teller.announced)
         suspender = Suspender(store, self.now, recorder.write, cache.take_in, self.owners)
         switch = FlagSetter(self.flags, self.now)
         scaler = Scaler(store, self.now, recorder.write, cache.take_in, self.autoscalers)
@@ -217,7 +217,7 @@ class World:
                 refresh,
             ),
             holder=Holder(self.workloads, self.store, cache.take_in, self.now),
-            desk=RequestHandler(self.store, cache.remember, self.now, teller.refused),
+            desk=RequestHandler(self.store, cache, self.now, teller.refused),
             details=DetailReader(
                 MigrationRecorder(self.schemas, self.now), configurations, observer, OWN, self.now
             ),

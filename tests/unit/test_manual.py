@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Remedy,
     Rollback,
+    RollbackPolicy,
     RollbackRequest,
     RollbackTarget,
     SafetySpec,
@@ -70,6 +72,30 @@ class TestReading:
         assert made.spec.policy_ref == spec.policy_ref
         assert made.spec.from_revision == spec.from_revision
         assert (made.spec.reason, made.spec.requested_by) == ("customers call", "ann")
+
+    def test_a_policy_has_the_time_at_which_its_lending_fields_had_their_values(self) -> None:
+        def entry(time: str, *path: str, **more: str) -> dict[str, Any]:
+            fields: dict[str, Any] = {}
+            for name in reversed(("spec", *path)):
+                fields = {f"f:{name}": fields}
+            return {"time": time, "fieldsV1": fields, **more}
+
+        jobs = "database", "rollbackMigrations", "job"
+        entries = [
+            entry("2026-01-01T10:00:00Z", "safety", "gitOps"),
+            entry("2026-01-01T11:00:00Z", *jobs),
+            entry("2026-01-01T12:00:00Z", "trust"),
+            entry("2026-01-01T13:00:00Z", *jobs, subresource="status"),
+            {"time": "2026-01-01T14:00:00Z"},
+        ]
+        raw = make_policy().model_dump(by_alias=True, exclude_none=True, mode="json")
+        raw["metadata"]["managedFields"] = entries
+
+        made = RollbackPolicy.model_validate(raw)
+
+        assert made.metadata.lending_time == datetime(2026, 1, 1, 11, tzinfo=UTC)
+        raw["metadata"]["managedFields"] = entries[2:]
+        assert RollbackPolicy.model_validate(raw).metadata.lending_time is None
 
     def test_the_plan_of_the_operator_itself_is_its_spec(self) -> None:
         made = make_rollback()
@@ -209,6 +235,13 @@ MIGRATING = make_policy(
     }
 )
 SEEN = {"deployment": NAME, "revision": 2, "digest": "digest-v2"}
+
+
+def lending(policy: RollbackPolicy, time: datetime) -> RollbackPolicy:
+    metadata = policy.metadata.model_copy(update={"lending_time": time})
+    return policy.model_copy(update={"metadata": metadata})
+
+
 OLD = {
     "what was seen still runs": (make_case(), {}, 0, 20, None),
     "ten minutes, just not over": (make_case(), {}, 0, 600, None),
@@ -265,6 +298,34 @@ OLD = {
         Reason.REQUEST_BEFORE_POLICY,
     ),
     "admission knows that policy": (make_case(policy=SUSPENDING), {}, -86389, -86400 + 20, None),
+    "made before the policy began to create Jobs": (
+        make_case(policy=lending(MIGRATING, at(15))),
+        {},
+        0,
+        20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "admission may not know that change yet": (
+        make_case(policy=lending(SUSPENDING, at(-10))),
+        {},
+        0,
+        20,
+        Reason.REQUEST_BEFORE_POLICY,
+    ),
+    "admission knows that change": (
+        make_case(policy=lending(SUSPENDING, at(-11))),
+        {},
+        0,
+        20,
+        None,
+    ),
+    "made before a change that adds no right": (
+        make_case(policy=lending(make_policy(), at(15))),
+        {},
+        0,
+        20,
+        None,
+    ),
     "the number lags behind": (
         make_case(workload=replace(make_workload(), deployment=make_deployment(revision=1))),
         {},

@@ -480,12 +480,25 @@ async def test_pages_that_are_being_read_share_one_budget_by_namespace() -> None
 
 
 async def test_labels_on_which_the_matchers_would_take_long_are_not_matched() -> None:
-    text = "".join(f'{REQUESTS}{{route="{"a" * 5000}{n}"}} 1\n' for n in range(50))
+    text = "".join(f'{REQUESTS}{{route="{"a" * 4000}{n}"}} 1\n' for n in range(50))
     async with page(text) as pod:
         signal = CounterSignal(metric=REQUESTS, matchers={"route": "!~(.|a){50}b"})
         answer = await read(pod, requests=signal, limits=PATIENT)
     assert isinstance(answer, Missing)
     assert answer.reason is Reason.ANSWER_TOO_LARGE
+
+
+@pytest.mark.parametrize("labels", ['a="' + '\\"' * 60_000 + '"', "," * 100_000])
+async def test_a_series_that_takes_the_parser_long_is_not_parsed(labels: str) -> None:
+    """A page of a megabyte with a single series took the loop two minutes."""
+    with watched() as found:
+        async with page(f"{REQUESTS}{{{labels}}} 1\n") as pod:
+            answer = await read(pod, limits=PATIENT)
+
+    assert isinstance(answer, Missing)
+    assert answer.reason is Reason.ANSWER_TOO_LARGE
+    assert "4096 at most are read: shorten" in answer.message
+    assert found.longest.seconds < found.allowed, found.slowest
 
 
 async def test_a_page_that_is_packed_is_not_unpacked() -> None:

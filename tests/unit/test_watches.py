@@ -115,12 +115,15 @@ async def test_a_refusal_is_given_on() -> None:
                 assert (await answer.json())["code"] == 403
 
 
-async def test_a_line_of_a_watch_that_is_too_large_is_left_out() -> None:
+async def test_a_line_of_a_watch_that_is_too_large_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def serve(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
         dense = "[" + ",".join(["[]"] * 150_000) + "]"
-        for text in ('{"a": 1}', '"' + LARGE + '"', '{"b": 2}', dense, '{"c": 3}', '"' + LARGE):
+        large = '{"name":"huge"}' + LARGE
+        for text in ('{"a": 1}', large, '{"b": 2}', dense, '{"c": 3}', '"' + LARGE):
             await answer.write(text.encode() + b"\n")
         await answer.write(b'{"d"')
         await answer.write(b": 4}")  # without an end of the line
@@ -133,6 +136,8 @@ async def test_a_line_of_a_watch_that_is_too_large_is_left_out() -> None:
         lines = [line async for line in answer.content.iter_chunked(1024 * 1024)]
 
     assert [json.loads(one) for one in lines] == [{"a": 1}, {"b": 2}, {"c": 3}, {"d": 4}]
+    assert f"{PATH}: an event was left out, too large: huge" in caplog.text
+    assert caplog.text.count("an event was left out") == 3
 
 
 async def test_what_kopf_has_read_holds_its_part_for_a_while() -> None:

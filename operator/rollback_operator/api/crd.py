@@ -4,7 +4,8 @@ Pydantic emits JSON Schema 2020; the API server requires OpenAPI 3.0 without ref
 unions (KEP-2335). A model without a structural form raises an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field
@@ -52,6 +53,34 @@ def _own(annotations: Any) -> Any:
     return {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
 
 
+LENDING_FIELDS = (("database", "rollbackMigrations"), ("safety", "gitOps"))
+"""Fields of a policy's spec that may add rights to those of a manual request (`model/rights`)."""
+
+
+def _lending_time(entries: Any) -> datetime | None:
+    """Return the time by which these fields had their values; None: it is not recorded.
+
+    The API server renews the time of a client with each of its changes: that of the field may be
+    older, and is not newer.
+    """
+    times = [
+        str(entry["time"])
+        for entry in (entries if isinstance(entries, list) else ())
+        if entry.get("time") and not entry.get("subresource") and _owns(entry, LENDING_FIELDS)
+    ]
+    return datetime.fromisoformat(max(times)) if times else None
+
+
+def _owns(entry: Mapping[str, Any], paths: Iterable[Iterable[str]]) -> bool:
+    for path in paths:
+        fields = entry.get("fieldsV1")
+        for name in ("spec", *path):
+            fields = fields.get(f"f:{name}") if isinstance(fields, Mapping) else None
+        if isinstance(fields, Mapping):
+            return True
+    return False
+
+
 class ObjectMeta(Model):
     """Object metadata that the operator uses."""
 
@@ -65,6 +94,12 @@ class ObjectMeta(Model):
     finalizers: list[str] = []
     annotations: Annotated[dict[str, str], BeforeValidator(_own)] = {}
     """Annotations of this API group. Other annotations are discarded on read."""
+    lending_time: Annotated[
+        AwareDatetime | None,
+        BeforeValidator(_lending_time),
+        Field(validation_alias="managedFields"),
+    ] = None
+    """Of a policy: when `LENDING_FIELDS` had their values at the latest, in whole seconds."""
 
 
 class Resource(Model):

@@ -288,6 +288,7 @@ class EventReason(StrEnum):
     ROLLBACK_OBSERVED = "RollbackObserved"
     ROLLBACK_REFUSED = "RollbackRefused"
     ROLLBACK_BLOCKED = "RollbackBlocked"
+    ROLLBACK_UNREADABLE = "RollbackUnreadable"
     RELEASE_CAME_BACK = "ReleaseCameBack"
     APPROVAL_NEEDED = "ApprovalNeeded"
     APPROVAL_REFUSED = "ApprovalRefused"

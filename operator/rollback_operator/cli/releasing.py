@@ -23,8 +23,10 @@ from rollback_operator.adapters.kube.target.services import ApiSelectors
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import (
+    BOUNDS_FINALIZER,
     FINALIZER,
     OWNER_FINALIZER,
+    TRAFFIC_FINALIZER,
     Outcome,
     Rollback,
     RollbackStatus,
@@ -48,6 +50,7 @@ _ENDED = RollbackEnd(
     Reason.RELEASED_BY_COMMAND,
     "`rollback-operator release` ended it and restored what it had changed temporarily",
 )
+_GUARDS = frozenset({FINALIZER, BOUNDS_FINALIZER, OWNER_FINALIZER, TRAFFIC_FINALIZER})
 _OPEN = (autoscaling.is_open, stopped_traffic.is_open, suspension.is_open)
 _END = HoldEnd(Reason.RELEASED_BY_COMMAND, "`rollback-operator release` resumed all rollouts")
 
@@ -168,10 +171,15 @@ class Sweep:
             self._results[f"policy {'/'.join(policy.key)}"] = fault
 
     async def _rollback(self, raw: dict[str, Any]) -> None:
-        known = self._cache.rollbacks.get(self._cache.put_rollback(raw))
+        key = self._cache.put_rollback(raw)
+        name = f"Rollback {'/'.join(key)}"
+        unreadable = self._cache.unreadable.get(key)
+        if unreadable is not None and _GUARDS.intersection(unreadable.metadata.finalizers):
+            fault = f"it cannot be read, so its finalizers stay: {unreadable.message}"
+            self._results[name] = f"{fault}: correct these fields, or remove the finalizers"
+        known = self._cache.rollbacks.get(key)
         if known is None:
             return
-        name = f"Rollback {'/'.join(known.key)}"
         if fault := await self._end(known):
             self._results[name] = fault
             return

@@ -125,12 +125,15 @@ def _before_policy(case: Case, request: RollbackRequest) -> Refusal | None:
     if made is None or policy is None:
         return None
     name, lent = case.policy.metadata.name, rights.lent(case.policy)
+    changed = max(policy, case.policy.metadata.lending_time or policy)
     if made < policy:
         message = f"the request is older than RollbackPolicy {name}"
-    elif lent and made - policy <= ADMISSION_LAG:
+    elif lent and made - changed <= ADMISSION_LAG:
+        since = "a change" if changed > policy else "the creation"
         message = (
-            f"the request was made within {ADMISSION_LAG.seconds} s of RollbackPolicy {name}, and "
-            f"its author may not have been checked for the rights that {lent} needs"
+            f"the request was made before {since} of RollbackPolicy {name}, or within "
+            f"{ADMISSION_LAG.seconds} s of it, and its author may not have been checked for the "
+            f"rights that {lent} needs"
         )
     else:
         return None

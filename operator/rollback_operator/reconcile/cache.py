@@ -1,9 +1,8 @@
 """The state that the watches deliver: our resources parsed, Deployments as projections."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ValidationError
@@ -109,7 +108,20 @@ class Unreadable:
         return RollbackPolicy(metadata=self.metadata, spec=_NO_SPEC, status=self.status)
 
 
-_Known = RollbackPolicy | Unreadable | Rollback | RollbackRequest
+class UnreadableRollback(Resource):
+    """A Rollback that the API server took and the models refuse, with the fields at fault."""
+
+    KIND: ClassVar[str] = Rollback.KIND
+    PLURAL: ClassVar[str] = Rollback.PLURAL
+    SHORT: ClassVar[str] = Rollback.SHORT
+    COLUMNS: ClassVar[tuple[dict[str, Any], ...]] = Rollback.COLUMNS
+
+    policy: str
+    """The name of its policy; empty: it names none."""
+    message: str
+
+
+_Known = RollbackPolicy | Unreadable | Rollback | RollbackRequest | UnreadableRollback
 
 
 @dataclass
@@ -120,6 +132,7 @@ class Cache:
     rollbacks: dict[Key, Rollback] = field(default_factory=dict)
     requests: dict[Key, RollbackRequest] = field(default_factory=dict)
     """Rollbacks made by hand that are not planned."""
+    unreadable: dict[Key, UnreadableRollback] = field(default_factory=dict)
     deployments: dict[Key, Deployment] = field(default_factory=dict)
     _shown: dict[Key, ObjectVersion] = field(default_factory=dict)
     """Versions of the Deployments."""
@@ -145,15 +158,22 @@ class Cache:
         return key
 
     def put_rollback(self, raw: dict[str, Any]) -> Key:
-        """Take in a Rollback; a Rollback that cannot be parsed is not ours."""
+        """Take in a Rollback; a Rollback that cannot be parsed is kept as such."""
         metadata = ObjectMeta.model_validate(raw["metadata"])
         key = metadata.namespace, metadata.name
-        known = self.rollbacks.get(key) or self.requests.get(key)
+        known = self._known_rollback(key)
         if known is None or not _is_newer(known.metadata, metadata):
             self.drop_rollback(key)
-            with suppress(ValidationError):
+            try:
                 self.remember(rollback_of(raw))
+            except ValidationError as error:
+                self.unreadable[key] = UnreadableRollback(
+                    metadata=metadata, policy=_policy_named(raw), message=_error_text(error)
+                )
         return key
+
+    def _known_rollback(self, key: Key) -> Rollback | RollbackRequest | UnreadableRollback | None:
+        return self.rollbacks.get(key) or self.requests.get(key) or self.unreadable.get(key)
 
     def put_deployment(self, raw: dict[str, Any]) -> tuple[Key, bool]:
         """Take in a Deployment; gives its key, and whether its policies are requeued at once."""
@@ -174,10 +194,9 @@ class Cache:
         """Tell which version of an object is known; None: it is not."""
         if plural == DEPLOYMENTS_PLURAL:
             return self._shown.get(key)
-        kinds: tuple[Mapping[Key, _Known], ...] = (self.rollbacks, self.requests)
+        known: _Known | None = self._known_rollback(key)
         if plural == RollbackPolicy.PLURAL:
-            kinds = (self.policies,)
-        known = next((kind[key] for kind in kinds if key in kind), None)
+            known = self.policies.get(key)
         return None if known is None else _version_of(known.metadata)
 
     def versions(self, plural: str) -> dict[Key, ObjectVersion]:
@@ -186,7 +205,7 @@ class Cache:
             case RollbackPolicy.PLURAL:
                 keys = set(self.policies)
             case Rollback.PLURAL:
-                keys = {*self.rollbacks, *self.requests}
+                keys = {*self.rollbacks, *self.requests, *self.unreadable}
             case _:
                 keys = set(self._shown)
         pairs = ((key, self.version(plural, key)) for key in sorted(keys))
@@ -219,6 +238,7 @@ class Cache:
     def drop_rollback(self, key: Key) -> None:
         """Forget a Rollback."""
         self._drop_request(key)
+        self.unreadable.pop(key, None)
         known = self.rollbacks.pop(key, None)
         if known is not None:
             _take_out(self._undoing, known.spec.target_ref.uid, key)
@@ -230,11 +250,13 @@ class Cache:
         Somebody may have changed the object since, and a watch may have delivered that sooner.
         """
         key = written.key
-        known: _Known | None = self.rollbacks.get(key) or self.requests.get(key)
+        known: _Known | None = self._known_rollback(key)
         if isinstance(written, RollbackPolicy):
             known = self.policies.get(key)
         if known is not None and _is_newer(known.metadata, written.metadata):
             return
+        if isinstance(known, UnreadableRollback):
+            del self.unreadable[key]
         match written:
             case RollbackPolicy():
                 self._sharing.share(written)
@@ -283,6 +305,11 @@ class Cache:
         """Give all Rollbacks that name a policy."""
         return [self.rollbacks[key] for key in sorted(self._decided.get(policy, set()))]
 
+    def unreadable_by(self, policy: Key) -> list[UnreadableRollback]:
+        """Give the Rollbacks that name a policy, and cannot be read."""
+        known = self.unreadable.items()
+        return [each for key, each in known if (key[0], each.policy) == policy]
+
     def is_waited_for(self, policy: Key) -> bool:
         """Tell whether a policy has an unanswered request or an open Rollback."""
         asked = (self.requests[key].status for key in self._asked.get(policy, ()))
@@ -299,14 +326,13 @@ class Cache:
         return isinstance(self.policies.get(key), Unreadable)
 
     def take_in(self, written: RollbackPolicy | Rollback | RollbackRequest) -> None:
-        """Take in what a write returned, unless it is gone or unreadable by now."""
-        match written:
-            case RollbackPolicy() if self.policy_at(written.key) is not None:
-                self.remember(written)
-            case Rollback() if written.key in self.rollbacks:
-                self.remember(written)
-            case RollbackRequest() if written.key in self.requests:
-                self.remember(written)
+        """Take in what a write returned, unless it is gone, replaced or unreadable by now."""
+        key = written.key
+        known: Resource | None = self.rollbacks.get(key) or self.requests.get(key)
+        if isinstance(written, RollbackPolicy):
+            known = self.policy_at(key)
+        if known is not None and known.metadata.uid == written.metadata.uid:
+            self.remember(written)
 
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
         """Give the policies that watch a Deployment, oldest first."""
@@ -341,6 +367,13 @@ def _by_age(resource: Resource) -> tuple[float, str]:
 
 def _policy_key(rollback: Rollback | RollbackRequest) -> Key:
     return rollback.metadata.namespace, rollback.spec.policy_ref.name
+
+
+def _policy_named(raw: Mapping[str, Any]) -> str:
+    spec = raw.get("spec")
+    policy = spec.get("policyRef") if isinstance(spec, dict) else None
+    name = policy.get("name") if isinstance(policy, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _created(metadata: ObjectMeta) -> float:

@@ -36,7 +36,7 @@ from rollback_operator.reconcile.tags import tagged
 from rollback_operator.releases import records
 from rollback_operator.remedies import change_cause, stopped_traffic
 from rollback_operator.remedies.progress import RollbackEnd
-from rollback_operator.report import recent
+from rollback_operator.report import events, recent
 from rollback_operator.rollback.course import Carry, Retry, context_of, course
 
 _log = logging.getLogger(__name__)
@@ -253,6 +253,12 @@ class RecordKeeper:
             else:
                 self.cache.take_in(done)
         return schedule.soonest(*waits)
+
+    async def report_unreadable(self, key: Key) -> None:
+        """Report each Rollback that cannot be read, once per leader and content."""
+        for rollback in self.cache.unreadable_by(key):
+            message = rollback.message
+            await self.recorder.once.post(rollback, events.unreadable(message), message)
 
     async def prune(self, key: Key) -> float | None:
         """Delete superfluous records; a deletion that fails is repeated by the next pass."""

@@ -109,6 +109,7 @@ class Reconciler:
             await self.keeper.release_ended(key)
             raise
         wait = schedule.soonest(wait, await self.keeper.release_ended(key))
+        await self.keeper.report_unreadable(key)
         # After all acts: notifications follow the record, and no act waits for them.
         notified = await self.teller.settle(key)
         refused = await self.keeper.release_refused(self.cache.requests_by(key))

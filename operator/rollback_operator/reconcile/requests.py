@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollback_operator.api.reasons import Reason
-from rollback_operator.api.v1alpha1 import Resource, RollbackRequest, RollbackSpec, RollbackStatus
+from rollback_operator.api.v1alpha1 import RollbackRequest, RollbackSpec, RollbackStatus
 from rollback_operator.decide import requests
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.ports.failure import Failure
 from rollback_operator.ports.store import Store
+from rollback_operator.reconcile.cache import Cache
 from rollback_operator.report import events
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class RequestHandler:
     """Answers requests, the oldest first."""
 
     store: Store
-    remember: Callable[[Resource], None]
+    cache: Cache
     clock: Callable[[], datetime]
     announced: Callable[[RollbackRequest, RollbackStatus], RollbackStatus]
     """Adds the notifications to a refusal, so that both are one write."""
@@ -53,7 +54,7 @@ class RequestHandler:
             and rollback.spec.target_ref.uid == made.target_ref.uid
         ]
         for rollback in unseen:
-            self.remember(rollback)
+            self.cache.remember(rollback)
         if unseen:
             return 0.05
         return await self._store(request, requests.planned(request.status, made))
@@ -84,5 +85,5 @@ class RequestHandler:
         if isinstance(written, Failure):
             _log.warning("%s: not answered: %s", request.metadata.name, written.message)
             return written.wait
-        self.remember(written)
+        self.cache.take_in(written)
         return 0.0

@@ -251,6 +251,16 @@ def _refused(refusal: Refusal, evidence: str = "") -> str:
     return f"{message}. Evidence: {evidence}" if evidence else message
 
 
+def unreadable(message: str) -> Notice:
+    """Report a Rollback that cannot be read: the fields at fault, the effect and the remedies."""
+    remedy = (
+        "The operator neither continues nor counts this Rollback. Correct these fields, or install "
+        "the CRDs of this version of the operator; to delete it, first remove its finalizers"
+    )
+    text = f"{clipped(message, _LONGEST - len(remedy) - 2)}. {remedy}"
+    return Notice(EventReason.ROLLBACK_UNREADABLE, text, True)
+
+
 def started(rollback: Rollback) -> Notice:
     """Report that a rollback is decided, and why."""
     spec = rollback.spec

@@ -35,6 +35,15 @@ NEEDED = "a person is needed: a rollback is never rolled back"
 AGAIN = "nothing was changed; the operator retries when the obstacle is removed"
 _UNDONE = frozenset({Outcome.ABANDONED, Outcome.BLOCKED, Outcome.REJECTED})
 """Outcomes before any act: nothing was rolled back."""
+_NAME_THE_COMMAND = frozenset(
+    {
+        Reason.STEP_REFUSED,
+        Reason.APPROVAL_TIMED_OUT,
+        Reason.REJECTED_BY_PERSON,
+        Reason.REQUEST_EXPIRED,
+    }
+)
+"""Reasons of ends whose message names the command of a manual rollback."""
 STAYS = "a person is needed: nothing was changed, and the bad release still runs"
 REMOVE = "a person is needed: remove it at its source"
 FOLLOWS = "if the release is still bad, the next remedy of spec.remedies follows, or else a person"
@@ -245,10 +254,12 @@ def _is_unchanged(rollback: Rollback) -> bool:
 def _still_runs(rollback: Rollback) -> str:
     """State which release still runs, and how a person rolls back."""
     done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
-    undo, number = commands.by_person(rollback), rollback.spec.from_revision.number
-    if done is not None and (done.reason == Reason.STEP_REFUSED or undo in done.message):
-        return "a person is needed: nothing was rolled back"  # the message names the command
-    return f"nothing was rolled back: revision {number} still runs. To roll back: {undo}"
+    if done is not None and done.reason in _NAME_THE_COMMAND:
+        return "a person is needed: nothing was rolled back"
+    return (
+        f"nothing was rolled back: revision {rollback.spec.from_revision.number} still runs. "
+        f"To roll back: {commands.by_person(rollback)}"
+    )
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:

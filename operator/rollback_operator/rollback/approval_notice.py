@@ -37,6 +37,19 @@ def notice(rollback: Rollback, status: RollbackStatus) -> Notice | None:
     return None
 
 
+def mark(rollback: Rollback) -> str:
+    """Distinguish the occurrences of a notice of the same reason.
+
+    A retry of its record has the same mark: the stored state that the notice replaces, and the
+    decision that it is about.
+    """
+    old = conditions.find(rollback.status.conditions, ConditionType.APPROVED)
+    approval = rollback.spec.approval
+    decided = f"{approval.decision} {approval.plan_digest}" if approval is not None else ""
+    since = f"{old.reason} {old.last_transition_time.isoformat()}" if old is not None else ""
+    return f"{since} {decided}"
+
+
 def _figures(rollback: Rollback) -> str:
     """Give the error rates that the decision rests on; empty: it rests on none, or names them."""
     trigger = rollback.spec.trigger

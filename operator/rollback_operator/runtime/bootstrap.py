@@ -210,7 +210,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
         credentials=outside.credentials,
     )
     readings = Readings(observer, queue.add)
-    recorder = Recorder(store, cache.remember, teller.announced, telemetry.measure_end)
+    recorder = Recorder(store, cache.take_in, teller.announced, telemetry.measure_end)
     telemetry.registry.register(Census(cache, elector.is_leading))
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     switch = FlagSetter(ApiFlags(api), now)
@@ -258,7 +258,7 @@ def wire(outside: Outside, settings: Settings, telemetry: Telemetry) -> Parts:
             cache, workloads, store, recorder, executor, suspender, scaler, traffic, now, refresh
         ),
         holder=Holder(workloads, store, cache.take_in, now),
-        desk=RequestHandler(store, cache.remember, now, teller.refused),
+        desk=RequestHandler(store, cache, now, teller.refused),
         details=DetailReader(
             MigrationRecorder(outside.schemas, now),
             configurations,

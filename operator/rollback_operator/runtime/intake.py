@@ -98,10 +98,17 @@ class Intake:
                 self.want(policy, 0.0)
 
     def _take_rollback(self, raw: dict[str, Any]) -> None:
-        key = self.cache.put_rollback(raw)
+        metadata = raw["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        before = self.cache.unreadable.get(key)
+        self.cache.put_rollback(raw)
         known = self.cache.rollbacks.get(key) or self.cache.requests.get(key)
+        unreadable = self.cache.unreadable.get(key)
         if known is not None:
-            self.want((known.metadata.namespace, known.spec.policy_ref.name), 0.0)
+            self.want((key[0], known.spec.policy_ref.name), 0.0)
+        elif unreadable is not None and (before is None or before.message != unreadable.message):
+            _log.warning("Rollback %s/%s cannot be read: %s", *key, unreadable.message)
+            self.want((key[0], unreadable.policy), 0.0)
 
     def _want_policies_of(self, deployment: Key, delay: float) -> None:
         for policy in self.cache.policies_on(*deployment):

@@ -167,19 +167,21 @@ STILL_RUNS = (
     "nothing was rolled back: revision 2 still runs. To roll back: kubectl rollback undo "
     "ticket-service -n production --reason TEXT"
 )
+NAMED_BEFORE = "; a person is needed: nothing was rolled back"
+"""The end's own message names the command."""
 THEN = {
     "blocked": (over(*BLOCKED), AGAIN),
     "blocked for the last time": (over(*BLOCKED, attempt=MOST_ATTEMPTS), STAYS),
     "suspended meanwhile": (over(Outcome.ABANDONED, Reason.SUSPENDED), AGAIN),
-    "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), STILL_RUNS),
-    "rejected": (over(Outcome.REJECTED, Reason.REJECTED_BY_PERSON), STILL_RUNS),
-    "a request that was rejected": (
-        by_hand(Outcome.REJECTED, Reason.REJECTED_BY_PERSON, remedy=TO_FIRST),
+    "nobody answered": (over(Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT), NAMED_BEFORE),
+    "rejected": (over(Outcome.REJECTED, Reason.REJECTED_BY_PERSON), NAMED_BEFORE),
+    "a request whose question was deleted": (
+        by_hand(Outcome.REJECTED, Reason.ROLLBACK_DELETED, remedy=TO_FIRST),
         STILL_RUNS.replace("production", "production --to 1"),
     ),
     "a request that expired": (
         by_hand(Outcome.ABANDONED, Reason.REQUEST_EXPIRED, remedy=PIN),
-        STILL_RUNS.replace("production", "production --image ticket-service=shop:v1"),
+        NAMED_BEFORE,
     ),
     "it did not help": (USELESS, NEEDED),
 }

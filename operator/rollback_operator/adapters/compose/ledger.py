@@ -68,6 +68,8 @@ class PolicyRecord(Model):
     """Of its file, as the next two: for people who read the record."""
     target: str = ""
     mode: str = ""
+    watched: bool = True
+    """Whether the agent's file has it."""
     version: int = 0
     status: Annotated[dict[str, Any], Field(default_factory=dict)]
 

@@ -74,6 +74,12 @@ class Pin:
     """The image is on this machine: no registry is asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class _ReadOverride:
+    version: tuple[int, ...]
+    entries: Mapping[str, object]
+
+
 class Compose:
     """Runs Compose for a project."""
 
@@ -97,6 +103,7 @@ class Compose:
         self.files = files
         self.override = folder / OVERRIDE
         self._lock = UpLock(folder, self.program, up_seconds)
+        self._read: _ReadOverride | None = None
 
     @property
     def program(self) -> str:
@@ -152,12 +159,21 @@ class Compose:
 
         An entry that stays would bring an old image back with the next `up` from this file.
         """
-        pins = _entries(self.override)
+        pins = self._entries()
         if not pins.keys() - kept:
             return None
         left = {service: pin for service, pin in pins.items() if service in kept}
         with self._lock.taken() as lock:
             return None if isinstance(lock, Failure) else self._store(left)
+
+    def _entries(self) -> Mapping[str, object]:
+        """Give the entries of the override file; it is read only if it has changed."""
+        version = _version_of(self.override)
+        if version is None:
+            return {}
+        if self._read is None or self._read.version != version:
+            self._read = _ReadOverride(version, _entries(self.override))
+        return self._read.entries
 
     def _store(self, pins: Mapping[str, object]) -> Failure | None:
         """Write the override file; without pins there is none."""
@@ -257,6 +273,15 @@ def _refused(what: str, err: str) -> Failure:
         )
         return Failure(FailureKind.UNAVAILABLE, text)
     return Failure(FailureKind.REJECTED, f"{what}: {printed}")
+
+
+def _version_of(file: Path) -> tuple[int, ...] | None:
+    """Distinguish the versions of a file without reading it; None: there is none."""
+    try:
+        known = file.stat()
+    except OSError:
+        return None
+    return known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns
 
 
 def _entries(override: Path) -> Mapping[str, object]:

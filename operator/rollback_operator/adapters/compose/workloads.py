@@ -71,6 +71,8 @@ class ComposeWorkloads:
     places: Mapping[tuple[str, str], ServicePlace]
     """By namespace and name, as passes name targets."""
     clock: Callable[[], float]
+    left: dict[tuple[str, str], ServicePlace] = field(default_factory=dict)
+    """Services of Rollbacks in progress whose policy the file no longer has."""
     known: dict[str, Observed] = field(default_factory=dict)
     """By service."""
     acting: set[str] = field(default_factory=set)
@@ -82,7 +84,7 @@ class ComposeWorkloads:
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
         """Read the containers of a service; a release that is seen first is put on record."""
-        place = self.places.get((namespace, name))
+        place = self._place(namespace, name)
         if place is None:
             return Failure(FailureKind.GONE, f"the agent watches no service {name}")
         async with self._reading:
@@ -97,9 +99,13 @@ class ComposeWorkloads:
         ignored = f"; ignored: {', '.join(seen.ignored)}" if seen.ignored else ""
         return workload or Failure(FailureKind.GONE, text + ignored)
 
+    def _place(self, namespace: str, name: str) -> ServicePlace | None:
+        key = namespace, name
+        return self.places.get(key) or self.left.get(key)
+
     async def undo(self, rollback: Rollback, surge: StoredStrategy | None) -> Deployment | Failure:
         """Pin the recorded image in the override file, and start the service from it."""
-        place = self.places.get((rollback.metadata.namespace, rollback.spec.target_ref.name))
+        place = self._place(rollback.metadata.namespace, rollback.spec.target_ref.name)
         target = rollback.spec.to_revision
         if place is None or target is None:
             return Failure(FailureKind.REJECTED, "the Rollback names no service or no revision")
@@ -174,9 +180,9 @@ class ComposeWorkloads:
 
     async def settle_pins(self) -> Failure | None:
         """Remove pins that a person's own `up` has ended; nothing while Compose works."""
-        if self.acting or len(self.known) < len(self.places):
-            return None
         watched = {place.service for place in self.places.values()}
+        if self.acting or not watched <= self.known.keys():
+            return None
         for pin in self._pins():
             if pin.service not in watched:
                 failure = await self._settle_unwatched(pin.service)

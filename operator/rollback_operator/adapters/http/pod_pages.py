@@ -43,6 +43,9 @@ _EXPORTED = "exported_"
 KNOWN_SERIES, KNOWN_MATCHES = 4096, 2048
 LONGEST_KNOWN = 384
 """Longest line, and longest label value, that is cached; both ASCII only."""
+LONGEST_SERIES = 4096
+"""Characters of a line with labels: the parser needs up to 30 microseconds for each of them, in the
+event loop, and more for each character of a longer line."""
 JUDGED_AHEAD_SECONDS = 0.1
 """Longest head start of the judged pods over the others."""
 LEAVING_POD_SECONDS = 0.05
@@ -260,6 +263,8 @@ async def _parsed(
             if steps > limits.most_steps:
                 text = f"{_port_of(answer.pod)} has labels that take the matchers too long"
                 return Missing(Reason.ANSWER_TOO_LARGE, f"{text}: use shorter or exact matchers")
+    except _LongSeriesError as error:
+        return Missing(Reason.ANSWER_TOO_LARGE, f"{_port_of(answer.pod)}: {error}"[:300])
     except (IndexError, ValueError) as error:
         text = f"{_port_of(answer.pod)} exposes no readable metrics: {error}"[:300]
         return Missing(Reason.NO_COUNTERS_EXPOSED, text)
@@ -278,6 +283,10 @@ def _too_many(excess: str, most: int) -> Missing:
     )
 
 
+class _LongSeriesError(ValueError):
+    """A line would occupy the parser for too long."""
+
+
 _Sample = tuple[str, Mapping[str, str], float]
 
 
@@ -290,6 +299,9 @@ def _sampled(line: str, names: frozenset[str]) -> _Sample | None:
     name = line.partition("{")[0].split(None, 1)
     if not name or name[0] not in names:
         return None
+    if len(line) > LONGEST_SERIES:
+        text = f"a series of {name[0][:80]} has {len(line)} characters, {LONGEST_SERIES} at most"
+        raise _LongSeriesError(f"{text} are read: shorten the values of its labels")
     end = line.rfind("}") + 1
     if not end or " # " in line:
         return _sample(line)

@@ -232,7 +232,7 @@ def _parsed(kind: type[R], raw: dict[str, Any]) -> R | Failure:
 
 def _event_name(involved: dict[str, str], notice: Notice) -> dict[str, str]:
     """Name an Event; an Event of one occurrence has the same name whichever replica posts it."""
-    prefix = f"{involved['name'][:200]}."
+    prefix = f"{involved['name'][:200].rstrip('-.')}."  # a part of a name must not end so
     if not notice.occurrence:
         return {"generateName": prefix}
     text = f"{involved['kind']} {notice.occurrence}"

@@ -11,6 +11,7 @@ kopf does not report when it has processed an object. An answer holds its share 
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -42,6 +43,8 @@ CHUNK_BYTES = 64 * 1024
 TABLE_MEDIA_TYPE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 """Lists names and the continue token, and nothing else of the objects."""
 _ERROR = 400
+NAME_WITHIN_BYTES = 64 * 1024
+_NAME = re.compile(rb'"name":"([a-z0-9.-]{1,253})"')
 
 
 class Bounded(ClientResponse):
@@ -74,7 +77,8 @@ class ReadLimits:
         if "watch" in query:
             answer = await send(request)
             if answer.status < _ERROR:
-                answer.content = Lines(answer.content, self._budget, LINE_SECONDS)  # type: ignore[assignment]
+                lines = Lines(answer.content, self._budget, LINE_SECONDS, request.url.path)
+                answer.content = lines  # type: ignore[assignment]
             return answer
         return await self._page(request, send)
 
@@ -127,10 +131,13 @@ class ReadLimits:
 class Lines:
     """The content of a watch, passed on line by line."""
 
-    def __init__(self, content: aiohttp.StreamReader, budget: ResponseBudget, held: float) -> None:
+    def __init__(
+        self, content: aiohttp.StreamReader, budget: ResponseBudget, held: float, path: str
+    ) -> None:
         self._content = content
         self._budget = budget
         self._held = held
+        self._path = path
 
     def __getattr__(self, name: str) -> Any:
         """Delegate everything else to the content."""
@@ -148,6 +155,8 @@ class Lines:
                 line, is_left_out = bytearray(), False
             line += rest
             if len(line) * LEAST > ANSWER_BYTES:
+                if not is_left_out:
+                    self._report(line)
                 line, is_left_out = bytearray(), True
         if line and not is_left_out and await self._has_share(line):
             yield bytes(line)
@@ -156,7 +165,7 @@ class Lines:
         """Wait for a share for a line; false: it exceeds the limit of an answer."""
         weight = weight_of(line)
         if weight > ANSWER_BYTES:
-            _log.warning("an event of a watch was left out: it is too large")
+            self._report(line)
             return False
         part = ResponseShare(self._budget, "")
         while weight > SHARE_STEPS[0]:
@@ -167,3 +176,9 @@ class Lines:
                 _log.warning("a watch waits: other answers use up the memory for answers")
         asyncio.get_running_loop().call_later(self._held, part.give_back)
         return True
+
+    def _report(self, line: bytearray) -> None:
+        """Report an event that is left out, by the object's name if its first part has it."""
+        match = _NAME.search(line, 0, NAME_WITHIN_BYTES)
+        name = match[1].decode() if match else "?"
+        _log.warning("%s: an event was left out, too large: %s", self._path, name)

@@ -165,7 +165,7 @@ async def _read(
             connection = relayed(parameters, pinned, relay)
             answer = await _answer_of({"parameters": connection, **asked})
     except OSError as error:
-        return f"{pinned}: {type(error).__name__}"
+        return f"{pinned}: {system_fault(error)}"
     if answer.error:
         return f"{pinned}: {fault_of(relay) or answer.error}"
     return answer
@@ -292,12 +292,20 @@ def _parsed(text: bytes, status: int) -> _ParsedAnswer:
     return _ParsedAnswer(error=f"its answer {what}: check the server and the queries")
 
 
+def system_fault(error: OSError) -> str:
+    """Describe an error of the system in its own words, without the address."""
+    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+
+
 def fault_of(relay: Relay) -> str:
-    """Describe a failure of the relay; empty: there was none."""
+    """Describe a failure of the relay; empty: there was none.
+
+    Of several addresses only some may be out of reach: once the server answers, its answer counts.
+    """
     if relay.is_over:
         most = MOST_SENT_BYTES >> 20
         return f"it sends more than {most} MiB: select less in its queries"
-    match relay.error:
+    match None if relay.is_connected else relay.error:
         case None:
             return ""
         case TimeoutError():
@@ -305,4 +313,4 @@ def fault_of(relay: Relay) -> str:
         case ConnectionRefusedError():
             return "the connection was refused"
         case error:
-            return type(error).__name__
+            return system_fault(error)

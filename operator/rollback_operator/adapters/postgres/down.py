@@ -22,6 +22,7 @@ from rollback_operator.adapters.postgres.database import (
     fault_of,
     parameters_of,
     relayed,
+    system_fault,
 )
 from rollback_operator.adapters.postgres.reader import CONNECT_SECONDS, HistorySource
 from rollback_operator.adapters.postgres.relay import Relay
@@ -208,7 +209,7 @@ async def _answered(
             connection = relayed(parameters, pinned, relay)
             answer = await answer_of(_COMMAND, {"parameters": connection, **request})
     except OSError as error:
-        return _missing(f"{pinned}: {type(error).__name__}")
+        return _missing(f"{pinned}: {system_fault(error)}")
     text, status = answer or (b"", 0)
     try:
         parsed = _UndoAnswer.model_validate_json(text)

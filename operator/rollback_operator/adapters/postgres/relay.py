@@ -22,6 +22,8 @@ class Relay:
     """Connect time-out of an address."""
     ports: tuple[int, ...] = ()
     received: int = 0
+    is_connected: bool = False
+    """Whether an address has accepted a connection: what follows is the server's answer."""
     error: OSError | None = None
     """Last failure to connect."""
 
@@ -68,6 +70,7 @@ class Relay:
             self.error = error
             writer.close()
             return
+        self.is_connected = True
         try:
             directions = {
                 asyncio.create_task(self._pass_on(there[0], writer)),

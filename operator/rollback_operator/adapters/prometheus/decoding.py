@@ -3,7 +3,7 @@
 from json import JSONDecoder
 from typing import Any
 
-from rollback_operator.api.user_text.json_text import parsed
+from rollback_operator.api.user_text.json_text import encodable, parsed
 
 SAMPLE_VALUE_BYTES = 64
 """Memory of a JSON value, averaged over a sample's: list, time and number."""
@@ -17,7 +17,7 @@ def decoded(body: bytes) -> Any:
     Raises:
         ValueError: it is not JSON.
     """
-    text = body.decode()
+    text = encodable(body.decode())
     begin = text.find(_RESULT)
     if begin < 0:
         return parsed(text)

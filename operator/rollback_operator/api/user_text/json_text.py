@@ -1,7 +1,15 @@
 """Untrusted JSON: a value or a ValueError, whatever the text contains."""
 
 import json
+import re
 from typing import Any
+
+_SURROGATES = re.compile(
+    r"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})"
+)
+"""A pair, or half of a pair."""
+_PAIR = 12
+"""Characters of a pair."""
 
 
 def values_in(text: bytes | bytearray) -> int:
@@ -10,15 +18,22 @@ def values_in(text: bytes | bytearray) -> int:
 
 
 def parsed(text: str | bytes | bytearray) -> Any:
-    """Parse JSON.
+    """Parse JSON in UTF-8; half of a surrogate pair becomes U+FFFD.
 
     Raises:
         ValueError: it is invalid, nested too deeply, or has a number of thousands of digits.
     """
     try:
-        return json.loads(text)
+        return json.loads(encodable(text if isinstance(text, str) else text.decode("utf-8-sig")))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def encodable(text: str) -> str:
+    """Replace halves of surrogate pairs, which no other program reads and no model takes."""
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+    return _SURROGATES.sub(lambda it: it[0] if len(it[0]) == _PAIR else "\\ufffd", text)
 
 
 def whole(text: str, most: int) -> int | None:

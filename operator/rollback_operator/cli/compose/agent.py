@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from rollback_operator.adapters.compose.ledger import ServiceRecord
 from rollback_operator.adapters.compose.revisions import ServicePlace
-from rollback_operator.api.v1alpha1 import Resource, RollbackPolicy, rollback_of
+from rollback_operator.api.v1alpha1 import (
+    Resource,
+    Rollback,
+    RollbackPolicy,
+    RollbackRequest,
+    rollback_of,
+)
 from rollback_operator.cli.compose import inbox, policies
 from rollback_operator.cli.compose.wiring import AgentParts
 from rollback_operator.model.context import is_active
@@ -40,7 +46,11 @@ class Agent:
         """Put policies and services that are new on record, and take in what it holds."""
         ledger, cache, now = self.parts.ledger, self.parts.cache, self.parts.reconciler.clock()
         state = ledger.state
-        known, services = dict(state.policies), dict(state.services)
+        services = dict(state.services)
+        known = {
+            name: record.model_copy(update={"watched": False})
+            for name, record in state.policies.items()
+        }
         for policy, place in self.watched:
             name = policy.metadata.name
             known[name] = policies.record_of(policy, known.get(name), now)
@@ -61,8 +71,11 @@ class Agent:
             key = each.metadata.namespace, each.spec.policy_ref.name
             if each.status.outcome is None and key not in cache.policies:
                 _log.warning(
-                    "%s: no policy of the file is its own any more: it ends", each.metadata.name
+                    "%s: no policy of the file is its own any more: it ends, or, if it has begun, "
+                    "goes on to its end",
+                    each.metadata.name,
                 )
+                self._keep_service(each)
                 self.parts.queue.add(key)
         for name, record in services.items():
             if record.pinned and not record.watched:
@@ -73,6 +86,16 @@ class Agent:
                     *(name, compose.override, compose.program, name),
                 )
         return None
+
+    def _keep_service(self, left: Rollback | RollbackRequest) -> None:
+        """Let passes read the service of a Rollback whose policy the file no longer has."""
+        if isinstance(left, RollbackRequest):
+            return
+        ref, namespace = left.spec.target_ref, left.metadata.namespace
+        for service, record in self.parts.ledger.state.services.items():
+            if record.uid == ref.uid:
+                place = ServicePlace(namespace, ref.name, service)
+                self.parts.workloads.left[namespace, ref.name] = place
 
     async def run(self, is_over: Callable[[], bool], stop: asyncio.Event) -> None:
         """Run until stopped, or until `is_over`, which is asked at each look."""

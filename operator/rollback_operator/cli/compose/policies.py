@@ -95,6 +95,7 @@ def record_of(policy: RollbackPolicy, known: PolicyRecord | None, now: datetime)
         uid = f"{policy.metadata.name}.{now.timestamp():.0f}"
         known = PolicyRecord(uid=uid, created=created)
     of_file = {
+        "watched": True,
         "namespace": policy.metadata.namespace,
         "target": policy.spec.target_ref.name,
         "mode": str(policy.spec.mode),

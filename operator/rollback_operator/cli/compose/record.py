@@ -52,13 +52,18 @@ class StoredRecord:
 
     @property
     def policies(self) -> list[Record]:
-        """The policies by name, as far as the record holds them."""
+        """The policies of the agent's file by name, as far as the record holds them."""
+        return [each for each in self.all_policies if self.state.policies[each.name].watched]
+
+    @property
+    def all_policies(self) -> list[Record]:
+        """The policies by name, also those that the file no longer has."""
         return [Record(_policy(name, self.state)) for name in sorted(self.state.policies)]
 
     def policy_of(self, rollback: Record) -> Record:
-        """Return the policy of a rollback; empty: the file no longer has it."""
+        """Return the policy of a rollback; empty: the record does not hold it."""
         name = rollback.text("spec.policyRef.name")
-        return next((each for each in self.policies if each.name == name), Record())
+        return next((each for each in self.all_policies if each.name == name), Record())
 
 
 Follow = Callable[[StoredRecord], int | None]
@@ -77,7 +82,7 @@ def answer(verb: str, name: str, reason: str, folder: Path, words: ComposeWords)
         NoAnswerError: nothing is on record, or no such name.
     """
     known = StoredRecord(read(folder))
-    if not known.policies:
+    if not known.all_policies:
         raise NoAnswerError(f"{folder}: nothing is on record: start the agent first")
     page, now = TextPage(Paint(sys.stdout.isatty())), datetime.now(UTC)  # noqa: TID251 (for ages)
     match verb:
@@ -186,9 +191,10 @@ class OwnUndo:
 
 
 def _is_seen(known: StoredRecord) -> bool:
-    """Report whether each release that runs was evaluated."""
+    """Report whether each release that runs, and that a policy names, was evaluated."""
     evaluated = {each.part("status.revision").text("digest") for each in known.policies}
-    return {each.current for each in known.state.services.values()} <= evaluated
+    services = known.state.services.values()
+    return {each.current for each in services if each.watched} <= evaluated
 
 
 def follower(name: str, words: ComposeWords) -> Follow:
@@ -289,6 +295,9 @@ def _status(page: TextPage, known: StoredRecord, folder: Path, now: datetime) ->
     holder = holder_of(folder)
     page.line()
     page.line(f"agent: process {holder}" if holder else "agent: none runs; nothing is watched")
+    for name, record in sorted(known.state.policies.items()):
+        if not record.watched:
+            page.line(f"policy {name}: the file no longer has it")
     for name, service in sorted(known.state.services.items()):
         current = next((x for x in service.revisions if x.revision == service.current), None)
         runs = f"revision {current.number}, {current.image}" if current else "no container yet"
@@ -306,16 +315,16 @@ def _pin_of(service: ServiceRecord, folder: Path) -> str:
 
 def _explain(page: TextPage, known: StoredRecord, name: str) -> None:
     rollback = known.rollback(name)
-    policy = next((each for each in known.policies if each.name == name), None)
+    policy = next((each for each in known.all_policies if each.name == name), None)
     if not name:
         rollback = next(iter(known.rollbacks), None)
-        policy = known.policies[0] if rollback is None else None
+        policy = next(iter(known.policies), None) if rollback is None else None
     if rollback is not None:
         explain_rollback(page, rollback, known.policy_of(rollback))
     elif policy is not None:
         explain_policy(page, policy)
     else:
-        listed = ", ".join(each.name for each in (*known.policies, *known.rollbacks))
+        listed = ", ".join(each.name for each in (*known.all_policies, *known.rollbacks))
         raise NoAnswerError(f"NAME: there is no {name!r}; known: {listed}")
 
 

@@ -189,7 +189,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
         credentials=prometheus,
     )
     readings = Readings(observer, queue.add)
-    recorder = Recorder(store, cache.remember, teller.announced)
+    recorder = Recorder(store, cache.take_in, teller.announced)
     owners, flags, url = NoOwners(), NoFlags(), setup.prometheus_url
     suspender = Suspender(store, now, recorder.write, cache.take_in, owners)
     scaler = Scaler(store, now, recorder.write, cache.take_in, NoAutoscalers())
@@ -241,7 +241,7 @@ def wire(setup: Setup, ledger: Ledger, now: Callable[[], datetime]) -> AgentPart
         carrier=Carrier(cache, store, executor, url),
         keeper=keeper,
         holder=Holder(workloads, store, cache.take_in, now),
-        desk=RequestHandler(store, cache.remember, now, teller.refused),
+        desk=RequestHandler(store, cache, now, teller.refused),
         details=DetailReader(MigrationRecorder(schemas, now), configurations, observer, url, now),
         teller=teller,
         reporter=Reporter(cache, store, now),

@@ -40,6 +40,9 @@ LOSS_SECONDS = 40.0
 LOSS_KNOWN_SECONDS = 300.0
 """Lifetime of a loss report: to measure it takes the locks of the migration for a moment."""
 
+KEPT_AFTER = timedelta(hours=1)
+"""A question is checked every few seconds: after this time its Rollback is gone."""
+
 T = TypeVar("T")
 
 
@@ -90,10 +93,9 @@ class Checker:
     async def check(self, rollback: Rollback, workload: Workload, watch: Watch | None) -> Checklist:
         """Collect the facts and make the checklist."""
         facts = await self._collect_facts(rollback, workload, watch)
-        made = checklist.make(facts)
-        self.kept = {rollback.metadata.uid: _Kept(made, self.clock(), rollback.spec.approval)} | {
-            uid: kept for uid, kept in self.kept.items() if uid != rollback.metadata.uid
-        }
+        made, now = checklist.make(facts), self.clock()
+        recent = {uid: kept for uid, kept in self.kept.items() if now - kept.time < KEPT_AFTER}
+        self.kept = recent | {rollback.metadata.uid: _Kept(made, now, rollback.spec.approval)}
         return made
 
     async def recheck(

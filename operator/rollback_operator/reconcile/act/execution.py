@@ -207,7 +207,7 @@ class Executor:
             return rollback
         notice = approval_notice.notice(rollback, status)
         if notice is not None:
-            await self.store.post(rollback, notice)
+            await self.recorder.once.post(rollback, notice, approval_notice.mark(rollback))
         return await self.recorder.write(rollback, status)
 
     async def _step(

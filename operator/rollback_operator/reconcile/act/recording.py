@@ -63,7 +63,8 @@ class Recorder:
     """Writes Rollbacks' statuses, and knows at once what it has written."""
 
     store: Store
-    remember: Callable[[Rollback], None]
+    take_in: Callable[[Rollback], None]
+    """Takes in what a write returned, unless the Rollback is gone by now."""
     announced: Callable[[Rollback, RollbackStatus], RollbackStatus] = lambda _, status: status
     """Adds the notifications to a status, so that both are one write."""
     measured: Callable[[Rollback], None] = lambda _: None
@@ -79,7 +80,7 @@ class Recorder:
         severe = status.model_copy(update={"severity": worst})
         written = await self.store.write_rollback(rollback, self.announced(rollback, severe))
         if isinstance(written, Rollback):
-            self.remember(written)
+            self.take_in(written)
             if rollback.status.outcome is None and written.status.outcome is not None:
                 self.measured(written)
         return written
@@ -96,5 +97,5 @@ class Recorder:
         await self.post_end(rollback)
         released = await self.store.release(rollback, FINALIZER)
         if isinstance(released, Rollback):
-            self.remember(released)
+            self.take_in(released)
         return rollback if isinstance(released, Failure) else released

@@ -30,7 +30,7 @@ from rollback_operator.model.workload import Autoscaler, Deployment
 from rollback_operator.ports.cluster import Autoscalers, Owners
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
-from rollback_operator.reconcile.act.recording import Write
+from rollback_operator.reconcile.act.recording import PostedOnce, Write
 from rollback_operator.remedies import autoscaling, gitops, suspension
 from rollback_operator.remedies.autoscaling import Closed, Due
 from rollback_operator.remedies.progress import Done, RollbackEnd
@@ -70,7 +70,12 @@ class Reversible(ABC):
     """Takes in what another write returned, unless the Rollback is gone by now."""
     due: dict[str, tuple[datetime, bool]] = field(default_factory=dict, init=False)
     """By the Rollback's uid: the time of the next look, and whether a person had asked by then."""
+    once: PostedOnce = field(init=False)
+    """Each Event is posted before its record, which may be retried."""
     rules: ClassVar[RecordRules]
+
+    def __post_init__(self) -> None:
+        self.once = PostedOnce(self.store)
 
     @abstractmethod
     async def restore(
@@ -179,7 +184,7 @@ class Scaler(Reversible):
             return rollback
         condition = autoscaling.raised_condition(rollback, record)
         # Before it is stored: a leader that reads the record cannot know that it was posted.
-        await self.store.post(rollback, events.bounds_raised(condition.message))
+        await self.once.post(rollback, events.bounds_raised(condition.message))
         status = autoscaling.stored(rollback.status, record, condition, self.clock())
         return await self.write(rollback, status)
 
@@ -212,7 +217,7 @@ class Scaler(Reversible):
                 return done
             end = Closed(Reason.BOUNDS_RESTORED, f"it has {end.bounds} as before: {end.why}")
         record, condition = autoscaling.closed(rollback, end, self.clock())
-        await self.store.post(rollback, events.bounds_settled(end.reason, condition.message))
+        await self.once.post(rollback, events.bounds_settled(end.reason, condition.message))
         status = autoscaling.stored(rollback.status, record, condition, self.clock())
         return await self.write(rollback, status)
 
@@ -294,7 +299,7 @@ class Suspender(Reversible):
         record, condition = suspension.suspended(noted, stored, now)
         if not record.was_suspended:
             # Before it is stored: a leader that finds the step open cannot know it was posted.
-            await self.store.post(noted, events.owner_suspended(condition.message))
+            await self.once.post(noted, events.owner_suspended(condition.message))
         status = _with_owner(noted.status, record, condition, now)
         return Taken(noted.model_copy(update={"status": status}), Done(condition.message))
 
@@ -321,11 +326,11 @@ class Suspender(Reversible):
     async def _leave_suspended(self, rollback: Rollback, why: str) -> Rollback:
         """Notify people that an owner stays suspended; the finalizer is removed after that.
 
-        In this order: a crash in between posts it twice, never not at all.
+        In this order: a crash in between leaves it to the next leader, which posts it if it is not.
         """
         left = suspension.left(rollback, why)
         _log.warning("%s", left)
-        await self.store.post(rollback, events.owner_left(left))
+        await self.once.post(rollback, events.owner_left(left))
         return rollback
 
     async def _release_owner_if_due(
@@ -366,7 +371,7 @@ class Suspender(Reversible):
         now = self.clock()
         record, condition = suspension.released(rollback, why, now)
         if condition is not None:
-            await self.store.post(rollback, events.owner_released(condition.message))
+            await self.once.post(rollback, events.owner_released(condition.message))
         return await self.write(rollback, _with_owner(rollback.status, record, condition, now))
 
 

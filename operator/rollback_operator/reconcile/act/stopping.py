@@ -149,7 +149,7 @@ class TrafficSwitch(Reversible):
         record, condition = rollback.status.traffic, stopped_traffic.stopped_condition(rollback)
         assert record is not None
         # Before it is stored: a leader that reads the record cannot know that it was posted.
-        await self.store.post(rollback, events.traffic_stopped(condition.message))
+        await self.once.post(rollback, events.traffic_stopped(condition.message))
         status = stopped_traffic.stored(rollback.status, record, condition, self.clock())
         return await self.write(rollback, status)
 
@@ -228,7 +228,7 @@ class TrafficSwitch(Reversible):
         """Report the end; gives the Rollback with it, to be stored."""
         now: datetime = self.clock()
         record, condition = stopped_traffic.closed(rollback, end, now)
-        await self.store.post(rollback, events.traffic_settled(end.reason, condition.message))
+        await self.once.post(rollback, events.traffic_settled(end.reason, condition.message))
         status = stopped_traffic.stored(rollback.status, record, condition, now)
         return rollback.model_copy(update={"status": status})
 

@@ -45,6 +45,8 @@ CHECK_INTERVAL_SECONDS = {HEALTH: 2.0, LATENCY: 5.0, LOGS: 5.0}
 CHECK_RETRY_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0)
 """Before each further try of a functional probe: it may leave something behind."""
 MOST_VERIFIED_PODS = 20
+FORGOTTEN_AFTER = timedelta(hours=1)
+"""A verification looks every few seconds: after this time its Rollback was deleted by force."""
 SPANS_SECONDS = (20.0, 60.0)
 """Recent spans: with little traffic only the longer span counts enough."""
 
@@ -105,6 +107,8 @@ class VerificationSubject:
 class _Course:
     """How far the verification of one rollback is."""
 
+    looked: datetime
+    """The last look."""
     checks: dict[str, Check] = field(default_factory=dict)
     running: dict[str, asyncio.Task[Check]] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
@@ -133,9 +137,12 @@ class Verifier:
 
     async def check(self, subject: VerificationSubject) -> tuple[Check, ...]:
         """Start the checks that are due, and give the newest result of each that applies."""
-        course = self.courses.setdefault(subject.rollback.metadata.uid, _Course())
-        asks = dict(self._applicable_checks(subject, course))
         now = self.clock()
+        for uid in [uid for uid, of in self.courses.items() if now - of.looked > FORGOTTEN_AFTER]:
+            await self.forget(uid)
+        course = self.courses.setdefault(subject.rollback.metadata.uid, _Course(now))
+        course.looked = now
+        asks = dict(self._applicable_checks(subject, course))
         for name, ask in asks.items():
             if name not in course.running and now >= course.due.get(name, now):
                 course.running[name] = asyncio.create_task(ask())
@@ -152,7 +159,8 @@ class Verifier:
 
     async def forget(self, uid: str) -> None:
         """Drop the results of a rollback that has ended, and cancel its open checks."""
-        running = self.courses.pop(uid, _Course()).running.values()
+        course = self.courses.pop(uid, None)
+        running = course.running.values() if course is not None else ()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

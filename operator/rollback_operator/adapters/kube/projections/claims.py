@@ -51,7 +51,8 @@ def _openshift(metadata: Raw) -> Iterator[Updater]:
     for trigger in _parsed_list(text):
         is_paused = str(trigger.get("paused", "")).lower() == "true"
         if not is_paused:
-            tag = (trigger.get("from") or {}).get("name")
+            source = trigger.get("from")
+            tag = source.get("name") if isinstance(source, Mapping) else source
             remedy = (
                 f"turn it off until a newer image is out: oc set triggers "
                 f"deployment/{metadata.get('name')} --manual"
