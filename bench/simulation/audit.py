@@ -638,24 +638,27 @@ class Audit:
         """Give the bad release that still runs, if it was to be taken back."""
         last = self.episodes[-1:]
         return [
-            one for one in last if one.is_wanted and not one.undos and not self._is_left_to_people()
+            episode
+            for episode in last
+            if episode.is_wanted and not episode.undos and not self._is_left_to_people()
         ]
 
     def _is_left_to_people(self) -> bool:
         """Tell whether nothing is on record as good, what ran before is bad, and people know."""
-        before = [one.release for one in self.episodes[:-1]]
-        told = {
-            one["transition"]
-            for _, one in self._notifications()
-            if one.get("deliveredTime") and one["id"].split(".")[1:2] == [self._running()]
+        before = [episode.release for episode in self.episodes[:-1]]
+        delivered = {
+            notification["transition"]
+            for _, notification in self._notifications()
+            if notification.get("deliveredTime")
+            and notification["id"].split(".")[1:2] == [self._running()]
         }
-        is_told = "RollbackRefused" in told
+        is_told = "RollbackRefused" in delivered
         return is_told and bool(before) and before[-1].is_bad and not self._recorded_as_good()
 
     def _running(self) -> str:
         """Give the start of the name under which people are told of what runs."""
-        kept = [one.get("status") or {} for one in self.server.listed("rollbackpolicies")]
-        named = [(one.get("revision") or {}).get("release", "") for one in kept]
+        kept = [policy.get("status") or {} for policy in self.server.listed("rollbackpolicies")]
+        named = [(status.get("revision") or {}).get("release", "") for status in kept]
         return named[0][:10] if named else ""
 
     def wanted(self) -> int:
