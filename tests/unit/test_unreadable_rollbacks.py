@@ -100,6 +100,7 @@ def test_the_answer_of_a_database_counts_although_another_address_is_out_of_reac
         ('"\\ud800"', "\ufffd"),
         ('"a\\uDC00b"', "a\ufffdb"),
         ('"\\ud83d\\ude00"', "\U0001f600"),
+        ('"\\\\ud800"', "\\ud800"),
         (b'"\\ud800\\ud83d\\ude00"', "\ufffd\U0001f600"),
     ],
 )

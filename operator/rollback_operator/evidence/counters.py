@@ -13,7 +13,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rollback_operator.evidence.limits import SLOWEST_SCRAPE_SECONDS, STALE_INTERVALS
+from rollback_operator.evidence.limits import (
+    SHORTEST_SECONDS,
+    SLOWEST_SCRAPE_SECONDS,
+    STALE_INTERVALS,
+)
 from rollback_operator.evidence.retention import (
     INCREMENT_BYTES,
     Routes,
@@ -26,6 +30,7 @@ from rollback_operator.evidence.series_identity import (
     Book,
     Head,
     SeriesKey,
+    error_instances,
     named_as_read,
     named_as_scraped,
 )
@@ -33,9 +38,6 @@ from rollback_operator.evidence.trends import only_of
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Counters, CounterSeries
 from rollback_operator.stats.windows import CellKey, Increment, add, merged
-
-SHORTEST_SECONDS = 0.001
-"""Prometheus' times are no finer; a count of no time would be in no span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,26 +329,11 @@ def _serving_since(pod: Pod, until: float) -> float:
 def _counted(
     counters: Counters, instances: Mapping[str, str]
 ) -> Iterator[tuple[str, CounterSeries]]:
-    of_errors = _error_instances(counters, instances)
+    of_errors = error_instances(counters, instances)
     for kind, series in _each(counters):
         chosen = instances if kind == "requests" else of_errors
         if chosen.get(series.pod) == series.instance:
             yield kind, series
-
-
-def _error_instances(counters: Counters, instances: Mapping[str, str]) -> dict[str, str]:
-    """Choose the scrape target of each pod's errors: that of its requests, if it has any error.
-
-    A sidecar may count the requests of a pod, and the application its errors.
-    """
-    targets_of: dict[str, set[str]] = {}
-    for series in counters.errors:
-        if series.samples and series.pod in instances:
-            targets_of.setdefault(series.pod, set()).add(series.instance)
-    return {
-        pod: instances[pod] if instances[pod] in targets else min(targets)
-        for pod, targets in targets_of.items()
-    }
 
 
 def _each(counters: Counters) -> Iterator[tuple[str, CounterSeries]]:

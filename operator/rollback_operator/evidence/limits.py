@@ -137,6 +137,8 @@ MOST_MARGIN = 0.9
 # Windows.
 STALE_INTERVALS = 3
 """A reader that has had nothing new of a pod for so many scrape intervals is silent about it."""
+SHORTEST_SECONDS = 0.001
+"""Prometheus' times are no finer; a count of no time would be in no span."""
 SLOWEST_SCRAPE_SECONDS = 10.0
 """Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
 LATE_SCRAPE_SECONDS = 1.0

@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from rollback_operator.model.samples import CounterSeries
+from rollback_operator.model.samples import Counters, CounterSeries
 
 CLOCK_GRAIN = 1.0
 """Kubernetes' times have no fractions: a start may be up to this much later than shown."""
@@ -295,3 +295,17 @@ def _own(labels: Labels) -> Own:
 
 def _described(key: SeriesKey) -> str:
     return f"{key[0]} {dict(key[2])} of {key[1]}"
+
+
+def error_instances(counters: Counters, instances: Mapping[str, str]) -> dict[str, str]:
+    """Choose the scrape target of each pod's errors: that of its requests, if it has any error.
+
+    A sidecar may count the requests of a pod, and the application its errors.
+    """
+    chosen: dict[str, str] = {}
+    for series in sorted(counters.errors, key=lambda each: each.instance):
+        own = instances.get(series.pod)
+        is_better = series.instance == own or series.pod not in chosen
+        if own is not None and series.samples and is_better:
+            chosen[series.pod] = series.instance
+    return chosen

@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 _SURROGATES = re.compile(
-    r"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})"
+    r"\\(?:\\|u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2}))"
 )
-"""A pair, or half of a pair."""
-_PAIR = 12
-"""Characters of a pair."""
+"""An escaped backslash, a pair, or half of a pair."""
+_HALF = 6
+"""Characters of half of a pair."""
 
 
 def values_in(text: bytes | bytearray) -> int:
@@ -33,7 +33,7 @@ def encodable(text: str) -> str:
     """Replace halves of surrogate pairs, which no other program reads and no model takes."""
     if "\\ud" not in text and "\\uD" not in text:
         return text
-    return _SURROGATES.sub(lambda it: it[0] if len(it[0]) == _PAIR else "\\ufffd", text)
+    return _SURROGATES.sub(lambda it: "\\ufffd" if len(it[0]) == _HALF else it[0], text)
 
 
 def whole(text: str, most: int) -> int | None:
