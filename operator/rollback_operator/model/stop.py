@@ -56,7 +56,7 @@ def suspension_reason(annotations: Mapping[str, Any]) -> str:
 
 
 def _author(value: str) -> str:
-    # Whoever may annotate the object writes it, for the terminal of whoever asks.
+    # Everybody who may annotate the object writes it, for the terminal of the person who asks.
     try:
         known = json.loads(value) if len(value) <= _LONGEST_VALUE else None
     except (ValueError, RecursionError):
