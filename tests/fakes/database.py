@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rollback_operator.api.checklist import DatabaseSpec
@@ -72,6 +72,7 @@ class FakeJobs:
     orders: list[JobOrder] = field(default_factory=list)
     run: Callable[[JobOrder], JobPhase] = lambda _: JobPhase.SUCCEEDED
     refusal: Failure | None = None
+    foreign: set[str] = field(default_factory=set)
 
     async def create(self, order: JobOrder) -> JobState | Failure:
         self.calls.append("create_job")
@@ -80,15 +81,21 @@ class FakeJobs:
         if order.name in self.states:
             return Failure(FailureKind.EXISTS, order.name)
         self.orders.append(order)
-        self.states[order.name] = JobState(order.owner.uid, JobPhase.RUNNING)
+        uid = f"uid-{len(self.orders)}"
+        self.states[order.name] = JobState(order.owner.uid, JobPhase.RUNNING, uid=uid)
         return self.states[order.name]
+
+    async def adopt(self, order: JobOrder) -> JobState | Failure:
+        if order.name in self.foreign:
+            return Failure(FailureKind.REJECTED, f"Job {order.name} is not as planned")
+        return await self.look(order.namespace, order.name)
 
     async def look(self, namespace: str, name: str) -> JobState | Failure:
         known = self.states.get(name)
         if known is None:
             return Failure(FailureKind.GONE, f"no Job {name}")
         if known.phase is JobPhase.RUNNING and (order := self._order(name)) is not None:
-            ended = JobState(known.owner_uid, self.run(order), "BackoffLimitExceeded: it failed")
+            ended = replace(known, phase=self.run(order), message="BackoffLimitExceeded: it failed")
             self.states[name] = ended
         return known
 

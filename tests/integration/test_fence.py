@@ -16,8 +16,11 @@ import pytest
 
 from lab import chart
 from lab.control_plane import ControlPlane
-from rollback_operator.adapters.kube.target.jobs import job_of
-from rollback_operator.ports.jobs import JobOrder, JobOwner
+from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.projections.templates import template_of
+from rollback_operator.adapters.kube.target.jobs import ApiJobs, job_of
+from rollback_operator.ports.failure import Failure
+from rollback_operator.ports.jobs import JobOrder, JobOwner, JobState
 from tests.integration import manifests
 from tests.integration.api import (
     Api,
@@ -866,7 +869,7 @@ _ON_NODE = "no power over its node"
 def job(pods: Object, name: str = "rollback-a", kind: str = "Rollback") -> Object:
     """What the operator makes of the pods of a release."""
     owner = JobOwner(kind, "stored", "11111111-2222")
-    order = JobOrder(NAMESPACE, name, owner, "shop", None, None, ("down",), {"STEPS": "1"}, 60)
+    order = JobOrder(NAMESPACE, name, owner, "shop", "", None, None, ("down",), {"STEPS": "1"}, 60)
     made = job_of(order, pods)
     assert isinstance(made, dict)
     return made
@@ -1138,6 +1141,36 @@ class TestTenant:
         owned = {"metadata": {"ownerReferences": [gone]}}
         assert "metadata.ownerReferences: only" in refusal(lambda: tenant.merge(STORED, owned))
         tenant.merge(STORED, {"metadata": {"annotations": {"team.example/seen": "yes"}}})
+
+    async def test_has_no_job_taken_for_the_operators(
+        self, cluster: ControlPlane, admin: Api, tenant: Api
+    ) -> None:
+        """Everybody can compute the name of the next Job of a Rollback."""
+        labels = {"app": "planned"}
+        template = {"metadata": {"labels": labels}, "spec": _BARE}
+        sets = f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets"
+        spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        source = admin.create(sets, {"metadata": {"name": "planned"}, "spec": spec})
+        owner = JobOwner("Rollback", "stored", "11111111-2222")
+        digest, name = template_of(source["spec"]["template"]).digest, "rollback-planned"
+        order = JobOrder(NAMESPACE, name, owner, "planned", digest, None, None, ("a",), {}, 60)
+        forged = job_of(order, source["spec"]["template"]["spec"])
+        assert isinstance(forged, dict)
+        forged["spec"]["template"]["spec"]["containers"][0]["command"] = ["true"]
+        tenant.create(JOBS.format(NAMESPACE), forged)
+        server = await ApiServer.connect(str(cluster.kubeconfig), lambda verb, result: None)
+        try:
+            found = await ApiJobs(server).adopt(order)
+            assert isinstance(found, Failure)
+            assert "is not as planned" in found.message
+            tenant.delete(f"{JOBS.format(NAMESPACE)}/{name}?propagationPolicy=Background")
+            made = await ApiJobs(server).create(order)
+            assert isinstance(made, JobState)
+            assert made.uid
+            assert await ApiJobs(server).adopt(order) == made
+        finally:
+            await server.close()
+            admin.delete(f"{sets}/planned")
 
     def test_writes_no_plan(self, tenant: Api) -> None:
         made = named("by-tenant", manifests.rollback())

@@ -417,6 +417,11 @@ async def test_a_stop_is_known_while_the_server_does_not_answer(server: LeaseSer
         ("", "no reason given"),
         ("now!", "everything is suspended: now!"),
         ("[1]", "everything is suspended: [1]"),
+        ("[" * 8000, "everything is suspended: [["),
+        (
+            r'{"by": "\u001b[Hroot\nforged", "time": "\u202e1"}',
+            "by [Hroot forged since 1: no reason",
+        ),
         ('{"reason": 7}', "everything is suspended: 7"),
         ("x" * 5000, "x" * 100),
     ],

@@ -354,6 +354,35 @@ async def test_a_job_of_that_name_of_another_owner_is_left_alone() -> None:
     assert world.jobs.orders == []
 
 
+async def test_a_job_that_another_client_made_in_advance_is_no_backup() -> None:
+    world = World()
+    name = migrations.job_name(world.stored, StepName.BACKUP)
+    world.jobs.states[name] = JobState(world.stored.metadata.uid, JobPhase.SUCCEEDED)
+    world.jobs.foreign.add(name)
+
+    await world.until_end()
+
+    assert world.said()[0] == Reason.BACKUP_FAILED
+    assert "is not as planned" in world.said()[1]
+    assert world.jobs.orders == []
+
+
+async def test_a_job_that_replaces_the_operators_does_not_count() -> None:
+    world = World()
+    world.jobs.run = lambda order: JobPhase.RUNNING
+    name = migrations.job_name(world.stored, StepName.BACKUP)
+    while not migrations.is_started(world.stored, StepName.BACKUP):
+        await world.carry_on()
+    known = world.jobs.states[name]
+    world.jobs.states[name] = replace(known, phase=JobPhase.SUCCEEDED, uid="another")
+
+    await world.until_end()
+
+    assert world.said()[0] == Reason.BACKUP_FAILED
+    assert "was deleted by another client, which may have created another" in world.said()[1]
+    assert [one.name for one in world.jobs.orders] == [name]
+
+
 async def test_a_refused_job_names_the_value_of_the_chart() -> None:
     world = World()
     world.jobs.refusal = Failure(FailureKind.REJECTED, "list it in migrations.namespaces")
@@ -568,7 +597,8 @@ async def test_nothing_migrates_once_somebody_has_ended_the_stop(
     world.workloads.workload = replace(workload, deployment=live, pods=make_pods())
     world.selectors.selected = replace(world.selectors.selected, selector=(("app", "shop"),))
     name = migrations.job_name(world.stored, StepName.BACKUP)
-    world.jobs.states[name] = JobState(world.stored.metadata.uid, JobPhase.SUCCEEDED)
+    known = world.jobs.states[name]
+    world.jobs.states[name] = replace(known, phase=JobPhase.SUCCEEDED)
 
     await world.until_end()
 

@@ -26,7 +26,7 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.cli.plugin import explanation
 from rollback_operator.cli.plugin.record import Record
-from rollback_operator.model import conditions
+from rollback_operator.model import conditions, stop
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.report.wording import next_steps_after
 from tests.builders import (
@@ -550,6 +550,24 @@ class TestStatus:
         shell.run("status", "-A")
         wanted = f"{NAMESPACE}/{NAME}: SlowSignalsAvailable=False NoSeries: no histogram"
         assert wanted in shell.out
+
+    def test_a_terminal_does_not_obey_what_the_note_of_a_suspension_says(
+        self, shell: Shell
+    ) -> None:
+        note = {"by": "\x1b[2J\u202eroot", "reason": "\x9b8mx\nb", "time": "now\nshop: resumed"}
+        one = stored(make_policy(suspend=True))
+        metadata = {
+            **one.part("metadata").raw,
+            "annotations": {stop.ANNOTATION: json.dumps(note, ensure_ascii=False)},
+        }
+        shell.cluster.put(POLICIES, Record({**one.raw, "metadata": metadata}))
+        shell.run("status")
+        assert "suspended by [2J root since now shop: resumed: 8mx b" in shell.out
+        assert not {"\x1b", "\x9b", "\u202e"} & set(shell.out)
+
+    def test_an_error_is_printed_as_text(self, shell: Shell) -> None:
+        assert shell.run("status", "a\x1b[2J") != 0
+        assert "\x1b" not in shell.err
 
     def test_a_terminal_does_not_obey_what_a_message_quotes(self, shell: Shell) -> None:
         quoted = {"type": "Ready", "status": "False", "reason": "X", "message": "\x1b]0;a\x07b"}

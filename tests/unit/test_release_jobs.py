@@ -8,6 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from rollback_operator.adapters.kube.projections.templates import template_of
 from rollback_operator.adapters.kube.target.jobs import ApiJobs, job_of
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobOwner, JobPhase, JobState
@@ -48,12 +49,16 @@ TEMPLATE: dict[str, Any] = {
 }
 
 
+SET = {"spec": {"template": {"spec": TEMPLATE}}}
+
+
 def order(**changes: Any) -> JobOrder:
     fields = {
         "namespace": NAMESPACE,
         "name": NAME,
         "owner": JobOwner("Rollback", "shop-0123456789", "the-uid"),
         "replica_set": "shop-6d5f9c",
+        "template": template_of(SET["spec"]["template"]).digest,
         "container": None,
         "image": None,
         "command": ("npm", "run", "down", "--", "--step=$(STEPS)"),
@@ -125,7 +130,11 @@ class Server:
     async def get(self, path: str) -> Any:
         return self.answers.get(path, Failure(FailureKind.GONE, path))
 
-    async def create(self, path: str, body: Any) -> Any:
+    async def create(self, path: str, body: Any, **query: str) -> Any:
+        if query:
+            assert query == {"dryRun": "All"}
+            assert body["metadata"]["name"] != NAME  # that name is taken
+            return self.answers.get("dry run", body)
         self.created.append((path, body))
         return self.answers.get(path, body)
 
@@ -148,6 +157,69 @@ async def test_a_job_is_made_from_the_replica_set_of_the_release() -> None:
 
     ((path, body),) = server.created
     assert (path, body["metadata"]["name"]) == (JOBS, NAME)
+
+
+async def test_a_template_that_changed_since_the_plan_makes_no_job() -> None:
+    changed = {"spec": {"template": {"spec": {**TEMPLATE, "serviceAccountName": "admin"}}}}
+    server, jobs = on(**{f"{SETS}/shop-6d5f9c": changed})
+
+    found = await jobs.create(order())
+
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.REJECTED
+    assert "has changed since the plan" in found.message
+    assert server.created == []
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    """The operator's Job as the API server and the controller keep it."""
+    job = made()
+    labels = {**job["spec"]["template"]["metadata"]["labels"], "controller-uid": "1"}
+    template = {**job["spec"]["template"], "metadata": {"labels": labels}}
+    spec = {**job["spec"], "template": template, "selector": {"matchLabels": {}}, **changes}
+    done = {"conditions": [{"type": "Complete", "status": "True"}]}
+    return {"metadata": {**job["metadata"], "uid": "job"}, "spec": spec, "status": done}
+
+
+async def test_a_job_as_planned_is_adopted() -> None:
+    _, jobs = on(**{f"{SETS}/shop-6d5f9c": SET, f"{JOBS}/{NAME}": stored()})
+    assert await jobs.adopt(order()) == JobState("the-uid", JobPhase.SUCCEEDED, uid="job")
+
+
+async def test_where_there_is_no_job_none_is_adopted() -> None:
+    _, jobs = on()
+    found = await jobs.adopt(order())
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.GONE
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "another command": {
+        "template": {"spec": {"containers": [{"name": "c", "command": ["true"]}]}},
+    },
+    "succeeds by a policy": {"successPolicy": {"rules": [{"succeededCount": 0}]}},
+    "pods of others": {"manualSelector": True},
+    "another controller": {"managedBy": "example.com/tenant"},
+    "no completion": {"completions": 0},
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+async def test_a_job_of_another_client_is_not_adopted(case: str) -> None:
+    _, jobs = on(**{f"{SETS}/shop-6d5f9c": SET, f"{JOBS}/{NAME}": stored(**FOREIGN[case])})
+    found = await jobs.adopt(order())
+    assert isinstance(found, Failure)
+    assert found.kind is FailureKind.REJECTED
+    assert "another client has created it" in found.message
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REJECTED, FailureKind.UNAVAILABLE])
+async def test_a_job_that_cannot_be_compared_is_not_adopted(kind: FailureKind) -> None:
+    answers = {"dry run": Failure(kind, "no"), f"{SETS}/shop-6d5f9c": SET}
+    _, jobs = on(**answers, **{f"{JOBS}/{NAME}": stored()})
+    found = await jobs.adopt(order())
+    assert isinstance(found, Failure)
+    assert found.kind is kind
 
 
 async def test_without_the_right_the_value_of_the_chart_is_named() -> None:

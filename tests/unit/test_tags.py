@@ -86,3 +86,9 @@ def test_a_coroutine_that_is_abandoned_ends_without_an_error() -> None:
 def test_a_field_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="no field of log lines is called pod"), tagged(pod="a"):
         pass
+
+
+def test_a_text_of_a_stranger_stays_within_its_line(lines: io.StringIO) -> None:
+    logging.getLogger("tagged").info("refused: %s", "x\n2027 forged \x1b[2J\u202e")
+    (line,) = written(lines)
+    assert line["message"] == "refused: x\\n2027 forged  [2J "

@@ -194,13 +194,28 @@ def is_object_name(text: str) -> bool:
 
 
 _LONGEST_WORD = 64
+INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+"""Control characters, and marks that hide a text or change the direction of writing."""
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal obeys or does not show by spaces; line breaks and tabs stay."""
+    return INVISIBLE.sub(" ", text)
+
+
+def one_line(text: str) -> str:
+    """Return the text of a stranger in one line that shows all of it."""
+    return " ".join(printable(text).split())
 
 
 def clipped(text: str, most: int) -> str:
-    """Truncate a text to a number of characters, between two words, with an ellipsis.
+    """Truncate a printable text to a number of characters, between two words, with an ellipsis.
 
     Truncation within a number would change its value.
     """
+    text = printable(text)
     if len(text) <= most:
         return text
     kept, following = text[: most - 1], text[most - 1]

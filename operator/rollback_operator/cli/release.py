@@ -8,6 +8,7 @@ from typing import Any
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli import add_settings, refused
 from rollback_operator.cli.releasing import Released, release
 from rollback_operator.runtime.settings import Settings, faults
@@ -59,9 +60,9 @@ def run(given: dict[str, Any]) -> int:
 
 def _report(released: Released) -> int:
     for line in released.done:
-        print(f"{line}: released")  # noqa: T201 (this command's output)
+        print(f"{one_line(line)}: released")  # noqa: T201 (this command's output)
     for line in released.faults:
-        print(f"rollback-operator: {line}", file=sys.stderr)  # noqa: T201
+        print(f"rollback-operator: {one_line(line)}", file=sys.stderr)  # noqa: T201
     if not released.done and not released.faults:
         print("nothing is held")  # noqa: T201 (this command's output)
     return 1 if released.faults else 0

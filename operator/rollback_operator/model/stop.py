@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rollback_operator.api.shape import clipped
+from rollback_operator.api.shape import clipped, one_line
 from rollback_operator.api.v1alpha1 import GROUP
 
 ANNOTATION = f"{GROUP}/suspended"
 LABEL = f"{GROUP}/lease"
 """On the Lease of each operator, so that the command can select it."""
 _LONGEST = 300
+_LONGEST_NAME = 100
+_LONGEST_VALUE = 8192
 
 
 def nobody() -> str:
@@ -54,13 +56,16 @@ def suspension_reason(annotations: Mapping[str, Any]) -> str:
 
 
 def _author(value: str) -> str:
+    # Everybody who may annotate the object writes it, for the terminal of the person who asks.
     try:
-        known = json.loads(value)
-    except ValueError:
+        known = json.loads(value) if len(value) <= _LONGEST_VALUE else None
+    except (ValueError, RecursionError):
         known = None
-    parts = known if isinstance(known, dict) else {"reason": value}
-    by, since = (str(parts.get(name) or "") for name in ("by", "time"))
+    parts = known if isinstance(known, dict) else {"reason": value[:_LONGEST_VALUE]}
+    by, since = (
+        clipped(one_line(str(parts.get(name) or "")), _LONGEST_NAME) for name in ("by", "time")
+    )
     message = f" by {by}" if by else ""
     message += f" since {since}" if since else ""
-    why = " ".join(str(parts.get("reason") or "no reason given").split())
+    why = one_line(str(parts.get("reason") or "")) or "no reason given"
     return f"{message}: {why}"

@@ -26,6 +26,8 @@ class JobOrder:
     owner: JobOwner
     replica_set: str
     """Its template gives image, environment, volumes and account."""
+    template: str
+    """Digest of that template, as planned."""
     container: str | None
     """None: the first."""
     image: str | None
@@ -53,13 +55,23 @@ class JobState:
     phase: JobPhase
     message: str = ""
     """Why it failed, in the words of Kubernetes."""
+    uid: str = ""
 
 
 class Jobs(Protocol):
     """Jobs of our own. Gone: there is none. Rejected: no right, or refused by admission."""
 
     async def create(self, order: JobOrder) -> JobState | Failure:
-        """Create a Job. Exists: there is a Job of that name. Gone: there is no such ReplicaSet."""
+        """Create a Job. Exists: there is a Job of that name. Gone: there is no such ReplicaSet.
+
+        Rejected also if the ReplicaSet has another template than planned.
+        """
+
+    async def adopt(self, order: JobOrder) -> JobState | Failure:
+        """Read the Job of an order whose answer was lost. Gone: there is none.
+
+        Rejected: another client made it, since it differs from what the order would create.
+        """
 
     async def look(self, namespace: str, name: str) -> JobState | Failure:
         """Read a Job without a cache."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
+from rollback_operator.api.shape import printable
+
 NAMES = ("namespace", "policy", "deployment", "rollback")
 _tags: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("tags", default=())
 
@@ -37,10 +39,19 @@ def tagged(**tags: str) -> Iterator[None]:
 
 
 class Tagging(logging.Filter):
-    """Puts the fields on each line; lets every line through."""
+    """Puts the fields on each line, and keeps it a line; lets every line through."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add to a record what it has no field of its own for."""
+        """Add to a record what it has no field of its own for.
+
+        A text of a stranger would begin a line of its own, or steer the terminal of a reader.
+        """
+        text = ""
+        with suppress(TypeError, ValueError):  # wrong arguments: the handler reports them
+            text = record.getMessage()
+        inert = printable(text).replace("\n", "\\n")
+        if inert != text:
+            record.msg, record.args = inert, ()
         for name, value in _tags.get():
             if not hasattr(record, name):
                 setattr(record, name, value)

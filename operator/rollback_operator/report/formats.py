@@ -4,15 +4,13 @@ Names of routes and images and the texts of people come from outside: control ch
 and markup is escaped.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rollback_operator.api.notify import LONGEST_MESSAGE
+from rollback_operator.api.shape import one_line
 from rollback_operator.model.message import IncidentStage, Message
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Includes the marks that change the direction of writing, which disguise a text."""
 _SLACK_TEXT = 2900
 _SLACK_HEADER = 150
 _SUBJECT = 180
@@ -32,11 +30,6 @@ class Mail:
     headers: Mapping[str, str]
 
 
-def _line(text: str) -> str:
-    """Return the text in one line, without control characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())
-
-
 def _facts(message: Message) -> Iterator[tuple[str, str]]:
     where = f"{message.kind} {message.namespace}/{message.deployment}"
     yield "Status", message.status
@@ -53,15 +46,15 @@ def _facts(message: Message) -> Iterator[tuple[str, str]]:
 
 def plain(message: Message) -> str:
     """Render as text for a terminal, a log, a status."""
-    lines = [_line(message.subject), ""]
-    lines += [f"{name}: {_line(value)}" for name, value in _facts(message)]
+    lines = [one_line(message.subject), ""]
+    lines += [f"{name}: {one_line(value)}" for name, value in _facts(message)]
     if message.checks:
-        lines += ["", "Checks:", *(f"- {_line(item)}" for item in message.checks)]
+        lines += ["", "Checks:", *(f"- {one_line(item)}" for item in message.checks)]
     lines += ["", "Timeline (UTC):"]
-    lines += [f"- {item.time:%H:%M:%S} {_line(item.text)}" for item in message.timeline]
-    lines += ["", "Next steps:", *(f"- [ ] {_line(item)}" for item in message.next_steps)]
-    lines += ["", "Where to look:", *(f"  {_line(item)}" for item in message.commands), ""]
-    lines += [f"Contact: {_line(message.contact) or 'not named (spec.communication.contact)'}"]
+    lines += [f"- {item.time:%H:%M:%S} {one_line(item.text)}" for item in message.timeline]
+    lines += ["", "Next steps:", *(f"- [ ] {one_line(item)}" for item in message.next_steps)]
+    lines += ["", "Where to look:", *(f"  {one_line(item)}" for item in message.commands), ""]
+    lines += [f"Contact: {one_line(message.contact) or 'not named (spec.communication.contact)'}"]
     return "\n".join(lines)[:LONGEST_MESSAGE]
 
 
@@ -75,7 +68,7 @@ def mail(message: Message) -> Mail:
     if message.stage is not IncidentStage.RESOLVED and message.severity in ("P1", "P2"):
         headers["Importance"] = "high"
     text = f"{plain(message)}\n\nIncident {message.incident}, message {message.id}\n"
-    return Mail(_line(message.subject)[:_SUBJECT], text, headers)
+    return Mail(one_line(message.subject)[:_SUBJECT], text, headers)
 
 
 def document(message: Message) -> Mapping[str, object]:
@@ -87,9 +80,9 @@ def document(message: Message) -> Mapping[str, object]:
         "source": message.source,
         "transition": message.transition,
         "stage": message.stage.value,
-        "subject": _line(message.subject),
-        "status": _line(message.status),
-        "service": _line(message.service),
+        "subject": one_line(message.subject),
+        "status": one_line(message.status),
+        "service": one_line(message.service),
         "namespace": message.namespace,
         "deployment": message.deployment,
         "policy": message.policy,
@@ -97,17 +90,18 @@ def document(message: Message) -> Mapping[str, object]:
         "previousVersion": None
         if before is None
         else {"revision": before.revision, "images": list(before.images)},
-        "rollbackVersion": _line(message.after),
-        "reason": _line(message.reason),
-        "evidence": _line(message.counts),
-        "impact": _line(message.impact),
-        "checks": [_line(item) for item in message.checks],
+        "rollbackVersion": one_line(message.after),
+        "reason": one_line(message.reason),
+        "evidence": one_line(message.counts),
+        "impact": one_line(message.impact),
+        "checks": [one_line(item) for item in message.checks],
         "timeline": [
-            {"time": item.time.isoformat(), "text": _line(item.text)} for item in message.timeline
+            {"time": item.time.isoformat(), "text": one_line(item.text)}
+            for item in message.timeline
         ],
         "nextSteps": list(message.next_steps),
         "commands": list(message.commands),
-        "contact": _line(message.contact),
+        "contact": one_line(message.contact),
         "time": message.time.isoformat(),
     }
 
@@ -153,4 +147,4 @@ def _context(message: Message) -> str:
 
 def _escaped(text: str) -> str:
     """Escape what Slack takes for mentions and links: `<!channel>` in a route calls nobody."""
-    return _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

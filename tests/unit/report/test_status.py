@@ -18,6 +18,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.evidence.scrape_state import Direct, off
 from rollback_operator.evidence.trends import Trends
+from rollback_operator.model import conditions
 from rollback_operator.model.conditions import condition, find, upsert
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.samples import Missing
@@ -624,3 +625,8 @@ def test_what_fails_half_of_its_requests_is_not_healthy_whatever_it_is_compared_
     assert word(after, ConditionType.RECOVERED) == ("False", "StillFailing")
     told = [one.reason for one in policy_notices(before, after, seen.decision)]
     assert told == [EventReason.ROLLBACK_NOT_RECOVERED, EventReason.RELEASE_SUSPECT]
+
+
+def test_a_condition_quotes_a_stranger_without_what_a_terminal_obeys() -> None:
+    made = conditions.condition(ConditionType.READY, False, Reason.NO_CONTROL, "a\x1b[2J\u202eb\nc")
+    assert made.message == "a [2J b\nc"

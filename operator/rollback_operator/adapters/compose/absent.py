@@ -107,6 +107,10 @@ class NoJobs:
         """Create none."""
         return _NONE
 
+    async def adopt(self, order: JobOrder) -> JobState | Failure:
+        """Find none."""
+        return _NONE
+
     async def look(self, namespace: str, name: str) -> JobState | Failure:
         """Find none."""
         return _NONE

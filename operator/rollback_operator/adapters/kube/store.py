@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.api.shape import printable
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
     FINALIZER,
@@ -133,10 +134,11 @@ class ApiStore:
     ) -> Failure | None:
         namespace = regarding.metadata.namespace
         moment: datetime = self._now()
-        message = notice.message[:_EVENT_LIMIT]
+        text = printable(notice.message)
+        message = text[:_EVENT_LIMIT]
         if involved["kind"] != regarding.KIND:
             where = f"{regarding.KIND} {regarding.metadata.name}"
-            message = f"{where}: {notice.message}"[:_EVENT_LIMIT]
+            message = f"{where}: {text}"[:_EVENT_LIMIT]
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",

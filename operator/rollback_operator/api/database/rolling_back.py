@@ -9,6 +9,7 @@ from rollback_operator.api.shape import (
     IMAGE_FORM,
     LINE_FORM,
     DnsLabel,
+    Identifier,
     Model,
     Name,
     Rule,
@@ -207,5 +208,10 @@ class MigrationRecord(Model):
         list[Name], Field(max_length=2, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     """Jobs that were created."""
+    job_uids: Annotated[
+        list[Identifier],
+        Field(max_length=2, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = []
+    """UIDs of these Jobs: a Job of the same name that another client creates does not count."""
     undone: DownNames = []
     """Migrations that are rolled back, according to the history."""

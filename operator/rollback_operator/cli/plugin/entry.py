@@ -35,8 +35,8 @@ from rollback_operator.cli.plugin.connection import (
 )
 from rollback_operator.cli.plugin.explanation import explain_policy, explain_rollback
 from rollback_operator.cli.plugin.overview import history_page, status_page, trust_lines
-from rollback_operator.cli.plugin.page import Paint, TextPage
-from rollback_operator.cli.plugin.record import Record, decided, newest_first
+from rollback_operator.cli.plugin.page import Paint, TextPage, inert
+from rollback_operator.cli.plugin.record import Record, decided, newest_first, shown
 
 
 def run() -> None:
@@ -84,12 +84,13 @@ def main(arguments: Sequence[str], terminal: Terminal) -> int:
         else:
             text, status = asyncio.run(_run_verb(given, terminal))
     except Stop as stop:
-        print(f"kubectl rollback: {stop}", file=terminal.err)
+        print(f"kubectl rollback: {shown(str(stop))}", file=terminal.err)
         return stop.status
     except KeyboardInterrupt:
         return 130
     try:
-        print(text, file=terminal.out, flush=True)
+        is_data = given.get("output") in ("json", "yaml")
+        print(text if is_data else inert(text), file=terminal.out, flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         sys.stderr.close()
     return status

@@ -1,9 +1,13 @@
 """Text for a terminal or a pipe: tables, sections, and colours on a terminal."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rollback_operator.cli.plugin.record import shown
+
+_OWN = re.compile(r"(\x1b\[(?:0|1|2|31|32|33)m)")
 _CODES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 _COLOURS = {
     **dict.fromkeys(("Healthy", "Good", "Verified", "Passed", "True", "Approve"), "green"),
@@ -20,6 +24,12 @@ _GAP = "   "
 def colour_of(word: str) -> str:
     """Name the colour of a word by its meaning; empty: it has none."""
     return _COLOURS.get(word, "")
+
+
+def inert(text: str) -> str:
+    """Escape what a terminal obeys, except the colours of this page."""
+    parts = _OWN.split(text)
+    return "".join(part if place % 2 else shown(part) for place, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,29 @@
 The API models would reject a value that only a newer operator knows; a person still sees it here.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import ValidationError
 
+from rollback_operator.api.shape import INVISIBLE
 from rollback_operator.api.v1alpha1 import Remedy
 from rollback_operator.model import commands
 from rollback_operator.rollback.approval_notice import route_of
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MOST_BYTE = 0x100
 
 
 def shown(text: str) -> str:
     """Escape control characters: a message may quote a pod, and a terminal would obey them."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return INVISIBLE.sub(lambda match: escaped(match[0]), text)
+
+
+def escaped(character: str) -> str:
+    """Write a character as a terminal shows and does not obey it."""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < _MOST_BYTE else f"\\u{code:04x}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Rolls migrations back for a rollback: a backup first, then by SQL or by a Job of the bad release.
 
-A Job has a fixed name, so that a replay finds it. The history is read before and after it: its
-exit code proves nothing. Nothing is repeated once the history differs from the plan.
+A Job has a fixed name, so that a replay finds it; it counts only if it is as planned, or has the
+UID on record. The history is read before and after it: its exit code proves nothing. Nothing is
+repeated once the history differs from the plan.
 """
 
 import asyncio
@@ -171,21 +172,26 @@ class Migrator:
         """Create the Job of a step unless it exists, and look at it until it is over."""
         namespace, name = rollback.metadata.namespace, migrations.job_name(rollback, step)
         is_started = migrations.is_started(rollback, step)
-        known = await self.jobs.look(namespace, name)
-        if isinstance(known, Failure) and known.kind is FailureKind.GONE:
-            if is_started:
-                return _Ended(rollback, False, f"Job {name} was deleted by another client")
+        order = _order(rollback, name, job)
+        # Everybody can compute the name: before the UID is on record the Job itself is compared.
+        known = await (self.jobs.look(namespace, name) if is_started else self.jobs.adopt(order))
+        is_gone = isinstance(known, Failure) and known.kind is FailureKind.GONE
+        if is_started and (is_gone or _is_foreign(rollback, name, known)):
+            lost = f"Job {name} was deleted by another client, which may have created another"
+            return _Ended(rollback, False, lost)
+        if is_gone:
             if stopped_traffic.is_too_late(rollback, self.clock()):
                 return Migrated(rollback, progress.stale(rollback, self.clock()))
             _log.info("%s: creates Job %s", rollback.metadata.name, name)
-            known = await self.jobs.create(_order(rollback, name, job))
+            known = await self.jobs.create(order)
         if isinstance(known, Failure):
             return self._refused(rollback, step, known)
         if known.owner_uid != rollback.metadata.uid:
             message = f"Job {name} is of another owner: delete it, and request the rollback again"
             return Migrated(rollback, _failed(_REASONS[step], message))
         if not is_started:
-            noted = await self.write(rollback, migrations.with_job(rollback.status, name))
+            status = migrations.with_job(rollback.status, name, known.uid)
+            noted = await self.write(rollback, status)
             if isinstance(noted, Failure):
                 return Migrated(rollback, noted)
             rollback = noted
@@ -222,6 +228,10 @@ _REASONS = {
 }
 
 
+def _is_foreign(rollback: Rollback, name: str, known: JobState | Failure) -> bool:
+    return isinstance(known, JobState) and not migrations.is_own_job(rollback, name, known.uid)
+
+
 def _order(rollback: Rollback, name: str, job: ReleaseJob) -> JobOrder:
     record = rollback.status.migrations
     return JobOrder(
@@ -229,6 +239,7 @@ def _order(rollback: Rollback, name: str, job: ReleaseJob) -> JobOrder:
         name=name,
         owner=JobOwner(Rollback.KIND, rollback.metadata.name, rollback.metadata.uid),
         replica_set=rollback.spec.from_revision.replica_set,
+        template=rollback.spec.from_revision.digest,
         container=job.container,
         image=job.image,
         command=tuple(job.command),

@@ -210,10 +210,20 @@ def is_started(rollback: Rollback, step: StepName) -> bool:
     return job_name(rollback, step) in record.jobs
 
 
-def with_job(status: RollbackStatus, name: str) -> RollbackStatus:
-    """Put a Job on record, so that it is missed if somebody deletes it."""
+def is_own_job(rollback: Rollback, name: str, uid: str) -> bool:
+    """Return whether a Job is the one on record; a record of an earlier version has no UID."""
+    record = rollback.status.migrations
+    known = dict(zip(record.jobs, record.job_uids, strict=False)) if record is not None else {}
+    return known.get(name, uid) == uid
+
+
+def with_job(status: RollbackStatus, name: str, uid: str) -> RollbackStatus:
+    """Put a Job on record, so that it is missed if somebody deletes or replaces it."""
     assert status.migrations is not None  # or there would be no step
-    record = status.migrations.model_copy(update={"jobs": [*status.migrations.jobs, name]})
+    known = status.migrations
+    # Of an earlier version the names lack UIDs: a later name would pair with the wrong UID.
+    uids = [*known.job_uids, uid] if len(known.job_uids) == len(known.jobs) else known.job_uids
+    record = known.model_copy(update={"jobs": [*known.jobs, name], "job_uids": uids})
     return status.model_copy(update={"migrations": record})
 
 

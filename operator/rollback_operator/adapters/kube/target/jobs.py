@@ -9,7 +9,8 @@ from typing import Any
 
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer
-from rollback_operator.api.shape import clipped
+from rollback_operator.adapters.kube.projections.templates import template_of
+from rollback_operator.api.shape import clipped, one_line
 from rollback_operator.api.v1alpha1 import API_VERSION, GROUP
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
@@ -17,6 +18,14 @@ from rollback_operator.ports.jobs import JobOrder, JobPhase, JobState
 KEPT_SECONDS = 86_400
 """A Job that is over stays for a day, so that people can read its log."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "rollback-operator"}
+_OF_CONTROLLER = (
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+)
+_NOT_COMPARED = ("selector", "suspend", "ttlSecondsAfterFinished")
+"""The first is of the Job's own UID; a queue suspends and resumes Jobs."""
 _OF_POD = (
     "serviceAccountName",
     "automountServiceAccountToken",
@@ -51,16 +60,52 @@ class ApiJobs:
 
     async def create(self, order: JobOrder) -> JobState | Failure:
         """Create a Job from the template of a ReplicaSet."""
+        body = await self._planned(order)
+        if isinstance(body, Failure):
+            return body
+        made = await self._api.create(paths.in_namespace(paths.JOBS, order.namespace), body)
+        return _rejected(made, order.namespace) if isinstance(made, Failure) else _state(made)
+
+    async def adopt(self, order: JobOrder) -> JobState | Failure:
+        """Read the Job of an order, and compare it with what the API server would make now.
+
+        A dry run, because the API server and its webhooks add to what is sent.
+        """
+        raw = await self._api.get(paths.object_in(paths.JOBS, order.namespace, order.name))
+        if isinstance(raw, Failure):
+            return _rejected(raw, order.namespace)
+        found = _state(raw)
+        if found.owner_uid != order.owner.uid:
+            return found
+        body = await self._planned(order)
+        if not isinstance(body, Failure):
+            body["metadata"]["name"] += "-planned"
+            jobs = paths.in_namespace(paths.JOBS, order.namespace)
+            body = await self._api.create(jobs, body, dryRun="All")
+        if isinstance(body, Failure):
+            if body.kind not in (FailureKind.REJECTED, FailureKind.GONE):
+                return body
+            message = f"Job {order.name} cannot be compared with the plan: {body.message}"
+            return Failure(FailureKind.REJECTED, message)
+        if _compared(raw) == _compared(body):
+            return found
+        message = (
+            f"Job {order.name} is not as planned: another client has created it. Delete it, and "
+            "request the rollback again"
+        )
+        return Failure(FailureKind.REJECTED, message)
+
+    async def _planned(self, order: JobOrder) -> dict[str, Any] | Failure:
         source = await self._api.get(
             paths.object_in(paths.REPLICA_SETS, order.namespace, order.replica_set)
         )
         if isinstance(source, Failure):
             return source
-        body = job_of(order, source["spec"]["template"]["spec"])
-        if isinstance(body, Failure):
-            return body
-        made = await self._api.create(paths.in_namespace(paths.JOBS, order.namespace), body)
-        return _rejected(made, order.namespace) if isinstance(made, Failure) else _state(made)
+        template = source["spec"]["template"]
+        if template_of(template).digest != order.template:
+            message = f"the template of ReplicaSet {order.replica_set} has changed since the plan"
+            return Failure(FailureKind.REJECTED, message)
+        return job_of(order, template["spec"])
 
     async def look(self, namespace: str, name: str) -> JobState | Failure:
         """Read a Job."""
@@ -125,18 +170,28 @@ def job_of(order: JobOrder, template: dict[str, Any]) -> dict[str, Any] | Failur
     }
 
 
+def _compared(raw: dict[str, Any]) -> dict[str, Any]:
+    """Select what decides on what a Job runs and when it counts as a success."""
+    spec = {key: value for key, value in raw["spec"].items() if key not in _NOT_COMPARED}
+    template = spec.pop("template")
+    labels = template.get("metadata", {}).get("labels") or {}
+    kept = {key: value for key, value in labels.items() if key not in _OF_CONTROLLER}
+    return {**spec, "labels": kept, "pod": template["spec"]}
+
+
 def _state(raw: dict[str, Any]) -> JobState:
     owners = raw["metadata"].get("ownerReferences") or ()
+    job = str(raw["metadata"].get("uid") or "")
     uid = next((each["uid"] for each in owners if each.get("controller")), "")
     for condition in raw.get("status", {}).get("conditions") or ():
         if condition.get("status") != "True":
             continue
         if condition.get("type") == "Complete":
-            return JobState(uid, JobPhase.SUCCEEDED)
+            return JobState(uid, JobPhase.SUCCEEDED, uid=job)
         if condition.get("type") == "Failed":
             message = f"{condition.get('reason', '')}: {condition.get('message', '')}"
-            return JobState(uid, JobPhase.FAILED, clipped(message.replace("\n", " "), 300))
-    return JobState(uid, JobPhase.RUNNING)
+            return JobState(uid, JobPhase.FAILED, clipped(one_line(message), 300), job)
+    return JobState(uid, JobPhase.RUNNING, uid=job)
 
 
 def _rejected(failure: Failure, namespace: str) -> Failure:
