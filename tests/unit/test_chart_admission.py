@@ -141,6 +141,15 @@ def test_whoever_has_jobs_created_may_create_them() -> None:
         assert "rollbackMigrations.backup.job" in rule
 
 
+@pytest.mark.parametrize(
+    ("resource", "verb"), [("jobs", "create"), ("secrets", "get"), ("services", "patch")]
+)
+def test_who_requests_a_rollback_may_do_what_it_changes(resource: str, verb: str) -> None:
+    rules = policies()[POLICY, "rollback-operator-requested-policies"]["spec"]["validations"]
+    (rule,) = [one["expression"] for one in rules if f"resource('{resource}')" in one["expression"]]
+    assert f".check('{verb}').allowed()" in rule
+
+
 def test_who_writes_a_status_is_asked_for_the_operators_account() -> None:
     found = policies(serviceAccount={"name": "judge"})[POLICY, "rollback-operator-records"]
     first, _ = found["spec"]["matchConditions"]
