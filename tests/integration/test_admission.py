@@ -80,6 +80,25 @@ RIGHTS: dict[str, list[tuple[str, str, list[str], list[str]]]] = {
 }
 
 
+USED: dict[str, tuple[Object, str]] = {
+    "SQL": (
+        {
+            "onNewerSchema": "RollbackMigrations",
+            "rollbackMigrations": {
+                "sql": {"migrationsSecretRef": {"name": "owner", "key": "dsn"}},
+                "backup": {"required": False},
+                "migrations": [{"name": "2", "sql": "DROP TABLE x"}],
+            },
+        },
+        "you may not get the Secret of database.rollbackMigrations.sql",
+    ),
+    "a Service": (
+        {"onCorruption": {"response": "Proceed", "stopTraffic": "Service", "service": "shop"}},
+        "you may not patch the Service of database.onCorruption",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
@@ -505,6 +524,24 @@ class TestRequests:
         self, as_user: Callable[[str], Api], user: str, made: Object, expected: str
     ) -> None:
         assert expected in refusal(lambda: as_user(user).create(rollbacks(EMPTY), made))
+
+    @pytest.mark.parametrize(("field", "said"), USED.values(), ids=list(USED))
+    def test_use_no_permission_of_the_author(
+        self, as_user: Callable[[str], Api], field: Object, said: str
+    ) -> None:
+        secret = {"name": "probe", "key": "dsn"}
+        made = policy("lent", database={"connectionSecretRef": secret, **field})
+        as_user("").create(policies(NAMESPACE), made)
+        request = by_hand(policyRef={"name": "lent"})
+        try:
+            eventually(
+                lambda: (
+                    said in refusal(lambda: as_user("oncall").create(rollbacks(NAMESPACE), request))
+                ),
+                "admission knows the policy",
+            )
+        finally:
+            as_user("").delete(f"{policies(NAMESPACE)}/lent")
 
     def test_never_change(self, as_user: Callable[[str], Api]) -> None:
         made = as_user("oncall").create(rollbacks(NAMESPACE), by_hand())

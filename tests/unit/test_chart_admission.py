@@ -14,6 +14,7 @@ from lab import chart
 from lab.errors import LabError
 from rollback_operator.api.crd import custom_resource_definition
 from rollback_operator.api.v1alpha1 import GROUP, RollbackPolicy
+from rollback_operator.model import stop
 from rollback_operator.rollback.approval import POLICY_NAME
 
 URL = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
@@ -139,6 +140,23 @@ def test_whoever_has_jobs_created_may_create_them() -> None:
         assert ".check('create').allowed()" in rule
         assert "rollbackMigrations.job" in rule
         assert "rollbackMigrations.backup.job" in rule
+
+
+@pytest.mark.parametrize(
+    ("resource", "verb"), [("jobs", "create"), ("secrets", "get"), ("services", "patch")]
+)
+def test_who_requests_a_rollback_may_do_what_it_changes(resource: str, verb: str) -> None:
+    rules = policies()[POLICY, "rollback-operator-requested-policies"]["spec"]["validations"]
+    (rule,) = [one["expression"] for one in rules if f"resource('{resource}')" in one["expression"]]
+    assert f".check('{verb}').allowed()" in rule
+
+
+def test_a_policy_names_the_lease_of_the_operator() -> None:
+    objects = chart.rendered(URL, name="guard", namespace="operators")
+    (anchor,) = [one for one in objects if one["metadata"]["name"] == stop.ANCHOR][:1]
+    (role,) = [one for one in objects if one["metadata"]["name"].endswith("-lease")][:1]
+    place = f"operators/{role['rules'][0]['resourceNames'][0]}"
+    assert anchor["metadata"]["annotations"][stop.LABEL] == place
 
 
 def test_who_writes_a_status_is_asked_for_the_operators_account() -> None:

@@ -234,6 +234,20 @@ MIGRATING = make_policy(
         "rollbackMigrations": {"job": {"command": ["down"]}, "backup": {"required": False}},
     }
 )
+READS = {"connectionSecretRef": {"name": "shop-db", "key": "dsn"}}
+USED: dict[str, dict[str, Any]] = {
+    "executes SQL": {
+        "onNewerSchema": "RollbackMigrations",
+        "rollbackMigrations": {
+            "sql": {"migrationsSecretRef": {"name": "owner", "key": "dsn"}},
+            "backup": {"required": False},
+            "migrations": [{"name": "2", "sql": "DROP TABLE x"}],
+        },
+    },
+    "stops a Service": {
+        "onCorruption": {"response": "Proceed", "stopTraffic": "Service", "service": "shop"},
+    },
+}
 SEEN = {"deployment": NAME, "revision": 2, "digest": "digest-v2"}
 
 
@@ -290,6 +304,16 @@ OLD = {
         -86400 + 20,
         Reason.REQUEST_BEFORE_POLICY,
     ),
+    **{
+        f"in one second with a policy that {name}": (
+            make_case(policy=make_policy(database={**READS, **field})),
+            {},
+            -86400,
+            -86400 + 20,
+            Reason.REQUEST_BEFORE_POLICY,
+        )
+        for name, field in USED.items()
+    },
     "admission may not know that policy yet": (
         make_case(policy=SUSPENDING),
         {},

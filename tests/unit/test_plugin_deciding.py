@@ -638,6 +638,45 @@ class TestStopForEverything:
         assert leases.err.count("was not suspended") == 1
         assert leases.err.count("NOT reached") == 1
 
+    def test_the_operator_that_the_chart_names_is_stopped_first_whatever_tenants_label(
+        self, leases: Shell
+    ) -> None:
+        own = "rollback-operator"
+        metadata = {"namespace": own, "name": own, "resourceVersion": "1"}  # of an older version
+        leases.cluster.put(LEASES, Record({"metadata": metadata}))
+        for number in range(40):
+            forged = {"namespace": "a", "name": f"l{number}", "labels": {stop.LABEL: "true"}}
+            leases.cluster.put(LEASES, Record({"metadata": forged}))
+        anchor = {"name": stop.ANCHOR, "annotations": {stop.LABEL: f"{own}/{own}"}}
+        leases.cluster.put("validatingadmissionpolicies", Record({"metadata": anchor}))
+
+        assert leases.run("suspend", "-A", "--reason", "x") == 0
+
+        first, *others = leases.out.splitlines()
+        assert first == f"operator {own}/{own}: stopped; takes effect within 5 s"
+        assert "(by its label; not verified)" in others[0]
+        assert stop.ANNOTATION in self.lease(leases, own, own)
+        forged = {"namespace": "a", "name": "l0", "labels": {stop.LABEL: "true"}}
+        leases.cluster.put(LEASES, Record({"metadata": forged}))
+        assert leases.run("undo", NAME, "--dry-run") == 1
+        assert "everything is suspended by ann" in leases.err + leases.out
+
+        assert leases.run("resume", "-A") == 0
+        assert stop.ANNOTATION not in self.lease(leases, own, own)
+        leases.cluster.objects = {
+            key: one for key, one in leases.cluster.objects.items() if key[:2] != (LEASES, "a")
+        }
+        forged |= {"annotations": {stop.ANNOTATION: "x"}}
+        leases.cluster.put(LEASES, Record({"metadata": forged}))
+        leases.run("undo", NAME, "--dry-run")
+        assert "everything is suspended" not in leases.err + leases.out
+
+    def test_without_admission_policies_the_names_are_for_the_person_to_compare(
+        self, leases: Shell
+    ) -> None:
+        assert leases.run("suspend", "-A", "--reason", "x") == 0
+        assert "Check that your operator is among these" in leases.out
+
     def test_needs_a_reason(self, leases: Shell, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             leases.run("suspend", "-A")

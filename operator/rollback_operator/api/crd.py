@@ -53,7 +53,11 @@ def _own(annotations: Any) -> Any:
     return {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
 
 
-LENDING_FIELDS = (("database", "rollbackMigrations"), ("safety", "gitOps"))
+LENDING_FIELDS = (
+    ("database", "rollbackMigrations"),
+    ("database", "onCorruption"),
+    ("safety", "gitOps"),
+)
 """Fields of a policy's spec that may add rights to those of a manual request (`model/rights`)."""
 
 

@@ -77,8 +77,13 @@ def lent(policy: RollbackPolicy) -> str:
 
     The admission policy `rollback-operator-requested-policies` checks these of the author.
     """
-    if _has_jobs(policy):
+    database = policy.spec.database
+    allowed = database.rollback_migrations if database is not None else None
+    if _has_jobs(policy) or (allowed is not None and allowed.sql is not None):
         return "spec.database.rollbackMigrations"
+    stop = database.on_corruption if database is not None else None
+    if stop is not None and stop.service:
+        return "spec.database.onCorruption"
     return "spec.safety.gitOps" if policy.spec.safety.git_ops is GitOps.SUSPEND else ""
 
 

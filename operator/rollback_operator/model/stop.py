@@ -18,6 +18,12 @@ from rollback_operator.api.v1alpha1 import GROUP
 ANNOTATION = f"{GROUP}/suspended"
 LABEL = f"{GROUP}/lease"
 """On the Lease of each operator, so that the command can select it."""
+ANCHOR = "rollback-operator-records"
+"""The chart's admission policy, which no tenant can write.
+
+Its annotation LABEL names the Lease of the operator of the whole cluster, as NAMESPACE/NAME.
+Everybody who may write Leases can set the label.
+"""
 _LONGEST = 300
 _LONGEST_NAME = 100
 _LONGEST_VALUE = 8192

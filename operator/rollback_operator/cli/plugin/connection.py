@@ -19,6 +19,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 T = TypeVar("T")
 POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
+ADMISSION_POLICIES = "validatingadmissionpolicies"
 DONE, REFUSED, USAGE, NOT_VERIFIED, NOT_OVER = range(5)
 """Exit statuses; the last two of `undo --wait` only."""
 
@@ -38,7 +39,7 @@ class ClusterClient(Protocol):
         """Read all objects of a kind in a namespace; an empty namespace: in all namespaces."""
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
-        """Read one object."""
+        """Read one object; an empty namespace: a cluster-scoped object."""
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
         """Create an object."""
@@ -96,6 +97,7 @@ _KINDS = {
     for kind in (
         *(paths.POLICIES, paths.ROLLBACKS, paths.LEASES),
         *(paths.DEPLOYMENTS, paths.REPLICA_SETS),
+        paths.ADMISSION_POLICIES,
     )
 }
 _OURS = {kind.PLURAL: kind.KIND for kind in KINDS}
@@ -167,7 +169,10 @@ class ApiCluster:
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
-        return _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
+        kind = _KINDS[plural]
+        if not namespace:
+            return _record(await self._api.get(paths.cluster_object(kind, name)))
+        return _record(await self._api.get(paths.object_in(kind, namespace, name)))
 
     async def create(self, plural: str, made: Record) -> Record | Failure:
         """Create an object; the API server refuses unknown fields."""

@@ -1,6 +1,8 @@
 """`approve`, `reject`, `suspend`, `resume`, `trust`: decisions of a person, under their name."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.v1alpha1 import MOST_TRUSTED
@@ -24,6 +26,8 @@ from rollback_operator.remedies.stopped_traffic import RESTORE_TRAFFIC
 
 MOST_LEASE_TRIES = 20
 """The holder renews a Lease every few seconds: one of the tries meets no conflict."""
+MOST_AT_ONCE = 16
+"""Leases that are marked at the same time."""
 _DECIDED = {"Approve": "approved", "Reject": "rejected"}
 _SECOND = timedelta(seconds=1)
 _SHOWN = 12
@@ -150,37 +154,81 @@ async def _ask_to_restore(asked: CommandContext, namespace: str, name: str) -> s
 
 async def _on_leases(asked: CommandContext, value: str | None) -> Answer:
     """Set the stop on the Lease of each operator of the cluster; None: remove it."""
-    ours = needed(await finding.operator_leases(asked.cluster))
-    if not ours:
+    own = await finding.own_lease(asked.cluster)
+    # The real operator first and alone: no number of forged Leases delays the stop.
+    first = [] if own is None else [await _on_own_lease(asked, own, value)]
+    listed = await finding.operator_leases(asked.cluster)
+    if isinstance(listed, Failure):
+        first += [_Marked(f"other operators: not listed: {listed.message}")] if first else []
+        listed = [] if first else needed(listed)
+    known = _place(own) if isinstance(own, Record) else ""
+    others = [lease for lease in listed if _place(lease) != known]
+    if not first and not others:
         raise Stop(
             "no Lease of an operator exists: is it installed, and has it run since its upgrade?\n"
             f"By hand: kubectl annotate lease NAME -n NAMESPACE {stop.ANNOTATION}=REASON"
         )
-    lines, failures = [], []
-    for lease in ours:
-        where = f"operator {lease.namespace}/{lease.name}"
-        earlier = stop.suspension_reason(lease.part("metadata.annotations").raw)
-        if value is None and not earlier:
-            lines.append(f"{where}: was not suspended")
-            continue
-        written = await _mark(asked, lease, value)
-        done = "resumed" if value is None else "stopped; takes effect within 5 s"
-        if value is not None and earlier:
-            done = f"was already {earlier}. Your name and reason replace these"
-        if not isinstance(written, Failure):
-            lines.append(f"{where}: {done}")
-        elif written.kind is not FailureKind.GONE:  # an operator without a Lease does not run
-            failures.append(written)
-            lines.append(f"{where}: NOT reached: {written.message}")
-    if len(failures) == len(ours):
+    done = first + await _on_others(asked, others, value, bool(first))
+    lines = [line.text for line in done if line.text]
+    failures = [line.failure for line in done if line.failure is not None]
+    if failures and len(failures) == len(done):
         needed(failures[0])
     if failures:
         raise Stop(
             "\n".join([*lines, "Repeat the command for each operator that was not reached."])
         )
+    if value is not None and not first:
+        lines.append("Check that your operator is among these: any Lease can have their label.")
     if value is not None:
         lines.append("To resume: kubectl rollback resume --all-namespaces")
     return "\n".join(lines), DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    text: str
+    """Empty: there is no such Lease any more; an operator without a Lease does not run."""
+    failure: Failure | None = None
+
+
+async def _on_own_lease(asked: CommandContext, own: Record | Failure, value: str | None) -> _Marked:
+    if isinstance(own, Failure) and own.kind is FailureKind.GONE:
+        return _Marked("the operator of the chart has no Lease: it has not run yet")
+    return await _on_lease(asked, needed(own), value)
+
+
+async def _on_others(
+    asked: CommandContext, leases: list[Record], value: str | None, is_doubtful: bool
+) -> list[_Marked]:
+    """Mark the Leases that have the label, several at a time."""
+    slots = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def marked(lease: Record) -> _Marked:
+        async with slots:
+            return await _on_lease(asked, lease, value)
+
+    done = await asyncio.gather(*map(marked, leases))
+    doubt = " (by its label; not verified)" if is_doubtful else ""
+    return [replace(line, text=f"{line.text}{doubt}") if line.text else line for line in done]
+
+
+async def _on_lease(asked: CommandContext, lease: Record, value: str | None) -> _Marked:
+    where = f"operator {_place(lease)}"
+    earlier = stop.suspension_reason(lease.part("metadata.annotations").raw)
+    if value is None and not earlier:
+        return _Marked(f"{where}: was not suspended")
+    written = await _mark(asked, lease, value)
+    if isinstance(written, Failure):
+        if written.kind is FailureKind.GONE:
+            return _Marked("")
+        return _Marked(f"{where}: NOT reached: {written.message}", written)
+    if value is not None and earlier:
+        return _Marked(f"{where}: was already {earlier}. Your name and reason replace these")
+    return _Marked(f"{where}: {'resumed' if value is None else 'stopped; takes effect within 5 s'}")
+
+
+def _place(lease: Record) -> str:
+    return f"{lease.namespace}/{lease.name}"
 
 
 async def _mark(asked: CommandContext, lease: Record, value: str | None) -> Record | Failure:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import LedgerEntry, Revision, RollbackPolicyStatus
 from rollback_operator.cli.plugin.connection import (
+    ADMISSION_POLICIES,
     LEASES,
     POLICIES,
     ROLLBACKS,
@@ -108,15 +109,31 @@ async def in_progress(
 
 
 async def operator_leases(cluster: ClusterClient) -> list[Record] | Failure:
-    """Read the Lease of each operator of the cluster."""
+    """Read each Lease that has the operators' label; everybody who may write Leases can set it."""
     listed = await cluster.list(LEASES, "")
     if isinstance(listed, Failure):
         return listed
     return [lease for lease in listed if stop.LABEL in lease.part("metadata.labels").raw]
 
 
+async def own_lease(cluster: ClusterClient) -> Record | Failure | None:
+    """Read the Lease that the chart's admission policy names, which no tenant can forge.
+
+    None: there is no such policy (admission.create is false), or the user may not read it.
+    """
+    anchor = await cluster.read(ADMISSION_POLICIES, "", stop.ANCHOR)
+    if isinstance(anchor, Failure):
+        return None
+    place = str(anchor.part("metadata.annotations").raw.get(stop.LABEL) or "")
+    namespace, _, name = place.partition("/")
+    return await cluster.read(LEASES, namespace, name) if namespace and name else None
+
+
 async def stopped(cluster: ClusterClient, policy: Record) -> str:
     """Say who stopped the operator of a policy, and why; empty: nobody did."""
+    own = await own_lease(cluster)
+    if isinstance(own, Record):
+        return stop.stop_message(own.part("metadata.annotations").raw)
     listed, ready = await operator_leases(cluster), policy.condition("Ready")
     leases = listed if isinstance(listed, list) else []
     stops = [stop.stop_message(lease.part("metadata.annotations").raw) for lease in leases]

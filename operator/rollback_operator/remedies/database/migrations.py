@@ -211,7 +211,7 @@ def is_started(rollback: Rollback, step: StepName) -> bool:
 
 
 def is_own_job(rollback: Rollback, name: str, uid: str) -> bool:
-    """Return whether a Job is the one on record; a record of an earlier version has no UID."""
+    """Return whether a Job is on record; a record of an earlier version has no UID."""
     record = rollback.status.migrations
     known = dict(zip(record.jobs, record.job_uids, strict=False)) if record is not None else {}
     return known.get(name, uid) == uid

@@ -74,9 +74,9 @@ class ApiJobs:
         raw = await self._api.get(paths.object_in(paths.JOBS, order.namespace, order.name))
         if isinstance(raw, Failure):
             return _rejected(raw, order.namespace)
-        found = _state(raw)
-        if found.owner_uid != order.owner.uid:
-            return found
+        state = _state(raw)
+        if state.owner_uid != order.owner.uid:
+            return state
         body = await self._planned(order)
         if not isinstance(body, Failure):
             body["metadata"]["name"] += "-planned"
@@ -88,7 +88,7 @@ class ApiJobs:
             message = f"Job {order.name} cannot be compared with the plan: {body.message}"
             return Failure(FailureKind.REJECTED, message)
         if _compared(raw) == _compared(body):
-            return found
+            return state
         message = (
             f"Job {order.name} is not as planned: another client has created it. Delete it, and "
             "request the rollback again"
