@@ -62,6 +62,9 @@ def _report(released: Released) -> int:
         print(f"{line}: released")  # noqa: T201 (this command's output)
     for line in released.faults:
         print(f"rollback-operator: {line}", file=sys.stderr)  # noqa: T201
+    for line in released.left_out:
+        text = f"rollback-operator: not released, since it takes too much memory to read: {line}"
+        print(text, file=sys.stderr)  # noqa: T201
     if not released.done and not released.faults:
         print("nothing is held")  # noqa: T201 (this command's output)
     return 1 if released.faults else 0

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
+from rollback_operator.adapters.kube.projections.outlines import is_stub
 from rollback_operator.api.user_text.documents import fault_of
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -75,6 +76,7 @@ Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
 """Characters of images, containers and probes of a Deployment that no policy watches."""
+_TOO_LARGE = "the object takes more than 24 MiB of memory: remove labels, annotations or fields"
 _BEFORE_ALL = "0"
 """A resourceVersion that is older than that of every object."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
@@ -97,11 +99,13 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A policy that the API server took and the models refuse, with the fields at fault."""
+    """A policy that the API server took and that cannot be read, with the fields at fault."""
 
     metadata: ObjectMeta
     message: str
     status: RollbackPolicyStatus
+    is_unread: bool = False
+    """Too large to read since the start: its status is unknown, and must not be replaced."""
 
     @property
     def shell(self) -> RollbackPolicy:
@@ -138,6 +142,9 @@ class Cache:
         if known is not None and _is_newer(known.metadata, metadata):
             return key
         self.drop_policy(key)
+        if is_stub(raw):
+            self.policies[key] = _left_out(metadata, known)
+            return key
         try:
             self.remember(RollbackPolicy.model_validate(raw))
         except ValidationError as error:
@@ -303,6 +310,12 @@ class Cache:
         match written:
             case RollbackPolicy() if self.policy_at(written.key) is not None:
                 self.remember(written)
+            case RollbackPolicy() if isinstance(
+                known := self.policies.get(written.key), Unreadable
+            ):
+                self.policies[written.key] = replace(
+                    known, metadata=written.metadata, status=written.status
+                )
             case Rollback() if written.key in self.rollbacks:
                 self.remember(written)
             case RollbackRequest() if written.key in self.requests:
@@ -354,6 +367,15 @@ def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
 
 def _version_of(metadata: ObjectMeta) -> ObjectVersion:
     return ObjectVersion(metadata.uid, metadata.resource_version)
+
+
+def _left_out(metadata: ObjectMeta, known: RollbackPolicy | Unreadable | None) -> Unreadable:
+    """Give a policy that is too large to read, with the status that is known of it."""
+    if known is None or known.metadata.uid != metadata.uid:
+        return Unreadable(metadata, _TOO_LARGE, RollbackPolicyStatus(), is_unread=True)
+    newer = known.metadata.model_copy(update={"resource_version": metadata.resource_version})
+    is_unread = isinstance(known, Unreadable) and known.is_unread
+    return Unreadable(newer, _TOO_LARGE, known.status, is_unread)
 
 
 def _readable_status(raw: dict[str, Any]) -> RollbackPolicyStatus:
