@@ -48,6 +48,7 @@ KEPT_BYTES = 192 * 1024
 LIST_BYTES = 40 * MIB
 """Limit for the objects of all lists being read; a namespace has at most half of it."""
 _MOST = f"{ANSWER_BYTES // MIB} MiB"
+_NO_LIST = "the answer is no list"
 STREAMS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _ERROR = 400
 
@@ -210,16 +211,13 @@ class ApiServer:
                 if isinstance(page, Failure):
                     return page
                 if "items" not in page:
-                    message = f"GET {listing.path}: the answer is no list"
-                    return Failure(FailureKind.UNAVAILABLE, message)
+                    return Failure(FailureKind.UNAVAILABLE, f"GET {listing.path}: {_NO_LIST}")
                 items = page["items"] or ()  # the server answers null for an empty list
                 pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
                 if not self._kept.hold(holder, int(pages.weight)):
                     most = LIST_BYTES // 2 // MIB
-                    message = (
-                        f"GET {listing.path}: its objects take more than {most} MiB, or more than "
-                    )
-                    message += "concurrent lists leave"
+                    message = f"GET {listing.path}: its objects take more than {most} MiB, "
+                    message += "or more than concurrent lists leave"
                     return TooLarge(FailureKind.UNAVAILABLE, message)
                 listed += [listing.taken(item) for item in items]
                 pages.go_on((page.get("metadata") or {}).get("continue") or "")
