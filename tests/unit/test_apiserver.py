@@ -17,9 +17,9 @@ from rollback_operator.adapters.kube.apiserver import (
     ApiServer,
     Listing,
     TooLarge,
-    failure_of,
 )
 from rollback_operator.adapters.kube.paths import ApiPath
+from rollback_operator.adapters.kube.refusals import failure_of
 from rollback_operator.adapters.kube.response_budget import ANSWER_BYTES
 from rollback_operator.cli.plugin.connection import ApiCluster
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -163,10 +163,60 @@ async def test_one_object_that_is_too_large_is_a_failure() -> None:
     assert "takes more than 24 MiB of memory" in listed.message
 
 
+async def test_an_object_that_is_too_large_is_listed_by_its_metadata_alone() -> None:
+    """No tenant's object keeps the operator from listing those of the others."""
+    names, asked = ["a", "huge", *(f"b{number}" for number in range(40))], []
+    dense = '"annotations":{' + '"a":"",' * 135_000 + '"b":""},'
+
+    def item(name: str) -> str:
+        identity = {"name": name, "namespace": "shop", "resourceVersion": "7", "uid": name}
+        annotations = dense if name == "huge" else ""
+        return '{"metadata":{' + annotations + json.dumps(identity, separators=(",", ":"))[1:] + "}"
+
+    async def serve(request: web.Request) -> web.Response:
+        start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        asked.append(limit)
+        end = start + limit
+        metadata = {"continue": str(end) if end < len(names) else "", "resourceVersion": "9"}
+        items = ",".join(map(item, names[start:end]))
+        text = json.dumps(metadata, separators=(",", ":"))
+        return web.Response(text='{"items":[' + items + '],"metadata":' + text + "}")
+
+    async with answered_by(serve, []) as api:
+        listed = await api.list_metadata(PATH)
+        left_out: list[str] = []
+        counted = await api.list_of(
+            Listing(
+                ApiPath(PATH),
+                lambda one: str(one["metadata"]["name"]),
+                left_out=lambda outline: left_out.append(outline.name) or "",
+            )
+        )
+
+    assert not isinstance(listed, Failure)
+    assert [one["name"] for one in listed] == names
+    assert set(listed[1]) == {"name", "namespace", "uid", "resourceVersion"}
+    assert counted == ["a", "", *names[2:]]
+    assert left_out == ["shop/huge"]
+    assert len(asked) < 30  # and the pages grow again
+
+
+async def test_commas_in_an_annotation_are_no_values() -> None:
+    note = "\U0001f600" + "," * 255_000
+    metadata = {"uid": "a", "annotations": {"note": note}}
+    text = json.dumps({"metadata": {}, "items": [{"metadata": metadata}]}, ensure_ascii=False)
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    async with answered_by(serve, []) as api:
+        assert await api.list_metadata(PATH) == [{"uid": "a"}]
+
+
 DENSE = {
     "a page of small values": "[" + ",".join(["[]"] * 150_000) + "]",
     "a page of one wide character": '"' + "x" * 3_000_000 + "\U0001f600" + '"',
-    "deeply nested": '{"f:a":' * 90_000 + "1" + "}" * 90_000,
+    "deeply nested": '{"f:a":' * 130_000 + "1" + "}" * 130_000,
 }
 
 

@@ -28,7 +28,6 @@ CONSTANTS_ONLY = {
     "report/formats.py",
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",
-    "adapters/kube/watches.py",  # a name in the first 64 KiB of an event
     "cli/plugin/record.py",
     "advise/migrations.py",  # names of files, and files of at most 1 MiB in linear time
     "adapters/kube/projections/needs.py",

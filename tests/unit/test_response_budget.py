@@ -16,6 +16,7 @@ from rollback_operator.adapters.kube.response_budget import (
     ResponseBudget,
     weight_of,
 )
+from rollback_operator.api.user_text.json_text import values_outside_strings
 
 
 async def test_small_answers_wait_for_nobody() -> None:
@@ -133,3 +134,13 @@ async def test_a_part_is_no_many_times_what_it_is_for(size: int) -> None:
     with budget.part("") as part:
         await part.grow(size)
         assert size <= budget.held < 4 * size
+
+
+@pytest.mark.parametrize("before", range(65_530, 65_540))
+def test_only_the_structure_outside_of_strings_is_counted(before: int) -> None:
+    r"""Whatever a piece ends with: a quote, an escape, half of one."""
+    fields = {"a" * before: ',[{:\\",:\\\\', "\\": [1, "[,", {'"': ","}], "b" * before: "\\"}
+    content = json.dumps(fields).encode()
+
+    # Maps and lists: 3, keys: 4, commas: 4; and the text itself.
+    assert values_outside_strings(content, 10**6) == 1 + 3 + 4 + 4

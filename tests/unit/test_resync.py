@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.apiserver import ApiServer, TooLarge
+from rollback_operator.adapters.kube.projections.outlines import Outline
 from rollback_operator.api.v1alpha1 import API_VERSION, Rollback, RollbackPolicy
 from rollback_operator.evidence.retention import LONGEST_ROUTE
 from rollback_operator.ports.failure import Failure, FailureKind
@@ -285,3 +286,60 @@ def test_of_objects_that_are_gone_nothing_is_kept() -> None:
 
     kept = {name: value for name, value in vars(cache).items() if isinstance(value, dict) and value}
     assert kept == {}
+
+
+def too_large(raw: Raw) -> Raw:
+    return Outline(raw["metadata"]).stub
+
+
+def test_a_policy_that_becomes_too_large_is_not_acted_on_and_keeps_its_record(world: World) -> None:
+    before = world.cache.policies[SHOP].status.model_copy(update={"observed_generation": 3})
+    world.cache.policies[SHOP] = world.cache.policies[SHOP].model_copy(update={"status": before})  # type: ignore[union-attr]
+    world.intake.take(POLICIES, too_large(policy(8)))
+
+    known = world.cache.policies[SHOP]
+    assert isinstance(known, Unreadable)
+    assert "24 MiB" in known.message
+    assert (known.status, known.is_unread) == (before, False)
+    assert known.metadata.resource_version == "8"
+    assert world.cache.policies_on(*SHOP) == []
+
+    written = known.shell.model_copy(update={"status": before.model_copy(update={"message": ""})})
+    world.cache.take_in(written)
+    assert world.cache.policies[SHOP].status is written.status
+
+    world.intake.drop(POLICIES, SHOP)  # its deletion, which no list has to find
+    assert SHOP not in world.cache.policies
+
+
+def test_the_record_of_a_policy_too_large_since_the_start_is_unknown() -> None:
+    world = World()
+    world.intake.take(POLICIES, too_large(policy(8)))
+
+    known = world.cache.policies[SHOP]
+    assert isinstance(known, Unreadable)
+    assert known.is_unread
+    assert world.intake.delivered == {"uid of shop"}
+
+
+async def test_what_is_too_large_is_read_once_and_the_others_are_compared(world: World) -> None:
+    class Large(Lists):
+        async def get(self, path: str, **query: str) -> Raw | Failure:
+            answer = await super().get(path, **query)
+            if self.read[-1] != "by-hand" or isinstance(answer, Failure):
+                return answer
+            outline = Outline(answer["items"][0]["metadata"])
+            return TooLarge(FailureKind.UNAVAILABLE, "24 MiB", outline=outline)
+
+    world.know(ROLLBACKS, request(3))
+    lists = Large({**world.lists.there, ROLLBACKS: [request(9)], POLICIES: [policy(5)]})
+    resync = Resync(cast("ApiServer", lists), world.intake)
+    await resync.compare()
+    await resync.compare()
+
+    assert lists.read.count("by-hand") == 1
+    assert not world.cache.requests
+    assert world.cache.policies[SHOP].metadata.resource_version == "5"
+    lists.there[ROLLBACKS] = []
+    await resync.compare()
+    assert not world.intake.left_out

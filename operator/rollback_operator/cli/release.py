@@ -63,6 +63,9 @@ def _report(released: Released) -> int:
         print(f"{one_line(line)}: released")  # noqa: T201 (this command's output)
     for line in released.faults:
         print(f"rollback-operator: {one_line(line)}", file=sys.stderr)  # noqa: T201
+    for line in released.left_out:
+        kept = f"not released, since it takes too much memory to read: {one_line(line)}"
+        print(f"rollback-operator: {kept}", file=sys.stderr)  # noqa: T201
     if not released.done and not released.faults:
         print("nothing is held")  # noqa: T201 (this command's output)
     return 1 if released.faults else 0

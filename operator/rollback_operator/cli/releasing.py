@@ -8,7 +8,7 @@ could never be deleted. A Rollback in progress that has changed one of them ends
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -61,6 +61,9 @@ class Released:
 
     done: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Objects too large to read. They are no failures: no repetition helps, and an object of one
+    tenant does not keep the operator from being uninstalled."""
 
 
 async def release(settings: Settings) -> Released:
@@ -76,7 +79,7 @@ async def release(settings: Settings) -> Released:
         result = await _everything(api, settings)
     finally:
         await api.close()
-    return Released(result.done, (*([fault] if fault else ()), *result.faults))
+    return replace(result, faults=(*([fault] if fault else ()), *result.faults))
 
 
 async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
@@ -102,15 +105,17 @@ async def _stop_the_leader(api: ApiServer, settings: Settings) -> str:
 async def _everything(api: ApiServer, settings: Settings) -> Released:
     done: set[str] = set()
     faults: list[str] = []
+    left_out: set[str] = set()
     for number in range(TRIES):
         await asyncio.sleep(RETRY_SECONDS if number else 0)
         sweep = Sweep(api, settings.identity, settings.argo_cd_namespace)
         results = await sweep.through(settings.namespaces)
         done |= {name for name, fault in results.items() if not fault}
+        left_out |= sweep.left_out
         faults = [f"{name}: {fault}" for name, fault in results.items() if fault]
         if not faults:
             break
-    return Released(tuple(sorted(done)), tuple(faults))
+    return Released(tuple(sorted(done)), tuple(faults), tuple(sorted(left_out)))
 
 
 class Sweep:
@@ -137,6 +142,7 @@ class Sweep:
         )
         self._holder = Holder(self._workloads, store, self._cache.take_in, utc_now)
         self._results: dict[str, str] = {}
+        self.left_out: set[str] = set()
 
     async def through(self, namespaces: Sequence[str]) -> dict[str, str]:
         """Release all objects of the namespaces, or of the cluster; returns a failure by name."""
@@ -153,9 +159,13 @@ class Sweep:
     async def _listed(
         self, path: paths.ApiPath, is_meant: Callable[[dict[str, Any]], bool] = bool
     ) -> list[dict[str, Any]]:
-        listed = await self._api.list_of(
-            Listing(path, lambda item: item if is_meant(item) else None, free=inf)
+        listing: Listing[dict[str, Any] | None] = Listing(
+            path,
+            lambda item: item if is_meant(item) else None,
+            free=inf,
+            left_out=lambda outline: self.left_out.add(f"{path}: {outline.name}"),
         )
+        listed = await self._api.list_of(listing)
         if not isinstance(listed, Failure):
             return [item for item in listed if item is not None]
         if listed.kind is not FailureKind.GONE:  # without the CRD there are no policies

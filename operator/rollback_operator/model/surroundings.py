@@ -91,9 +91,11 @@ class ClusterCapacity:
 
     nodes: tuple[Node, ...]
     usage: tuple[Usage, ...] | None
-    """None: too many pods to add up within the time of a check."""
+    """None: too many pods to add up within the time of a check, or they could not be read."""
     is_whole: bool = True
     """False: not all nodes were read."""
+    unread: str = ""
+    """Why the pods, or some of them, are not in `usage`; empty: all are, or they are too many."""
 
     def pods_that_fit(self, one: Amounts) -> int | None:
         """Count the further pods that nodes take, taints and affinities aside; None: unknown."""

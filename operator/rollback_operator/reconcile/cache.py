@@ -1,13 +1,13 @@
 """The state that the watches deliver: our resources parsed, Deployments as projections."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rollback_operator.adapters.kube.projections.deployments import deployment_of
+from rollback_operator.adapters.kube.projections.outlines import is_stub
 from rollback_operator.api.user_text.documents import fault_of
 from rollback_operator.api.v1alpha1 import (
     Mode,
@@ -23,57 +23,14 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.evidence.retention import weight
 from rollback_operator.model.workload import Deployment
-
-_FIELDS_SET = "__pydantic_fields_set__"
-
-
-class Sharing:
-    """Knows the parts that some policy holds; what none holds any more is forgotten."""
-
-    def __init__(self) -> None:
-        self._known: WeakValueDictionary[tuple[type, str], BaseModel] = WeakValueDictionary()
-        self._given: dict[type[BaseModel], set[str]] = {}
-
-    def share(self, policy: RollbackPolicy) -> None:
-        """Put known equals into a policy that was just parsed, in the place of its own parts.
-
-        Done in place, which has no visible effect: the models are immutable, and equal.
-        """
-        parts = policy.spec.__dict__
-        for name, value in parts.items():
-            if isinstance(value, BaseModel):
-                parts[name] = self._share(value)
-            elif isinstance(value, list):
-                parts[name] = [
-                    self._share(part) if isinstance(part, BaseModel) else part for part in value
-                ]
-        for part in _models(policy):
-            # Which fields were given is asked of no model of the API; a copy gets a set of its own.
-            kind = type(part)
-            if kind not in self._given:
-                self._given[kind] = set(kind.model_fields)
-            object.__setattr__(part, _FIELDS_SET, self._given[kind])
-
-    def _share(self, part: BaseModel) -> BaseModel:
-        return self._known.setdefault((type(part), part.model_dump_json()), part)
-
-
-def _models(value: Any) -> Iterator[BaseModel]:
-    """Go through a model and all that it holds."""
-    if isinstance(value, BaseModel):
-        yield value
-        for part in value.__dict__.values():
-            yield from _models(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _models(part)
-
+from rollback_operator.reconcile.sharing import Sharing
 
 K = TypeVar("K")
 Key = tuple[str, str]
 DEPLOYMENTS_PLURAL = "deployments"
 MOST_NAMES = 8192
 """Characters of images, containers and probes of a Deployment that no policy watches."""
+_TOO_LARGE = "the object takes more than 24 MiB of memory: remove labels, annotations or fields"
 _BEFORE_ALL = "0"
 """A resourceVersion that is older than that of every object."""
 _NO_SPEC = RollbackPolicySpec(target_ref=TargetRef(name="unreadable"), mode=Mode.OBSERVE)
@@ -96,11 +53,13 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A policy that the API server took and the models refuse, with the fields at fault."""
+    """A policy that the API server took and that cannot be read, with the fields at fault."""
 
     metadata: ObjectMeta
     message: str
     status: RollbackPolicyStatus
+    is_unread: bool = False
+    """Too large to read since the start: its status is unknown, and must not be replaced."""
 
     @property
     def shell(self) -> RollbackPolicy:
@@ -151,6 +110,9 @@ class Cache:
         if known is not None and _is_newer(known.metadata, metadata):
             return key
         self.drop_policy(key)
+        if is_stub(raw):
+            self.policies[key] = _left_out(metadata, known)
+            return key
         try:
             self.remember(RollbackPolicy.model_validate(raw))
         except ValidationError as error:
@@ -326,12 +288,19 @@ class Cache:
         return isinstance(self.policies.get(key), Unreadable)
 
     def take_in(self, written: RollbackPolicy | Rollback | RollbackRequest) -> None:
-        """Take in what a write returned, unless it is gone, replaced or unreadable by now."""
+        """Take in what a write returned, unless it is gone or replaced by now.
+
+        A policy that cannot be read stays so: only its metadata and status are of the write.
+        """
         key = written.key
-        known: Resource | None = self.rollbacks.get(key) or self.requests.get(key)
+        known: _Known | None = self.rollbacks.get(key) or self.requests.get(key)
         if isinstance(written, RollbackPolicy):
-            known = self.policy_at(key)
-        if known is not None and known.metadata.uid == written.metadata.uid:
+            known = self.policies.get(key)
+        if known is None or known.metadata.uid != written.metadata.uid:
+            return
+        if isinstance(known, Unreadable) and isinstance(written, RollbackPolicy):
+            self.policies[key] = replace(known, metadata=written.metadata, status=written.status)
+        else:
             self.remember(written)
 
     def policies_on(self, namespace: str, deployment: str) -> list[RollbackPolicy]:
@@ -387,6 +356,15 @@ def _is_newer(known: ObjectMeta, seen: ObjectMeta) -> bool:
 
 def _version_of(metadata: ObjectMeta) -> ObjectVersion:
     return ObjectVersion(metadata.uid, metadata.resource_version)
+
+
+def _left_out(metadata: ObjectMeta, known: RollbackPolicy | Unreadable | None) -> Unreadable:
+    """Give a policy that is too large to read, with the status that is known of it."""
+    if known is None or known.metadata.uid != metadata.uid:
+        return Unreadable(metadata, _TOO_LARGE, RollbackPolicyStatus(), is_unread=True)
+    newer = known.metadata.model_copy(update={"resource_version": metadata.resource_version})
+    is_unread = isinstance(known, Unreadable) and known.is_unread
+    return Unreadable(newer, _TOO_LARGE, known.status, is_unread)
 
 
 def _readable_status(raw: dict[str, Any]) -> RollbackPolicyStatus:

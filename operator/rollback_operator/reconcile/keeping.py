@@ -40,6 +40,7 @@ from rollback_operator.report import events, recent
 from rollback_operator.rollback.course import Carry, Retry, context_of, course
 
 _log = logging.getLogger(__name__)
+UNREAD_SECONDS = 60.0
 _NOTHING_TO_STORE_IN = frozenset({FailureKind.GONE, FailureKind.REJECTED})
 """The policy is gone, or the API server refuses its status: a deletion does not wait for that."""
 
@@ -214,6 +215,8 @@ class RecordKeeper:
         known = self.cache.policies.get(key)
         if known is None or known.metadata.deletion_timestamp is not None:
             return None
+        if isinstance(known, Unreadable) and known.is_unread:
+            return Failure(FailureKind.UNAVAILABLE, known.message, UNREAD_SECONDS)
         policy = known.shell if isinstance(known, Unreadable) else known
         safety = None if isinstance(known, Unreadable) else known.spec.safety
         new = recent.with_ends(policy.status, own, safety, self.clock())

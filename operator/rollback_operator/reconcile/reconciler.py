@@ -382,6 +382,8 @@ class Reconciler:
 
     async def _report_unreadable(self, policy: Unreadable) -> float | None:
         end = hold_end.HoldEnd(Reason.INVALID_SPEC, policy.message)
+        if policy.is_unread:
+            return None
         settled = await self.holder.end(policy.shell, end, None)
         why = status.not_ready(Reason.INVALID_SPEC, policy.message)
         reported = await self.reporter.report_unreadable(settled.policy, why)

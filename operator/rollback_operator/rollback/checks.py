@@ -219,11 +219,11 @@ def room(facts: ChecklistFacts) -> CheckItem:
         return _item(name, CheckResult.WARNED, message)
     fits = cluster.pods_that_fit(replica_set.requests)
     if fits is None:
-        message = f"{_pods_needed(wanted)}, {len(cluster.usable)} nodes accept pods; the cluster"
-        return _item(
-            name, CheckResult.PASSED, f"{message} is too large to sum up the free capacity"
-        )
+        message = f"{_pods_needed(wanted)}, {len(cluster.usable)} nodes accept pods; "
+        message += cluster.unread or "the cluster is too large to sum up the free capacity"
+        return _item(name, CheckResult.WARNED if cluster.unread else CheckResult.PASSED, message)
     message = f"{_pods_needed(wanted)}, nodes have room for {fits}"
+    message += f" ({cluster.unread})" if cluster.unread else ""
     return _item(name, CheckResult.WARNED if fits < wanted else CheckResult.PASSED, message)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollback_operator.adapters.kube import paths
-from rollback_operator.adapters.kube.apiserver import ApiServer
+from rollback_operator.adapters.kube.apiserver import ApiServer, TooLarge
+from rollback_operator.adapters.kube.projections.outlines import is_stub
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure
 from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
@@ -36,6 +37,11 @@ def path_of(plural: str, namespace: str) -> paths.ApiPath:
     return paths.in_namespace_or_all(WATCHED[plural], namespace)
 
 
+def version_of(metadata: Mapping[str, Any]) -> ObjectVersion:
+    """Return the version that metadata names."""
+    return ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
+
+
 @dataclass(slots=True)
 class Intake:
     """Puts objects into the cache, and the policies that they concern on the queue."""
@@ -45,6 +51,8 @@ class Intake:
     """Puts a policy's key on the queue, due after some seconds."""
     delivered: set[str] | None = field(default_factory=set)
     """The uids of all objects so far, readable or not; None: the first lists are complete."""
+    left_out: dict[tuple[str, Key], ObjectVersion] = field(default_factory=dict)
+    """The objects that are too large to read, by plural and key."""
 
     def look_at_all(self) -> None:
         """Requeue every policy: a change concerns all of them."""
@@ -55,17 +63,24 @@ class Intake:
         """Take in an object that exists."""
         if self.delivered is not None:
             self.delivered.add(raw["metadata"]["uid"])
+        key = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        self.left_out.pop((plural, key), None)
         match plural:
             case RollbackPolicy.PLURAL:
                 self._take_policy(raw)
             case Rollback.PLURAL:
                 self._take_rollback(raw)
+            case _ if is_stub(raw):
+                self.drop(plural, key)  # a policy reads its own
             case _:
                 key, is_release = self.cache.put_deployment(raw)
                 self._want_policies_of(key, 0.0 if is_release else STATUS_SECONDS)
+        if is_stub(raw):
+            self.left_out[plural, key] = version_of(raw["metadata"])
 
     def drop(self, plural: str, key: Key) -> None:
-        """Forget a deleted object."""
+        """Forget an object that was deleted, or a Deployment that is too large to read."""
+        self.left_out.pop((plural, key), None)
         match plural:
             case RollbackPolicy.PLURAL:
                 others = [policy for policy in self._policies_beside(key) if policy != key]
@@ -156,12 +171,12 @@ class Resync:
         listed = await self.api.get(path_of(plural, namespace), **paths.name_query(name))
         if isinstance(listed, Failure):
             _log.info("%s %s/%s: not read: %s", plural, namespace, name, listed.message)
+            if isinstance(listed, TooLarge) and listed.outline.identity:
+                self.intake.take(plural, listed.outline.stub)
             return listed
         items = listed.get("items") or ()
         for item in items:
-            metadata = item["metadata"]
-            seen = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
-            if cache.version(plural, key) != seen:
+            if cache.version(plural, key) != version_of(item["metadata"]):
                 self.intake.take(plural, item)
         # An object that was created again in the meantime is not the deleted object.
         if not items and before is not None and cache.version(plural, key) == before:
@@ -175,13 +190,13 @@ class Resync:
         if isinstance(listed, Failure):
             _log.info("%s: not compared with the API server: %s", plural, listed.message)
             return
-        there = {
-            (item["namespace"], item["name"]): ObjectVersion(item["uid"], item["resourceVersion"])
-            for item in listed
-        }
+        there = {(item["namespace"], item["name"]): version_of(item) for item in listed}
         for key, version in there.items():
             if self._is_behind(plural, key, version):
                 await self.refresh(plural, key)
+        for kind, key in tuple(self.intake.left_out):
+            if kind == plural and namespace in ("", key[0]) and key not in there:
+                del self.intake.left_out[kind, key]
         now = cache.versions(plural)
         for key, version in before.items():
             is_here = namespace in ("", key[0])
@@ -193,7 +208,7 @@ class Resync:
     def _is_behind(self, plural: str, key: Key, listed: ObjectVersion) -> bool:
         """Report whether the cache is behind; a Deployment matters only if a policy names it."""
         cache = self.intake.cache
-        known = cache.version(plural, key)
+        known = cache.version(plural, key) or self.intake.left_out.get((plural, key))
         if plural == DEPLOYMENTS_PLURAL and not cache.policies_on(*key):
             return False
         return known is None or (known != listed and not known.is_newer(listed))

@@ -241,6 +241,18 @@ CASES: dict[str, tuple[Any, ChecklistFacts, CheckResult, str]] = {
         PASSED,
         "too large to sum up",
     ),
+    "pods that were not read": (
+        checks.room,
+        make_facts(cluster=replace(WITH_CAPACITY, usage=None, unread="the pods could not be read")),
+        WARNED,
+        "the pods could not be read$",
+    ),
+    "a pod that is too large": (
+        checks.room,
+        make_facts(cluster=replace(WITH_CAPACITY, unread="1 pods too large")),
+        PASSED,
+        r"nodes have room for \d+ \(1 pods too large\)",
+    ),
     "quotas that were not read": (checks.room, make_facts(quotas=UNREAD), WARNED, "forbidden"),
     "capacity that was not read": (checks.room, make_facts(cluster=UNREAD), WARNED, "forbidden"),
     "Recreate needs no capacity": (

@@ -23,11 +23,14 @@ from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.clock import ServerClock
 from rollback_operator.adapters.kube.login import log_in
 from rollback_operator.adapters.kube.paths import ApiPath, fault_of, namespace_of
+from rollback_operator.adapters.kube.projections.outlines import IDENTITY, Outline
+from rollback_operator.adapters.kube.refusals import failure_of
 from rollback_operator.adapters.kube.response_budget import (
     ANSWER_BYTES,
     MIB,
     SMALLER,
     VALUE_BYTES,
+    Oversized,
     ResponseBudget,
     ResponseShare,
     bounded,
@@ -45,19 +48,20 @@ KEPT_BYTES = 192 * 1024
 LIST_BYTES = 40 * MIB
 """Limit for the objects of all lists being read; a namespace has at most half of it."""
 _MOST = f"{ANSWER_BYTES // MIB} MiB"
+_NO_LIST = "the answer is no list"
 STREAMS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-IDENTITY = ("namespace", "name", "uid", "resourceVersion")
-_CONFLICT, _GONE, _INVALID, _TOO_MANY = 409, 404, 422, 429
 _ERROR = 400
-_SERVER_ERROR = 500
-_REQUEST_TIMEOUT = 408
 
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
 class TooLarge(Failure):
     """An answer exceeds its memory limit: request less at once."""
+
+    outline: Outline = field(default_factory=Outline)
+    """Of an object, or of a list of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ class Listing(Generic[T]):
     object, whatever its size."""
     most: float = inf
     """Objects after which no further page is requested."""
+    left_out: Callable[[Outline], T] | None = None
+    """Returns what stands for an object that alone exceeds the limit. None: the list fails, which
+    is right for lists of a single tenant's objects."""
 
 
 @dataclass(slots=True)
@@ -82,11 +89,23 @@ class _Pages:
     size: int
     following: str = ""
     weight: float = 0.0
+    most: int = 0
+    """Size to return to after an object was left out; 0: none was."""
 
     @property
     def query(self) -> dict[str, str]:
         following = {"continue": self.following} if self.following else {}
         return {"limit": str(self.size), **following}
+
+    def go_on(self, following: str) -> None:
+        """Go to the next page, of twice the size where the size was reduced for a single object."""
+        self.following = following
+        self.size = max(self.size, min(2 * self.size, self.most))
+
+    def without_object(self, outline: Outline) -> dict[str, Any]:
+        """Return an empty page in the place of one with an object that is left out."""
+        self.most = PAGE
+        return {"metadata": outline.page, "items": []}
 
 
 class ApiServer:
@@ -151,13 +170,19 @@ class ApiServer:
     async def list_metadata(self, path: ApiPath) -> list[dict[str, Any]] | Failure:
         """List namespace, name, uid and resourceVersion of all objects of a kind, page by page."""
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-        listing = Listing(path, lambda item: _without_managed_fields(item["metadata"]), free=inf)
+        listing = Listing(
+            path,
+            lambda item: _without_managed_fields(item["metadata"]),
+            free=inf,
+            left_out=lambda outline: outline.identity,
+        )
         return await self._list(listing, _Pages(IDENTITIES), accept)
 
     async def list_of(self, listing: Listing[T]) -> list[T] | Failure:
         """List the projections of objects, page by page, within the memory limit.
 
-        One object that exceeds the limit of an answer is a failure.
+        One object that exceeds the limit of an answer is a failure, unless the listing says what
+        stands for it.
         """
         return await self._list(listing, _Pages(PAGE), "application/json")
 
@@ -180,22 +205,22 @@ class ApiServer:
                     # For example a hundred objects of a megabyte.
                     pages.size = max(1, pages.size // SMALLER)
                     continue
+                if isinstance(page, TooLarge) and listing.left_out and page.outline.is_page:
+                    listed.append(listing.left_out(page.outline))
+                    page = pages.without_object(page.outline)
                 if isinstance(page, Failure):
                     return page
                 if "items" not in page:
-                    message = f"GET {listing.path}: the answer is no list"
-                    return Failure(FailureKind.UNAVAILABLE, message)
+                    return Failure(FailureKind.UNAVAILABLE, f"GET {listing.path}: {_NO_LIST}")
                 items = page["items"] or ()  # the server answers null for an empty list
                 pages.weight += max(0.0, part.size - listing.free * len(items)) if items else 0.0
                 if not self._kept.hold(holder, int(pages.weight)):
                     most = LIST_BYTES // 2 // MIB
-                    message = (
-                        f"GET {listing.path}: its objects take more than {most} MiB, or more than "
-                    )
-                    message += "concurrent lists leave"
+                    message = f"GET {listing.path}: its objects take more than {most} MiB, "
+                    message += "or more than concurrent lists leave"
                     return TooLarge(FailureKind.UNAVAILABLE, message)
                 listed += [listing.taken(item) for item in items]
-                pages.following = (page.get("metadata") or {}).get("continue") or ""
+                pages.go_on((page.get("metadata") or {}).get("continue") or "")
                 del page, items
             if not pages.following or len(listed) >= listing.most:
                 return listed
@@ -314,9 +339,17 @@ class ApiServer:
         if method != "GET" and not self._may_write():
             message = "not sent, since the lease of this replica has run out"
             return Failure(FailureKind.UNAVAILABLE, f"{method} {path}: {message}")
-        return await self._answer(f"{method} {path}", request, asked.part)
+        content = await self._answer(f"{method} {path}", request, asked.part)
+        if not isinstance(content, Oversized):
+            return content
+        message = f"{method} {path}: the answer takes more than {_MOST} of memory"
+        is_page = asked.query.get("limit", "1") != "1"  # it is requested again
+        outline = Outline() if is_page else await content.outline(asked.part.owner)
+        return TooLarge(FailureKind.UNAVAILABLE, message, outline=outline)
 
-    async def _answer(self, call: str, request: Any, part: ResponseShare) -> bytearray | Failure:
+    async def _answer(
+        self, call: str, request: Any, part: ResponseShare
+    ) -> bytearray | Oversized | Failure:
         asked = None if self._clock is None else self._clock.own()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS + 1):
@@ -329,9 +362,8 @@ class ApiServer:
             return Failure(FailureKind.UNAVAILABLE, f"{call}: {message}")
         except ApiException as error:  # raised by some versions instead of an answer
             return failure_of(call, int(error.status or 0), str(error.body or ""), None)
-        if content is None:
-            message = f"{call}: the answer takes more than {_MOST} of memory"
-            return TooLarge(FailureKind.UNAVAILABLE, message)
+        if isinstance(content, Oversized):
+            return content
         if answer.status >= _ERROR:
             retry = asked_wait(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             body_text = content.decode(errors="replace")
@@ -365,35 +397,3 @@ def _parsed_object(call: str, content: bytearray) -> dict[str, Any] | Failure:
     if not isinstance(raw, dict):
         return Failure(FailureKind.UNAVAILABLE, f"{call}: the answer is no object")
     return raw
-
-
-def failure_of(call: str, status: int, content: str, retry_after: float | None) -> Failure:
-    """Classify a refusal for the caller.
-
-    Args:
-        call: method and path.
-        status: of HTTP; 0: none.
-        content: the body: a Status object, or the page of an intermediary.
-        retry_after: seconds that the server requests.
-    """
-    message, reason, has_details = content[:400], "", True
-    try:
-        status_object = parsed(content)
-        message = str(status_object.get("message", ""))
-        reason = str(status_object.get("reason", ""))
-        has_details = bool(status_object.get("details"))
-    except (ValueError, AttributeError):
-        pass
-    summary = f"{call}: {status} {reason} {message}".strip()
-    if status == _CONFLICT:
-        kind = FailureKind.EXISTS if reason == "AlreadyExists" else FailureKind.CONFLICT
-    elif status == _GONE:
-        kind = FailureKind.GONE
-    elif status == _INVALID and call.startswith("PATCH ") and not has_details:
-        # A failed `test` of a patch; an invalid object has details, field by field.
-        kind = FailureKind.CONFLICT
-    elif status in (_REQUEST_TIMEOUT, _TOO_MANY, 401) or status >= _SERVER_ERROR or not status:
-        kind = FailureKind.UNAVAILABLE
-    else:
-        kind = FailureKind.REJECTED
-    return Failure(kind, summary, retry_after)

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from rollback_operator.adapters.fairness.holdings import BudgetExhaustedError
-from rollback_operator.api.user_text.json_text import values_in
+from rollback_operator.adapters.fairness.slices import apart
+from rollback_operator.adapters.kube.projections.outlines import Outline, outline_of
+from rollback_operator.api.user_text.json_text import values_in, values_outside_strings
 
 MIB = 1 << 20
 MOST_RESPONSES_BYTES = 72 * MIB
@@ -35,6 +37,9 @@ VALUE_BYTES = 20
 """Bytes of JSON per value, roughly."""
 VALUE_MEMORY_BYTES = 96
 """Memory of a value beside its characters; the densest text stays below it on average."""
+MOST_VALUES = ANSWER_BYTES // VALUE_MEMORY_BYTES
+CLOSELY_BYTES = 4 * MIB
+"""Values are counted closely from this weight on."""
 _NARROW = bytes(range(0xF0))
 """Bytes of characters that take at most two bytes."""
 _ASCII_BYTES, _PLANE_BYTES, _WIDE_BYTES = 1, 2, 4
@@ -148,10 +153,23 @@ class ResponseShare:
             self.budget.give_back(self.owner, held)
 
 
-async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytearray | None:
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """An answer that must not be parsed, as far as it was read."""
+
+    content: bytearray
+
+    async def outline(self, owner: str) -> Outline:
+        """Read what it is about, for a namespace."""
+        return await apart(
+            owner, len(self.content) // VALUE_BYTES, lambda: outline_of(self.content)
+        )
+
+
+async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytearray | Oversized:
     """Read an answer to its end, with a share that is large enough for the values made of it.
 
-    None: the answer exceeds the limit.
+    Oversized: the answer exceeds the limit.
 
     Raises:
         BudgetExhaustedError: there is not enough in time.
@@ -162,18 +180,26 @@ async def bounded(answer: aiohttp.ClientResponse, part: ResponseShare) -> bytear
         content += chunk
         if len(content) * LEAST > ANSWER_BYTES:
             answer.close()
-            return None
+            return Oversized(content)
         await part.grow(len(content) * LEAST)
     weight = weight_of(content)
     if weight > ANSWER_BYTES:
-        return None
+        return Oversized(content)
     await part.grow(weight)
     return content
 
 
 def weight_of(text: bytes | bytearray) -> int:
-    """Count the bytes that a text, its decoded characters and its values take at most."""
-    return len(text) * (1 + 2 * _character_bytes(text)) + values_in(text) * VALUE_MEMORY_BYTES
+    """Count the bytes that a text, its decoded characters and its values take at most.
+
+    Values are counted quickly first. Where that is too many for a small share, the characters of
+    strings are left out: nobody makes an answer heavy by the commas of an annotation.
+    """
+    texts = len(text) * (1 + 2 * _character_bytes(text))
+    weight = texts + values_in(text) * VALUE_MEMORY_BYTES
+    if weight <= CLOSELY_BYTES:
+        return weight
+    return texts + values_outside_strings(text, MOST_VALUES) * VALUE_MEMORY_BYTES
 
 
 def _character_bytes(text: bytes | bytearray) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rollback_operator.adapters.kube import paths
-from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing, TooLarge
 from rollback_operator.api.shape import printable
 from rollback_operator.api.v1alpha1 import (
     API_VERSION,
@@ -175,7 +175,13 @@ class ApiStore:
         return _parsed(type(resource), done)
 
     async def _write(self, resource: R, status: BaseModel) -> R | Failure:
-        return _written(type(resource), await self._replace(resource, status))
+        done = await self._replace(resource, status)
+        if isinstance(done, TooLarge) and done.outline.identity:
+            # Only the answer is too large: the write was done.
+            version = str(done.outline.identity.get("resourceVersion", ""))
+            metadata = resource.metadata.model_copy(update={"resource_version": version})
+            return resource.model_copy(update={"metadata": metadata, "status": status})
+        return _written(type(resource), done)
 
     async def _replace(self, resource: Resource, status: BaseModel) -> dict[str, Any] | Failure:
         operations = [

@@ -2,16 +2,13 @@
 
 kopf uses an aiohttp session; in this session each list is read within the budget of
 `response_budget`, and requested again in smaller pages if it takes too much. An object that alone
-exceeds the limit of an answer is left out, and the log names it: a policy that needs it reads it
-itself, and reports why it cannot.
+exceeds the limit of an answer is passed on without its content (`outlines`), and the log names it.
 
 kopf does not report when it has processed an object. An answer holds its share for a fixed time.
 """
 
 import asyncio
-import json
 import logging
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,6 +23,7 @@ from rollback_operator.adapters.kube.response_budget import (
     SHARE_STEPS,
     SMALLER,
     VALUE_BYTES,
+    Oversized,
     ResponseBudget,
     ResponseShare,
     bounded,
@@ -40,11 +38,7 @@ LINE_SECONDS = 0.125
 tenant who keeps changing a large object would delay the watch for all.
 """
 CHUNK_BYTES = 64 * 1024
-TABLE_MEDIA_TYPE = "application/json;as=Table;g=meta.k8s.io;v=v1"
-"""Lists names and the continue token, and nothing else of the objects."""
 _ERROR = 400
-NAME_WITHIN_BYTES = 64 * 1024
-_NAME = re.compile(rb'"name":"([a-z0-9.-]{1,253})"')
 
 
 class Bounded(ClientResponse):
@@ -68,6 +62,8 @@ class ReadLimits:
         self._held = held
         self._sizes: dict[str, int] = {}
         """Page sizes of lists that needed smaller pages, by path."""
+        self._regrown: set[str] = set()
+        """Paths of lists whose pages grow again, since a single object was too large."""
 
     async def __call__(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
         """Send a request, and read the answer within the budget."""
@@ -86,39 +82,30 @@ class ReadLimits:
         path, wanted = request.url.path, int(request.url.query["limit"])
         if "continue" not in request.url.query:
             self._sizes.pop(path, None)
+            self._regrown.discard(path)
         while True:
             size = self._sizes.get(path, wanted)
             request.url = request.url.update_query(limit=str(size))
             answer = await send(request)
             if answer.status >= _ERROR or not isinstance(answer, Bounded):
                 return answer
-            answer.read_before = await self._read(answer)
-            if answer.read_before is not None:
-                return answer
-            if size == 1:
-                return await self._without_object(request, send)
-            self._sizes[path] = max(1, size // SMALLER)
-
-    async def _without_object(
-        self, request: ClientRequest, send: ClientHandlerType
-    ) -> ClientResponse:
-        """Replace a page of one object by an empty page."""
-        request.headers["Accept"] = TABLE_MEDIA_TYPE
-        request.url = request.url.update_query(includeObject="None")
-        answer = await send(request)
-        if answer.status >= _ERROR or not isinstance(answer, Bounded):
+            content = await self._read(answer)
+            if isinstance(content, Oversized) and size > 1:
+                self._sizes[path] = max(1, size // SMALLER)
+                continue
+            if isinstance(content, Oversized):
+                outline = await content.outline("")
+                if not outline.is_page:
+                    raise aiohttp.ClientPayloadError(f"{path}: an object is too large to be named")
+                _log.warning("%s: left out, too large: %s", path, outline.name)
+                self._regrown.add(path)
+                content = bytearray(outline.list)
+            elif path in self._regrown:
+                self._sizes[path] = min(2 * size, wanted)
+            answer.read_before = content
             return answer
-        content = await self._read(answer)
-        if content is None:
-            raise aiohttp.ClientPayloadError("the names of a page of one object are too large")
-        table = parsed(content)
-        names = [str((row.get("cells") or ["?"])[0])[:300] for row in table.get("rows") or ()]
-        _log.warning("%s: left out, too large: %s", request.url.path, ", ".join(names))
-        page: dict[str, Any] = {"metadata": table.get("metadata") or {}, "items": []}
-        answer.read_before = bytearray(json.dumps(page).encode())
-        return answer
 
-    async def _read(self, answer: ClientResponse) -> bytearray | None:
+    async def _read(self, answer: ClientResponse) -> bytearray | Oversized:
         part = ResponseShare(self._budget, "")
         try:
             return await bounded(answer, part)
@@ -129,7 +116,11 @@ class ReadLimits:
 
 
 class Lines:
-    """The content of a watch, passed on line by line."""
+    """The content of a watch, passed on line by line.
+
+    An event that exceeds the limit of an answer is passed on without the content of its object: the
+    object may be known, and is not what it was, or is gone.
+    """
 
     def __init__(
         self, content: aiohttp.StreamReader, budget: ResponseBudget, held: float, path: str
@@ -144,29 +135,32 @@ class Lines:
         return getattr(self._content, name)
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
-        """Yield complete lines, without those that exceed the limit of an answer."""
-        line, is_left_out = bytearray(), False
+        """Yield complete lines."""
+        line, is_cut_off = bytearray(), False
         async for chunk in self._content.iter_chunked(CHUNK_BYTES):
             *ends, rest = chunk.split(b"\n")
             for end in ends:
-                line += end
-                if not is_left_out and await self._has_share(line):
-                    yield bytes(line) + b"\n"
-                line, is_left_out = bytearray(), False
-            line += rest
-            if len(line) * LEAST > ANSWER_BYTES:
-                if not is_left_out:
-                    self._report(line)
-                line, is_left_out = bytearray(), True
-        if line and not is_left_out and await self._has_share(line):
-            yield bytes(line)
+                line += b"" if is_cut_off else end
+                if passed := await self._passed(line):
+                    yield passed + b"\n"
+                line, is_cut_off = bytearray(), False
+            line += b"" if is_cut_off else rest
+            is_cut_off = len(line) * LEAST > ANSWER_BYTES
+        if line and (passed := await self._passed(line)):
+            yield passed
 
-    async def _has_share(self, line: bytearray) -> bool:
-        """Wait for a share for a line; false: it exceeds the limit of an answer."""
+    async def _passed(self, line: bytearray) -> bytes:
+        """Return a line once there is a share for it; empty: it is too large, and names nothing."""
         weight = weight_of(line)
-        if weight > ANSWER_BYTES:
-            self._report(line)
-            return False
+        if weight > ANSWER_BYTES or len(line) * LEAST > ANSWER_BYTES:
+            outline = await Oversized(line).outline("")
+            _log.warning(
+                "%s: an event was left out, too large: %s %s",
+                self._path,
+                outline.event,
+                outline.name,
+            )
+            return outline.line if outline.identity else b""
         part = ResponseShare(self._budget, "")
         while weight > SHARE_STEPS[0]:
             try:
@@ -175,10 +169,4 @@ class Lines:
             except BudgetExhaustedError:
                 _log.warning("a watch waits: other answers use up the memory for answers")
         asyncio.get_running_loop().call_later(self._held, part.give_back)
-        return True
-
-    def _report(self, line: bytearray) -> None:
-        """Report an event that is left out, by the object's name if its first part has it."""
-        match = _NAME.search(line, 0, NAME_WITHIN_BYTES)
-        name = match[1].decode() if match else "?"
-        _log.warning("%s: an event was left out, too large: %s", self._path, name)
+        return bytes(line)

@@ -1,19 +1,23 @@
 """The cluster that kubectl would use, with the rights of the user; a refusal is a value."""
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any, Protocol, TypeVar
 
 from kubernetes.aio import config
 
 from rollback_operator.adapters.kube import paths
-from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing, TooLarge
 from rollback_operator.adapters.kube.login import log_in, usual_kubeconfig
+from rollback_operator.adapters.kube.projections.outlines import Outline
 from rollback_operator.adapters.kube.target.workloads import ApiWorkloads
 from rollback_operator.api.v1alpha1 import GROUP, KINDS, VERSION
 from rollback_operator.cli.plugin.record import Record
+from rollback_operator.model import stop
 from rollback_operator.model.workload import Workload
 from rollback_operator.ports.failure import Failure, FailureKind
 
@@ -36,7 +40,11 @@ class ClusterClient(Protocol):
     """An API server, with the rights of the user."""
 
     async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
-        """Read all objects of a kind in a namespace; an empty namespace: in all namespaces."""
+        """Read all objects of a kind in a namespace; an empty namespace: in all namespaces.
+
+        Of Leases only those with the operators' label. An object that is too large is left out, and
+        named on stderr.
+        """
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object; an empty namespace: a cluster-scoped object."""
@@ -68,6 +76,8 @@ def needed(result: T | Failure) -> T:
     if not isinstance(result, Failure):
         return result
     match result.kind:
+        case _ if isinstance(result, TooLarge):
+            raise Stop(f"{result.message}\nReduce its labels, annotations or fields.")
         case FailureKind.UNAVAILABLE:
             raise Stop(
                 f"the API server does not answer: {result.message}\n"
@@ -163,9 +173,17 @@ class ApiCluster:
     async def list(self, plural: str, namespace: str) -> list[Record] | Failure:
         """Read all objects of a kind."""
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": _OURS.get(plural, "")}
-        return await self._api.list_of(
-            Listing(_path(plural, namespace), lambda item: Record({**head, **item}), free=inf)
+        listing: Listing[Record | None] = Listing(
+            _path(plural, namespace),
+            lambda item: Record({**head, **item}),
+            {"labelSelector": stop.LABEL} if plural == LEASES else {},
+            free=inf,
+            left_out=partial(_named_as_left_out, plural),
         )
+        listed = await self._api.list_of(listing)
+        if isinstance(listed, Failure):
+            return listed
+        return [record for record in listed if record is not None]
 
     async def read(self, plural: str, namespace: str, name: str) -> Record | Failure:
         """Read one object."""
@@ -205,7 +223,12 @@ class ApiCluster:
         """List the names of all namespaces."""
         path = paths.whole_cluster(paths.NAMESPACES)
         return await self._api.list_of(
-            Listing(path, lambda item: str(item["metadata"]["name"]), free=inf)
+            Listing(
+                path,
+                lambda item: str(item["metadata"]["name"]),
+                free=inf,
+                left_out=lambda outline: outline.name,
+            )
         )
 
     async def inspect(self, namespace: str, name: str) -> Workload | Failure:
@@ -216,6 +239,11 @@ class ApiCluster:
         """Read a pod template."""
         owner = _record(await self._api.get(paths.object_in(_KINDS[plural], namespace, name)))
         return owner if isinstance(owner, Failure) else owner.part("spec.template")
+
+
+def _named_as_left_out(plural: str, outline: Outline) -> None:
+    text = f"{plural} {outline.name} is left out: it takes too much memory to read"
+    print(text, file=sys.stderr)  # noqa: T201 (this command's output)
 
 
 def _record(result: dict[str, Any] | Failure) -> Record | Failure:

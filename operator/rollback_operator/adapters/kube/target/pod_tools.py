@@ -11,7 +11,8 @@ import aiohttp
 
 from rollback_operator.adapters.http.causes import cause
 from rollback_operator.adapters.kube import paths
-from rollback_operator.adapters.kube.apiserver import ApiServer, Listing, failure_of
+from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
+from rollback_operator.adapters.kube.refusals import failure_of
 from rollback_operator.api.safety import PodCommand
 from rollback_operator.api.user_text.json_text import parsed
 from rollback_operator.ports.application import CommandOutput

@@ -11,6 +11,7 @@ from typing import Any
 from rollback_operator.adapters.kube import paths
 from rollback_operator.adapters.kube.apiserver import ApiServer, Listing
 from rollback_operator.adapters.kube.projections.needs import quantity, requests_of
+from rollback_operator.adapters.kube.projections.outlines import Outline
 from rollback_operator.model.surroundings import (
     Amounts,
     ClusterCapacity,
@@ -61,23 +62,32 @@ class ApiSurroundings:
     async def cluster(self) -> ClusterCapacity | Failure:
         """Read the nodes, and the pods if they are not too many."""
         everywhere = paths.whole_cluster
+        listing: Listing[Usage | Outline | None] = Listing(
+            everywhere(paths.PODS),
+            _usage,
+            free=inf,
+            most=MOST_CLUSTER_PODS + 1,
+            left_out=lambda outline: outline,
+        )
         nodes, pods = await asyncio.gather(
             self._api.list_of(Listing(everywhere(paths.NODES), _node, most=MOST_CLUSTER_NODES + 1)),
-            self._api.list_of(
-                Listing(everywhere(paths.PODS), _usage, free=inf, most=MOST_CLUSTER_PODS + 1)
-            ),
+            self._api.list_of(listing),
         )
         if isinstance(nodes, Failure):
             refused = nodes.kind is FailureKind.REJECTED
             return Failure(nodes.kind, "the operator may not list nodes") if refused else nodes
-        is_counted = not isinstance(pods, Failure) and len(pods) <= MOST_CLUSTER_PODS
-        counted = pods if is_counted and not isinstance(pods, Failure) else None
+        unread, usage = "", None
+        if isinstance(pods, Failure):
+            unread = f"the pods could not be read: {pods.message}"
+        elif len(pods) <= MOST_CLUSTER_PODS:
+            usage = tuple(each for each in pods if isinstance(each, Usage))
+            large = [each for each in pods if isinstance(each, Outline)]
+            unread = f"{len(large)} pods too large to read are not counted" if large else ""
         return ClusterCapacity(
             nodes=tuple(nodes[:MOST_CLUSTER_NODES]),
-            usage=None
-            if counted is None
-            else tuple(usage for usage in counted if usage is not None),
+            usage=usage,
             is_whole=len(nodes) <= MOST_CLUSTER_NODES,
+            unread=unread,
         )
 
     async def quotas(self, namespace: str) -> tuple[Quota, ...] | Failure:
