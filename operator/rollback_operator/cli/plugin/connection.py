@@ -23,7 +23,7 @@ from rollback_operator.ports.failure import Failure, FailureKind
 
 T = TypeVar("T")
 POLICIES, ROLLBACKS, LEASES = "rollbackpolicies", "rollbacks", "leases"
-ADMISSION_POLICIES = "validatingadmissionpolicies"
+GUARDS = "validatingadmissionpolicies"
 DONE, REFUSED, USAGE, NOT_VERIFIED, NOT_OVER = range(5)
 """Exit statuses; the last two of `undo --wait` only."""
 

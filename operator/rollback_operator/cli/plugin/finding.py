@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from rollback_operator.api.v1alpha1 import LedgerEntry, Revision, RollbackPolicyStatus
 from rollback_operator.cli.plugin.connection import (
-    ADMISSION_POLICIES,
+    GUARDS,
     LEASES,
     POLICIES,
     ROLLBACKS,
@@ -121,7 +121,7 @@ async def own_lease(cluster: ClusterClient) -> Record | Failure | None:
 
     None: there is no such policy (admission.create is false), or the user may not read it.
     """
-    anchor = await cluster.read(ADMISSION_POLICIES, "", stop.ANCHOR)
+    anchor = await cluster.read(GUARDS, "", stop.ANCHOR)
     if isinstance(anchor, Failure):
         return None
     place = str(anchor.part("metadata.annotations").raw.get(stop.LABEL) or "")
