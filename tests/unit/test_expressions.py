@@ -28,9 +28,10 @@ CONSTANTS_ONLY = {
     "report/formats.py",
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",
-    "cli/plugin/record.py",
+    "cli/plugin/page.py",  # codes of colours
     "advise/migrations.py",  # names of files, and files of at most 1 MiB in linear time
     "adapters/kube/projections/needs.py",
+    "adapters/kube/projections/outlines.py",  # tokens of JSON, possessive: linear
     "adapters/kube/target/pod_tools.py",  # an amount of at most 17 characters
     "cli/compose/command.py",  # names of the user's own files
     "cli/compose/words.py",  # our own messages, linear

@@ -61,7 +61,7 @@ class TooLarge(Failure):
     """An answer exceeds its memory limit: request less at once."""
 
     outline: Outline = field(default_factory=Outline)
-    """Of an object, or of a list of one."""
+    """Of an object, or of a list of a single object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Pages:
         self.size = max(self.size, min(2 * self.size, self.most))
 
     def without_object(self, outline: Outline) -> dict[str, Any]:
-        """Return an empty page in the place of one with an object that is left out."""
+        """Return an empty page for a page whose object is left out."""
         self.most = PAGE
         return {"metadata": outline.page, "items": []}
 

@@ -73,7 +73,7 @@ def is_stub(raw: Mapping[str, Any]) -> bool:
 
 
 def outline_of(content: bytes | bytearray) -> Outline:
-    """Read an object, a list of one, or an event; the content may be cut off."""
+    """Read an object, a list of a single object, or an event; the content may be cut off."""
     texts = _texts(content)
     at = next((place for place in (_ITEM, _EVENT, _PAGE) if (*place, "name") in texts), _PAGE)
     identity = {key: texts[*at, key] for key in IDENTITY if (*at, key) in texts}
