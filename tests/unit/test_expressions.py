@@ -25,7 +25,6 @@ CONSTANTS_ONLY = {
     "rollback/probing.py",
     "rollback/approval_notice.py",  # our own message, linear
     "remedies/refusals.py",  # answers of the API server, bounded
-    "report/formats.py",
     "adapters/http/outgoing.py",
     "adapters/kube/paths.py",
     "cli/plugin/page.py",  # codes of colours
