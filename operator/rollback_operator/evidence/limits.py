@@ -141,6 +141,9 @@ SHORTEST_SECONDS = 0.001
 """Prometheus' times are no finer; a count of no time would be in no span."""
 SLOWEST_SCRAPE_SECONDS = 10.0
 """Prometheus waits so long for a pod's answer by default, and never longer than an interval."""
+RESTORED_SECONDS = 120.0
+"""A ReplicaSet that is so much older than its watch has run before: the watch of a new revision
+begins seconds after it, and a minute after it where an operator had to be replaced."""
 LATE_SCRAPE_SECONDS = 1.0
 """Scrapes are so much late now and then: the interval before is none of the newest."""
 TIME_TOLERANCE_SECONDS = 0.05

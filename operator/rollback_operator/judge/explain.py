@@ -91,6 +91,7 @@ _VETOES = {
     Reason.THERE_BEFORE: "it was the same before the release",
     Reason.FEW_PODS_AFFECTED: "only few of the new pods are affected, check their nodes",
     Reason.TRAFFIC_SPIKE: _WORDS[Reason.TRAFFIC_SPIKE],
+    Reason.ENVIRONMENT_SUSPECTED: "the revision ran before, so its environment may be the cause",
 }
 
 

@@ -15,6 +15,7 @@ from rollback_operator.evidence.arms import Arms, Question, arms_of, is_adopted,
 from rollback_operator.evidence.limits import (
     LEAST_CEILING,
     NEARLY_ALL,
+    RESTORED_SECONDS,
     SETTLING_SECONDS,
     STALE_INTERVALS,
     VERDICT_REQUESTS,
@@ -169,7 +170,14 @@ def _subject(
         goal=LatencyGoal(question.quantile, question.objective),
         memory_limit=workload.deployment.template.memory_limit,
         busiest=arms.control.busiest_minute if arms.control is not None else 0.0,
+        ran_before=arms.is_adopted or _is_restored(watch, workload),
     )
+
+
+def _is_restored(watch: Watch, workload: Workload) -> bool:
+    """Return whether the revision is older than the watch: it runs again."""
+    current = workload.current
+    return current is not None and current.created < watch.opened - RESTORED_SECONDS
 
 
 def judged_scopes(arms: Arms, question: Question) -> tuple[ScopeVerdict, ...]:

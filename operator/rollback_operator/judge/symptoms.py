@@ -35,6 +35,8 @@ class SymptomFacts:
     """Bytes; None: the template sets none."""
     busiest: float
     """Requests a second in the busiest minute before the release; 0: not known."""
+    ran_before: bool = False
+    """The revision ran before the watch: it was adopted, or restored."""
 
 
 def find_symptoms(
@@ -86,12 +88,17 @@ def _restarted(subject: SymptomFacts, condition: MatrixCondition) -> Symptom | N
     total = sum(restarts.values())
     if total < condition.count:
         return None
+    veto = _veto_of(subject, len(restarts), _old_restarts(subject))
+    if veto is None and subject.ran_before:
+        # A node or a runtime is upgraded, and each container restarts once: it ran without that.
+        veto = Reason.ENVIRONMENT_SUSPECTED
     return Symptom(
         condition.signal,
-        f"containers have restarted {total} times on {len(restarts)} new pods",
+        f"containers have restarted {total} times on {len(restarts)} "
+        f"{'pods' if subject.ran_before else 'new pods'}",
         pods=tuple(sorted(restarts)),
         since=subject.opened,
-        veto=_veto_of(subject, len(restarts), _old_restarts(subject)),
+        veto=veto,
     )
 
 

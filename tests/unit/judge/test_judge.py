@@ -28,6 +28,7 @@ from tests.builders import (
     make_increment,
     make_pod,
     make_question,
+    make_replica_set,
     make_series,
     make_workload,
 )
@@ -1101,6 +1102,22 @@ def test_a_revision_that_ran_before_the_watch_is_not_called_new(created, said, e
     stale = judged(watch, now=100)
     assert ("of the running revision" in stale.message) is (created < 0)
     assert ("of the new revision" in stale.message) is (created == 0)
+
+
+@pytest.mark.parametrize(
+    ("age", "reason", "value"),
+    [(0, Reason.SYMPTOM_FOUND, BAD), (86_400, Reason.ENVIRONMENT_SUSPECTED, SUSPECT)],
+    ids=["released", "restored"],
+)
+def test_containers_that_restart_speak_against_a_new_revision_alone(age, reason, value) -> None:
+    pods = tuple(pod_of(name, restarts=1) for name in NEW)
+    sets = (make_replica_set("v2", created=T0 - age), make_replica_set("v1", created=T0 - 90_000))
+    workload = make_workload(pods=pods, replica_sets=sets)
+    matrix = [one for rule in RUNBOOK_MATRIX for one in rule.when]
+    found = judged(watch_of(served(NEW, *CLEAN), pods=pods), workload, conditions=tuple(matrix))
+
+    assert (found.value, found.reason) == (value, reason)
+    assert (severity(found) is None) is (value is SUSPECT)
 
 
 def test_a_fault_in_the_only_sample_of_pods_ready_in_that_instant_is_judged() -> None:

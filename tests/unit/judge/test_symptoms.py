@@ -228,6 +228,17 @@ def test_of_a_pod_from_before_the_watch_only_what_happens_since_counts() -> None
     assert ["4 times on 4" in one.message for one in listed] == [True, True]
 
 
+def test_restarts_of_a_revision_that_ran_before_are_not_its_fault() -> None:
+    """Where a node or a runtime is upgraded, each container restarts once."""
+    pods = {name: replace(pod, restarts=1) for name, pod in killed(0, 0, 0, 0).items()}
+    trends = with_kills(Trends(), pods, T0)
+    (of_new,) = found(trends, RESTARTS, new=pods)
+    (of_known,) = found(trends, RESTARTS, new=pods, ran_before=True)
+
+    assert (of_new.veto, of_known.veto) == (None, Reason.ENVIRONMENT_SUSPECTED)
+    assert of_known.message == "containers have restarted 4 times on 4 pods"
+
+
 def test_old_pods_that_restart_alike_speak_for_the_environment() -> None:
     pods = killed(1, 1, 1, 1)
     old = {
