@@ -168,9 +168,17 @@ def test_rights_of_people_widen_the_clusters_own_roles() -> None:
     look = {"get", "list", "watch"}
     change = {"create", "update", "patch", "delete", "deletecollection"}
 
-    assert found["view"] == {policies: look, rollbacks: look}
-    assert found["edit"] == {policies: look | change, rollbacks: look | {"create"}}
+    # Which Lease is the operator's, so that `undo` knows of a stop.
+    anchor = "admissionregistration.k8s.io", "validatingadmissionpolicies"
+
+    assert found["view"] == {policies: look, rollbacks: look, anchor: {"get"}}
+    assert found["edit"] == {
+        policies: look | change,
+        rollbacks: look | {"create"},
+        anchor: {"get"},
+    }
     assert found["admin"] == {
+        anchor: {"get"},
         policies: look | change,
         rollbacks: look | {"create", "patch", "delete", "deletecollection"},
         (GROUP, "rollbacks/approval"): {"update"},

@@ -44,6 +44,7 @@ BUDGETS = {
 }
 WITHIN_ONE = {
     ("adapters/kube/response_budget", "ANSWER_BYTES"),
+    ("adapters/kube/response_budget", "CLOSELY_BYTES"),
     ("adapters/postgres/database", "MOST_READER_BYTES"),
     ("adapters/postgres/database", "MOST_SENT_BYTES"),
     ("adapters/postgres/reader", "MOST_MEMORY_BYTES"),
