@@ -58,7 +58,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
         meta = case.policy.metadata
         return Refusal(
             Reason.TARGET_FAILING,
-            f"revision {found.revision} is the target, has no recorded health, and fails: "
+            f"revision {found.revision} is the target, is not recorded as Good, and fails: "
             f"{fails}. To choose another revision, use --to: "
             f"{commands.undo(meta.name, meta.namespace)}",
         )

@@ -30,15 +30,13 @@ from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
 from rollback_operator.releases import quarantine, watch_time
 from rollback_operator.releases.ledger import (
-    CLEAN,
-    FAILS_ALIKE,
     entry_of,
-    fails_alike,
     health_of,
     last_known_good,
     revision_of,
 )
 from rollback_operator.releases.replacements import runs_on
+from rollback_operator.releases.usefulness import CLEAN, FAILS_ALIKE, fails_alike
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
 from rollback_operator.report.summary import severity_of_all, summary
 
