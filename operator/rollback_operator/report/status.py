@@ -28,7 +28,7 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.message import RevisionLabel
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases import quarantine, watch_time
+from rollback_operator.releases import quarantine, watch_time, way_back
 from rollback_operator.releases.ledger import (
     entry_of,
     health_of,
@@ -275,9 +275,10 @@ def _found_bad(
     if entry is None or entry.condemned is None or is_reported or is_new:
         return None
     finding, (namespace, name) = entry.condemned, seen.key
+    how = way_back.now(seen.ledger, seen.workload, seen.key)
     message = (
         f"{RevisionLabel(entry.number, tuple(entry.images))} runs again or still, and was found "
-        f"bad before. To roll back now: {commands.undo(name, namespace)}; an earlier finding alone "
+        f"bad before. {how}; an earlier finding alone "
         "leads to no rollback, only new evidence within spec.safety.watchSeconds. Found at "
         f"{finding.time:%Y-%m-%d %H:%M:%S} UTC: {finding.message}. No rollback leads to it unless "
         f"a person trusts it: {commands.trust(name, namespace, entry.number)}"
