@@ -52,6 +52,9 @@ STATUS = RollbackPolicyStatus(
 )
 
 
+UNDO = f"kubectl rollback undo {NAME} -n {NAMESPACE}"
+
+
 def row(kind: str, status: str, reason: str, message: str) -> dict[str, str]:
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
@@ -958,3 +961,50 @@ def test_what_would_be_gone_back_to_is_not_called_good_where_it_is_not(shell: Sh
     shell.run("explain", f"policy/{NAME}")
     assert "Last known good" not in words(shell)
     assert "Would roll back to revision 1 (Assumed: never observed as good)" in words(shell)
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "option"),
+    [
+        ("bad", {"number": 3}, ""),
+        ("bad", None, " --to 2"),
+        (f"bad. To restore revision 3 (shop:v3): {UNDO} --to 3 --reason TEXT", None, " --to 3"),
+    ],
+    ids=["there is a target", "by the revisions on record", "as Healthy says"],
+)
+def test_the_next_step_quotes_an_undo_that_is_not_refused(
+    shell: Shell, said: str, target: dict[str, int] | None, option: str
+) -> None:
+    revisions = [
+        {"number": number, "release": f"r{number}", "health": health}
+        for number, health in ((4, "Bad"), (3, "Bad"), (2, "Unknown"))
+    ]
+    policy = stored(
+        make_policy(),
+        summary="Bad",
+        revision={"number": 4, "release": "r4", "images": ["shop:v4"]},
+        revisions=revisions,
+        conditions=[row("Healthy", "False", "NoTargetRevision", said)],
+        **({"lastKnownGood": target} if target else {}),
+    )
+    shell.cluster.put(POLICIES, policy)
+
+    shell.run("status")
+
+    assert f"To roll back manually: {UNDO}{option} --reason TEXT" in shell.out
+
+
+def test_the_next_step_is_trust_where_all_others_are_known_bad(shell: Shell) -> None:
+    trust = f"kubectl rollback trust {NAME} -n {NAMESPACE} --revision 3 --reason TEXT"
+    said = f"bad. Revision 3 is recorded as Bad. If it is good, trust it first: {trust}"
+    policy = stored(
+        make_policy(),
+        summary="Bad",
+        revision={"number": 4, "release": "r4", "images": ["shop:v4"]},
+        conditions=[row("Healthy", "False", "NoTargetRevision", said)],
+    )
+    shell.cluster.put(POLICIES, policy)
+
+    shell.run("status")
+
+    assert f"To roll back manually: {trust}" in shell.out

@@ -748,8 +748,8 @@ def test_without_a_known_good_revision_another_one_can_be_named(shell: Shell) ->
     status = RollbackPolicyStatus(revisions=[make_entry("v1", health=Health.UNKNOWN)])
     shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
     assert undo(shell) == 1
-    back = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to previous --reason TEXT"
-    assert f"To restore the previous revision anyway: {back}" in shell.err
+    back = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to 1 --reason TEXT"
+    assert f"To restore revision 1 ({OLD_IMAGE}): {back}" in shell.err
 
 
 def test_another_namespace_is_offered_in_a_sentence(shell: Shell) -> None:

@@ -200,15 +200,15 @@ class LedgerEntry(Revision):
 
     health: Health = Health.UNKNOWN
     """Good: it met `safety.goodAfterSeconds`, or a person trusts it. Assumed: it was running when
-    the policy started. Unknown: not evaluated, or not yet Good. Bad: it was found bad and is not a
-    rollback target until a person trusts it."""
+    the policy started and serves. Unknown: not evaluated, or not yet Good. Bad: it was found bad
+    and is no rollback target until a person trusts it."""
     reason: Annotated[str, Field(max_length=256)] = ""
     """Explanation of the health."""
     condemned: Condemnation | None = None
     """Finding that made the revision Bad. Absent otherwise."""
     found_time: AwareDatetime | None = None
-    """Time when the policy started and the revision was present but not yet available. It becomes
-    Assumed once available, unless it is replaced or found bad before."""
+    """Begin of a revision that was present when the policy started, and was unavailable or failing.
+    It becomes Assumed once it serves, unless it is replaced or found bad before."""
     trusted_time: AwareDatetime | None = None
     """Time of a person's trust that made the revision Good. Absent otherwise."""
     quarantined_by: NameOrNone = ""

@@ -20,7 +20,7 @@ from rollback_operator.evidence.limits import WARM_UP_SECONDS
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Thresholds, Verdict
 from rollback_operator.releases import records
-from rollback_operator.releases.ledger import fails_alike
+from rollback_operator.releases.usefulness import fails_alike
 from rollback_operator.remedies import stopped_traffic
 
 

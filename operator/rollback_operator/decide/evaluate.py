@@ -40,6 +40,7 @@ from rollback_operator.releases.baseline_choice import (
 )
 from rollback_operator.releases.replacements import runs_on, with_known_times
 from rollback_operator.releases.revision_health import failing
+from rollback_operator.releases.usefulness import with_usefulness
 from rollback_operator.remedies import flags
 
 
@@ -167,9 +168,8 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
             shown = starts_of(arms, watch.opened)
             case = replace(case, ledger=starts.with_starts(case.ledger, release, shown))
         case = replace(case, ledger=ledger.with_health(case.ledger, release, Health.GOOD, reason))
-    elif is_ripe and ledger.useless(verdict):
-        message = ledger.useless(verdict)
-        case = replace(case, ledger=ledger.with_reason(case.ledger, release, message))
+    else:
+        case = replace(case, ledger=with_usefulness(case.ledger, release, verdict))
     if verdict.value is VerdictValue.BAD:
         case = replace(case, ledger=ledger.found_bad(case.ledger, release))
     case = replace(case, ledger=_blamed(case, decision, now))

@@ -26,7 +26,7 @@ from rollback_operator.model.context import Case
 from rollback_operator.model.pod import Pod
 from rollback_operator.model.verdict import AGAINST_RELEASE, Cause, Verdict
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import FAILS_ALIKE
+from rollback_operator.releases.usefulness import FAILS_ALIKE
 
 _LATENCY = frozenset({SignalName.LATENCY, SignalName.LATENCY_RATIO})
 _BY_OTHER_EVIDENCE = frozenset(

@@ -1,5 +1,7 @@
 """Remedy -> rollback target, none, or the reason why the remedy is impossible."""
 
+from collections.abc import Set
+
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
 from rollback_operator.model import commands
@@ -7,6 +9,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import ReplicaSet, Workload
 from rollback_operator.releases.ledger import bar, entry_of, last_known_good
 from rollback_operator.releases.records import restored
+from rollback_operator.releases.way_back import choice
 from rollback_operator.remedies import autoscaling, flags
 
 
@@ -40,7 +43,7 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
     if found is None:
         return Refusal(
             Reason.NO_TARGET_REVISION,
-            f"{_without_target(case, remedy)}{_older(case, remedy)}",
+            f"{_without_target(case, remedy)}{_choice(case)}",
         )
     if found.template.release == case.workload.deployment.template.release:
         return Refusal(
@@ -55,12 +58,10 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             f"{commands.trust(meta.name, meta.namespace, revision)}",
         )
     if (fails := case.failing.get(found.template.release)) is not None:
-        meta = case.policy.metadata
         return Refusal(
             Reason.TARGET_FAILING,
-            f"revision {found.revision} is the target, has no recorded health, and fails: "
-            f"{fails}. To choose another revision, use --to: "
-            f"{commands.undo(meta.name, meta.namespace)}",
+            f"revision {found.revision} is the target, is not recorded as Good, and fails: "
+            f"{fails}{_choice(case, {found.template.release})}",
         )
     return found
 
@@ -79,16 +80,12 @@ def _without_target(case: Case, remedy: Remedy) -> str:
     return f"the Deployment has no ReplicaSet of {_described(remedy)}"
 
 
-def _older(case: Case, remedy: Remedy) -> str:
-    """Suggest the command that restores a previous revision of unknown health, if it exists."""
-    if remedy.to is not UndoTo.LAST_KNOWN_GOOD:
-        return ""
-    previous = _named(case, Remedy(type=RemedyType.UNDO, to=UndoTo.PREVIOUS))
-    if previous is None or bar(case.ledger, previous.template.release):
-        return ""
+def _choice(case: Case, left_out: Set[str] = frozenset()) -> str:
+    """Add what a person may choose instead of the target, as a sentence; empty: nothing."""
     meta = case.policy.metadata
-    undo = commands.undo(meta.name, meta.namespace, "previous")
-    return f". To restore the previous revision anyway: {undo}"
+    none = flags.left(case.rollbacks) | left_out
+    other = choice(case.ledger, case.workload, (meta.namespace, meta.name), none)
+    return f". {other}" if other else ""
 
 
 def _named(case: Case, remedy: Remedy) -> ReplicaSet | None:

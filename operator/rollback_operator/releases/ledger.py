@@ -32,23 +32,14 @@ from rollback_operator.releases.replacements import (
     restored_by_people,
 )
 from rollback_operator.releases.statements import newest_statements, weighed
+from rollback_operator.releases.usefulness import CLEAN, fails, useless
 
 _LONGEST_REASON = 256
 LIMIT = MOST_REVISIONS
 PROVED_REQUESTS = 100
 GONE_KEPT = timedelta(hours=1)
 """As long as the past of a control is read."""
-USELESS = 0.5
-"""Share of failed requests from which on a revision is no useful rollback target.
-
-Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
-90 % of purchases: a revision that fails four of five is no rollback target.
-"""
 _EARNED = (Health.GOOD, Health.ASSUMED)
-CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
-"""Reasons of a verdict without evidence against a release, or without a control."""
-FAILS_ALIKE = "a person is needed, it is "
-"""How the status begins to report a release that fails no more than its control: no verdict."""
 BLAMED = (Severity.P1, Severity.P2, Severity.P3)
 """A release that is blamed at these severities is Bad; P4 only prevents Good."""
 
@@ -170,7 +161,7 @@ def _with_initial_mark(
     """
     if entries:
         is_first = all(earlier.release == entry.release for earlier in entries)
-        return entry if is_first else _without_mark(entry)
+        return entry if is_first or fails(entry) else _without_mark(entry)
     current = workload.current
     age = entry.since.timestamp() - current.created if current and entry.since else 0.0
     others = [
@@ -187,9 +178,10 @@ def _adopted(entry: LedgerEntry, workload: Workload) -> LedgerEntry:
     """Assume a release from before this policy to be good, once it is rolled out.
 
     The first evaluation may precede ready pods, or the controller's observation of a change: the
-    stored mark decides, not that evaluation.
+    stored mark decides, not that evaluation. A release that fails half of its requests waits until
+    it no longer does.
     """
-    if entry.found_time is None or not workload.deployment.is_rolled_out:
+    if entry.found_time is None or fails(entry) or not workload.deployment.is_rolled_out:
         return entry
     if entry.health is not Health.UNKNOWN:
         return _without_mark(entry)
@@ -288,8 +280,8 @@ def last_known_good(
     Next is the newest revision that this policy has never seen run, or that was restored since and
     is not known Bad. Serving revisions take precedence: it is unknown whether the others ever
     started. Unseen revisions that were replaced during their rollout, or that people rolled back,
-    come last: there may have been a reason. A revision that is known Bad, or that was under watch
-    at its replacement, is never a target.
+    come last: there may have been a reason. A revision that is known Bad, that failed half of its
+    requests, or that was under watch at its replacement, is never a target.
 
     Args:
         ledger: of the target.
@@ -322,6 +314,7 @@ def last_known_good(
             else replica_set.template.release in restored
             and entry.health is Health.UNKNOWN
             and not entry.quarantined_by
+            and not fails(entry)
         )
     ]
     doubted = (replaced_young(workload) | replaced_by_older(workload)) - restored
@@ -334,44 +327,6 @@ def last_known_good(
         ),
         default=None,
     )
-
-
-def useless(verdict: Verdict) -> str:
-    """Describe a failure of half of a release's requests, whatever the control; empty: none.
-
-    In the whole watch, or recently: a release may fail after a good hour. Without numbers: they
-    would change with each evaluation.
-    """
-    rates = [
-        (scope.rate_lower_bound, scope.late_lower_bound, scope.route) for scope in verdict.scopes
-    ]
-    failing = next((rate for rate in rates if max(rate[:2]) >= USELESS), None)
-    if failing is None:
-        return ""
-    whole_watch, _, route = failing
-    where = f" on {route}" if route is not None else ""
-    when = "" if whole_watch >= USELESS else " recently"
-    return f"not Good: at least half of its requests{where} failed{when}"
-
-
-def fails_alike(verdict: Verdict) -> str:
-    """Describe a failure of half of a release's requests that is no worse than its baseline.
-
-    The baseline of a restored release may be the rolled-back release, and any baseline may fail: to
-    fail equally is not healthy. Empty: there is no such failure.
-    """
-    is_open = verdict.value in (VerdictValue.WATCHING, VerdictValue.NO_VERDICT)
-    return useless(verdict) if is_open and verdict.reason in CLEAN else ""
-
-
-def with_reason(ledger: Sequence[LedgerEntry], release: str, reason: str) -> list[LedgerEntry]:
-    """Record why a release is not Good; a Good or Bad release already has its reason."""
-    return [
-        entry.model_copy(update={"reason": clipped(reason, _LONGEST_REASON)})
-        if entry.release == release and entry.health in (Health.UNKNOWN, Health.ASSUMED)
-        else entry
-        for entry in ledger
-    ]
 
 
 def is_proved_good(watch: Watch, workload: Workload, verdict: Verdict, since: float) -> bool:

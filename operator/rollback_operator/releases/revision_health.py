@@ -1,20 +1,23 @@
-"""Older revisions without a ledger entry that fail by their own counts.
+"""Older revisions that have not proved their health and that fail by their own counts.
 
 A policy that was created during a rollout, or that lost its record, restores a serving revision,
-which may be the first of two bad releases. Revisions on record as good, or running at the policy's
-start, are not checked: a service that fails a tenth of all requests, year in, year out, still needs
-a rollback target. A revision that fails less than half, on each of its routes, is accepted: it is
-better than a release that is proved worse.
+which may be the first of two bad releases. A revision that was running at the policy's start may
+have been the cause of the incident in which the policy was created. Revisions on record as Good are
+not checked. A revision that fails less than half, on each of its routes, is accepted: it is better
+than a release that is proved worse, and a service that fails a tenth of all requests, year in, year
+out, still needs a rollback target.
 """
 
 from collections.abc import Sequence
 
+from rollback_operator.api.v1alpha1 import Health
 from rollback_operator.evidence.limits import LEAST_REQUESTS
 from rollback_operator.evidence.rated import rated
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
-from rollback_operator.releases.ledger import USELESS, health_of
+from rollback_operator.releases.ledger import health_of
+from rollback_operator.releases.usefulness import USELESS
 from rollback_operator.stats.sequential import wilson_lower
 from rollback_operator.stats.windows import Increment, by_route, total
 
@@ -34,7 +37,10 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
     messages = {}
     for replica_set in case.workload.replica_sets:
         release = replica_set.template.release
-        if release != current and health_of(case.ledger, release) is None:
+        health = health_of(case.ledger, release)
+        if release != current and health in (None, Health.ASSUMED):
+            if health is Health.ASSUMED and _did_well(replica_set, watch):
+                continue  # the few pods that the bad release left may be overloaded
             message = _failure_of(replica_set, watch, left_out)
             if message:
                 messages[release] = message
@@ -63,6 +69,14 @@ def _failure_of(replica_set: ReplicaSet, watch: Watch, left_out: frozenset[str])
         return ""
     control = watch.control.pooled
     return _failure((control.requests, control.errors), " in the hour before")
+
+
+def _did_well(replica_set: ReplicaSet, watch: Watch) -> bool:
+    """Return whether the hour before the current release shows that a revision fails less."""
+    if watch.control is None or replica_set.pod_hash not in watch.control_hashes:
+        return False
+    requests, errors = watch.control.pooled.requests, watch.control.pooled.errors
+    return requests >= LEAST_REQUESTS and errors < USELESS * requests
 
 
 def _failure(counts: tuple[float, float], where_and_when: str) -> str:

@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.model.conditions import find
+from rollback_operator.releases.usefulness import fails
 from rollback_operator.remedies import flags
 from rollback_operator.remedies.progress import (
     LONG_AGO,
@@ -95,6 +96,8 @@ def weighed(entry: LedgerEntry, statement: Statement | None) -> LedgerEntry:
             return entry.model_copy(update=changes)  # earned since
         case Health.ASSUMED if entry.health is Health.BAD and entry.condemned is None:
             return entry  # recorded by a version that gave no time
+        case Health.ASSUMED if fails(entry):
+            return entry.model_copy(update=changes)  # seen to fail since it was restored
         case Health.UNKNOWN if entry.health is not Health.BAD:
             return entry.model_copy(update=changes)
     return entry.model_copy(

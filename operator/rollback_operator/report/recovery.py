@@ -27,7 +27,8 @@ from rollback_operator.decide.decide import Decision
 from rollback_operator.model import commands, conditions
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import digest_of
-from rollback_operator.releases.ledger import BLAMED, CLEAN, useless
+from rollback_operator.releases.ledger import BLAMED
+from rollback_operator.releases.usefulness import CLEAN, useless
 from rollback_operator.remedies import attempts, progress, stopped_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 

@@ -28,17 +28,15 @@ from rollback_operator.model import commands, conditions
 from rollback_operator.model.message import RevisionLabel
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases import quarantine, watch_time
+from rollback_operator.releases import quarantine, watch_time, way_back
 from rollback_operator.releases.ledger import (
-    CLEAN,
-    FAILS_ALIKE,
     entry_of,
-    fails_alike,
     health_of,
     last_known_good,
     revision_of,
 )
 from rollback_operator.releases.replacements import runs_on
+from rollback_operator.releases.usefulness import CLEAN, FAILS_ALIKE, fails_alike
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
 from rollback_operator.report.summary import severity_of_all, summary
 
@@ -277,9 +275,10 @@ def _found_bad(
     if entry is None or entry.condemned is None or is_reported or is_new:
         return None
     finding, (namespace, name) = entry.condemned, seen.key
+    how = way_back.now(seen.ledger, seen.workload, seen.key)
     message = (
         f"{RevisionLabel(entry.number, tuple(entry.images))} runs again or still, and was found "
-        f"bad before. To roll back now: {commands.undo(name, namespace)}; an earlier finding alone "
+        f"bad before. {how}; an earlier finding alone "
         "leads to no rollback, only new evidence within spec.safety.watchSeconds. Found at "
         f"{finding.time:%Y-%m-%d %H:%M:%S} UTC: {finding.message}. No rollback leads to it unless "
         f"a person trusts it: {commands.trust(name, namespace, entry.number)}"

@@ -27,7 +27,8 @@ from rollback_operator.model.conditions import condition
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import Cause, Symptom, Verdict
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import FAILS_ALIKE, health_of, revision_of
+from rollback_operator.releases.ledger import health_of, revision_of
+from rollback_operator.releases.usefulness import FAILS_ALIKE
 from rollback_operator.stats.histogram import Histogram
 from tests.builders import (
     T0,
@@ -37,6 +38,7 @@ from tests.builders import (
     make_counters,
     make_deployment,
     make_entry,
+    make_increment,
     make_pods,
     make_policy,
     make_replica_set,
@@ -317,3 +319,25 @@ def test_what_is_found_bad_at_p4_before_it_has_come_up_is_not_adopted() -> None:
     (entry,) = found.case.ledger
     assert found.decision.severity is Severity.P4
     assert (entry.health, entry.found_time) == (Health.UNKNOWN, None)
+
+
+def test_what_fails_when_the_policy_begins_is_not_assumed_to_be_good() -> None:
+    """The policy was made in the outage: the release that runs may be its cause."""
+    counts = tuple(
+        make_increment(pod=pod, start=5.0 * k, end=5.0 * k + 5, requests=50.0, errors=50.0)
+        for k in range(20)
+        for pod in PODS
+    )
+    watch = replace(watched(clean=None), control=None, control_hashes=frozenset())
+    seen = dict.fromkeys(PODS, T0 + 100)
+    evidence = replace(watch.evidence, increments=counts, seen=seen, scraped=seen)
+    watch = replace(watch, evidence=evidence, pods=make_pods(4))
+    case = make_case(
+        workload=make_workload(older=()), ledger=(make_entry("v2", Health.ASSUMED, since=at(0)),)
+    )
+
+    found = evaluate_release(case, watch, at(102))
+
+    (entry,) = found.case.ledger
+    assert (entry.health, entry.found_time) == (Health.UNKNOWN, at(0))
+    assert entry.reason == "not Good: at least half of its requests failed"

@@ -15,7 +15,7 @@ from rollback_operator.model.pod import Pod
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import BAD_ODDS, Method, Verdict
 from rollback_operator.model.workload import Workload
-from rollback_operator.releases.ledger import fails_alike
+from rollback_operator.releases.usefulness import fails_alike
 from rollback_operator.stats.windows import Increment
 from tests.builders import (
     LIST,

@@ -12,6 +12,7 @@ from rollback_operator.releases.baseline_choice import (
     opened,
     replaced_hashes,
 )
+from rollback_operator.releases.usefulness import with_usefulness
 from tests.builders import (
     T0,
     at,
@@ -20,7 +21,9 @@ from tests.builders import (
     make_entry,
     make_policy,
     make_replica_set,
+    make_scope,
     make_template,
+    make_watching,
     make_workload,
 )
 
@@ -235,3 +238,15 @@ def test_a_release_that_a_person_trusts_is_no_control_where_another_did_well(
 def test_the_past_of_a_release_that_a_person_trusts_stands_in_for_no_other() -> None:
     case = make_case(workload=_gone_back(), ledger=[TRUSTED, make_entry("v1", Health.ASSUMED)])
     assert good_hashes(case) == {"hashv1"}
+
+
+def test_a_release_adopted_in_an_outage_is_no_baseline_beside_its_fix() -> None:
+    sets = tuple(make_replica_set(version) for version in ("v4", "v3", "v2"))
+    workload = make_workload("v4", replica_sets=sets)
+    adopted = [make_entry("v3", Health.UNKNOWN), make_entry("v2", Health.ASSUMED)]
+    fails = make_watching(scopes=(make_scope(),))
+
+    ledger = with_usefulness(adopted, "release-v2", fails)
+
+    assert control_hashes(make_case(workload=workload, ledger=adopted)) == {"hashv2"}
+    assert control_hashes(make_case(workload=workload, ledger=ledger)) == {"hashv3"}

@@ -23,6 +23,7 @@ from rollback_operator.releases.ledger import (
     with_health,
 )
 from rollback_operator.releases.replacements import with_known_times
+from rollback_operator.releases.usefulness import with_usefulness
 from rollback_operator.stats.sequential import wilson_lower
 from tests.builders import (
     T0,
@@ -502,15 +503,62 @@ def test_what_fails_half_of_its_requests_is_not_good_whatever_the_control_failed
     assert is_proved_good(watch, workload, replace(CLEAN, scopes=scopes), T0) is expected
 
 
-def test_why_a_release_has_not_become_good_is_on_record() -> None:
-    said = ledger.useless(replace(CLEAN, scopes=(make_scope("/buy"),)))
-    known = [make_entry(f"v{number}", one) for number, one in enumerate((GOOD, ASSUMED, BAD))]
+FAILS = replace(CLEAN, scopes=(make_scope("/buy"),))
+HARDLY = replace(CLEAN, scopes=(replace(CLEAN.scopes[0], requests=19.0),))
+HALF = replace(CLEAN, scopes=(replace(CLEAN.scopes[0], errors=50.0, rate_lower_bound=0.4),))
+
+
+def test_an_assumed_release_that_fails_half_is_unknown_and_says_why() -> None:
+    known = [make_entry(f"v{k}", one) for k, one in enumerate((GOOD, ASSUMED, BAD, UNKNOWN))]
     found = known
     for one in known:
-        found = ledger.with_reason(found, one.release, said)
-    assert [one.reason == said for one in found] == [False, True, False]
-    assert healths(found) == healths(known)
-    assert said == "not Good: at least half of its requests on /buy failed"
+        found = with_usefulness(found, one.release, FAILS)
+    assert [one.health for one in found] == [GOOD, UNKNOWN, BAD, UNKNOWN]
+    said = "not Good: at least half of its requests on /buy failed"
+    assert [one.reason == said for one in found] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [(CLEAN, ASSUMED), (HALF, UNKNOWN), (HARDLY, UNKNOWN), (FAILS, UNKNOWN)],
+    ids=["it serves again", "half fails still", "hardly a request", "it fails"],
+)
+def test_what_the_policy_came_upon_in_an_outage_is_no_target_until_it_serves(
+    verdict, expected
+) -> None:
+    alone, beside = make_workload(older=()), make_workload()
+    for workload in (alone, beside):
+        first = with_usefulness(entries([], workload, [], at()), "release-v2", FAILS)
+        assert healths(entries(first, workload, [], at(5))) == {"v2": UNKNOWN}
+        left = entries(first, make_workload("v3", older=("v2",)), [], at(10))
+        assert last_known_good(left, make_workload("v3", older=("v2",))) is None
+
+        served = with_usefulness(entries(first, workload, [], at(5)), "release-v2", verdict)
+
+        assert healths(entries(served, workload, [], at(10))) == {"v2": expected}
+
+
+def test_a_release_under_watch_that_failed_is_not_adopted_when_it_serves_again() -> None:
+    watched = with_usefulness([make_entry("v2", UNKNOWN), make_entry("v1")], "release-v2", FAILS)
+
+    served = with_usefulness(watched, "release-v2", CLEAN)
+
+    assert (served[0].health, served[0].reason) == (UNKNOWN, "")
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [(CLEAN, ASSUMED), (FAILS, UNKNOWN)])
+def test_what_a_rollback_restored_and_fails_since_is_no_target(verdict, expected) -> None:
+    v3 = make_workload("v3", older=("v2", "v1"))
+    back = make_workload("v1", older=("v2",))
+    known = entries([], back, [VERIFIED], at(100))
+    assert health_of(known, "release-v1") is ASSUMED
+
+    seen = with_usefulness(known, "release-v1", verdict)
+    later = entries(seen, v3, [VERIFIED], at(200))
+
+    assert health_of(later, "release-v1") is expected
+    target = last_known_good(later, v3, frozenset({"release-v1"}))
+    assert (target is not None) == (expected is ASSUMED)
 
 
 def test_a_release_is_put_on_record_once_and_what_is_known_of_it_stays() -> None:

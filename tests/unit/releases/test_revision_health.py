@@ -51,14 +51,15 @@ def watched(errors: float = 0.0, requests: float = 100.0, **changes):
 GONE = make_pods(version="v2", terminating=True)
 LEDGERS = {
     "nothing": ((), {"release-v2"}),
-    "assumed": ((make_entry("v2", Health.ASSUMED),), set()),
+    "assumed": ((make_entry("v2", Health.ASSUMED),), {"release-v2"}),
+    "unknown": ((make_entry("v2", Health.UNKNOWN),), set()),
     "good": ((make_entry("v2", Health.GOOD),), set()),
     "bad": ((make_entry("v2", Health.BAD),), set()),
 }
 
 
 @pytest.mark.parametrize(("ledger", "expected"), LEDGERS.values(), ids=LEDGERS)
-def test_only_what_is_not_on_record_is_asked(ledger, expected) -> None:
+def test_only_what_has_not_proved_its_health_is_asked(ledger, expected) -> None:
     assert set(failing(make_case(workload=STUCK, ledger=ledger), watched(90), NONE)) == expected
 
 
@@ -89,6 +90,15 @@ COUNTS = {
 def test_what_a_revision_fails_by_its_own_counts(watch, expected) -> None:
     found = failing(make_case(workload=STUCK, ledger=()), watch, NONE)
     assert found.get("release-v2") == expected
+
+
+def test_an_assumed_release_that_did_well_before_may_be_overloaded_now() -> None:
+    """Of its pods few are left, because the bad release takes their place and does not come up."""
+    case = make_case(workload=STUCK, ledger=(make_entry("v2", Health.ASSUMED),))
+    assert failing(case, watched(100, control=make_control(1_000, 2)), NONE) == {}
+    assert failing(case, watched(100, control=make_control(1_000, 700)), NONE)
+    gone = watched(pods=GONE, control=make_control(1_000, 700))
+    assert set(failing(case, gone, NONE)) == {"release-v2"}
 
 
 def test_one_route_that_fails_is_enough() -> None:

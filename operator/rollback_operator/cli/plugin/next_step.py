@@ -21,14 +21,12 @@ _NEXT = {
     "Watching": "no action is required: the evaluation has no evidence against the release so far",
     "Suspect": "check the service: it has a fault, and the release is not proved to be the cause",
     "NoVerdict": "check the conditions: they name the missing data",
-    "Degraded": "the release is not judged: {missing}. If users report errors: "
-    + commands.undo("{name}", "{namespace}"),
+    "Degraded": "the release is not judged: {missing}. If users report errors: {undo}",
     "Held": "no action is required: the operator resumes the rollout or rolls it back",
     "Suspended": "to resume: kubectl rollback resume {name} -n {namespace}",
     "EverythingSuspended": "to resume: kubectl rollback resume --all-namespaces",
     "RollingBack": "no action is required. Progress: kubectl rollback explain -n {namespace}",
-    "Bad": "the operator decides again at each evaluation. To roll back manually: "
-    + commands.undo("{name}", "{namespace}"),
+    "Bad": "the operator decides again at each evaluation. To roll back manually: {undo}",
     "Paused": "the operator evaluates nothing until the Deployment is resumed: kubectl rollout "
     "resume deployment/{target} -n {namespace}",
     "ScaledToZero": "the operator evaluates nothing until the Deployment has replicas: kubectl "
@@ -40,8 +38,7 @@ _NEXT_BY_REASON = {
     "back: " + commands.undo("{name}", "{namespace}", "last-known-good"),
     "PodFailing": "correct the release, or wait: the matrix decides about a rollout that stays "
     "stuck",
-    "InvalidImageName": "correct the image name in the pod template, or roll back: "
-    + commands.undo("{name}", "{namespace}"),
+    "InvalidImageName": "correct the image name in the pod template, or roll back: {undo}",
     "TooFewRequests": "no action is required: the release is judged after enough requests",
     "EvidenceGathering": "no action is required: the release is judged after more samples",
     "NoControl": "no action is required: the next release is compared with this release",
@@ -175,14 +172,18 @@ def next_policy_action(policy: Record) -> str:
         action = _NEXT_BY_REASON.get(_fault_of(policy), action)
     target = policy.text("spec.targetRef.name")
     action = action.format(
-        name=policy.name, namespace=policy.namespace, target=target, missing=missing(policy)
+        name=policy.name,
+        namespace=policy.namespace,
+        target=target,
+        missing=missing(policy),
+        undo=_undo(policy),
     )
     recovered = policy.condition("Recovered")
     if _is_refused(recovered) and summary not in IDLE_SUMMARIES:
         return f"{recovered.text('reason')}: {one_line(recovered.text('message'))}"
     if known_bad(policy):
         after = "; then remove the release at its source" if came_back(policy) else ""
-        return f"to roll it back now: {commands.undo(policy.name, policy.namespace)}{after}"
+        return f"to roll it back now: {_undo(policy)}{after}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {one_line(warned.text('message'))}"
     is_another = recovered.text("reason") == "NotRolledBack" and last.text("outcome") != "Observed"
@@ -193,12 +194,35 @@ def next_policy_action(policy: Record) -> str:
     return action
 
 
+def _undo(policy: Record) -> str:
+    """Return the command that rolls back; without a target, the command that Healthy names."""
+    usual = commands.undo(policy.name, policy.namespace)
+    if policy.part("status.lastKnownGood").raw:
+        return usual
+    said = policy.condition("Healthy").text("message").partition("; an earlier finding")[0]
+    trust = commands.trust(policy.name, policy.namespace, 0)
+    for begin in (usual.partition("--reason")[0], trust.partition("--revision")[0]):
+        option, end, _ = said.rpartition(begin)[2].partition("--reason TEXT")
+        if begin in said and end:
+            return f"{begin}{option}{end}"
+    running = policy.text("status.revision.release")
+    rows = policy.rows("status.revisions")
+    open_ = [row for row in rows if row.text("release") != running and _is_open(row)]
+    number = open_[0].text("number") if open_ else ""
+    return commands.undo(policy.name, policy.namespace, number)
+
+
+def _is_open(row: Record) -> bool:
+    """Report whether a person may choose a revision: it is not known Bad, nor in quarantine."""
+    return row.text("health") == "Unknown" and not row.text("quarantinedBy")
+
+
 def _manual(policy: Record, recovered: Record) -> str:
     """Return the command that Recovered names, so that `status` shows no other; else the usual."""
     usual = commands.undo(policy.name, policy.namespace)
     verb, reason, _ = usual.partition(" --reason")
     option, end, _ = recovered.text("message").partition(verb)[2].partition(reason)
-    return usual.replace(reason, f"{option}{reason}") if end else usual
+    return usual.replace(reason, f"{option}{reason}") if end else _undo(policy)
 
 
 def _fault_of(policy: Record) -> str:
