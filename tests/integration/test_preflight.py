@@ -409,10 +409,13 @@ def test_a_first_release_is_no_problem(service: Service) -> None:
 def test_a_deployment_that_the_server_refuses_is_told(service: Service) -> None:
     wrong = deployment("v2", selector={"matchLabels": {"app": "other"}})
 
-    (said,) = problems(findings(service, given=[wrong]))
+    # On a loaded machine Prometheus may lack a sample, which is listed too.
+    listed = problems(findings(service, given=[wrong]))
 
-    assert said.startswith("Release: spec: the API server refuses the Deployment: ")
-    assert "spec.selector" in said
+    refused = "Release: spec: the API server refuses the Deployment: "
+    assert ["spec.selector" in each for each in listed if each.startswith(refused)] == [True], (
+        listed
+    )
 
 
 @pytest.mark.extended

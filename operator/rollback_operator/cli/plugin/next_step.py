@@ -199,11 +199,11 @@ def _undo(policy: Record) -> str:
     usual = commands.undo(policy.name, policy.namespace)
     if policy.part("status.lastKnownGood").raw:
         return usual
-    said = policy.condition("Healthy").text("message").partition("; an earlier finding")[0]
+    text = policy.condition("Healthy").text("message").partition("; an earlier finding")[0]
     trust = commands.trust(policy.name, policy.namespace, 0)
     for begin in (usual.partition("--reason")[0], trust.partition("--revision")[0]):
-        option, end, _ = said.rpartition(begin)[2].partition("--reason TEXT")
-        if begin in said and end:
+        option, end, _ = text.rpartition(begin)[2].partition("--reason TEXT")
+        if begin in text and end:
             return f"{begin}{option}{end}"
     running = policy.text("status.revision.release")
     rows = policy.rows("status.revisions")
