@@ -187,6 +187,7 @@ def test_there_was_something_to_go_wrong(played: Played) -> None:
         (one["verb"], (one.get("objectRef") or {}).get("resource")) for one in played.stand.asked()
     }
     assert {("get", "secrets"), ("patch", "deployments"), ("create", "events")} <= asked
+    assert "Verified" in played.outcomes.values() or "NotRecovered" in played.outcomes.values()
 
 
 def test_nothing_is_asked_of_another_namespace(played: Played) -> None:

@@ -51,6 +51,11 @@ class ObjectVersion:
         return is_same and int(numbers[0]) > int(numbers[1])
 
 
+def version_of(metadata: Mapping[str, Any]) -> ObjectVersion:
+    """Return the version that metadata names."""
+    return ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A policy that the API server took and that cannot be read, with the fields at fault."""
@@ -141,7 +146,7 @@ class Cache:
         """Take in a Deployment; gives its key, and whether its policies are requeued at once."""
         metadata = raw["metadata"]
         key = metadata["namespace"], metadata["name"]
-        shown = ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
+        shown = version_of(metadata)
         known, last = self.deployments.get(key), self._shown.get(key)
         if known is not None and last is not None and last.is_newer(shown):
             return key, False

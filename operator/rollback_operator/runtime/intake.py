@@ -17,7 +17,13 @@ from rollback_operator.adapters.kube.apiserver import ApiServer, TooLarge
 from rollback_operator.adapters.kube.projections.outlines import is_stub
 from rollback_operator.api.v1alpha1 import Rollback, RollbackPolicy
 from rollback_operator.ports.failure import Failure
-from rollback_operator.reconcile.cache import DEPLOYMENTS_PLURAL, Cache, Key, ObjectVersion
+from rollback_operator.reconcile.cache import (
+    DEPLOYMENTS_PLURAL,
+    Cache,
+    Key,
+    ObjectVersion,
+    version_of,
+)
 
 _log = logging.getLogger(__name__)
 WATCHED: Mapping[str, paths.ResourceKind] = {
@@ -35,11 +41,6 @@ RESYNC_SECONDS = 60.0
 def path_of(plural: str, namespace: str) -> paths.ApiPath:
     """Return the path of a kind's list; an empty namespace means all namespaces."""
     return paths.in_namespace_or_all(WATCHED[plural], namespace)
-
-
-def version_of(metadata: Mapping[str, Any]) -> ObjectVersion:
-    """Return the version that metadata names."""
-    return ObjectVersion(metadata["uid"], str(metadata.get("resourceVersion", "")))
 
 
 @dataclass(slots=True)
