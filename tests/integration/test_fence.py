@@ -1151,7 +1151,8 @@ class TestTenant:
         sets = f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets"
         spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
         source = admin.create(sets, {"metadata": {"name": "planned"}, "spec": spec})
-        owner = JobOwner("Rollback", "stored", "11111111-2222")
+        # The garbage collector deletes the Job of a Rollback that does not exist.
+        owner = JobOwner("Rollback", "stored", admin.get(STORED)["metadata"]["uid"])
         digest, name = template_of(source["spec"]["template"]).digest, "rollback-planned"
         order = JobOrder(NAMESPACE, name, owner, "planned", digest, None, None, ("a",), {}, 60)
         forged = job_of(order, source["spec"]["template"]["spec"])
