@@ -46,7 +46,7 @@ class RouteControl:
     requests: float
     errors: float
     worst_minute: float
-    """Highest error rate of the shortest span in `worst`; 0 if there is none."""
+    """Highest error rate in `worst`, which some minute reached at least; 0 if there is none."""
     worst: tuple[tuple[float, float], ...] = ()
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
     worst_earlier: float = 0.0
@@ -214,9 +214,9 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
     spans = ((length, _worst(minutes, errors, length)) for length in SPANS)
-    worst = tuple(
-        (length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None
-    ) or _stretched(minutes, errors)
+    worst = tuple((length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None)
+    if not worst or _has_sparse_quarter(minutes):
+        worst += _stretched(minutes, errors)
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
@@ -225,10 +225,24 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
         requests=requests,
         # Both are read apart, and increase() extrapolates each: more could fail than was requested.
         errors=min(requests, sum(errors.values())),
-        worst_minute=worst[0][1] if worst else 0.0,
+        worst_minute=max((rate for _, rate in worst), default=0.0),
         worst=worst,
         worst_earlier=next((rate for rate in before if rate is not None), 0.0),
     )
+
+
+def _has_sparse_quarter(minutes: Mapping[float, float]) -> bool:
+    """Return whether a quarter of an hour has too few requests to count among the worst.
+
+    It may be the only one that failed, while another with a few requests more is known as clean.
+    """
+    ends = sorted(minutes)
+    whole = [end for end in ends if end - ends[0] >= LONGEST_SPAN_SECONDS - MINUTE_SECONDS]
+    counts = (
+        sum(minutes.get(end - MINUTE_SECONDS * back, 0.0) for back in range(SPANS[-1]))
+        for end in whole
+    )
+    return any(0 < count < LEAST_SPAN_REQUESTS for count in counts)
 
 
 def _stretched(
@@ -321,7 +335,7 @@ def ceilings(control: Control, route: str | None) -> tuple[Ceiling, ...]:
         limits.append(Ceiling(seconds, max(_beyond(usual, max(usual, rate)), inherited)))
     # The shortest span that is known bounds the beginning, where nothing has lasted yet.
     limits[-1] = Ceiling(0.0, limits[-1].rate)
-    if known is not control.pooled and spans[0][0] > LONGEST_SPAN_SECONDS:
+    if known is not control.pooled and spans[-1][0] > LONGEST_SPAN_SECONDS:
         # A few requests on a route dilute what all routes together show of the same minutes.
         least = ceilings(control, None)[-1].rate
         return tuple(Ceiling(limit.seconds, max(limit.rate, least)) for limit in reversed(limits))

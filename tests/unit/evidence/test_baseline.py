@@ -47,6 +47,19 @@ def test_too_few_requests_make_no_worst_minute() -> None:
     assert found.worst_minute == pytest.approx(20 / 360)
 
 
+def test_a_quarter_with_few_requests_is_not_hidden_by_one_with_a_few_more() -> None:
+    """The only quarter with requests enough is clean, and the old revision fails since then."""
+    ends = [T0 - 60 * back for back in range(60)]
+    requests = {end: 13.0 if end > T0 - 2700 else 14.0 for end in ends}
+    errors = {end: 4.0 for end in ends if end > T0 - 960}
+    other = dict.fromkeys(ends, 100.0)
+    failing = {end: 28.0 for end in ends if end > T0 - 960}
+    found = control_of({PURCHASE: requests, LIST: other}, {PURCHASE: errors, LIST: failing}, T0)
+    assert (900, 0.0) in found.routes[PURCHASE].worst
+    assert found.routes[PURCHASE].worst_minute > 0.17
+    assert min(limit.rate for limit in ceilings(found, PURCHASE)) > 4 / 13
+
+
 def test_the_minute_before_the_release_is_not_among_the_earlier_ones() -> None:
     requests = make_series(rising(-3700, 5, 20, 741))
     errors = make_series([(time, max(0.0, min(60.0, time + 55))) for time in range(-3700, 1, 5)])
