@@ -119,13 +119,18 @@ class Database:
                 requests=sum(routes[one].requests for one in (PURCHASE, LIST)),
                 errors=sum(routes[one].errors for one in (PURCHASE, LIST)),
                 worst_minute=max(one.worst_minute for one in routes.values()),
+                last=(
+                    sum(routes[one].last[0] for one in (PURCHASE, LIST)),
+                    sum(routes[one].last[1] for one in (PURCHASE, LIST)),
+                ),
             ),
         )
 
     def _past(self, seconds: float, rps: float, rate: float) -> RouteControl:
         each = [sum(self.dice.random() < rate for _ in range(int(rps * 60))) for _ in range(2)]
         worst = max(each) / (rps * 60)
-        return RouteControl(seconds * rps, seconds * rps * rate, worst)
+        last = min(seconds, 120.0) * rps
+        return RouteControl(seconds * rps, seconds * rps * rate, worst, last=(last, last * rate))
 
 
 UNREACHABLE = Missing(Reason.PROVIDER_UNREACHABLE, "connection refused")

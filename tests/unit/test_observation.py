@@ -278,6 +278,35 @@ async def test_where_the_control_is_too_young_what_did_well_before_it_stands_in(
     assert len(metrics.queries) == asked + 1
 
 
+FAILED = make_control(errors=180_000)
+FAILED = replace(FAILED, pooled=replace(FAILED.pooled, last=(6000.0, 6000.0)))
+
+
+@pytest.mark.parametrize(
+    ("of_target", "replaced", "expected"),
+    [(FAILED, {"hashv1"}, LONG), (LONG, {"hashv1"}, None), (FAILED, set(), None)],
+    ids=["the target failed at its end", "the target did well", "nothing ran between"],
+)
+async def test_the_past_of_the_previous_revision_is_read_where_the_target_failed(
+    of_target: Control, replaced: set[str], expected: Control | None
+) -> None:
+    @dataclass
+    class ByRevision(FakeMetrics):
+        async def read_control(self, query: CounterQuery, until: float) -> Control | Missing:
+            await super().read_control(query, until)
+            return LONG if "hashv1" in query.pods[0] else of_target
+
+    workload = make_workload(older=("v1", "v0"), pods=make_pods(2))
+    metrics, watch = ByRevision(), open_watch("digest-v2", T0, frozenset({"hashv0"}))
+    watch = replace(watch, replaced_hashes=frozenset(replaced))
+
+    for _ in range(2):
+        watch = await Observer(metrics, Clock()).observe(watch, workload, SOURCE)
+
+    assert (watch.control, watch.control_before) == (of_target, expected)
+    assert len(metrics.queries) == 2 + 1 + (expected is not None)
+
+
 # -- the pods' own pages ---------------------------------------------------------------------------
 
 PAGE = MetricsPage(port=9102, path="/stats")

@@ -28,6 +28,7 @@ from rollback_operator.cli.plugin import explanation
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import conditions, stop
 from rollback_operator.ports.failure import Failure, FailureKind
+from rollback_operator.releases.usefulness import LAST_FAILED
 from rollback_operator.report.wording import next_steps_after
 from tests.builders import (
     NAME,
@@ -1008,3 +1009,38 @@ def test_the_next_step_is_trust_where_all_others_are_known_bad(shell: Shell) -> 
     shell.run("status")
 
     assert f"To roll back manually: {trust}" in shell.out
+
+
+@pytest.mark.parametrize(
+    ("runs", "good", "option"),
+    [
+        ("not Good: at least half of its requests failed", "", ""),
+        ("not Good: at least half of its requests failed", LAST_FAILED, " --to 2"),
+        ("", "", None),
+    ],
+    ids=["to what is good", "not to what failed last", "fails less"],
+)
+def test_the_next_step_of_a_suspect_release_that_fails_names_an_undo(
+    shell: Shell, runs: str, good: str, option: str | None
+) -> None:
+    revisions = [
+        {"number": 3, "release": "r3", "health": "Unknown", "reason": runs},
+        {"number": 2, "release": "r2", "health": "Unknown"},
+        {"number": 1, "release": "r1", "health": "Good", "reason": good},
+    ]
+    policy = stored(
+        make_policy(),
+        summary="Suspect",
+        revision={"number": 3, "release": "r3", "images": ["shop:v3"]},
+        revisions=revisions,
+        lastKnownGood={"number": 1, "release": "r1"},
+        conditions=[row("Healthy", "Unknown", "EnvironmentSuspected", "it fails")],
+    )
+    shell.cluster.put(POLICIES, policy)
+
+    shell.run("status")
+
+    assert "next: check the service" in shell.out
+    undo = f"To roll back all the same: {UNDO}"
+    assert (undo in shell.out) is (option is not None)
+    assert option is None or f"{undo}{option} --reason TEXT" in shell.out

@@ -21,6 +21,7 @@ from rollback_operator.api.v1alpha1 import (
 from rollback_operator.cli.plugin.record import Record
 from rollback_operator.model import stop
 from rollback_operator.ports.failure import Failure
+from rollback_operator.releases.usefulness import LAST_FAILED
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -313,6 +314,18 @@ class TestUndo:
     def test_says_nothing_of_a_person_where_none_is_asked(self, shell: Shell) -> None:
         undo(shell)
         assert "Approval is required" not in shell.out
+
+    @pytest.mark.parametrize("reason", [LAST_FAILED, "serves again"])
+    def test_warns_of_a_target_that_failed_when_it_last_served(
+        self, shell: Shell, reason: str
+    ) -> None:
+        status = RollbackPolicyStatus(revisions=[make_entry("v1", reason=reason)])
+        shell.cluster.put(POLICIES, stored(make_policy().model_copy(update={"status": status})))
+        for words in (["--dry-run"], []):
+            assert undo(shell, *words) == 0
+            assert (f"Warning: revision 1 is {LAST_FAILED}" in shell.out) is (reason == LAST_FAILED)
+        assert undo(shell, "--wait", "--timeout", "1") == 4
+        assert (LAST_FAILED in shell.err) is (reason == LAST_FAILED)
 
     def test_a_rehearsal_says_what_becomes_of_what_runs(self, shell: Shell) -> None:
         undo(shell, "--dry-run")

@@ -22,6 +22,7 @@ from rollback_operator.decide import goodness, holds
 from rollback_operator.decide.decide import Decision, decide
 from rollback_operator.decide.hold_end import HoldFacts, old_pods
 from rollback_operator.evidence.arms import Question, arms_of, excluded_routes
+from rollback_operator.evidence.stand_in import with_stand_in
 from rollback_operator.evidence.watch import Watch, open_watch
 from rollback_operator.judge import non_inferiority
 from rollback_operator.judge.judge import judge
@@ -40,7 +41,7 @@ from rollback_operator.releases.baseline_choice import (
 )
 from rollback_operator.releases.replacements import runs_on, with_known_times
 from rollback_operator.releases.revision_health import failing
-from rollback_operator.releases.usefulness import with_usefulness
+from rollback_operator.releases.usefulness import with_last_failures, with_usefulness
 from rollback_operator.remedies import flags
 
 
@@ -121,9 +122,19 @@ def watch_of(known: Watch | None, case: Case, read: str, now: datetime) -> Watch
     # A revision that proved bad since is no witness: it caused its own failures.
     if witnesses := known.replaced_hashes & bad_hashes(case):
         known = replace(known, replaced_hashes=known.replaced_hashes - witnesses)
-    if (known.control_hashes, known.good_hashes) == (control, good):
+    failed = known.failed_target
+    target = known.control_hashes if failed is None else failed.hashes
+    is_known = (target, known.good_hashes) == (control, good)
+    if is_known and (failed is None or known.replaced_hashes):
         return known
-    return replace(known, control_hashes=control, good_hashes=good, control=None)
+    return replace(
+        known,
+        control_hashes=control,
+        good_hashes=good,
+        control=None,
+        control_before=None,
+        failed_target=None,
+    )
 
 
 def _remembered(known: Watch | None, control: frozenset[str]) -> tuple[Pod, ...]:
@@ -148,8 +159,11 @@ def evaluate_release(case: Case, watch: Watch, now: datetime) -> EvaluationResul
         _question(policy, workload.deployment),
         has_warm_up=starts.has_warm_up(case.ledger, release),
     )
+    watch = with_stand_in(watch, question.purchase_routes)
     verdict = judge(watch, workload, question, now.timestamp())
     case = replace(case, failing=failing(case, watch, question.excluded_routes))
+    last_failures = with_last_failures(case.ledger, release, verdict, case.failing.keys())
+    case = replace(case, ledger=last_failures)
     decision = decide(case, verdict, now)
     watch = goodness.with_clean_since(watch, decision, now.timestamp())
     watch = goodness.with_against(watch, verdict, question.odds.suspect)

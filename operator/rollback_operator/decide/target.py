@@ -7,7 +7,7 @@ from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
 from rollback_operator.model import commands
 from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.workload import ReplicaSet, Workload
-from rollback_operator.releases.ledger import bar, entry_of, last_known_good
+from rollback_operator.releases.ledger import bar, entry_of, health_of, last_known_good
 from rollback_operator.releases.records import restored
 from rollback_operator.releases.way_back import choice
 from rollback_operator.remedies import autoscaling, flags
@@ -58,9 +58,11 @@ def _undo_target(case: Case, remedy: Remedy) -> ReplicaSet | Refusal:
             f"{commands.trust(meta.name, meta.namespace, revision)}",
         )
     if (fails := case.failing.get(found.template.release)) is not None:
+        is_good = health_of(case.ledger, found.template.release) is Health.GOOD
+        how = "is recorded as Good, but failed" if is_good else "is not recorded as Good, and fails"
         return Refusal(
             Reason.TARGET_FAILING,
-            f"revision {found.revision} is the target, is not recorded as Good, and fails: "
+            f"revision {found.revision} is the target, {how}: "
             f"{fails}{_choice(case, {found.template.release})}",
         )
     return found

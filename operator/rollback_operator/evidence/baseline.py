@@ -51,6 +51,8 @@ class RouteControl:
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
     worst_earlier: float = 0.0
     """As `worst_minute`, without the minute before the release, in which its fault may begin."""
+    last: tuple[float, float] = (0.0, 0.0)
+    """Requests and errors of its last two minutes; it may stop in the first second of a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,8 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
+    end = max((at for at, amount in minutes.items() if amount > 0), default=0.0)
+    two = (end - MINUTE_SECONDS, end)
     requests = sum(minutes.values())
     return RouteControl(
         requests=requests,
@@ -228,6 +232,7 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
         worst_minute=max((rate for _, rate in worst), default=0.0),
         worst=worst,
         worst_earlier=next((rate for rate in before if rate is not None), 0.0),
+        last=(sum(minutes.get(at, 0.0) for at in two), sum(errors.get(at, 0.0) for at in two)),
     )
 
 

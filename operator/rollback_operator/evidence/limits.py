@@ -102,6 +102,12 @@ PROBE_TIMES = 10.0
 """From so many times more requests than probes on, probes hardly change a rate."""
 AFFECTED_RATE = 0.001
 """No error rate is taken for less, and no share of successes."""
+USELESS = 0.5
+"""Share of failed requests from which on a revision is no useful rollback target.
+
+Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
+90 % of purchases: a revision that fails four of five is no rollback target.
+"""
 NEARLY_ALL = 0.9
 """Share of failed requests that no control explains: nearly all fail."""
 POD_START_SHARE = 0.98

@@ -35,6 +35,14 @@ NOT_YET_READ = Missing(Reason.NOT_YET_READ, "metrics have not been read yet")
 
 
 @dataclass(frozen=True, slots=True)
+class FailedTarget:
+    """The rollback target that failed when it last served: another revision is the control."""
+
+    hashes: frozenset[str]
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """What is known of the release that is being watched."""
 
@@ -47,7 +55,11 @@ class Watch:
     good_hashes: frozenset[str] = frozenset()
     """... of all known good revisions: their history replaces a short history of the control."""
     replaced_hashes: frozenset[str] = frozenset()
-    """... of the revision that it replaced, where that is not the control."""
+    """... of the revision that it replaced, where that is not the rollback target."""
+    control_before: Control | None = None
+    """The past of that revision; read only where the target failed at its end."""
+    failed_target: FailedTarget | None = None
+    """Set where the revision that was replaced is the control in its place."""
     startup: float = DEFAULT_STARTUP_SECONDS
     unavailable_since: float | None = None
     restarted_since: float | None = None
@@ -82,7 +94,8 @@ class Watch:
     @property
     def size(self) -> int:
         """Estimate the bytes of what was answered and is kept."""
-        routes = len(self.control.routes) if self.control is not None else 0
+        pasts = (self.control, self.control_before)
+        routes = sum(len(past.routes) for past in pasts if past is not None)
         counted = self.evidence.size + self.trends.size + ROUTE_BYTES * routes
         return counted + sum(map(pod_size, self.pods))
 
@@ -260,6 +273,7 @@ def with_read(known: Watch, read: Watch) -> Watch:
         known,
         evidence=read.evidence,
         control=read.control,
+        control_before=read.control_before,
         skew=read.skew,
         skew_read=read.skew_read,
         missing=read.missing,

@@ -132,11 +132,14 @@ def veto_by_history(
     # began on them does not come from this release.
     begin = min((increment.start for increment in on(arms.new, route)), default=0.0)
     counted = {name: total(counts) for name, counts in by_route(since).items()}
-    for side in (arms.old, arms.replaced):
+    is_seen = False
+    for side in (arms.replaced, arms.old):
         # All the time in which they served beside the new pods, whenever the fault shows best.
         last = [increment for increment in side if increment.end > begin - COARSE_SECONDS]
-        if total(last)[0] < LEAST_SPAN_REQUESTS:
-            # Few requests: what is known of the minutes before says more.
+        is_seen = is_seen or total(last)[0] >= LEAST_SPAN_REQUESTS
+        if not is_seen:
+            # Few requests: what is known of the minutes before says more, but nothing of a target
+            # that stopped before its successor had so many.
             last = list(side)
         if route is None:
             # Any single route is enough: the worst may be chance.

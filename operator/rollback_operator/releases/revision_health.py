@@ -3,21 +3,21 @@
 A policy that was created during a rollout, or that lost its record, restores a serving revision,
 which may be the first of two bad releases. A revision that was running at the policy's start may
 have been the cause of the incident in which the policy was created. Revisions on record as Good are
-not checked. A revision that fails less than half, on each of its routes, is accepted: it is better
-than a release that is proved worse, and a service that fails a tenth of all requests, year in, year
-out, still needs a rollback target.
+not checked, except for a target that failed when it last served while its successor did well. A
+revision that fails less than half, on each of its routes, is accepted: it is better than a release
+that is proved worse, and a service that fails a tenth of all requests, year in, year out, still
+needs a rollback target.
 """
 
 from collections.abc import Sequence
 
 from rollback_operator.api.v1alpha1 import Health
-from rollback_operator.evidence.limits import LEAST_REQUESTS
+from rollback_operator.evidence.limits import LEAST_REQUESTS, USELESS
 from rollback_operator.evidence.rated import rated
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case
 from rollback_operator.model.workload import ReplicaSet
 from rollback_operator.releases.ledger import health_of
-from rollback_operator.releases.usefulness import USELESS
 from rollback_operator.stats.sequential import wilson_lower
 from rollback_operator.stats.windows import Increment, by_route, total
 
@@ -35,8 +35,12 @@ def failing(case: Case, watch: Watch, left_out: frozenset[str]) -> dict[str, str
     """
     current = case.workload.deployment.template.release
     messages = {}
+    failed = watch.failed_target
     for replica_set in case.workload.replica_sets:
         release = replica_set.template.release
+        if failed is not None and replica_set.pod_hash in failed.hashes:
+            messages[release] = failed.failure  # Good, too: it has failed since
+            continue
         health = health_of(case.ledger, release)
         if release != current and health in (None, Health.ASSUMED):
             if health is Health.ASSUMED and _did_well(replica_set, watch):

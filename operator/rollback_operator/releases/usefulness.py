@@ -5,25 +5,20 @@ middle of an outage. Once it is seen to fail, it is Unknown until it no longer f
 record says so, also after another release has replaced it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from rollback_operator.api.reasons import Reason
 from rollback_operator.api.shape import clipped
 from rollback_operator.api.v1alpha1 import Health, LedgerEntry, VerdictValue
-from rollback_operator.evidence.limits import LEAST_REQUESTS
+from rollback_operator.evidence.limits import LEAST_REQUESTS, USELESS
 from rollback_operator.model.verdict import Verdict
 
-USELESS = 0.5
-"""Share of failed requests from which on a revision is no useful rollback target.
-
-Not the matrix's 5 %: a service that fails a tenth, year in, year out, has good releases. Not its
-90 % of purchases: a revision that fails four of five is no rollback target.
-"""
 CLEAN = (Reason.NO_EVIDENCE_AGAINST, Reason.NO_CONTROL)
 """Reasons of a verdict without evidence against a release, or without a control."""
 FAILS_ALIKE = "a person is needed, it is "
 """How the status begins to report a release that fails no more than its control: no verdict."""
-_FAILS = "not Good: at least half of its requests"
+LAST_FAILED = "Good, but at least half of its requests failed when it last served"
+FAILS = "not Good: at least half of its requests"
 _LONGEST_WORDS = 256
 _UNPROVED = (Health.UNKNOWN, Health.ASSUMED)
 
@@ -43,7 +38,7 @@ def useless(verdict: Verdict) -> str:
     whole_watch, _, route = failing
     where = f" on {route}" if route is not None else ""
     when = "" if whole_watch >= USELESS else " recently"
-    return f"{_FAILS}{where} failed{when}"
+    return f"{FAILS}{where} failed{when}"
 
 
 def fails_alike(verdict: Verdict) -> str:
@@ -58,7 +53,34 @@ def fails_alike(verdict: Verdict) -> str:
 
 def fails(entry: LedgerEntry) -> bool:
     """Return whether a release without proved health failed half of its requests when last seen."""
-    return entry.health in _UNPROVED and entry.reason.startswith(_FAILS)
+    return entry.health in _UNPROVED and entry.reason.startswith(FAILS)
+
+
+def failed_last(entry: LedgerEntry | None) -> bool:
+    """Return whether a Good release failed when it last served, while its successor did well."""
+    return entry is not None and entry.health is Health.GOOD and entry.reason == LAST_FAILED
+
+
+def with_last_failures(
+    ledger: Sequence[LedgerEntry], running: str, verdict: Verdict, failed: Set[str]
+) -> list[LedgerEntry]:
+    """Record which Good releases failed when they last served; one that runs may serve again.
+
+    Args:
+        ledger: of the target.
+        running: the release that the verdict is about.
+        verdict: the judge's verdict.
+        failed: releases that failed when they last served.
+    """
+    reasons = dict.fromkeys(failed, LAST_FAILED)
+    if failed_last(next((each for each in ledger if each.release == running), None)):
+        reasons[running] = "serves again" if _serves(verdict) else LAST_FAILED
+    return [
+        entry.model_copy(update={"reason": reasons[entry.release]})
+        if entry.release in reasons and entry.health is Health.GOOD
+        else entry
+        for entry in ledger
+    ]
 
 
 def with_usefulness(

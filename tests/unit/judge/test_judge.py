@@ -591,6 +591,16 @@ def test_a_bad_release_after_one_that_did_well_or_fails_less_is_still_found() ->
         assert judged(replacing(served(NEW, *FIFTH), counts)).value is BAD
 
 
+@pytest.mark.parametrize(
+    ("failed", "value"), [(0, BAD), (12, SUSPECT)], ids=["did well since", "fails since"]
+)
+def test_what_the_target_failed_before_its_successor_did_well_is_no_veto(failed, value) -> None:
+    before = served(OLD, *FIFTH, begin=-100)
+    watch = replacing(served(NEW, *FIFTH), served(MID, *[(60, failed)] * 3, begin=-13), before)
+    pods = tuple(replace(pod, terminating=pod.name not in NEW) for pod in watch.pods)
+    assert judged(replace(watch, pods=pods)).value is value
+
+
 def test_pods_of_one_bad_node_are_not_the_release() -> None:
     watch = watch_of(served(NEW[:2], *[(60, 60)] * 4), served(NEW[2:], *[(60, 0)] * 4))
     at = {NEW[0]: "n1", NEW[1]: "n1", NEW[2]: "n2", NEW[3]: "n3"}

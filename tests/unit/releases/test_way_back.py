@@ -6,8 +6,9 @@ from rollback_operator.api.reasons import Reason
 from rollback_operator.api.v1alpha1 import Health, Remedy, RemedyType, UndoTo
 from rollback_operator.decide.target import resolve_target
 from rollback_operator.model.context import Refusal
-from rollback_operator.releases.way_back import choice, now
-from tests.builders import NAME, NAMESPACE, make_case, make_entry, make_workload
+from rollback_operator.releases.usefulness import LAST_FAILED
+from rollback_operator.releases.way_back import choice, now, warning
+from tests.builders import NAME, NAMESPACE, make_case, make_entry, make_ref, make_workload
 
 KEY = (NAMESPACE, NAME)
 WORKLOAD = make_workload("v4", older=("v3", "v2"))
@@ -43,6 +44,19 @@ def test_the_usual_command_is_named_where_there_is_a_target() -> None:
     good = (make_entry("v2"),)
     usual = f"To roll back now: kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
     assert now(good, WORKLOAD, KEY) == now(good, None, KEY) == usual
+
+
+@pytest.mark.parametrize(
+    ("other", "better"),
+    [(WATCHED, f"{TO} 3 --reason TEXT"), (BAD, f"{TRUST} 3 --reason TEXT")],
+    ids=["another is named", "a bad one needs trust"],
+)
+def test_a_good_target_that_failed_since_is_warned_of(other, better) -> None:
+    failed = make_entry("v2", reason=LAST_FAILED)
+    text = warning((other, failed), WORKLOAD, KEY, make_ref("v2"))
+    assert text.startswith(f"Warning: revision 2 is {LAST_FAILED}. ")
+    assert text.endswith(better)
+    assert warning((other, make_entry("v2")), WORKLOAD, KEY, make_ref("v2")) == ""
 
 
 def test_nothing_is_offered_where_nothing_is_left() -> None:

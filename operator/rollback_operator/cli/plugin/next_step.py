@@ -12,6 +12,7 @@ from rollback_operator.cli.plugin.record import (
     summary_of,
 )
 from rollback_operator.model import commands
+from rollback_operator.releases.usefulness import FAILS, LAST_FAILED
 from rollback_operator.report.wording import next_steps_after
 
 JUDGED = frozenset({"Bad", "Suspect", "Watching", "NoVerdict", "Degraded"})
@@ -168,6 +169,8 @@ def next_policy_action(policy: Record) -> str:
     if summary == "AwaitingApproval":
         return f"decide: kubectl rollback explain {last.text('name')} -n {policy.namespace}"
     action = _NEXT.get(summary, "")
+    if summary == "Suspect" and _fails_half(policy):
+        action += "; it fails at least half of its requests. To roll back all the same: {undo}"
     if summary == "NoVerdict" or are_pods_prevented(policy):
         action = _NEXT_BY_REASON.get(_fault_of(policy), action)
     target = policy.text("spec.targetRef.name")
@@ -194,10 +197,18 @@ def next_policy_action(policy: Record) -> str:
     return action
 
 
+def _fails_half(policy: Record) -> bool:
+    """Report whether the running release is useless, and there is another revision."""
+    release = policy.text("status.revision.release")
+    others = [row for row in policy.rows("status.revisions") if row.text("release") != release]
+    return bool(others) and _entry(policy, release).text("reason").startswith(FAILS)
+
+
 def _undo(policy: Record) -> str:
     """Return the command that rolls back; without a target, the command that Healthy names."""
     usual = commands.undo(policy.name, policy.namespace)
-    if policy.part("status.lastKnownGood").raw:
+    target = policy.part("status.lastKnownGood")
+    if target.raw and _entry(policy, target.text("release")).text("reason") != LAST_FAILED:
         return usual
     text = policy.condition("Healthy").text("message").partition("; an earlier finding")[0]
     trust = commands.trust(policy.name, policy.namespace, 0)
@@ -245,9 +256,12 @@ def is_watched(policy: Record) -> bool:
 def condemnation(policy: Record) -> Record:
     """Return the finding against the running release; empty: there is none."""
     release = policy.text("status.revision.release")
-    rows = policy.rows("status.revisions") if release else []
-    entry = next((row for row in rows if row.text("release") == release), Record())
-    return entry.part("condemned")
+    return _entry(policy, release).part("condemned") if release else Record()
+
+
+def _entry(policy: Record, release: str) -> Record:
+    rows = policy.rows("status.revisions")
+    return next((row for row in rows if row.text("release") == release), Record())
 
 
 def condemned_release(policy: Record) -> str:

@@ -37,6 +37,7 @@ from rollback_operator.decide.requests import is_served_at_rest, make_manual_pla
 from rollback_operator.model import commands
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.workload import Workload
+from rollback_operator.releases import way_back
 from rollback_operator.remedies.attempts import NAME_PART
 from rollback_operator.remedies.steps import steps_of
 from rollback_operator.report.readiness import Around, readiness
@@ -65,10 +66,13 @@ async def undo(asked: CommandContext) -> Answer:
     request = _request(asked, policy, user, _seen(workload))
     # A refusal that is known here is reported at once; the operator checks again and decides.
     plan = await _plan(asked, policy, request, workload)
+    warning = _warning(policy, plan, workload)
     if asked.given["dry_run"]:
-        return await _rehearse(asked, policy, request, plan)
+        return await _rehearse(asked, policy, request, (plan, warning))
     written = needed(await asked.cluster.create(ROLLBACKS, request))
     if asked.given["wait"]:
+        if warning:
+            print(warning, file=asked.terminal.err, flush=True)
         return await _follow(asked, written)
     question = _question(policy, plan)
     decide = commands.approve(written.name, written.namespace)
@@ -77,7 +81,8 @@ async def undo(asked: CommandContext) -> Answer:
         written,
         f"{written.name}: requested, while revision {request.text('spec.seen.revision')} runs. "
         f"Progress: kubectl rollback explain {written.name} -n {written.namespace}"
-        + (more if question else ""),
+        + (more if question else "")
+        + (f"\n{warning}" if warning else ""),
     )
 
 
@@ -120,9 +125,10 @@ def _request(asked: CommandContext, policy: Record, user: str, seen: dict[str, o
 
 
 async def _rehearse(
-    asked: CommandContext, policy: Record, request: Record, plan: RollbackSpec
+    asked: CommandContext, policy: Record, request: Record, planned_with: tuple[RollbackSpec, str]
 ) -> Answer:
-    """Show the plan and the change of the pod template."""
+    """Show the plan with its warning, and the change of the pod template."""
+    plan, warning = planned_with
     needed(await asked.cluster.rehearse(ROLLBACKS, request))
     old = needed(
         await asked.cluster.template("deployments", policy.namespace, plan.target_ref.name)
@@ -131,7 +137,7 @@ async def _rehearse(
     planned = plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json")
     return asked.shown(
         Record({**request.raw, "status": {"plan": planned}}),
-        lambda page: _draw(page, policy, plan, list(_difference(old, new))),
+        lambda page: _draw(page, policy, (plan, warning), list(_difference(old, new))),
     )
 
 
@@ -140,6 +146,14 @@ def _parsed_policy(policy: Record) -> RollbackPolicy:
         return RollbackPolicy.model_validate(policy.raw)
     except ValidationError as error:
         raise Stop(f"policy {policy.name} cannot be read: {error}") from None
+
+
+def _warning(policy: Record, plan: RollbackSpec, workload: Workload) -> str:
+    """Warn of a target that failed when it last served; empty: nothing known here shows that."""
+    if plan.to_revision is None:
+        return ""
+    entries, key = _parsed_policy(policy).status.revisions, (policy.namespace, policy.name)
+    return way_back.warning(entries, workload, key, plan.to_revision)
 
 
 def _question(policy: Record, plan: RollbackSpec) -> str:
@@ -240,7 +254,10 @@ def _afterwards(policy: Record, plan: RollbackSpec) -> str:
     )
 
 
-def _draw(page: TextPage, policy: Record, plan: RollbackSpec, difference: list[str]) -> None:
+def _draw(
+    page: TextPage, policy: Record, planned_with: tuple[RollbackSpec, str], difference: list[str]
+) -> None:
+    plan, warning = planned_with
     planned = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
     page.head("Plan (dry run: nothing was changed)")
     remedy = plan.remedy
@@ -261,7 +278,7 @@ def _draw(page: TextPage, policy: Record, plan: RollbackSpec, difference: list[s
         ]
     )
     page.line("  The checklist runs before the first step and may block it or require approval.")
-    for text in filter(None, (_question(policy, plan), _afterwards(policy, plan))):
+    for text in filter(None, (warning, _question(policy, plan), _afterwards(policy, plan))):
         page.line(f"  {text}")
     page.head("Pod template")
     for line in difference or ["  no change"]:

@@ -13,6 +13,7 @@ from rollback_operator.evidence import aggregate
 from rollback_operator.evidence.arms import excluded_routes
 from rollback_operator.evidence.baseline import Control
 from rollback_operator.evidence.counters import Evidence, scrape_interval
+from rollback_operator.evidence.stand_in import failure_at_end
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.evidence.watch import (
     Watch,
@@ -158,6 +159,10 @@ class Observer:
         watch = compared
         if watch.control_hashes and (watch.control is None or not watch.control.seconds):
             watch = await self._with_control(watch, workload, source)
+        routes = source.policy.spec.signals.purchase_routes
+        if watch.control_before is None and failure_at_end(watch, routes):
+            before = await self._read_past_control(watch, workload, source, watch.replaced_hashes)
+            watch = replace(watch, control_before=before)
         return await self._with_scrapes(watch, workload, source, now)
 
     async def _with_scrapes(
@@ -254,7 +259,9 @@ class Observer:
         skew = answer - min(max(answer, before), after)
         if watch.skew_read is not None and abs(skew - watch.skew) > watch.evidence.interval:
             # Samples timed by the old clock cannot be put in order with new samples.
-            watch = replace(watch, evidence=Evidence(watch.opened), control=None)
+            watch = replace(
+                watch, evidence=Evidence(watch.opened), control=None, control_before=None
+            )
         return replace(watch, skew=skew, skew_read=after)
 
 
