@@ -532,6 +532,21 @@ async def test_an_approval_counts_if_it_was_made_by_the_deadline_whenever_it_is_
     assert ("undo" in world.journal) is (is_silence or reason == "ApprovedByPerson")
 
 
+async def test_a_time_of_a_decision_from_before_the_rollback_is_not_recorded() -> None:
+    """Whoever may change an object may write the times in its managedFields."""
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=100))
+    await world.carry_on()
+    created = world.stored.metadata.creation_timestamp
+    assert created is not None
+    world.store.decide(world.stored, decision(world), created - timedelta(seconds=60))
+    world.seconds += 110
+
+    await world.carry_on()
+
+    assert approved(world)[1] == "ApprovalTimedOut"
+    assert "undo" not in world.journal
+
+
 BY_PERSON = {"f:spec": {"f:approval": {"f:by": {}, "f:planDigest": {}}}}
 
 
