@@ -13,13 +13,11 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Response,
     Rollback,
-    RollbackPolicy,
     RollbackPolicyStatus,
     Severity,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
-from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.message import FOR_PEOPLE, Notice, RelatedDeployment
@@ -183,10 +181,9 @@ def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
     return entry.trusted_time if entry is not None else None
 
 
-def held(policy: RollbackPolicy, hold: Hold) -> Notice:
-    """Report that a rollout is held, with reason, deadline and the command of a manual rollback."""
-    undo = commands.undo(policy.metadata.name, policy.metadata.namespace)
-    back = f"To roll back now: {undo} (kubectl's own undo fails while a rollout is paused)"
+def held(hold: Hold, way_back: str) -> Notice:
+    """Report that a rollout is held, with reason, deadline and what a person can do."""
+    back = f"{way_back} (kubectl's own undo fails while a rollout is paused)"
     message = clipped(f"{hold.reason}: {held_message(hold)}. {back}", _LONGEST)
     return Notice(EventReason.ROLLOUT_HELD, message, True, deployment=_of(hold))
 

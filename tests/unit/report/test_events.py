@@ -29,14 +29,11 @@ from rollback_operator.report.events import (
 )
 from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready
 from tests.builders import (
-    NAME,
-    NAMESPACE,
     at,
     make_ended,
     make_entry,
     make_hold,
     make_pod,
-    make_policy,
     make_rollback,
     make_verdict,
     make_watching,
@@ -114,7 +111,7 @@ def test_a_release_and_its_proof_are_told() -> None:
 
 def test_a_hold_and_its_end_are_told() -> None:
     begun, over = (
-        held(make_policy(), make_hold()),
+        held(make_hold(), "To restore revision 2: COMMAND"),
         let_go(
             make_hold(release_reason="SuspicionFaded", release_message="nothing speaks against it")
         ),
@@ -122,9 +119,8 @@ def test_a_hold_and_its_end_are_told() -> None:
 
     assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
     assert begun.message == (
-        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To roll back now: "
-        f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT "
-        "(kubectl's own undo fails while a rollout is paused)"
+        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To restore revision 2: "
+        "COMMAND (kubectl's own undo fails while a rollout is paused)"
     )
     assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
     assert over.message == "SuspicionFaded: nothing speaks against it"

@@ -106,12 +106,12 @@ def decided(rollback: Record) -> Record:
 
 
 def repeated(rollback: Record) -> str:
-    """Return the command that requests the remedy of a rollback again."""
+    """Return the command that requests the remedy of a rollback again; empty: it is not known."""
     policy = decided(rollback).text("policyRef.name")
     try:
         remedy = Remedy.model_validate(rollback.part("spec.remedy").raw)
     except ValidationError:  # of a newer operator
-        return commands.undo(policy, rollback.namespace)
+        return ""
     return commands.request(policy, rollback.namespace, commands.option(remedy))
 
 
