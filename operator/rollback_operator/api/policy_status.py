@@ -343,6 +343,8 @@ class RollbackPolicyStatus(Model):
         list[Condition], Field(max_length=16, json_schema_extra=keyed_by("type"))
     ] = []
     """Conditions of the policy, such as Ready, Healthy and Recovered."""
+    missing_metrics: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """Reason for which MetricsAvailable was False last, until the metrics are readable again."""
     deployment: NameOrNone = ""
     """Name of the Deployment that this status describes."""
     revision: Revision | None = None

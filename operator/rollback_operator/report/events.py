@@ -115,9 +115,17 @@ def _obstacles(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Not
         if condition.status == "False":
             message = f"{condition.reason}: {condition.message}"
             notices.append(Notice(begun, message, True, cause=condition.reason))
-        elif was is not None and (was.status, condition.status) == ("False", "True"):
-            notices.append(Notice(ended, f"{was.reason} has ended", cause=was.reason))
+        elif condition.status == "True" and (cause := _obstacle(old, kind)):
+            notices.append(Notice(ended, f"{cause} has ended", cause=cause))
     return notices
+
+
+def _obstacle(old: RollbackPolicyStatus, kind: ConditionType) -> str:
+    """Return the reason of an obstacle that was reported, and has not ended since; empty: none."""
+    was = find(old.conditions, kind)
+    if was is not None and was.status == "False":
+        return was.reason
+    return old.missing_metrics if kind is ConditionType.METRICS_AVAILABLE else ""
 
 
 def _word(condition: Condition | None) -> str:

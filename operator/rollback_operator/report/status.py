@@ -124,6 +124,7 @@ def next_status(
         observed_generation=generation,
         summary=summary(updated, (verdict, severity), old.hold, rollbacks),
         conditions=updated,
+        missing_metrics=sources.still_missing(old.missing_metrics, updated),
         deployment=old.deployment,
         revision=revision,
         watched_since=times.since,

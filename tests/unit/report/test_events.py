@@ -220,6 +220,17 @@ def test_the_end_of_an_obstacle_is_told_once() -> None:
         assert policy_notices(after, next_status(after, SEEN, 1, at(40)), CLEAN) == []
 
 
+def test_metrics_that_are_read_again_are_reported_once_whatever_was_in_between() -> None:
+    """As after a rollout: for the first seconds of its pods missing series are no fault."""
+    not_yet = replace(SEEN, missing=Missing(Reason.NOT_YET_READ, "not yet"))
+    status = next_status(WATCHING, replace(SEEN, missing=BLIND), 1, at(20))
+    reported = []
+    for seconds, seen in ((30, not_yet), (40, not_yet), (50, SEEN), (60, not_yet), (70, SEEN)):
+        before, status = status, next_status(status, seen, 1, at(seconds))
+        reported += [(seconds, one.reason) for one in policy_notices(before, status, CLEAN)]
+    assert reported == [(50, EventReason.METRICS_AVAILABLE)]
+
+
 def test_a_new_policy_without_an_obstacle_tells_of_none() -> None:
     assert policy_notices(RollbackPolicyStatus(), next_status(WATCHING, SEEN, 1, at(9)), None) == []
 
