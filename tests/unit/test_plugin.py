@@ -213,8 +213,8 @@ class TestStatus:
     ) -> None:
         name = rollback_name(shell)
         old = f"{name}: 9 of 9 failed (2030-01-01 00:00:00 UTC); kubectl rollback trust other"
-        why = "It is not rolled back automatically again before 2030-01-01 00:44:58 UTC"
-        new = f"21 of 21 failed. Not rolled back: {name} rolled it back. {why}"
+        why = "It is not rolled back automatically again before 2030-01-01 01:00:00 UTC"
+        new = f"21 of 21 failed. Not rolled back: {name} rolled it back"
         told = ("CooldownActive", new) if is_judged else ("FoundBad", old)
         said = [
             row("Healthy", "False", *told),
@@ -227,6 +227,7 @@ class TestStatus:
             make_policy(),
             summary="Bad",
             **GOOD,
+            recentRollbacks=[{"name": name, "finishedTime": "2030-01-01T00:00:00Z"}],
             revision={**running, "since": "2030-01-01T00:00:02Z"},
             revisions=[{"number": 4, "release": "r4", "condemned": finding}],
             conditions=said,

@@ -1,13 +1,15 @@
 """What a person reads first of a policy or a rollback: the status, its cause, the next action."""
 
+from datetime import timedelta
+
 from rollback_operator.api.reasons import IDLE
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli.plugin.page import TextPage, clock
 from rollback_operator.cli.plugin.record import (
     Record,
     cause_of,
     decided,
     failed_share,
-    one_line,
     repeated,
     summary_of,
 )
@@ -292,10 +294,23 @@ def known_bad(policy: Record) -> str:
         now = f"and runs again ({by}{clock(running.time('since'))})"
     if is_found_bad:
         return f"{release} {then} {now}; it is not judged now: {missing(policy)}"
-    why = " ".join(healthy.text("message").split()).partition("Not rolled back: ")[2]
-    _, dot, until = why.partition(". It is ")
-    stays = f"It is {until}" if dot else f"Not rolled back: {why}"
-    return f"{release} {then} {now}" + (f". {stays}" if why else "")
+    is_cooling = healthy.text("reason") == "CooldownActive"
+    stays = _until_cooldown(policy, finding.text("rollback")) if is_cooling else ""
+    why = one_line(healthy.text("message")).partition("Not rolled back: ")[2]
+    stays = stays or (f"Not rolled back: {why}" if why else "")
+    return f"{release} {then} {now}" + (f". {stays}" if stays else "")
+
+
+def _until_cooldown(policy: Record, rollback: str) -> str:
+    """State until when a release that is back is not rolled back again; empty: not known."""
+    ends = {
+        row.text("name"): row.time("finishedTime") for row in policy.rows("status.recentRollbacks")
+    }
+    end, seconds = ends.get(rollback), policy.number("spec.safety.cooldownSeconds")
+    if end is None or not seconds:
+        return ""
+    until = clock(end + timedelta(seconds=seconds))
+    return f"It is not rolled back automatically again before {until}: remove it at its source"
 
 
 def missing(policy: Record) -> str:

@@ -199,8 +199,3 @@ def revision(ref: Record) -> str:
         return ""
     health = f" ({ref.text('health')})" if ref.text("health") else ""
     return f"revision {ref.text('number')}{health}: {', '.join(ref.words('images'))}"
-
-
-def one_line(text: str) -> str:
-    """Join the lines of a text."""
-    return " ".join(text.split())
