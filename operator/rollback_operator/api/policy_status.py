@@ -325,8 +325,7 @@ class EarlierTarget(Model):
     ] = []
     """Health records of its revisions."""
     quarantine: Annotated[
-        list[QuarantineEntry],
-        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+        list[QuarantineEntry], Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release"))
     ] = []
     """Its quarantined releases."""
 
@@ -375,8 +374,7 @@ class RollbackPolicyStatus(Model):
     """Rollbacks that still limit the next rollback through `safety` settings or a person's
     decision, including deleted Rollbacks."""
     quarantine: Annotated[
-        list[QuarantineEntry],
-        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+        list[QuarantineEntry], Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release"))
     ] = []
     """Quarantined releases and their images."""
     earlier_targets: Annotated[

@@ -106,7 +106,7 @@ class Holder:
         return await self._end_hold(Settled(policy, deployment), known)
 
     async def _hold(
-        self, stands: Settled, wanted: Hold, held: LedgerEntry | None, way: str
+        self, stands: Settled, wanted: Hold, held: LedgerEntry | None, back: str
     ) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             stands = self._remember_written(
@@ -128,7 +128,7 @@ class Holder:
         self.rests.pop(mark, None)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Before it is recorded as done: a leader that finds it open posts it again.
-        await self.once.post(policy, events.held(wanted, way), _mark(wanted))
+        await self.once.post(policy, events.held(wanted, back), _mark(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 
