@@ -614,7 +614,7 @@ async def test_the_end_without_an_approval_states_what_runs_and_the_way_out(
     assert complete is not None
     assert approved is not None
     then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
-    undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+    undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to 1 --reason TEXT"
     assert complete.message == (
         f"{approved.message}. Nothing was rolled back: revision 2 "
         f"({', '.join(done.spec.from_revision.images)}) still runs; 20 of 21 requests had failed "

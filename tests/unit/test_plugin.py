@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -52,6 +53,8 @@ STATUS = RollbackPolicyStatus(
 )
 
 
+GOOD = {"lastKnownGood": {"number": 1, "release": "r1"}}
+CHOOSE = "choose a revision, the status names no target: kubectl rollout history deployment/"
 UNDO = f"kubectl rollback undo {NAME} -n {NAMESPACE}"
 
 
@@ -210,8 +213,8 @@ class TestStatus:
     ) -> None:
         name = rollback_name(shell)
         old = f"{name}: 9 of 9 failed (2030-01-01 00:00:00 UTC); kubectl rollback trust other"
-        why = "It is not rolled back automatically again before 2030-01-01 00:44:58 UTC"
-        new = f"21 of 21 failed. Not rolled back: {name} rolled it back. {why}"
+        why = "It is not rolled back automatically again before 2030-01-01 01:00:00 UTC"
+        new = f"21 of 21 failed. Not rolled back: {name} rolled it back"
         told = ("CooldownActive", new) if is_judged else ("FoundBad", old)
         said = [
             row("Healthy", "False", *told),
@@ -223,6 +226,8 @@ class TestStatus:
         policy = stored(
             make_policy(),
             summary="Bad",
+            **GOOD,
+            recentRollbacks=[{"name": name, "finishedTime": "2030-01-01T00:00:00Z"}],
             revision={**running, "since": "2030-01-01T00:00:02Z"},
             revisions=[{"number": 4, "release": "r4", "condemned": finding}],
             conditions=said,
@@ -247,7 +252,7 @@ class TestStatus:
 
     def test_a_release_that_is_not_judged_has_a_next_step(self, shell: Shell) -> None:
         silent = row("MetricsAvailable", "False", "ProviderUnreachable", "connection refused")
-        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent])
+        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent], **GOOD)
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
@@ -341,9 +346,9 @@ class TestStatus:
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         assert f"other: {known} EnvironmentPreventsPods: an image cannot be pulled" in shell.out
-        back = f"kubectl rollback undo other -n {NAMESPACE} --to last-known-good"
         action = "fix the cause that prevents the new pods from starting, or roll back"
-        assert f"other: next: {action}: {back}" in (shell.out)
+        assert f"other: next: {action}: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
+        assert "kubectl rollback undo other" not in shell.out
 
     def test_names_a_new_pod_that_cannot_start_while_nothing_is_judged(self, shell: Shell) -> None:
         healthy = {
@@ -361,7 +366,7 @@ class TestStatus:
         assert "other: next: correct the release, or wait" in shell.out
 
         healthy["message"] = "shop-1 container shop: InvalidImageName"
-        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy])
+        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy], **GOOD)
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
@@ -393,7 +398,13 @@ class TestStatus:
         last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z", "outcome": "Rejected"}
         shell.cluster.put(
             POLICIES,
-            stored(make_policy("other"), summary="Bad", lastRollback=last, conditions=[healthy]),
+            stored(
+                make_policy("other"),
+                summary="Bad",
+                lastRollback=last,
+                conditions=[healthy],
+                **GOOD,
+            ),
         )
         shell.run("status")
         assert "other: Bad ErrorRateAboveControl: 81 of 90 failed" in shell.out
@@ -651,8 +662,7 @@ class TestExplain:
         shell.run("explain", f"policy/{NAME}")
         lines = [one.split() for one in shell.out.splitlines()[:5]]
         assert [one[0] for one in lines if one][:3] == ["RollbackPolicy", "Status", "Next"]
-        undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
-        assert f"To roll back manually: {undo}" in shell.out
+        assert f"To roll back manually: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
 
     def test_shows_fields_of_operators_to_come(self, shell: Shell) -> None:
         shell.run("explain")
@@ -967,10 +977,9 @@ def test_what_would_be_gone_back_to_is_not_called_good_where_it_is_not(shell: Sh
     ("said", "target", "option"),
     [
         ("bad", {"number": 3}, ""),
-        ("bad", None, " --to 2"),
         (f"bad. To restore revision 3 (shop:v3): {UNDO} --to 3 --reason TEXT", None, " --to 3"),
     ],
-    ids=["there is a target", "by the revisions on record", "as Healthy says"],
+    ids=["there is a target", "as Healthy says"],
 )
 def test_the_next_step_quotes_an_undo_that_is_not_refused(
     shell: Shell, said: str, target: dict[str, int] | None, option: str
@@ -992,6 +1001,28 @@ def test_the_next_step_quotes_an_undo_that_is_not_refused(
     shell.run("status")
 
     assert f"To roll back manually: {UNDO}{option} --reason TEXT" in shell.out
+
+
+@pytest.mark.parametrize(
+    "good", [{}, {"lastKnownGood": {"number": 4, "release": "r4"}}], ids=["none", "it runs"]
+)
+def test_no_revision_of_the_record_is_offered_for_it_may_be_deleted(
+    shell: Shell, good: dict[str, Any]
+) -> None:
+    policy = stored(
+        make_policy(),
+        summary="Bad",
+        revision={"number": 4, "release": "r4", "images": ["shop:v4"]},
+        revisions=[{"number": 2, "release": "r2", "health": "Unknown"}],
+        conditions=[row("Healthy", "False", "CooldownActive", "bad")],
+        **good,
+    )
+    shell.cluster.put(POLICIES, policy)
+
+    shell.run("status")
+
+    assert f"To roll back manually: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
+    assert "kubectl rollback undo" not in shell.out
 
 
 def test_the_next_step_is_trust_where_all_others_are_known_bad(shell: Shell) -> None:

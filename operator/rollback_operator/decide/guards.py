@@ -11,7 +11,7 @@ from rollback_operator.decide.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Load, Refusal, RollbackBudget, is_active
-from rollback_operator.releases import ownership, records
+from rollback_operator.releases import ownership, records, way_back
 from rollback_operator.remedies import attempts, flags, gitops, progress
 
 
@@ -52,11 +52,10 @@ def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
         return None
-    meta = case.policy.metadata
     return Refusal(
         Reason.FREEZE_ACTIVE,
-        f"spec.safety.freeze: {cold}. The operator does not act until then. To roll back anyway: "
-        f"{commands.undo(meta.name, meta.namespace)}",
+        f"spec.safety.freeze: {cold}. The operator does not act until then. "
+        f"{way_back.of_case(case)}",
     )
 
 
@@ -77,7 +76,8 @@ def _recorded(case: Case, now: datetime) -> Refusal | None:
     """
     for last in (attempts.of_revision(case), flags.blocking_rollback(case)):
         if last is not None and attempts.following(last, now) is None:
-            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
+            message = attempts.attempt_message(last, way_back.of_case(case))
+            return Refusal(Reason.ALREADY_ROLLED_BACK, message)
     names = attempts.names_of_revision(case)
     gone = next((one for one in case.past if one.name in names and not one.retryable), None)
     if gone is None:
@@ -116,12 +116,10 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
         if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
-            meta = case.policy.metadata
             message = (
                 f"a person rejected {one.name} for this release. Before "
                 f"{records.ended(one) + span:%Y-%m-%d %H:%M:%S} UTC only a higher severity leads "
-                f"to another rollback. To roll back anyway: "
-                f"{commands.undo(meta.name, meta.namespace)}"
+                f"to another rollback. {way_back.of_case(case)}"
             )
             return Refusal(Reason.REJECTED_BY_PERSON, message)
     return None

@@ -22,10 +22,16 @@ def repeated(asked: Rollback | RollbackRequest) -> str:
 
 
 def by_person(rollback: Rollback) -> str:
-    """Roll back what a Rollback left: repeats a request, or asks for the policy's target."""
+    """Roll back what a Rollback left: repeats a request, or names the revision of the plan.
+
+    Empty where the plan restores none: a person's request for its image may be refused.
+    """
+    spec = rollback.spec
     if rollback.is_by_hand:
         return repeated(rollback)
-    return undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+    if spec.to_revision is None:
+        return ""
+    return undo(spec.policy_ref.name, rollback.metadata.namespace, str(spec.to_revision.number))
 
 
 def option(remedy: Remedy) -> str:

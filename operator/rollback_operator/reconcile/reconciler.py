@@ -265,7 +265,7 @@ class Reconciler:
 
     async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
         deployment = case.workload.deployment
-        settled = await self.holder.settle(case.policy, wanted, deployment, case.ledger)
+        settled = await self.holder.settle(case, wanted, deployment)
         if settled.deployment != deployment:
             self.inspector.forget(case.policy.key)
         return settled

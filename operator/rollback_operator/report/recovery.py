@@ -257,9 +257,10 @@ def _still_runs(rollback: Rollback) -> str:
     done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
     if done is not None and done.reason in _NAME_THE_COMMAND:
         return "a person is needed: nothing was rolled back"
+    back = commands.by_person(rollback)
     return (
-        f"nothing was rolled back: revision {rollback.spec.from_revision.number} still runs. "
-        f"To roll back: {commands.by_person(rollback)}"
+        f"nothing was rolled back: revision {rollback.spec.from_revision.number} still runs"
+        f"{f'. To roll back: {back}' if back else ''}"
     )
 
 

@@ -124,6 +124,7 @@ def next_status(
         observed_generation=generation,
         summary=summary(updated, (verdict, severity), old.hold, rollbacks),
         conditions=updated,
+        missing_metrics=sources.still_missing(old.missing_metrics, updated),
         deployment=old.deployment,
         revision=revision,
         watched_since=times.since,
@@ -275,7 +276,10 @@ def _found_bad(
     if entry is None or entry.condemned is None or is_reported or is_new:
         return None
     finding, (namespace, name) = entry.condemned, seen.key
-    how = way_back.now(seen.ledger, seen.workload, seen.key)
+    undo = way_back.recorded(old, seen.key)
+    how = f"To roll back now: {undo}" if undo else "Its status records no rollback target"
+    if seen.workload is not None:
+        how = way_back.now(seen.ledger, seen.workload, seen.key)
     message = (
         f"{RevisionLabel(entry.number, tuple(entry.images))} runs again or still, and was found "
         f"bad before. {how}; an earlier finding alone "

@@ -234,9 +234,10 @@ def _still_runs(rollback: Rollback) -> str:
     then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
     counts = f"; {trigger.errors} of {trigger.requests} requests had failed at {then}"
     release = f"revision {ref.number} ({', '.join(ref.images)})"
+    back = commands.by_person(rollback)
     return (
         f"Nothing was rolled back: {release} still runs"
-        f"{counts if trigger.requests else ''}. To roll back: {commands.by_person(rollback)}"
+        f"{counts if trigger.requests else ''}{f'. To roll back: {back}' if back else ''}"
     )
 
 
