@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.access import write_kubeconfig
-from lab.access import wait_for_crds
+from lab.access import wait_for_crds, write_kubeconfig
 from lab.control_plane import ControlPlane
 from lab.demo import context, delivery, down, kind, preflight, removal, servers
 from lab.demo.__main__ import main

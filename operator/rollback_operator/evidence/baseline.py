@@ -214,7 +214,9 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
     spans = ((length, _worst(minutes, errors, length)) for length in SPANS)
-    worst = tuple((length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None)
+    worst: tuple[tuple[float, float], ...] = tuple(
+        (length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None
+    )
     if not worst or _has_sparse_quarter(minutes):
         worst += _stretched(minutes, errors)
     newest = max(minutes, default=0.0)
