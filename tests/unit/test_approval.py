@@ -533,7 +533,7 @@ async def test_an_approval_counts_if_it_was_made_by_the_deadline_whenever_it_is_
 
 
 async def test_a_time_of_a_decision_from_before_the_rollback_is_not_recorded() -> None:
-    """Whoever may change an object may write the times in its managedFields."""
+    """A person who may change an object may write the times in its managedFields."""
     world = asking(approval_policy=ApprovalSpec(timeout_seconds=100))
     await world.carry_on()
     created = world.stored.metadata.creation_timestamp

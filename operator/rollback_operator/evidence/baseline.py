@@ -236,7 +236,7 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
 def _has_sparse_quarter(minutes: Mapping[float, float]) -> bool:
     """Return whether a quarter of an hour has too few requests to count among the worst.
 
-    It may be the only one that failed, while another with a few requests more is known as clean.
+    It may be the only failing quarter, while another with a few requests more is known as clean.
     """
     ends = sorted(minutes)
     whole = [end for end in ends if end - ends[0] >= LONGEST_SPAN_SECONDS - MINUTE_SECONDS]

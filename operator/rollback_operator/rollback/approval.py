@@ -196,8 +196,8 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
 
     An approval that is read by the deadline was made by then, and so was an approval whose time is
     recorded as such, although the operator reads it later. A time before the rollback's own is not
-    the API server's: whoever changes an object may write the times of its managers. A rejection is
-    never late: it is always intended.
+    the API server's: a person who changes an object may write the times of its managers. A
+    rejection is never late: it is always intended.
     """
     approval = rollback.spec.approval
     if approval is None or approval.decision is ApprovalDecision.REJECT:
