@@ -11,7 +11,7 @@ from rollback_operator.decide.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Load, Refusal, RollbackBudget, is_active
-from rollback_operator.releases import ownership, records
+from rollback_operator.releases import ownership, records, statements
 from rollback_operator.remedies import attempts, flags, gitops, progress
 
 
@@ -151,12 +151,15 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     release = deployment.template.release
     by = f", deployed by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
+    trusted = statements.trusted_time(case.policy, release, now)
     # Of any policy: a recreated policy must not repeat the rollback.
     for one in records.of_target(case, now):
         is_kept = one.flag is not None or one.replicas is not None
         if is_kept or one.mode is not case.policy.spec.mode:
             continue  # the release stayed: the next remedy follows
         is_back = one.from_release == release and records.is_done(one)
+        if trusted is not None and one.decided_time < trusted:
+            continue  # what failed since then is new evidence
         if is_back and now - records.ended(one) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,
