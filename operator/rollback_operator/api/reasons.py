@@ -248,6 +248,7 @@ class Reason(StrEnum):
     REJECTED_BY_PERSON = "RejectedByPerson"
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
     TRAFFIC_RECOVERED = "TrafficRecovered"
+    SUPERSEDED = "Superseded"
     NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
 
 
