@@ -249,6 +249,7 @@ class Reason(StrEnum):
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
     TRAFFIC_RECOVERED = "TrafficRecovered"
     SUPERSEDED = "Superseded"
+    APPROVAL_UNREAD = "ApprovalUnread"
     NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
 
 
