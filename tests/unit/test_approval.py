@@ -431,8 +431,11 @@ async def test_whether_decisions_are_protected_is_asked_until_it_is_known() -> N
     world.store.decide(world.stored, decision(world))
     world.surroundings.fail_next("approvals_unprotected", OUTAGE)
 
+    world.seconds = 20 + 3700  # past the deadline: the decision may have been in time
+    world.store.decide(world.stored, decision(world), at(100))
     await world.carry_on()
     assert "undo" not in world.journal
+    assert approved(world) == ("Unknown", "ApprovalUnread")
 
     await world.carry_on()
     assert world.journal.count("undo") == 1

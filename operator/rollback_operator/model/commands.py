@@ -50,6 +50,16 @@ def approve(rollback: str, namespace: str) -> str:
     return f"kubectl rollback approve {rollback} -n {namespace} --reason TEXT"
 
 
+def reject(rollback: str, namespace: str) -> str:
+    """Reject a rollback."""
+    return f"kubectl rollback reject {rollback} -n {namespace} --reason TEXT"
+
+
+def withdraw(rollback: str, namespace: str) -> str:
+    """Delete a rollback that waits for approval: that rejects it, also where no decision counts."""
+    return f"kubectl delete rbk {rollback} -n {namespace}"
+
+
 def trust(policy: str, namespace: str, revision: int) -> str:
     """Mark a revision as a trusted rollback target."""
     return f"kubectl rollback trust {policy} -n {namespace} --revision {revision} --reason TEXT"

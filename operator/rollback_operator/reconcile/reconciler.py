@@ -175,7 +175,7 @@ class Reconciler:
         if carried is not None and carried.is_changed:
             return SOON
         watch = await self._observe_metrics(case)
-        result = await self._decide(case, watch)
+        result = await self.carrier.make_way(await self._decide(case, watch))
         details = await self.details.observe(result)
         acted = await self._act(result)
         if carried is not None:

@@ -25,7 +25,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
 from rollback_operator.report.rollout_hold import held_message
-from rollback_operator.report.status import QUIET
+from rollback_operator.report.status import is_quiet
 
 _ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED, EventReason.IMAGE_NOT_PULLED}
 
@@ -151,7 +151,7 @@ def image_not_pulled(workload: Workload | None) -> list[Notice]:
 
 def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
     refusal = decision.refusal
-    if refusal is not None and refusal.reason not in QUIET:
+    if refusal is not None and not is_quiet(refusal):
         return [Notice(EventReason.ROLLBACK_REFUSED, _refused(refusal, decision.evidence), True)]
     if decision.basis:
         message = decision.basis

@@ -25,6 +25,7 @@ from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
+from rollback_operator.model.context import Refusal
 from rollback_operator.model.message import RevisionLabel
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -40,7 +41,7 @@ from rollback_operator.releases.usefulness import CLEAN, FAILS_ALIKE, fails_alik
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
 from rollback_operator.report.summary import severity_of_all, summary
 
-QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
+_QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
 """Refusals because a rollback is already in progress or done."""
 _SUSPENDED = frozenset({Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED})
 """Reasons of Ready with which no release is evaluated until a person resumes."""
@@ -88,6 +89,11 @@ class StatusInputs:
     """Whether messages were delivered; None: unknown in this pass."""
     key: tuple[str, str] = ("NAMESPACE", "NAME")
     """Of the policy, for quoted commands."""
+
+
+def is_quiet(refusal: Refusal) -> bool:
+    """Return whether another Rollback reports a refusal, and no person has to end it."""
+    return refusal.reason in _QUIET and not refusal.needs_person
 
 
 def ready(reason: Reason, message: str = "") -> Condition:
@@ -302,7 +308,7 @@ def _healthy(
     if seen.decision is None:
         return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
-    if refusal is not None and not _is_shown_elsewhere(old, seen, refusal.reason):
+    if refusal is not None and not _is_shown_elsewhere(old, seen, refusal):
         message = f"{seen.decision.evidence}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, message)
     judged = seen.decision.verdict
@@ -312,10 +318,10 @@ def _healthy(
     return _compared(old, seen, status)
 
 
-def _is_shown_elsewhere(old: RollbackPolicyStatus, seen: StatusInputs, reason: Reason) -> bool:
+def _is_shown_elsewhere(old: RollbackPolicyStatus, seen: StatusInputs, refusal: Refusal) -> bool:
     """Return whether a Rollback on record shows why no other begins."""
-    if reason is not Reason.ALREADY_ROLLED_BACK:
-        return reason in QUIET
+    if refusal.reason is not Reason.ALREADY_ROLLED_BACK:
+        return is_quiet(refusal)
     revision = _revision(old, seen)
     releases = {rollback.spec.from_revision.release for rollback in seen.of_target}
     return revision is not None and revision.release in releases
