@@ -60,7 +60,7 @@ class Values:
 
 
 def senders(secret: str | Failure = SECRET) -> Senders:
-    async def local(host: str, port: int) -> list[str]:
+    async def local(host: str, port: int, namespace: str) -> list[str]:
         return ["127.0.0.1"]
 
     rules = Rules(lambda host, namespace: host == HOST, is_loopback_allowed=True)
