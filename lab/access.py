@@ -7,14 +7,16 @@ import json
 import os
 import ssl
 import subprocess
+import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
 
+CRD_SECONDS = 120
 TOKEN_HOURS = 24
 KUBECTL_SECONDS = 300
 
@@ -48,6 +50,30 @@ class Access:
         authority = self.directory / "pki" / "apiserver.crt"
         write_kubeconfig(path, self.server, token, authority)
         return path
+
+
+def wait_for_crds(kubectl: Callable[..., str], names: Iterable[str]) -> None:
+    """Wait until the API server serves the resources of these CustomResourceDefinitions.
+
+    `kubectl wait` fails where a definition is so new that its status has no conditions.
+    """
+    end = time.monotonic() + CRD_SECONDS
+    missing = set(names)
+    while True:
+        missing = {name for name in missing if not _is_established(kubectl, name)}
+        if not missing:
+            return
+        if time.monotonic() > end:
+            raise LabError(f"not served after {CRD_SECONDS} s: {', '.join(sorted(missing))}")
+        time.sleep(0.1)
+
+
+def _is_established(kubectl: Callable[..., str], name: str) -> bool:
+    found = json.loads(kubectl("get", f"crd/{name}", "--output=json"))
+    return any(
+        condition["type"] == "Established" and condition["status"] == "True"
+        for condition in found.get("status", {}).get("conditions") or ()
+    )
 
 
 def run_kubectl(

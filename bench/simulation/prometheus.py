@@ -120,8 +120,8 @@ class Database:
                 errors=sum(routes[one].errors for one in (PURCHASE, LIST)),
                 worst_minute=max(one.worst_minute for one in routes.values()),
                 last=(
-                    sum(routes[one].last[0] for one in (PURCHASE, LIST)),
-                    sum(routes[one].last[1] for one in (PURCHASE, LIST)),
+                    sum(routes[route].last[0] for route in (PURCHASE, LIST)),
+                    sum(routes[route].last[1] for route in (PURCHASE, LIST)),
                 ),
             ),
         )

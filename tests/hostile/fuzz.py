@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from tests.hostile import drawing
 from tests.hostile.drawing import Drawer, optional_paths, set_paths
@@ -100,9 +101,7 @@ class Server:
         namespaces = [chart.namespace(one) for one in (HOME, NAMESPACE, "victim", "neighbour")]
         objects = [*chart.crds(), *namespaces, *kept]
         cluster.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        for one in chart.crds():
-            name = f"crd/{one['metadata']['name']}"
-            cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=60s")
+        wait_for_crds(cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
         base = {"targetRef": {"name": "shop"}, "mode": "Observe"}
         made = {"metadata": {"name": POLICY}, "spec": base}
         head = {"apiVersion": "rollback.tickettoken.io/v1alpha1", "kind": "RollbackPolicy"}

@@ -23,6 +23,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from lab.ports import free_ports
 from lab.prometheus_server import Prometheus
@@ -153,9 +154,7 @@ class HostileStand:
         }
         objects = [*chart.crds(), *namespaces, *kept, binding]
         self.cluster.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        for one in chart.crds():
-            name = f"crd/{one['metadata']['name']}"
-            self.cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        wait_for_crds(self.cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
         # Roles are aggregated, and admission policies taken in, a moment later.
         eventually(lambda: self._may("rollbackpolicies"), "the tenant may write policies")
         eventually(self._bites, "the admission policies bite")

@@ -14,7 +14,7 @@ GROUP = "/apis/rollback.tickettoken.io/v1alpha1"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 120.0
 PATIENCE = 4
 """How many times as long is waited as an idle machine may take: none of it says how fast it is."""
 ERROR = 400

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from lab.ports import free_ports
 from lab.prometheus_server import Prometheus
@@ -120,9 +121,7 @@ class Stand:
     def _install(self) -> None:
         wide = [*chart.crds(), chart.namespace(HOME), *rights(HOME), *_fences()]
         self.cluster.kubectl("apply", "-f", "-", input=chart.stream(wide))
-        for one in chart.crds():
-            name = f"crd/{one['metadata']['name']}"
-            self.cluster.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        wait_for_crds(self.cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
 
 
 def _narrow(namespace: str) -> list[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from rollback_operator.api.v1alpha1 import Rollback
 from rollback_operator.remedies.autoscaling import RESTORE
@@ -107,9 +108,7 @@ def cluster() -> Iterator[ControlPlane]:
         rendered = chart.rendered(VALUES, name="rollback-operator", namespace="operators")
         objects = [*chart.crds(), chart.namespace("operators"), *rendered]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        for one in chart.crds():
-            name = f"crd/{one['metadata']['name']}"
-            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        wait_for_crds(found.kubectl, (one["metadata"]["name"] for one in chart.crds()))
         found.kubectl("apply", "-f", "-", input=chart.stream(_roles()))
         yield found
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 
 pytestmark = [pytest.mark.xdist_group("chart-upgrade"), pytest.mark.timeout(600)]
@@ -75,9 +76,7 @@ def _spec_of(definition: dict[str, Any]) -> dict[str, Any]:
 
 def install(helm: helm_python.Config, cluster: ControlPlane, version: Path) -> None:
     helm.install(version, RELEASE, VALUES, create_namespace=True, timeout=PATIENCE)
-    for name in DEFINITIONS:
-        established = "--for=condition=Established"
-        cluster.kubectl("wait", established, f"crd/{name}", "--timeout=60s")
+    wait_for_crds(cluster.kubectl, DEFINITIONS)
     cluster.kubectl("apply", "-f", "-", input=json.dumps(POLICY))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from rollback_operator.api.checklist import (
     AppliedMigrations,
@@ -74,9 +75,8 @@ PATHS = {"RollbackPolicy": policies, "Rollback": rollbacks}
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
         found.kubectl("apply", "-f", str(ROOT / "deploy" / "crds"))
-        for crd in ("rollbackpolicies", "rollbacks"):
-            name = f"crd/{crd}.rollback.tickettoken.io"
-            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        kinds = ("rollbackpolicies", "rollbacks")
+        wait_for_crds(found.kubectl, (f"{kind}.rollback.tickettoken.io" for kind in kinds))
         found.kubectl("create", "namespace", NAMESPACE)
         yield found
 

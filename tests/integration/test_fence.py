@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab import chart
+from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from rollback_operator.adapters.kube.apiserver import ApiServer
 from rollback_operator.adapters.kube.projections.templates import template_of
@@ -74,9 +75,7 @@ def cluster() -> Iterator[ControlPlane]:
         rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
         objects = [*chart.crds(), *namespaces, *rendered, *_accounts()]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        for one in chart.crds():
-            name = f"crd/{one['metadata']['name']}"
-            found.kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+        wait_for_crds(found.kubectl, (one["metadata"]["name"] for one in chart.crds()))
         yield found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab.access import wait_for_crds
 from tests.gitops.controller import AUTOMATED, ArgoCD, Controller, Flux
 from tests.integration.api import ApiError, Object, eventually, throughout
 from tests.integration.conftest import RunningOperator
@@ -47,8 +48,8 @@ def installed(stand: Stand) -> None:
 
 def install(stand: Stand) -> None:
     stand.cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    for name in ("applications.argoproj.io", "kustomizations.kustomize.toolkit.fluxcd.io"):
-        stand.cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    names = ("applications.argoproj.io", "kustomizations.kustomize.toolkit.fluxcd.io")
+    wait_for_crds(stand.cluster.kubectl, names)
 
 
 @pytest.fixture

@@ -227,6 +227,15 @@ async def test_the_statements_and_the_row_go_together_and_once(database: Databas
     assert database.rows("SELECT id FROM undone") == [1]
 
 
+async def test_a_rollback_needs_a_single_connection(database: Database) -> None:
+    """As of a role with a limit, or of a server that has hardly any left in the incident."""
+    database.run(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(database.owner)))
+
+    assert await undo(database, spec(DROP)) == Undone()
+
+    assert database.history == ["001_tickets"]
+
+
 async def test_two_migrations_are_rolled_back_the_newest_first(database: Database) -> None:
     policy = spec(
         "INSERT INTO undone VALUES (2); ALTER TABLE tickets DROP COLUMN seat",

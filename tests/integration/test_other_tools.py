@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab import chart
+from lab.access import wait_for_crds
 from tests.integration.api import throughout
 from tests.integration.conftest import RunningOperator
 from tests.integration.service import REPOSITORY, Service, outcome
@@ -43,8 +44,7 @@ LEFT_ALONE_SECONDS = 8.0
 def installed(stand: Stand) -> Iterator[None]:
     """The tools' CRDs, for this module alone, and the chart's right to list what there is."""
     stand.cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
-    for name in NAMES:
-        stand.cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    wait_for_crds(stand.cluster.kubectl, NAMES)
     grant(stand, rbac={"otherTools": True})
     yield
     stand.cluster.kubectl("delete", "-f", str(CRDS), "--wait=true")

@@ -279,7 +279,7 @@ Call = Callable[[ApiServer, Tenant, int], Awaitable[object]]
 
 
 def addresses(api: ApiServer, it: Tenant) -> Addresses:
-    async def resolve(host: str, port: int) -> list[str]:
+    async def resolve(host: str, port: int, namespace: str) -> list[str]:
         return [it.counter.ip]
 
     rules = Rules(SETTINGS.may_call, service_of=SETTINGS.service_called)

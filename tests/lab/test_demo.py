@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.access import write_kubeconfig
+from lab.access import wait_for_crds, write_kubeconfig
 from lab.control_plane import ControlPlane
 from lab.demo import context, delivery, down, kind, preflight, removal, servers
 from lab.demo.__main__ import main
@@ -196,7 +196,8 @@ def objects() -> list[preflight.Object]:
 def make(found: context.Context) -> None:
     text = yaml.safe_dump_all(objects())
     found.kubectl("apply", "--server-side", "-f", "-", input=text)
-    found.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    made = (one for one in objects() if one["kind"] == "CustomResourceDefinition")
+    wait_for_crds(found.kubectl, (one["metadata"]["name"] for one in made))
 
 
 def test_an_empty_cluster_is_taken(current: context.Context) -> None:

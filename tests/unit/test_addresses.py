@@ -34,7 +34,7 @@ class Names:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
+    async def __call__(self, host: str, port: int, namespace: str) -> Sequence[str]:
         self.asked.append(f"{host}:{port}")
         found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(found, OSError):

@@ -431,8 +431,11 @@ async def test_whether_decisions_are_protected_is_asked_until_it_is_known() -> N
     world.store.decide(world.stored, decision(world))
     world.surroundings.fail_next("approvals_unprotected", OUTAGE)
 
+    world.seconds = 20 + 3700  # past the deadline: the decision may have been in time
+    world.store.decide(world.stored, decision(world), at(100))
     await world.carry_on()
     assert "undo" not in world.journal
+    assert approved(world) == ("Unknown", "ApprovalUnread")
 
     await world.carry_on()
     assert world.journal.count("undo") == 1
@@ -532,6 +535,21 @@ async def test_an_approval_counts_if_it_was_made_by_the_deadline_whenever_it_is_
     assert ("undo" in world.journal) is (is_silence or reason == "ApprovedByPerson")
 
 
+async def test_a_time_of_a_decision_from_before_the_rollback_is_not_recorded() -> None:
+    """A person who may change an object may write the times in its managedFields."""
+    world = asking(approval_policy=ApprovalSpec(timeout_seconds=100))
+    await world.carry_on()
+    created = world.stored.metadata.creation_timestamp
+    assert created is not None
+    world.store.decide(world.stored, decision(world), created - timedelta(seconds=60))
+    world.seconds += 110
+
+    await world.carry_on()
+
+    assert approved(world)[1] == "ApprovalTimedOut"
+    assert "undo" not in world.journal
+
+
 BY_PERSON = {"f:spec": {"f:approval": {"f:by": {}, "f:planDigest": {}}}}
 
 
@@ -599,7 +617,7 @@ async def test_the_end_without_an_approval_states_what_runs_and_the_way_out(
     assert complete is not None
     assert approved is not None
     then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
-    undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
+    undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --to 1 --reason TEXT"
     assert complete.message == (
         f"{approved.message}. Nothing was rolled back: revision 2 "
         f"({', '.join(done.spec.from_revision.images)}) still runs; 20 of 21 requests had failed "

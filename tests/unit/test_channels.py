@@ -25,7 +25,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from rollback_operator.adapters.channels import smtp, webhooks
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Pinned, Rules
-from rollback_operator.api.notify import Channel, MailSpec
+from rollback_operator.api.notify import Channel, Encryption, MailSpec
 from rollback_operator.api.shape import SecretKeyRef
 from rollback_operator.api.v1alpha1 import Outcome, RollbackStatus
 from rollback_operator.model.message import Message
@@ -60,7 +60,7 @@ class Values:
 
 
 def senders(secret: str | Failure = SECRET) -> Senders:
-    async def local(host: str, port: int) -> list[str]:
+    async def local(host: str, port: int, namespace: str) -> list[str]:
         return ["127.0.0.1"]
 
     rules = Rules(lambda host, namespace: host == HOST, is_loopback_allowed=True)
@@ -300,6 +300,33 @@ async def test_a_login_goes_over_tls_only(certificate: tuple[Path, Path], passwo
         assert done.kind is FailureKind.REJECTED
         assert "login" in done.message
         assert password not in done.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"encryption": Encryption.START_TLS},
+            "offers no STARTTLS, which spec.notify[].mail.encryption",
+        ),
+        ({"username": "shop"}, "offers no login, which spec.notify[].mail.username"),
+    ],
+    ids=["StartTLS", "login"],
+)
+async def test_a_server_without_what_the_policy_requires_is_no_outage(
+    changes: dict[str, Any], said: str
+) -> None:
+    async with mailing() as server:  # offers a login over TLS only
+        # The API server refuses a login without encryption; another server may still offer none.
+        spec = mail(server.port).model_copy(update=changes)
+        at_ = Pinned(HOST, server.port, ("127.0.0.1",))
+        done = await smtp.send(smtp.Mailbox(at_, spec, SECRET), STARTED)
+
+    assert (server.logins, server.mails) == ([], [])
+    assert isinstance(done, Failure)
+    assert done.kind is FailureKind.REJECTED
+    assert said in done.message
+    assert "set " in done.message
 
 
 async def test_a_certificate_that_is_not_trusted_gets_no_password(

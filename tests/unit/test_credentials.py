@@ -50,11 +50,11 @@ def channels(url: str) -> list[Channel]:
     ]
 
 
-async def unknown(host: str, port: int) -> list[str]:
+async def unknown(host: str, port: int, namespace: str) -> list[str]:
     raise OSError(-2, "Name or service not known")
 
 
-async def local(host: str, port: int) -> list[str]:
+async def local(host: str, port: int, namespace: str) -> list[str]:
     return ["127.0.0.1"]
 
 

@@ -70,7 +70,8 @@ async def test_what_asks_for_people_is_told_on_the_deployment_too(reason, expect
 
 
 @pytest.mark.parametrize(
-    "notice", [events.held(make_policy(), make_hold()), events.let_go(make_hold())]
+    "notice",
+    [events.held(make_hold(), "To roll back: COMMAND"), events.let_go(make_hold())],
 )
 async def test_a_hold_and_its_end_are_told_on_the_deployment_too(notice) -> None:
     found = await posted(notice)

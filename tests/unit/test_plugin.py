@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -53,6 +54,8 @@ STATUS = RollbackPolicyStatus(
 )
 
 
+GOOD = {"lastKnownGood": {"number": 1, "release": "r1"}}
+CHOOSE = "choose a revision, the status names no target: kubectl rollout history deployment/"
 UNDO = f"kubectl rollback undo {NAME} -n {NAMESPACE}"
 
 
@@ -211,8 +214,8 @@ class TestStatus:
     ) -> None:
         name = rollback_name(shell)
         old = f"{name}: 9 of 9 failed (2030-01-01 00:00:00 UTC); kubectl rollback trust other"
-        why = "It is not rolled back automatically again before 2030-01-01 00:44:58 UTC"
-        new = f"21 of 21 failed. Not rolled back: {name} rolled it back. {why}"
+        why = "It is not rolled back automatically again before 2030-01-01 01:00:00 UTC"
+        new = f"21 of 21 failed. Not rolled back: {name} rolled it back"
         told = ("CooldownActive", new) if is_judged else ("FoundBad", old)
         said = [
             row("Healthy", "False", *told),
@@ -224,6 +227,8 @@ class TestStatus:
         policy = stored(
             make_policy(),
             summary="Bad",
+            **GOOD,
+            recentRollbacks=[{"name": name, "finishedTime": "2030-01-01T00:00:00Z"}],
             revision={**running, "since": "2030-01-01T00:00:02Z"},
             revisions=[{"number": 4, "release": "r4", "condemned": finding}],
             conditions=said,
@@ -248,7 +253,7 @@ class TestStatus:
 
     def test_a_release_that_is_not_judged_has_a_next_step(self, shell: Shell) -> None:
         silent = row("MetricsAvailable", "False", "ProviderUnreachable", "connection refused")
-        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent])
+        policy = stored(make_policy("other"), summary="Degraded", conditions=[silent], **GOOD)
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
@@ -342,9 +347,9 @@ class TestStatus:
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         assert f"other: {known} EnvironmentPreventsPods: an image cannot be pulled" in shell.out
-        back = f"kubectl rollback undo other -n {NAMESPACE} --to last-known-good"
         action = "fix the cause that prevents the new pods from starting, or roll back"
-        assert f"other: next: {action}: {back}" in (shell.out)
+        assert f"other: next: {action}: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
+        assert "kubectl rollback undo other" not in shell.out
 
     def test_names_a_new_pod_that_cannot_start_while_nothing_is_judged(self, shell: Shell) -> None:
         healthy = {
@@ -362,7 +367,7 @@ class TestStatus:
         assert "other: next: correct the release, or wait" in shell.out
 
         healthy["message"] = "shop-1 container shop: InvalidImageName"
-        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy])
+        policy = stored(make_policy("other"), summary="Watching", conditions=[healthy], **GOOD)
         shell.cluster.put(POLICIES, policy)
         shell.run("status")
         undo = f"kubectl rollback undo other -n {NAMESPACE} --reason TEXT"
@@ -394,7 +399,13 @@ class TestStatus:
         last = {"name": "other-1f0c", "time": "2030-01-01T00:00:00Z", "outcome": "Rejected"}
         shell.cluster.put(
             POLICIES,
-            stored(make_policy("other"), summary="Bad", lastRollback=last, conditions=[healthy]),
+            stored(
+                make_policy("other"),
+                summary="Bad",
+                lastRollback=last,
+                conditions=[healthy],
+                **GOOD,
+            ),
         )
         shell.run("status")
         assert "other: Bad ErrorRateAboveControl: 81 of 90 failed" in shell.out
@@ -652,8 +663,7 @@ class TestExplain:
         shell.run("explain", f"policy/{NAME}")
         lines = [one.split() for one in shell.out.splitlines()[:5]]
         assert [one[0] for one in lines if one][:3] == ["RollbackPolicy", "Status", "Next"]
-        undo = f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT"
-        assert f"To roll back manually: {undo}" in shell.out
+        assert f"To roll back manually: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
 
     def test_shows_fields_of_operators_to_come(self, shell: Shell) -> None:
         shell.run("explain")
@@ -968,10 +978,9 @@ def test_what_would_be_gone_back_to_is_not_called_good_where_it_is_not(shell: Sh
     ("said", "target", "option"),
     [
         ("bad", {"number": 3}, ""),
-        ("bad", None, " --to 2"),
         (f"bad. To restore revision 3 (shop:v3): {UNDO} --to 3 --reason TEXT", None, " --to 3"),
     ],
-    ids=["there is a target", "by the revisions on record", "as Healthy says"],
+    ids=["there is a target", "as Healthy says"],
 )
 def test_the_next_step_quotes_an_undo_that_is_not_refused(
     shell: Shell, said: str, target: dict[str, int] | None, option: str
@@ -995,6 +1004,28 @@ def test_the_next_step_quotes_an_undo_that_is_not_refused(
     assert f"To roll back manually: {UNDO}{option} --reason TEXT" in shell.out
 
 
+@pytest.mark.parametrize(
+    "good", [{}, {"lastKnownGood": {"number": 4, "release": "r4"}}], ids=["none", "it runs"]
+)
+def test_no_revision_of_the_record_is_offered_for_it_may_be_deleted(
+    shell: Shell, good: dict[str, Any]
+) -> None:
+    policy = stored(
+        make_policy(),
+        summary="Bad",
+        revision={"number": 4, "release": "r4", "images": ["shop:v4"]},
+        revisions=[{"number": 2, "release": "r2", "health": "Unknown"}],
+        conditions=[row("Healthy", "False", "CooldownActive", "bad")],
+        **good,
+    )
+    shell.cluster.put(POLICIES, policy)
+
+    shell.run("status")
+
+    assert f"To roll back manually: {CHOOSE}{NAME} -n {NAMESPACE}" in shell.out
+    assert "kubectl rollback undo" not in shell.out
+
+
 def test_the_next_step_is_trust_where_all_others_are_known_bad(shell: Shell) -> None:
     trust = f"kubectl rollback trust {NAME} -n {NAMESPACE} --revision 3 --reason TEXT"
     said = f"bad. Revision 3 is recorded as Bad. If it is good, trust it first: {trust}"
@@ -1012,16 +1043,16 @@ def test_the_next_step_is_trust_where_all_others_are_known_bad(shell: Shell) -> 
 
 
 @pytest.mark.parametrize(
-    ("runs", "good", "option"),
+    ("runs", "good", "expected"),
     [
-        ("not Good: at least half of its requests failed", "", ""),
-        ("not Good: at least half of its requests failed", LAST_FAILED, " --to 2"),
-        ("", "", None),
+        ("not Good: at least half of its requests failed", "", f"{UNDO} --reason TEXT"),
+        ("not Good: at least half of its requests failed", LAST_FAILED, "choose a revision"),
+        ("", "", ""),
     ],
     ids=["to what is good", "not to what failed last", "fails less"],
 )
 def test_the_next_step_of_a_suspect_release_that_fails_names_an_undo(
-    shell: Shell, runs: str, good: str, option: str | None
+    shell: Shell, runs: str, good: str, expected: str
 ) -> None:
     revisions = [
         {"number": 3, "release": "r3", "health": "Unknown", "reason": runs},
@@ -1041,6 +1072,6 @@ def test_the_next_step_of_a_suspect_release_that_fails_names_an_undo(
     shell.run("status")
 
     assert "next: check the service" in shell.out
-    undo = f"To roll back all the same: {UNDO}"
-    assert (undo in shell.out) is (option is not None)
-    assert option is None or f"{undo}{option} --reason TEXT" in shell.out
+    undo = "To roll back all the same: "
+    assert (undo in shell.out) is bool(expected)
+    assert not expected or f"{undo}{expected}" in shell.out

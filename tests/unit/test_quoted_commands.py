@@ -38,6 +38,7 @@ FORMS = [
     rf"edit rollbackpolicy {NAME} -n {NAME}",
     rf"get (deployments|namespaces|rollbackpolicies)( -n {NAME}| -A)?",
     rf"argo rollouts (undo|abort) {NAME} -n {NAME}",
+    rf"delete rbk {NAME} -n {NAME}",
     r"cluster-info",
     r"auth can-i --list",
     r"-n monitoring port-forward service/prometheus 9090",

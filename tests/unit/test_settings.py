@@ -200,6 +200,28 @@ def test_an_address_that_two_parsers_read_differently_is_refused(url: str) -> No
     assert not SETTINGS.allows(url, "production")
 
 
+@pytest.mark.parametrize(
+    ("own", "listed", "url", "expected"),
+    [
+        (f"http://mimir.{NAMESPACE}:9009", "", f"http://mimir.{NAMESPACE}:9009", False),
+        (f"http://mimir.{NAMESPACE}:9009", "", f"http://MIMIR.{NAMESPACE}:80", False),
+        ("http://other:9090", f"mimir.{NAMESPACE}", f"http://mimir.{NAMESPACE}:9009", False),
+        ("http://other:9090", "", f"http://mimir.{NAMESPACE}:9009", True),
+        (f"http://mimir.{NAMESPACE}.svc:9009", "", f"http://mimir.{NAMESPACE}.svc:9009", True),
+    ],
+    ids=["the operator's own", "another port of it", "a listed host", "a Service", "certainly"],
+)
+def test_a_namespace_does_not_own_a_host_by_its_name(own, listed, url, expected) -> None:
+    """A namespace named as the rest of a host is not its owner."""
+    settings = Settings(
+        prometheus_url=own, allowed_prometheus_hosts=listed, own_queries="own-credentials"
+    )
+    policy = make_policy(prometheus={"url": url}, matrix=list(ASKING))
+    assert settings.may_query(policy) is expected
+    assert settings.needs_login_proof(url, NAMESPACE) is not expected
+    assert settings.may_read_as("foreign", url, NAMESPACE) is expected
+
+
 # -- whose own queries are taken -------------------------------------------------------------------
 
 UP = MatrixCondition(signal="Query", query="up", below="1")

@@ -325,8 +325,7 @@ class EarlierTarget(Model):
     ] = []
     """Health records of its revisions."""
     quarantine: Annotated[
-        list[QuarantineEntry],
-        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+        list[QuarantineEntry], Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release"))
     ] = []
     """Its quarantined releases."""
 
@@ -343,6 +342,8 @@ class RollbackPolicyStatus(Model):
         list[Condition], Field(max_length=16, json_schema_extra=keyed_by("type"))
     ] = []
     """Conditions of the policy, such as Ready, Healthy and Recovered."""
+    missing_metrics: Annotated[str, Field(max_length=64, pattern=TOKEN_OR_NONE_FORM)] = ""
+    """Reason for which MetricsAvailable was False last, until the metrics are readable again."""
     deployment: NameOrNone = ""
     """Name of the Deployment that this status describes."""
     revision: Revision | None = None
@@ -373,8 +374,7 @@ class RollbackPolicyStatus(Model):
     """Rollbacks that still limit the next rollback through `safety` settings or a person's
     decision, including deleted Rollbacks."""
     quarantine: Annotated[
-        list[QuarantineEntry],
-        Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release")),
+        list[QuarantineEntry], Field(max_length=MOST_ENTRIES, json_schema_extra=keyed_by("release"))
     ] = []
     """Quarantined releases and their images."""
     earlier_targets: Annotated[

@@ -248,6 +248,8 @@ class Reason(StrEnum):
     REJECTED_BY_PERSON = "RejectedByPerson"
     APPROVAL_TIMED_OUT = "ApprovalTimedOut"
     TRAFFIC_RECOVERED = "TrafficRecovered"
+    SUPERSEDED = "Superseded"
+    APPROVAL_UNREAD = "ApprovalUnread"
     NOT_NEEDED_ANY_MORE = "NotNeededAnyMore"
 
 

@@ -13,7 +13,7 @@ from rollback_operator.api.v1alpha1 import (
     Severity,
     VerdictValue,
 )
-from rollback_operator.decide import asking, matrix
+from rollback_operator.decide import asking, matrix, superseding
 from rollback_operator.decide.matrix import Match
 from rollback_operator.decide.plan import make_plan, make_trigger, tried
 from rollback_operator.evidence.limits import WARM_UP_SECONDS
@@ -43,6 +43,8 @@ class Decision:
     """Why an open question needs no answer any more; empty: it waits."""
     recovered: str = ""
     """Why an open question is obsolete: the traffic has recovered; empty: it has not."""
+    supersedes: str = ""
+    """Name of the Rollback whose open question the plan replaces; empty: none."""
     basis: str = ""
     """The evidence for the severity, if the verdict's message is about other evidence."""
 
@@ -218,7 +220,11 @@ def _response(case: Case, verdict: Verdict, match: Match, now: datetime) -> Deci
     if response is not Response.ROLLBACK:
         return Decision(verdict, severity, response)
     deadline = datetime.fromtimestamp(due, now.tzinfo) if due is not None else None
+    question = superseding.replaceable(case)
+    case = superseding.without(case, question, now)
     planned = make_plan(case, match.rule, make_trigger(verdict, match, deadline, now), now)
     if isinstance(planned, Refusal):
-        return Decision(verdict, severity, response, refusal=planned)
-    return Decision(verdict, severity, response, plan=planned)
+        refused = superseding.refused_too(planned, question)
+        return Decision(verdict, severity, response, refusal=refused)
+    name = question.metadata.name if question is not None else ""
+    return Decision(verdict, severity, response, plan=planned, supersedes=name)

@@ -11,7 +11,7 @@ from rollback_operator.decide.freeze import frozen
 from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case, Load, Refusal, RollbackBudget, is_active
-from rollback_operator.releases import ownership, records
+from rollback_operator.releases import ownership, records, statements, way_back
 from rollback_operator.remedies import attempts, flags, gitops, progress
 
 
@@ -52,11 +52,10 @@ def _frozen(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | No
     cold = frozen(case.policy.spec.safety.freeze, now, severity)
     if cold is None:
         return None
-    meta = case.policy.metadata
     return Refusal(
         Reason.FREEZE_ACTIVE,
-        f"spec.safety.freeze: {cold}. The operator does not act until then. To roll back anyway: "
-        f"{commands.undo(meta.name, meta.namespace)}",
+        f"spec.safety.freeze: {cold}. The operator does not act until then. "
+        f"{way_back.of_case(case)}",
     )
 
 
@@ -77,7 +76,8 @@ def _recorded(case: Case, now: datetime) -> Refusal | None:
     """
     for last in (attempts.of_revision(case), flags.blocking_rollback(case)):
         if last is not None and attempts.following(last, now) is None:
-            return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
+            message = attempts.attempt_message(last, way_back.of_case(case))
+            return Refusal(Reason.ALREADY_ROLLED_BACK, message)
     names = attempts.names_of_revision(case)
     gone = next((one for one in case.past if one.name in names and not one.retryable), None)
     if gone is None:
@@ -116,12 +116,10 @@ def _rejected(case: Case, severity: MatrixSeverity, now: datetime) -> Refusal | 
         is_it = one.outcome is Outcome.REJECTED and one.from_release == release
         is_worse = severity < one.severity
         if is_it and not is_worse and not one.by_hand and now - records.ended(one) < span:
-            meta = case.policy.metadata
             message = (
                 f"a person rejected {one.name} for this release. Before "
                 f"{records.ended(one) + span:%Y-%m-%d %H:%M:%S} UTC only a higher severity leads "
-                f"to another rollback. To roll back anyway: "
-                f"{commands.undo(meta.name, meta.namespace)}"
+                f"to another rollback. {way_back.of_case(case)}"
             )
             return Refusal(Reason.REJECTED_BY_PERSON, message)
     return None
@@ -131,19 +129,30 @@ def _active(case: Case) -> Refusal | None:
     one = next((one for one in case.rollbacks if is_active(one)), None)
     if one is None:
         return None
-    return Refusal(Reason.ROLLBACK_ACTIVE, _active_message(one))
+    # The policy's own proposal proceeds without a person once its release is proved bad.
+    is_proposal = one.spec.requires_approval and one.status.escalated_time is None
+    is_own = is_proposal and ownership.is_open(one, case.policy)
+    needs_person = awaits_approval(one) and not is_own
+    return Refusal(Reason.ROLLBACK_ACTIVE, active_message(one), needs_person)
 
 
-def _active_message(active: Rollback) -> str:
+def awaits_approval(active: Rollback) -> bool:
+    """Return whether an active rollback waits for a person."""
+    return is_active(active) and active.status.step is StepName.AWAITING_APPROVAL
+
+
+def active_message(active: Rollback) -> str:
     """Describe the progress of the active rollback, and a person's next action."""
     name = active.metadata.name
-    if active.status.step is not StepName.AWAITING_APPROVAL:
+    if not awaits_approval(active):
         return f"{name} is still running"
     asked = find(active.status.conditions, ConditionType.APPROVED)
     if asked is not None and asked.reason == Reason.APPROVAL_UNPROTECTED:
-        return f"{name} waits for approval: {asked.message}"
+        end = commands.withdraw(name, active.metadata.namespace)
+        return f"{name} waits for approval: {asked.message}. To end it: {end}"
     decide = commands.approve(name, active.metadata.namespace)
-    return f"{name} waits for approval: approve or reject it first: {decide}"
+    end = commands.reject(name, active.metadata.namespace)
+    return f"{name} waits for approval: approve or reject it first: {decide}; to end it: {end}"
 
 
 def _cooldown(case: Case, now: datetime) -> Refusal | None:
@@ -151,12 +160,15 @@ def _cooldown(case: Case, now: datetime) -> Refusal | None:
     release = deployment.template.release
     by = f", deployed by {deployment.changed_by}" if deployment.changed_by else ""
     span = timedelta(seconds=case.policy.spec.safety.cooldown_seconds)
+    trusted = statements.trusted_time(case.policy, release, now)
     # Of any policy: a recreated policy must not repeat the rollback.
     for one in records.of_target(case, now):
         is_kept = one.flag is not None or one.replicas is not None
         if is_kept or one.mode is not case.policy.spec.mode:
             continue  # the release stayed: the next remedy follows
         is_back = one.from_release == release and records.is_done(one)
+        if trusted is not None and one.decided_time < trusted:
+            continue  # what failed since then is new evidence
         if is_back and now - records.ended(one) < span:
             return Refusal(
                 Reason.COOLDOWN_ACTIVE,

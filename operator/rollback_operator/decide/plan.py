@@ -36,6 +36,7 @@ from rollback_operator.model.context import Case, Refusal
 from rollback_operator.model.verdict import Verdict
 from rollback_operator.model.workload import ReplicaSet, Template, Workload
 from rollback_operator.releases.ledger import health_of, revision_of
+from rollback_operator.releases.way_back import of_case
 from rollback_operator.remedies import attempts, autoscaling, flags, gitops, stopped_traffic
 from rollback_operator.remedies.steps import KEEP_THE_RELEASE
 
@@ -91,7 +92,7 @@ def tried(case: Case, spec: RollbackSpec, now: datetime) -> RollbackSpec | Refus
     last = attempts.of_plan(case.rollbacks, spec)
     attempt = attempts.following(last, now)
     if last is not None and attempt is None:
-        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last))
+        return Refusal(Reason.ALREADY_ROLLED_BACK, attempts.attempt_message(last, of_case(case)))
     return attempts.numbered(spec, attempt or 1)
 
 

@@ -216,14 +216,15 @@ def _pooled(table: Minutes) -> dict[float, float]:
 
 def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> RouteControl:
     spans = ((length, _worst(minutes, errors, length)) for length in SPANS)
-    worst = tuple((length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None)
+    worst: tuple[tuple[float, float], ...] = tuple(
+        (length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None
+    )
     if not worst or _has_sparse_quarter(minutes):
         worst += _stretched(minutes, errors)
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
     before = (_worst(earlier, errors, length) for length in SPANS)
     end = max((at for at, amount in minutes.items() if amount > 0), default=0.0)
-    two = (end - MINUTE_SECONDS, end)
     requests = sum(minutes.values())
     return RouteControl(
         requests=requests,
@@ -232,22 +233,18 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
         worst_minute=max((rate for _, rate in worst), default=0.0),
         worst=worst,
         worst_earlier=next((rate for rate in before if rate is not None), 0.0),
-        last=(sum(minutes.get(at, 0.0) for at in two), sum(errors.get(at, 0.0) for at in two)),
+        last=_sum(minutes, errors, end, 2),
     )
 
 
 def _has_sparse_quarter(minutes: Mapping[float, float]) -> bool:
     """Return whether a quarter of an hour has too few requests to count among the worst.
 
-    It may be the only one that failed, while another with a few requests more is known as clean.
+    It may be the only failing quarter, while another with a few requests more is known as clean.
     """
     ends = sorted(minutes)
     whole = [end for end in ends if end - ends[0] >= LONGEST_SPAN_SECONDS - MINUTE_SECONDS]
-    counts = (
-        sum(minutes.get(end - MINUTE_SECONDS * back, 0.0) for back in range(SPANS[-1]))
-        for end in whole
-    )
-    return any(0 < count < LEAST_SPAN_REQUESTS for count in counts)
+    return any(0 < _sum(minutes, {}, end, SPANS[-1])[0] < LEAST_SPAN_REQUESTS for end in whole)
 
 
 def _stretched(
@@ -277,11 +274,14 @@ def _sums(
 ) -> Iterator[tuple[float, float]]:
     """Add up requests and errors of so many minutes in a row, for each that ends with traffic."""
     for end in minutes:
-        span = [end - MINUTE_SECONDS * back for back in range(length)]
-        yield (
-            sum(minutes.get(at, 0.0) for at in span),
-            sum(errors.get(at, 0.0) for at in span),
-        )
+        yield _sum(minutes, errors, end, length)
+
+
+def _sum(
+    minutes: Mapping[float, float], errors: Mapping[float, float], end: float, length: int
+) -> tuple[float, float]:
+    span = [end - MINUTE_SECONDS * back for back in range(length)]
+    return sum(minutes.get(at, 0.0) for at in span), sum(errors.get(at, 0.0) for at in span)
 
 
 def _worst(

@@ -182,8 +182,9 @@ def with_kills(trends: Trends, pods: Mapping[str, Pod], opened: float) -> Trends
     for name, pod in pods.items():
         before = pod.restarts if pod.created < opened else 0
         known = kills.get(name, Kills(before, 0, before))
-        more = max(0, pod.restarts - known.restarts)
-        killed = known.out_of_memory + (more if pod.is_out_of_memory else 0)
+        # Of several restarts since the last look, only the newest shows its reason.
+        is_killed = pod.is_out_of_memory and pod.restarts > known.restarts
+        killed = known.out_of_memory + is_killed
         kills[name] = Kills(max(pod.restarts, known.restarts), killed, known.before)
     return replace(trends, kills=kills)
 

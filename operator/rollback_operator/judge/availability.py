@@ -95,7 +95,7 @@ def _outage(watch: Watch, workload: Workload, now: float) -> EvidentFault | None
 
 def _stuck(watch: Watch, workload: Workload, question: Question, now: float) -> EvidentFault | None:
     deployment = workload.deployment
-    if deployment.is_rolled_out or deployment.paused or _ran_before(watch, workload):
+    if deployment.is_rolled_out or deployment.paused or _had_no_rollout(watch, workload):
         return None
     pods = _new_pods(workload)
     if all(pod.restarts >= RESTARTS for pod in pods):
@@ -131,14 +131,15 @@ def _progress(watch: Watch, workload: Workload, question: Question) -> float:
 def _has_completed(watch: Watch, workload: Workload) -> bool:
     completed = workload.deployment.completed
     is_of_watch = completed is not None and completed >= watch.opened
-    return is_of_watch or _ran_before(watch, workload)
+    return is_of_watch or _had_no_rollout(watch, workload)
 
 
-def _ran_before(watch: Watch, workload: Workload) -> bool:
+def _had_no_rollout(watch: Watch, workload: Workload) -> bool:
     """Return whether the revision was rolled out before the watch began, as at adoption.
 
-    It has no rollout that could be stuck. Without pods from before the watch, an earlier time is
-    that of the previous revision, which the controller shows until it sees the new template.
+    It has no rollout that could be stuck, unlike a revision that is restored. Without pods from
+    before the watch, an earlier time is that of the previous revision, which the controller shows
+    until it sees the new template.
     """
     completed = workload.deployment.completed
     return completed is not None and completed < watch.opened and is_adopted(watch, workload)

@@ -175,7 +175,7 @@ def _subject(
 
 
 def _is_restored(watch: Watch, workload: Workload) -> bool:
-    """Return whether the revision is older than the watch: it runs again."""
+    """Return whether the revision is older than the watch: it is rolled out again."""
     current = workload.current
     return current is not None and current.created < watch.opened - RESTORED_SECONDS
 

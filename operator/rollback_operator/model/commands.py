@@ -22,10 +22,16 @@ def repeated(asked: Rollback | RollbackRequest) -> str:
 
 
 def by_person(rollback: Rollback) -> str:
-    """Roll back what a Rollback left: repeats a request, or asks for the policy's target."""
+    """Roll back what a Rollback left: repeats a request, or names the revision of the plan.
+
+    Empty where the plan restores none: a person's request for its image may be refused.
+    """
+    spec = rollback.spec
     if rollback.is_by_hand:
         return repeated(rollback)
-    return undo(rollback.spec.policy_ref.name, rollback.metadata.namespace)
+    if spec.to_revision is None:
+        return ""
+    return undo(spec.policy_ref.name, rollback.metadata.namespace, str(spec.to_revision.number))
 
 
 def option(remedy: Remedy) -> str:
@@ -42,6 +48,16 @@ def option(remedy: Remedy) -> str:
 def approve(rollback: str, namespace: str) -> str:
     """Approve a rollback."""
     return f"kubectl rollback approve {rollback} -n {namespace} --reason TEXT"
+
+
+def reject(rollback: str, namespace: str) -> str:
+    """Reject a rollback."""
+    return f"kubectl rollback reject {rollback} -n {namespace} --reason TEXT"
+
+
+def withdraw(rollback: str, namespace: str) -> str:
+    """Delete a rollback that waits for approval: that rejects it, also where no decision counts."""
+    return f"kubectl delete rbk {rollback} -n {namespace}"
 
 
 def trust(policy: str, namespace: str, revision: int) -> str:

@@ -84,6 +84,8 @@ class Refusal:
 
     reason: Reason
     message: str
+    needs_person: bool = False
+    """It lasts until a person decides on another Rollback that waits for approval."""
 
 
 def is_active(rollback: Rollback) -> bool:

@@ -5,7 +5,7 @@ Prometheus.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rollback_operator.api.checklist import Consequence
@@ -19,8 +19,9 @@ from rollback_operator.api.v1alpha1 import (
     RollbackSpec,
     Severity,
 )
-from rollback_operator.decide import asking
+from rollback_operator.decide import asking, superseding
 from rollback_operator.decide.decide import Decision
+from rollback_operator.decide.evaluate import EvaluationResult
 from rollback_operator.evidence.watch import Watch
 from rollback_operator.model.context import Case, is_active
 from rollback_operator.ports.failure import RETRY_SECONDS, Failure, FailureKind
@@ -33,6 +34,7 @@ from rollback_operator.releases import ownership
 from rollback_operator.remedies import attempts
 from rollback_operator.remedies.attempts import name_of
 from rollback_operator.remedies.progress import RollbackEnd
+from rollback_operator.rollback.checklist import Checklist, summarized
 from rollback_operator.rollback.course import needs_no_metrics
 
 _log = logging.getLogger(__name__)
@@ -57,8 +59,8 @@ class Carrier:
     executor: Executor
     default: str
     """The address of Prometheus for policies that name none."""
-    rests: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    """By plan: the time of the next check whether it is still blocked."""
+    previews: dict[tuple[str, str], tuple[datetime, Checklist]] = field(default_factory=dict)
+    """By plan: the checklist that it would have, and until when that is not evaluated again."""
 
     async def before_metrics(self, case: Case, known: Watch | None) -> Carried | None:
         """Carry on a Rollback that needs no metrics; None: there is none.
@@ -87,6 +89,29 @@ class Carrier:
         inputs = VerificationInputs(watch, meter, database=case.policy.spec.database)
         with tagged(rollback=active.metadata.name):
             return await self.executor.carry_on(active, case.workload, inputs)
+
+    async def make_way(self, result: EvaluationResult) -> EvaluationResult:
+        """End the open question whose place a plan takes, just before that is stored.
+
+        Not if the plan would need an approval too, or would be blocked: the refusal then names the
+        question. After a crash in between, the decision is made again, without the question.
+        """
+        case, decision = result.case, result.decision
+        named = (each for each in case.rollbacks if each.metadata.name == decision.supersedes)
+        question, plan = next(named, None), decision.plan
+        if question is None or plan is None:
+            return result
+        without_plan = replace(decision, plan=None, supersedes="")
+        checklist = await self._preview(case, plan, result.watch)
+        if checklist.consequence is not Consequence.PROCEED:
+            why = summarized(checklist.of(checklist.consequence))
+            refusal = superseding.stays(question, why)
+            return replace(result, decision=replace(without_plan, refusal=refusal))
+        end = superseding.superseded(plan, decision.severity)
+        ended = await self.executor.end(question, end)
+        if isinstance(ended, Again):
+            return replace(result, decision=without_plan)
+        return replace(result, case=superseding.with_rollback(case, ended))
 
     async def act(self, case: Case, decision: Decision, watch: Watch) -> float | None:
         """Execute a decision; gives the seconds until the next look, None: nothing is open."""
@@ -132,18 +157,22 @@ class Carrier:
         last = attempts.of_plan(case.rollbacks, spec)
         if last is None or last.status.outcome is not Outcome.BLOCKED:
             return False  # no report yet of what blocks it
+        checklist = await self._preview(case, spec, watch)
+        return checklist.consequence is Consequence.BLOCK
+
+    async def _preview(self, case: Case, spec: RollbackSpec, watch: Watch) -> Checklist:
+        """Evaluate the checklist of a plan that is not stored."""
         now, key = self.executor.clock(), (case.policy.metadata.namespace, name_of(spec))
-        self.rests = {name: until for name, until in self.rests.items() if now < until}
-        if key in self.rests:
-            return True
+        self.previews = {name: kept for name, kept in self.previews.items() if now < kept[0]}
+        if key in self.previews:
+            return self.previews[key][1]
         made = ObjectMeta(namespace=key[0], name=key[1], uid="/".join(key))
         preview = Rollback(metadata=made, spec=spec)
         checklist = await self.executor.checker.check(preview, case.workload, watch)
         self.executor.checker.forget(preview)
-        if checklist.consequence is not Consequence.BLOCK:
-            return False
-        self.rests[key] = now + timedelta(seconds=attempts.ATTEMPT_POLL_SECONDS)
-        return True
+        until = now + timedelta(seconds=attempts.ATTEMPT_POLL_SECONDS)
+        self.previews[key] = until, checklist
+        return checklist
 
     async def _store_intent(self, case: Case, spec: RollbackSpec) -> Rollback | Failure:
         """Store the intent, unless a fresh list shows what the watches have not delivered yet."""

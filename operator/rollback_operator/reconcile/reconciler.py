@@ -175,7 +175,7 @@ class Reconciler:
         if carried is not None and carried.is_changed:
             return SOON
         watch = await self._observe_metrics(case)
-        result = await self._decide(case, watch)
+        result = await self.carrier.make_way(await self._decide(case, watch))
         details = await self.details.observe(result)
         acted = await self._act(result)
         if carried is not None:
@@ -265,7 +265,7 @@ class Reconciler:
 
     async def _settle_hold(self, case: Case, wanted: Hold | None) -> Settled:
         deployment = case.workload.deployment
-        settled = await self.holder.settle(case.policy, wanted, deployment, case.ledger)
+        settled = await self.holder.settle(case, wanted, deployment)
         if settled.deployment != deployment:
             self.inspector.forget(case.policy.key)
         return settled

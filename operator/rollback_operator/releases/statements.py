@@ -191,6 +191,15 @@ def _on_record(
             yield Statement(entry.release, time, Health.BAD, condemnation.message, condemnation)
 
 
+def trusted_time(policy: RollbackPolicy, release: str, now: datetime) -> datetime | None:
+    """Return when a person last trusted a release; None: nobody does.
+
+    The ledger keeps a trust only until newer evidence counts against the release.
+    """
+    times = (each.time for each in _of_people(policy, now) if each.release == release)
+    return max(times, default=None)
+
+
 def _of_people(policy: RollbackPolicy, now: datetime) -> Iterator[Statement]:
     for trust in policy.spec.trust:
         if trust.time <= now + SKEW:

@@ -64,7 +64,7 @@ def failed_last(entry: LedgerEntry | None) -> bool:
 def with_last_failures(
     ledger: Sequence[LedgerEntry], running: str, verdict: Verdict, failed: Set[str]
 ) -> list[LedgerEntry]:
-    """Record which Good releases failed when they last served; one that runs may serve again.
+    """Record which Good releases failed when they last served; the running release may serve again.
 
     Args:
         ledger: of the target.

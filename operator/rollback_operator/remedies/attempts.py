@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from rollback_operator.api.reasons import IDLE, ConditionType, Reason
 from rollback_operator.api.rollback_plan import MOST_ATTEMPTS
 from rollback_operator.api.v1alpha1 import Outcome, PolicyRef, Rollback, RollbackSpec, StepName
-from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Case
 from rollback_operator.remedies.gitops import act_of
@@ -162,13 +161,17 @@ def vanished(is_done: bool) -> Outcome:
     return Outcome.UNKNOWN if is_done else Outcome.ABANDONED
 
 
-def attempt_message(last: Rollback) -> str:
-    """Explain why no further attempt is made now."""
+def attempt_message(last: Rollback, way_back: str) -> str:
+    """Explain why no further attempt is made now.
+
+    Args:
+        last: the last attempt.
+        way_back: what a person can do, as a sentence without its end.
+    """
     name, outcome = last.metadata.name, last.status.outcome
     if not is_unbegun(last) or outcome is None:
         return f"{name} already handles this revision"
     message = f"{name} failed" if outcome is Outcome.FAILED else f"{name} was {outcome.lower()}"
     if last.spec.attempt >= MOST_ATTEMPTS:
-        by_hand = commands.undo(last.spec.policy_ref.name, last.metadata.namespace)
-        return f"{message}, the last of {MOST_ATTEMPTS} attempts. To roll back manually: {by_hand}"
+        return f"{message}, the last of {MOST_ATTEMPTS} attempts. {way_back}"
     return f"{message}: it is retried after the cause is resolved"

@@ -13,13 +13,11 @@ from rollback_operator.api.v1alpha1 import (
     Outcome,
     Response,
     Rollback,
-    RollbackPolicy,
     RollbackPolicyStatus,
     Severity,
     VerdictValue,
 )
 from rollback_operator.decide.decide import Decision
-from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.context import Refusal
 from rollback_operator.model.message import FOR_PEOPLE, Notice, RelatedDeployment
@@ -27,7 +25,7 @@ from rollback_operator.model.workload import Workload
 from rollback_operator.releases.ledger import entry_of, health_of
 from rollback_operator.remedies import flags
 from rollback_operator.report.rollout_hold import held_message
-from rollback_operator.report.status import QUIET
+from rollback_operator.report.status import is_quiet
 
 _ON_DEPLOYMENT = FOR_PEOPLE | {EventReason.ROLLBACK_NOT_RECOVERED, EventReason.IMAGE_NOT_PULLED}
 
@@ -117,9 +115,17 @@ def _obstacles(old: RollbackPolicyStatus, new: RollbackPolicyStatus) -> list[Not
         if condition.status == "False":
             message = f"{condition.reason}: {condition.message}"
             notices.append(Notice(begun, message, True, cause=condition.reason))
-        elif was is not None and (was.status, condition.status) == ("False", "True"):
-            notices.append(Notice(ended, f"{was.reason} has ended", cause=was.reason))
+        elif condition.status == "True" and (cause := _obstacle(old, kind)):
+            notices.append(Notice(ended, f"{cause} has ended", cause=cause))
     return notices
+
+
+def _obstacle(old: RollbackPolicyStatus, kind: ConditionType) -> str:
+    """Return the reason of an obstacle that was reported, and has not ended since; empty: none."""
+    was = find(old.conditions, kind)
+    if was is not None and was.status == "False":
+        return was.reason
+    return old.missing_metrics if kind is ConditionType.METRICS_AVAILABLE else ""
 
 
 def _word(condition: Condition | None) -> str:
@@ -145,7 +151,7 @@ def image_not_pulled(workload: Workload | None) -> list[Notice]:
 
 def _verdict_notices(message: str, new: RollbackPolicyStatus, decision: Decision) -> list[Notice]:
     refusal = decision.refusal
-    if refusal is not None and refusal.reason not in QUIET:
+    if refusal is not None and not is_quiet(refusal):
         return [Notice(EventReason.ROLLBACK_REFUSED, _refused(refusal, decision.evidence), True)]
     if decision.basis:
         message = decision.basis
@@ -183,10 +189,9 @@ def _trusted(status: RollbackPolicyStatus, release: str) -> datetime | None:
     return entry.trusted_time if entry is not None else None
 
 
-def held(policy: RollbackPolicy, hold: Hold) -> Notice:
-    """Report that a rollout is held, with reason, deadline and the command of a manual rollback."""
-    undo = commands.undo(policy.metadata.name, policy.metadata.namespace)
-    back = f"To roll back now: {undo} (kubectl's own undo fails while a rollout is paused)"
+def held(hold: Hold, way_back: str) -> Notice:
+    """Report that a rollout is held, with reason, deadline and what a person can do."""
+    back = f"{way_back} (kubectl's own undo fails while a rollout is paused)"
     message = clipped(f"{hold.reason}: {held_message(hold)}. {back}", _LONGEST)
     return Notice(EventReason.ROLLOUT_HELD, message, True, deployment=_of(hold))
 

@@ -23,9 +23,9 @@ from rollback_operator.api.v1alpha1 import (
     StepName,
 )
 from rollback_operator.decide import requests
-from rollback_operator.model import commands
 from rollback_operator.model.conditions import find
 from rollback_operator.model.message import Message, Moment, RevisionLabel
+from rollback_operator.releases import way_back
 from rollback_operator.remedies import autoscaling, flags, gitops, suspension
 from rollback_operator.report.transitions import Transition, TransitionKind
 from rollback_operator.report.wording import (
@@ -42,6 +42,7 @@ from rollback_operator.report.wording import (
 from rollback_operator.rollback import approval
 
 _NO_IMPACT = "not described (spec.communication.impact)"
+_NO_TARGET = "choose a revision from the history, the status names no target"
 
 
 def of_rollback(
@@ -258,7 +259,7 @@ def _not_rolled_back(
     """
     spec, meta, revision = policy.spec, policy.metadata, policy.status.revision
     service = spec.communication.service or spec.target_ref.name
-    undo = commands.undo(meta.name, meta.namespace)
+    undo = way_back.recorded(policy.status, (meta.namespace, meta.name)) or _NO_TARGET
     identifier = notification.id.removesuffix(f".{notification.channel}")
     return Message(
         id=identifier,

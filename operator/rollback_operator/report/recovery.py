@@ -114,9 +114,11 @@ def so_far(
     """
     condition = recovered(rollbacks, running)
     newest = _newest(rollbacks)
-    if newest is None or condition.status == "False" or not _has_ended_after_act(newest):
+    if newest is None:
         return condition
-    if condition.reason == Reason.NOT_ROLLED_BACK:
+    if condition.status == "False":
+        return _trusted_since(newest, running, seen.entry) or condition
+    if not _has_ended_after_act(newest) or condition.reason == Reason.NOT_ROLLED_BACK:
         return condition
     known = reported.condition if _concerns(reported.of_rollback, newest) else None
     known = known if known is not None and known.status == "False" else None
@@ -257,10 +259,23 @@ def _still_runs(rollback: Rollback) -> str:
     done = conditions.find(rollback.status.conditions, ConditionType.COMPLETE)
     if done is not None and done.reason in _NAME_THE_COMMAND:
         return "a person is needed: nothing was rolled back"
+    back = commands.by_person(rollback)
     return (
-        f"nothing was rolled back: revision {rollback.spec.from_revision.number} still runs. "
-        f"To roll back: {commands.by_person(rollback)}"
+        f"nothing was rolled back: revision {rollback.spec.from_revision.number} still runs"
+        f"{f'. To roll back: {back}' if back else ''}"
     )
+
+
+def _trusted_since(
+    rollback: Rollback, running: Revision | None, entry: LedgerEntry | None
+) -> Condition | None:
+    """Report that the release of the rollback runs, and a person has trusted it since."""
+    trusted = entry.trusted_time if entry is not None else None
+    is_since = trusted is not None and trusted > rollback.spec.trigger.decided_time
+    if not is_since or not _is_back(rollback, running):
+        return None
+    message = f"a person has trusted the running release since {rollback.metadata.name}"
+    return conditions.condition(ConditionType.RECOVERED, None, Reason.NOT_ROLLED_BACK, message)
 
 
 def _is_back(rollback: Rollback, running: Revision | None) -> bool:

@@ -1,6 +1,6 @@
 """Conditions on the sources of evidence: Prometheus, metrics pages of pods, slow signals."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime
 
 from rollback_operator.api.reasons import ConditionType, Reason
@@ -59,6 +59,17 @@ def metrics(
     if folded:
         return conditions.condition(kind, True, Reason.COUNTS_FOLDED, folded)
     return conditions.condition(kind, True, Reason.SAMPLES_FRESH)
+
+
+def still_missing(before: str, sources: Sequence[Condition]) -> str:
+    """Return why metrics were reported as missing, until they are readable; empty: they are.
+
+    In between nobody may know, as after a rollout or while no release is watched.
+    """
+    now = conditions.find(sources, ConditionType.METRICS_AVAILABLE)
+    if now is None or now.status == "Unknown":
+        return before
+    return now.reason if now.status == "False" else ""
 
 
 def pod_metrics(verdict: Verdict | None, direct: Direct) -> Condition:

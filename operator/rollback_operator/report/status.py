@@ -25,6 +25,7 @@ from rollback_operator.evidence.scrape_state import Direct
 from rollback_operator.evidence.trends import Trends
 from rollback_operator.judge import explain, integrity_trials, matrix_probes
 from rollback_operator.model import commands, conditions
+from rollback_operator.model.context import Refusal
 from rollback_operator.model.message import RevisionLabel
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.workload import Workload
@@ -40,8 +41,7 @@ from rollback_operator.releases.usefulness import CLEAN, FAILS_ALIKE, fails_alik
 from rollback_operator.report import recent, recovery, rollout_hold, sources, trusted
 from rollback_operator.report.summary import severity_of_all, summary
 
-QUIET = frozenset({Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE})
-"""Refusals because a rollback is already in progress or done."""
+_IN_PROGRESS_OR_DONE = (Reason.ALREADY_ROLLED_BACK, Reason.ROLLBACK_ACTIVE)
 _SUSPENDED = frozenset({Reason.SUSPENDED, Reason.EVERYTHING_SUSPENDED})
 """Reasons of Ready with which no release is evaluated until a person resumes."""
 
@@ -90,6 +90,11 @@ class StatusInputs:
     """Of the policy, for quoted commands."""
 
 
+def is_quiet(refusal: Refusal) -> bool:
+    """Return whether another Rollback reports a refusal, and no person has to end it."""
+    return refusal.reason in _IN_PROGRESS_OR_DONE and not refusal.needs_person
+
+
 def ready(reason: Reason, message: str = "") -> Condition:
     """Make the condition Ready."""
     return conditions.condition(ConditionType.READY, True, reason, message)
@@ -124,6 +129,7 @@ def next_status(
         observed_generation=generation,
         summary=summary(updated, (verdict, severity), old.hold, rollbacks),
         conditions=updated,
+        missing_metrics=sources.still_missing(old.missing_metrics, updated),
         deployment=old.deployment,
         revision=revision,
         watched_since=times.since,
@@ -212,8 +218,7 @@ def _investigation(old: RollbackPolicyStatus, seen: StatusInputs) -> Investigati
 
 def _verdict(old: RollbackPolicyStatus, seen: StatusInputs) -> tuple[VerdictValue, Severity]:
     entry, health = _running(old, seen), _health(old, seen)
-    condemned = entry.condemned if entry is not None else None
-    found_as = condemned.severity if condemned is not None else None
+    found_as = entry.condemned.severity if entry is not None and entry.condemned else None
     worst = Severity(found_as) if found_as else Severity.NONE
     if seen.decision is not None:
         value = seen.decision.verdict.value
@@ -275,7 +280,10 @@ def _found_bad(
     if entry is None or entry.condemned is None or is_reported or is_new:
         return None
     finding, (namespace, name) = entry.condemned, seen.key
-    how = way_back.now(seen.ledger, seen.workload, seen.key)
+    undo = way_back.recorded(old, seen.key)
+    how = f"To roll back now: {undo}" if undo else "Its status records no rollback target"
+    if seen.workload is not None:
+        how = way_back.now(seen.ledger, seen.workload, seen.key)
     message = (
         f"{RevisionLabel(entry.number, tuple(entry.images))} runs again or still, and was found "
         f"bad before. {how}; an earlier finding alone "
@@ -298,20 +306,19 @@ def _healthy(
     if seen.decision is None:
         return _unwatched(old, seen, status, now)
     refusal = seen.decision.refusal
-    if refusal is not None and not _is_shown_elsewhere(old, seen, refusal.reason):
+    if refusal is not None and not _is_shown_elsewhere(old, seen, refusal):
         message = f"{seen.decision.evidence}. Not rolled back: {refusal.message}"
         return conditions.condition(kind, status, refusal.reason, message)
-    judged = seen.decision.verdict
     if _fails_alike(seen):
-        message = f"{FAILS_ALIKE}{_fails_alike(seen)}: {judged.message}"
+        message = f"{FAILS_ALIKE}{_fails_alike(seen)}: {seen.decision.verdict.message}"
         return conditions.condition(kind, None, Reason.ENVIRONMENT_SUSPECTED, message)
     return _compared(old, seen, status)
 
 
-def _is_shown_elsewhere(old: RollbackPolicyStatus, seen: StatusInputs, reason: Reason) -> bool:
+def _is_shown_elsewhere(old: RollbackPolicyStatus, seen: StatusInputs, refusal: Refusal) -> bool:
     """Return whether a Rollback on record shows why no other begins."""
-    if reason is not Reason.ALREADY_ROLLED_BACK:
-        return reason in QUIET
+    if refusal.reason is not Reason.ALREADY_ROLLED_BACK:
+        return is_quiet(refusal)
     revision = _revision(old, seen)
     releases = {rollback.spec.from_revision.release for rollback in seen.of_target}
     return revision is not None and revision.release in releases
@@ -388,6 +395,5 @@ def _last_known_good(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision 
     if current is not None and _health(old, seen) in (Health.GOOD, Health.ASSUMED):
         return revision_of(current, None)
     good = last_known_good(seen.ledger, seen.workload)
-    if good is None or health_of(seen.ledger, good.template.release) is None:
-        return None
-    return revision_of(good, None)
+    is_unknown = good is None or health_of(seen.ledger, good.template.release) is None
+    return None if good is None or is_unknown else revision_of(good, None)

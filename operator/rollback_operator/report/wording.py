@@ -327,6 +327,12 @@ _BY_END: Mapping[tuple[str, str], Words] = {
         IncidentStage.OPEN,
         ("Check the release that runs now: it is evaluated as any other release", _CAUSE),
     ),
+    (Outcome.ABANDONED, Reason.SUPERSEDED): Words(
+        "question ended by an automatic rollback",
+        "ROLLBACK ENDED unanswered: an automatic rollback takes its place",
+        IncidentStage.OPEN,
+        ("Wait: the automatic rollback reports its outcome", _CAUSE),
+    ),
     (Outcome.ABANDONED, Reason.APPROVAL_TIMED_OUT): Words(
         "NOT rolled back: nobody decided",
         "NOT ROLLED BACK: nobody decided in time, the bad release still runs",

@@ -55,6 +55,8 @@ class ApprovalFacts:
     now: datetime
     terms: ApprovalSpec
     """The deadline of the question, and the response at the deadline."""
+    unread: str = ""
+    """Why it is not known whether a decision counts; empty: it is known, or there is none."""
     frozen: str = ""
     """The freeze that keeps the operator from acting without a decision; empty: none."""
 
@@ -114,7 +116,8 @@ def take(
 ) -> tuple[Done | Wait | RollbackEnd, RollbackStatus]:
     """Evaluate an open question; return the result and its record."""
     rollback = _extended(rollback, facts.terms)
-    answer = evaluate_approval(rollback, facts)
+    evaluate = _unread if facts.unread else evaluate_approval
+    answer = evaluate(rollback, facts)
     evaluation = facts.checklist, answer.approved
     status = with_evaluation(rollback, rollback.status, evaluation, facts.now)
     if isinstance(answer.next, Done):
@@ -143,6 +146,20 @@ def evaluate_approval(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResul
     if _is_over(rollback, facts.now):
         return _timed_out(rollback, facts.terms)
     return ApprovalResult(Wait(), refused or _question(rollback, facts))
+
+
+def _unread(rollback: Rollback, facts: ApprovalFacts) -> ApprovalResult:
+    """Wait until it is known whether a decision counts, also past the deadline: it may be valid."""
+    end = _obsolete(rollback, facts)
+    if end is not None:
+        return _result(end, False, end.reason, end.message)
+    by = rollback.spec.approval.by if rollback.spec.approval is not None else "a person"
+    message = (
+        f"the decision of {by} takes effect once it is known whether decisions are protected: "
+        f"{facts.unread}; it is read again"
+    )
+    kind = ConditionType.APPROVED
+    return ApprovalResult(Wait(), conditions.condition(kind, None, Reason.APPROVAL_UNREAD, message))
 
 
 def _escalated(rollback: Rollback) -> str:
@@ -195,14 +212,17 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
     """Return whether an approval was made after the deadline.
 
     An approval that is read by the deadline was made by then, and so was an approval whose time is
-    recorded as such, although the operator reads it later. A rejection is never late: it is always
-    intended.
+    recorded as such, although the operator reads it later. A time before the rollback's own is not
+    the API server's: a person who changes an object may write the times of its managers. A
+    rejection is never late: it is always intended.
     """
     approval = rollback.spec.approval
     if approval is None or approval.decision is ApprovalDecision.REJECT:
         return False
     deadline = rollback.status.approval_deadline_time
-    made = rollback.decision_time
+    made, since = rollback.decision_time, rollback.metadata.creation_timestamp
+    if made is not None and since is not None and made < since:
+        made = None
     return _is_over(rollback, now) and (made is None or deadline is None or made > deadline)
 
 
@@ -231,9 +251,10 @@ def _still_runs(rollback: Rollback) -> str:
     then = f"{trigger.decided_time:%Y-%m-%d %H:%M:%S} UTC"
     counts = f"; {trigger.errors} of {trigger.requests} requests had failed at {then}"
     release = f"revision {ref.number} ({', '.join(ref.images)})"
+    back = commands.by_person(rollback)
     return (
         f"Nothing was rolled back: {release} still runs"
-        f"{counts if trigger.requests else ''}. To roll back: {commands.by_person(rollback)}"
+        f"{counts if trigger.requests else ''}{f'. To roll back: {back}' if back else ''}"
     )
 
 
@@ -321,6 +342,8 @@ def next_check(rollback: Rollback, now: datetime) -> float:
     """Return the seconds until the next look: the next checklist, or the deadline."""
     deadline = rollback.status.approval_deadline_time
     remaining = (deadline - now).total_seconds() if deadline is not None else APPROVAL_POLL_SECONDS
+    if remaining <= 0:
+        return APPROVAL_POLL_SECONDS  # a decision waits to be read
     return max(0.05, min(APPROVAL_POLL_SECONDS, remaining))
 
 

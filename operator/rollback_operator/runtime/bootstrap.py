@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from rollback_operator.adapters.channels.senders import Senders
 from rollback_operator.adapters.http.addresses import Addresses, Rules
+from rollback_operator.adapters.http.lookups import Lookups
 from rollback_operator.adapters.http.pod_pages import PodPages
 from rollback_operator.adapters.http.probes import HttpProbes
 from rollback_operator.adapters.kube.apiserver import ApiServer
@@ -133,14 +134,14 @@ async def build(settings: Settings) -> Parts:
     clock = ServerClock(utc_now, time.monotonic)
     api = await ApiServer.connect(kubeconfig, telemetry.measure_call, clock)
     is_loopback_allowed = settings.loopback == "allowed"
-    find = ServiceBackends(api).find
+    find, lookups = ServiceBackends(api).find, Lookups()
     read = Rules(settings.may_read, is_loopback_allowed, settings.service_read)
     called = Rules(settings.may_call, is_loopback_allowed, settings.service_called)
     access = Access(
         settings.prometheus_token_file,
         settings.prometheus_ca_file,
         settings.prometheus_url,
-        pin_url=Addresses(read, find=find).pin_url,
+        pin_url=Addresses(read, lookups.resolve, find).pin_url,
         login_folder=settings.prometheus_basic_auth_folder,
         tenant=settings.prometheus_tenant or "",
         may_read_as=settings.may_read_as,
@@ -148,7 +149,7 @@ async def build(settings: Settings) -> Parts:
     pods = PodPages(lambda: clock.now().timestamp())
     secrets = ApiSecrets(api)
     metrics = PrometheusMetrics(access, secrets=secrets)
-    addresses = Addresses(called, find=find)
+    addresses = Addresses(called, lookups.resolve, find)
     outside = Outside(
         api=api,
         metrics=metrics,
@@ -167,6 +168,7 @@ async def build(settings: Settings) -> Parts:
     parts.connections.push_async_callback(api.close)
     parts.connections.push_async_callback(pods.close)
     parts.connections.callback(metrics.close)
+    parts.connections.callback(lookups.close)
     return parts
 
 

@@ -22,6 +22,7 @@ _ADDRESS = re.compile(
 host than the client calls. It is a base address: no path can follow `?` or `#`."""
 _PREFIX = "ROLLBACK_OPERATOR_"
 _PORTS = {"http": 80, "https": 443}
+_CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
 
 class Settings(BaseSettings):
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
         chooses the tenant freely reads the metrics of all tenants. Of several tenants, each must be
         allowed.
         """
-        if _is_listed(urlsplit(url).hostname or "", namespace, ()):
+        if self._is_of_namespace(url, namespace):
             return True
         if tenant == self.prometheus_tenant and _address_parts(url) == _address_parts(
             self.prometheus_url
@@ -174,18 +175,30 @@ class Settings(BaseSettings):
         source, namespace = policy.spec.prometheus, policy.metadata.namespace
         if self.own_queries == "allowed" or source.has_login:
             return True
-        host = urlsplit(source.url or self.prometheus_url).hostname or ""
+        url = source.url or self.prometheus_url
         has_queries = any(
             condition.signal is SignalName.QUERY
             for rule in policy.spec.matrix
             for condition in rule.when
         )
-        return not has_queries or _is_listed(host, namespace, ())
+        return not has_queries or self._is_of_namespace(url, namespace)
 
     def needs_login_proof(self, url: str, namespace: str) -> bool:
         """Report whether own queries of a policy need a server that refuses wrong logins."""
-        host = urlsplit(url).hostname or ""
-        return self.own_queries != "allowed" and not _is_listed(host, namespace, ())
+        return self.own_queries != "allowed" and not self._is_of_namespace(url, namespace)
+
+    def _is_of_namespace(self, url: str, namespace: str) -> bool:
+        """Report whether an address is a Service of the namespace, whose data are its own.
+
+        Listed hosts and the operator's own Prometheus are called by their DNS name, and
+        `mimir.internal` is no Service of a namespace `internal`. Only a name that ends with `.svc`
+        is certain there.
+        """
+        host = (urlsplit(url).hostname or "").lower()
+        is_own = host == urlsplit(self.prometheus_url).hostname
+        if is_own and not host.endswith(_CLUSTER_SUFFIXES):
+            return False
+        return self.service_read(host, namespace) is not None
 
     def may_call(self, host: str, namespace: str) -> bool:
         """Report whether the operator may call the host for a policy of this namespace.
@@ -238,7 +251,7 @@ def _service_of(host: str, namespace: str, hosts: Names) -> str | None:
     """Name the Service of the namespace that a host is; None: none, or a listed host."""
     if _is_named(host, hosts):
         return None
-    for suffix in (f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local"):
+    for suffix in (f".{namespace}", *(f".{namespace}{end}" for end in _CLUSTER_SUFFIXES)):
         name = host.removesuffix(suffix)
         if name and name != host and "." not in name:
             return name

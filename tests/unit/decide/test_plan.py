@@ -16,6 +16,7 @@ from rollback_operator.api.v1alpha1 import (
     RollbackStatus,
     SafetySpec,
     StepName,
+    Trust,
     UndoTo,
 )
 from rollback_operator.decide.matrix import Match
@@ -411,6 +412,19 @@ REFUSALS = {
         Reason.ALREADY_AT_TARGET,
     ),
 }
+
+
+@pytest.mark.parametrize(("trusted", "is_planned"), [(40, False), (61, True), (500, False)])
+def test_a_rollback_before_a_persons_trust_starts_no_cooldown(trusted: float, is_planned) -> None:
+    word = {"release": "release-v2", "revision": 2, "reason": "it was the database", "by": "anna"}
+    case = make_case(
+        make_policy(trust=[Trust(**word, time=at(trusted))]),
+        workload=make_workload(deployment=make_deployment(revision=4)),
+        rollbacks=[ended("r", trigger=make_trigger_record(decided_time=at(50)))],
+    )
+    made = planned(case)
+    assert isinstance(made, RollbackSpec) == is_planned
+    assert is_planned or made.reason is Reason.COOLDOWN_ACTIVE
 
 
 @pytest.mark.parametrize(("case", "reason"), REFUSALS.values(), ids=REFUSALS)

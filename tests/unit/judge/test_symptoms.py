@@ -173,6 +173,15 @@ def killed(*counts):
     }
 
 
+def watched(pods):
+    """What is counted by an operator that sees each end of a container."""
+    trends = Trends()
+    for most in range(1, 1 + max(pod.restarts for pod in pods.values())):
+        seen = {name: replace(pod, restarts=min(most, pod.restarts)) for name, pod in pods.items()}
+        trends = with_kills(trends, seen, T0)
+    return trends
+
+
 KILLS = MatrixCondition(signal="OOMKills", at_least="2")
 RESTARTS = MatrixCondition(signal="Restarts", at_least="3")
 
@@ -188,7 +197,7 @@ RESTARTS = MatrixCondition(signal="Restarts", at_least="3")
 )
 def test_kills_and_restarts_are_counted_on_all_new_pods(counts, signals) -> None:
     pods = killed(*counts)
-    trends = with_kills(Trends(), pods, T0)
+    trends = watched(pods)
     listed = found(trends, KILLS, RESTARTS, new=pods)
     assert [one.signal for one in listed] == signals
     assert all(one.veto is None for one in listed)
@@ -202,7 +211,7 @@ def test_the_only_pod_is_every_pod_once_it_was_killed_three_times(count, is_ever
     name = min(NEW)
     pods = {name: killed(count, 0, 0, 0)[name]}
 
-    (one,) = found(with_kills(Trends(), pods, T0), KILLS, new=pods)
+    (one,) = found(watched(pods), KILLS, new=pods)
 
     assert one.is_on_every_pod is is_every
 
@@ -210,6 +219,18 @@ def test_the_only_pod_is_every_pod_once_it_was_killed_three_times(count, is_ever
 def test_a_restart_for_another_reason_is_no_kill() -> None:
     pods = {name: replace(pod, restarts=3) for name, pod in NEW.items()}
     assert found(with_kills(Trends(), pods, T0), KILLS, new=pods) == ()
+
+
+def test_of_restarts_that_nobody_saw_only_the_last_is_known_to_be_a_kill() -> None:
+    """As by an operator that starts: a pod shows how its container ended last."""
+    name = min(NEW)
+    pods = {name: killed(7, 0, 0, 0)[name]}
+
+    first = with_kills(Trends(), pods, T0)
+    assert first.kills[name] == Kills(7, 1)
+    assert found(first, KILLS, new=pods) == ()
+    again = {name: replace(pods[name], restarts=8)}
+    assert with_kills(first, again, T0).kills[name] == Kills(8, 2)
 
 
 def test_a_kill_that_is_seen_twice_counts_once() -> None:

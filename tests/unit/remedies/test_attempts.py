@@ -39,7 +39,7 @@ def test_whose_replica_set_was_gone_is_tried_again_after_a_while() -> None:
     assert attempts.following(last, at(60 + 29)) is None
     assert attempts.following(last, at(60 + 30)) == 2
     assert (
-        attempts.attempt_message(last)
+        attempts.attempt_message(last, "")
         == f"{last.metadata.name} failed: it is retried after the cause is resolved"
     )
 

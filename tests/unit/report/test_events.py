@@ -29,14 +29,11 @@ from rollback_operator.report.events import (
 )
 from rollback_operator.report.status import StatusInputs, next_status, not_ready, ready
 from tests.builders import (
-    NAME,
-    NAMESPACE,
     at,
     make_ended,
     make_entry,
     make_hold,
     make_pod,
-    make_policy,
     make_rollback,
     make_verdict,
     make_watching,
@@ -114,7 +111,7 @@ def test_a_release_and_its_proof_are_told() -> None:
 
 def test_a_hold_and_its_end_are_told() -> None:
     begun, over = (
-        held(make_policy(), make_hold()),
+        held(make_hold(), "To restore revision 2: COMMAND"),
         let_go(
             make_hold(release_reason="SuspicionFaded", release_message="nothing speaks against it")
         ),
@@ -122,9 +119,8 @@ def test_a_hold_and_its_end_are_told() -> None:
 
     assert (begun.reason, begun.is_warning) == (EventReason.ROLLOUT_HELD, True)
     assert begun.message == (
-        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To roll back now: "
-        f"kubectl rollback undo {NAME} -n {NAMESPACE} --reason TEXT "
-        "(kubectl's own undo fails while a rollout is paused)"
+        "Suspicion: held until 08:05:20 UTC at the latest: it fails more. To restore revision 2: "
+        "COMMAND (kubectl's own undo fails while a rollout is paused)"
     )
     assert (over.reason, over.is_warning) == (EventReason.ROLLOUT_LET_GO, False)
     assert over.message == "SuspicionFaded: nothing speaks against it"
@@ -222,6 +218,17 @@ def test_the_end_of_an_obstacle_is_told_once() -> None:
         assert [(one.reason, one.message) for one in found] == [said]
         assert not any(one.is_warning for one in found)
         assert policy_notices(after, next_status(after, SEEN, 1, at(40)), CLEAN) == []
+
+
+def test_metrics_that_are_read_again_are_reported_once_whatever_was_in_between() -> None:
+    """As after a rollout: for the first seconds of its pods missing series are no fault."""
+    not_yet = replace(SEEN, missing=Missing(Reason.NOT_YET_READ, "not yet"))
+    status = next_status(WATCHING, replace(SEEN, missing=BLIND), 1, at(20))
+    reported = []
+    for seconds, seen in ((30, not_yet), (40, not_yet), (50, SEEN), (60, not_yet), (70, SEEN)):
+        before, status = status, next_status(status, seen, 1, at(seconds))
+        reported += [(seconds, one.reason) for one in policy_notices(before, status, CLEAN)]
+    assert reported == [(50, EventReason.METRICS_AVAILABLE)]
 
 
 def test_a_new_policy_without_an_obstacle_tells_of_none() -> None:

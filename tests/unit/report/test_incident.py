@@ -22,6 +22,7 @@ from rollback_operator.api.remedy import (
     OwnerRecord,
 )
 from rollback_operator.api.v1alpha1 import (
+    LedgerEntry,
     Outcome,
     Remedy,
     RemedyType,
@@ -130,18 +131,31 @@ def of(status: RollbackStatus, name: str, seconds: float, **changes: object) -> 
     return incident.of_rollback(rollback, POLICY, transition_named(name, at(seconds)))
 
 
-def asked() -> Message:
-    status = RollbackPolicyStatus(revision=make_entry("v2"))
+def asked(
+    transition: EventReason = EventReason.INVESTIGATION_NEEDED, good: LedgerEntry | None = None
+) -> Message:
+    status = RollbackPolicyStatus(revision=make_entry("v2"), last_known_good=good)
     policy = POLICY.model_copy(update={"status": status})
     told = Notification(
         id="policy-ticket-service.release-v2.InvestigationNeeded.chat",
-        transition=EventReason.INVESTIGATION_NEEDED,
+        transition=transition,
         channel="chat",
         time=at(30),
         severity="P3",
         text="P3: p99 is 3.1 times the old revision's",
     )
     return incident.of_policy(policy, told)
+
+
+@pytest.mark.parametrize("reason", [EventReason.RELEASE_CAME_BACK, EventReason.RELEASE_SUSPECT])
+@pytest.mark.parametrize("version", ["v1", "v2", None])
+def test_a_command_is_quoted_only_where_the_status_has_a_target(
+    reason: EventReason, version: str | None
+) -> None:
+    message = asked(reason, make_entry(version) if version else None)
+    steps = " ".join(message.next_steps)
+    assert ("kubectl rollback undo" in steps) == (version == "v1")
+    assert ("choose a revision" in steps) == (version != "v1")
 
 
 def refused() -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -311,6 +312,24 @@ def test_a_finding_after_the_rollback_counts_until_a_person_trusts_the_release()
     assert followed(found(30))[0] == ["True"]
     results, events = followed(of(GOES_WELL), found(120), trusted)
     assert results == ["True", "False", "True"]
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize(
+    "rollback", [HELPED, over(Outcome.FAILED, Reason.UNDO_REVERTED)], ids=["verified", "reverted"]
+)
+def test_a_release_that_a_person_has_trusted_since_runs_again_without_a_warning(rollback) -> None:
+    def running(**changes: Any) -> StatusInputs:
+        entry = make_entry("v2").model_copy(update=changes)
+        again = make_workload("v2", ("v1",))
+        return replace(seen_with(Decision(STALE), rollback), workload=again, ledger=(entry,))
+
+    decided = rollback.spec.trigger.decided_time
+    trusted = running(trusted_time=decided + timedelta(seconds=1))
+    assert followed(trusted) == (["Unknown"], [])
+    earlier = running(trusted_time=decided - timedelta(seconds=1))
+    results, events = followed(earlier, trusted, running(health=Health.BAD))
+    assert results == ["False", "Unknown", "False"]
     assert len(events) == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -49,10 +50,26 @@ class Mailbox:
     password: str | None
 
 
+class _NotOfferedError(Exception):
+    """The server does not offer what the policy requires; the text names the field and remedy."""
+
+
+_NO_TLS = (
+    "offers no STARTTLS, which spec.notify[].mail.encryption requires: set it to TLS and mail.port "
+    "to its port for TLS, or to None (without username) for a relay inside the cluster"
+)
+_NO_LOGIN = (
+    "offers no login, which spec.notify[].mail.username requires: set mail.port to its port for "
+    "logins, or remove username"
+)
+
+
 async def send(box: Mailbox, message: Message, tls: ssl.SSLContext | None = None) -> Failure | None:
     """Send a message; a failure holds only the code of the server's reply."""
     try:
         await _sent(box, letter(message, box.spec), tls)
+    except _NotOfferedError as error:
+        return Failure(FailureKind.REJECTED, f"{box.at} {error}")
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         return _failure(box.at, error)
     return None
@@ -79,15 +96,36 @@ async def _sent(box: Mailbox, mail: EmailMessage, tls: ssl.SSLContext | None) ->
         hostname=box.at.host,
         sock=await _connected(box.at),
         use_tls=encryption is Encryption.TLS,
-        start_tls=encryption is Encryption.START_TLS,
+        start_tls=False,  # below: without the extension it is no outage
         tls_context=None if encryption is Encryption.NONE else tls or verified(),
         local_hostname="rollback-operator",
         timeout=ANSWER_SECONDS,
     )
     async with client:
+        if encryption is Encryption.START_TLS:
+            await _required(client, "starttls", client.starttls(), _NO_TLS)
         if username is not None and box.password is not None:
-            await client.login(username, box.password)
+            await _required(client, "auth", client.login(username, box.password), _NO_LOGIN)
         await client.send_message(mail)
+
+
+async def _required(
+    client: aiosmtplib.SMTP, extension: str, done: Awaitable[object], fault: str
+) -> None:
+    """Await what needs an extension of SMTP.
+
+    Raises:
+        _NotOfferedError: the server does not have it.
+        aiosmtplib.SMTPException: it failed otherwise.
+    """
+    try:
+        await done
+    except aiosmtplib.SMTPException as error:
+        # Without a reply, and not for want of a connection: the client did not even ask.
+        is_unasked = type(error) is aiosmtplib.SMTPException
+        if is_unasked and not client.supports_extension(extension):
+            raise _NotOfferedError(fault) from None
+        raise
 
 
 async def _connected(at: Pinned) -> socket.socket:

@@ -7,16 +7,15 @@ since its tenant may point it anywhere; it is called at its pods, as the API ser
 module calls nothing. A refusal names host and port, never the path, which may be a credential.
 """
 
-import asyncio
 import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from rollback_operator.adapters.http.lookups import RESOLVE_SECONDS, Lookups, LookupsBusyError
 from rollback_operator.ports.failure import Failure, FailureKind
 
-RESOLVE_SECONDS = 3.0
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)"
     r"(:(?P<port>[0-9]{1,5}))?(?P<target>/[!-~]*)?",
@@ -42,8 +41,8 @@ _CLOUD = frozenset(
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Resolves a host to IP addresses; raises OSError."""
+Resolve = Callable[[str, int, str], Awaitable[Sequence[str]]]
+"""Resolves a host to IP addresses, for a namespace; raises OSError or UnicodeError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +109,19 @@ async def unseen(namespace: str, service: str, port: int) -> Backends | Failure:
     return Failure(FailureKind.UNAVAILABLE, text)
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Query the system's resolver.
-
-    Raises:
-        OSError: the name is unknown, or the resolver does not answer.
-    """
-    loop = asyncio.get_running_loop()
-    rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(row[4][0]) for row in rows))
-
-
 class Addresses:
     """Validates and pins addresses."""
 
-    def __init__(self, rules: Rules, resolve: Resolve = resolve, find: Find = unseen) -> None:
+    def __init__(self, rules: Rules, resolve: Resolve | None = None, find: Find = unseen) -> None:
+        """Resolve nothing yet.
+
+        Args:
+            rules: of the operator's owner.
+            resolve: None: lookups that nobody else shares.
+            find: finds the pods behind a Service.
+        """
         self._rules = rules
-        self._resolve = resolve
+        self._resolve = resolve or Lookups().resolve
         self._find = find
 
     async def pin_url(self, url: str, namespace: str) -> PinnedUrl | Failure:
@@ -153,7 +148,7 @@ class Addresses:
         name = host.lower()
         service = self._rules.service_of(name, namespace)
         if service is None:
-            backends = await self._resolved(name, port)
+            backends = await self._resolved(name, port, namespace)
         else:
             backends = await self._find(namespace, service, port)
         if isinstance(backends, Failure):
@@ -166,10 +161,12 @@ class Addresses:
             return Failure(FailureKind.REJECTED, text)
         return Pinned(name, port, backends.ips, None if service is None else backends.port)
 
-    async def _resolved(self, name: str, port: int) -> Backends | Failure:
+    async def _resolved(self, name: str, port: int, namespace: str) -> Backends | Failure:
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
-                ips = tuple(await self._resolve(name, port))
+            ips = tuple(await self._resolve(name, port, namespace))
+        except LookupsBusyError:
+            text = f"its name was not resolved: other names of namespace {namespace} do not answer"
+            return Failure(FailureKind.UNAVAILABLE, text)
         except TimeoutError:
             text = f"its name was not resolved within {RESOLVE_SECONDS:.0f} s"
             return Failure(FailureKind.UNAVAILABLE, text)

@@ -70,8 +70,8 @@ def main() -> None:
 def answer(request: UndoRequest) -> dict[str, Any]:
     """Execute the task."""
     try:
-        with _connected(request) as connection, _connected(request) as second:
-            return {"result": _TASKS[request["task"]](connection, second, request)}
+        with _connected(request) as connection:
+            return {"result": _TASKS[request["task"]](connection, request)}
     except _SlowStatementError as error:
         return _slow(str(error), request)
     except _StatementError as error:
@@ -96,7 +96,7 @@ def _connected(request: UndoRequest) -> Iterator[Connection]:
         connection.close()
 
 
-def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[str, Any]:
+def _undo(connection: Connection, request: UndoRequest) -> dict[str, Any]:
     """Roll all migrations back, or none; gives what the history shows if it is not as planned."""
     names, deadline = request["names"], time.monotonic() + request["seconds"]
     _set_limits(connection, request)
@@ -123,22 +123,24 @@ def _undo(connection: Connection, _: Connection, request: UndoRequest) -> dict[s
     return {"undone": list(names), "left": [], "count": len(after)}
 
 
-def _try(connection: Connection, second: Connection, request: UndoRequest) -> dict[str, Any]:
+def _try(connection: Connection, request: UndoRequest) -> dict[str, Any]:
     """Execute the statements, compare the catalog, roll back, then count what would be lost.
 
-    The second connection sees the catalog as it is without them.
+    The second connection sees the catalog as it is without them: which tables they change, and have
+    to be compared, is known only after them. It is made before, since they may lock what it needs.
     """
-    _set_limits(connection, request)
-    deadline = time.monotonic() + request["seconds"]
-    for name, statements in zip(request["names"], request["sql"], strict=True):
-        _execute(connection, request, name, statements, deadline)
-    changes = losses.changes_of(connection, second)
-    connection.rollback()
-    second.rollback()
-    return losses.counted(second, changes)
+    with _connected(request) as second:
+        _set_limits(connection, request)
+        deadline = time.monotonic() + request["seconds"]
+        for name, statements in zip(request["names"], request["sql"], strict=True):
+            _execute(connection, request, name, statements, deadline)
+        changes = losses.changes_of(connection, second)
+        connection.rollback()
+        second.rollback()
+        return losses.counted(second, changes)
 
 
-def _count(connection: Connection, _: Connection, request: UndoRequest) -> dict[str, Any]:
+def _count(connection: Connection, request: UndoRequest) -> dict[str, Any]:
     return losses.of_places(connection, request["places"])
 
 

@@ -14,7 +14,7 @@ from rollback_operator.evidence.watch import Watch
 from rollback_operator.judge.affected import failing, pod_counts, pod_counts_by_route
 from rollback_operator.model.samples import Missing
 from rollback_operator.model.verdict import AGAINST_RELEASE, Cause, Method, ScopeVerdict, Symptom
-from rollback_operator.report.status import QUIET
+from rollback_operator.report.status import is_quiet
 from rollback_operator.stats.windows import Increment
 
 CONCENTRATED_SHARE = 0.8
@@ -80,7 +80,7 @@ def action_of(evaluation: EvaluationResult, verdict: VerdictValue) -> Action:
     decided = _decided(evaluation)
     if decided is not None:
         return decided
-    if refusal is not None and refusal.reason not in QUIET:
+    if refusal is not None and not is_quiet(refusal):
         return Action.NOTIFY
     if evaluation.hold is not None and evaluation.hold.is_open:
         return Action.PAUSE
@@ -111,7 +111,7 @@ def reason_of(decision: Decision) -> tuple[Reason, str]:
     verdict, refusal = decision.verdict, decision.refusal
     if decision.proceeds:
         return verdict.reason, f"{verdict.message}. Rolled back: {decision.proceeds}"
-    if refusal is None or refusal.reason in QUIET:
+    if refusal is None or is_quiet(refusal):
         return verdict.reason, decision.evidence
     return refusal.reason, f"{decision.evidence}. Not rolled back: {refusal.message}"
 

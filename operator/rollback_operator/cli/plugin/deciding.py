@@ -16,6 +16,7 @@ from rollback_operator.cli.plugin.connection import (
     Stop,
     needed,
 )
+from rollback_operator.cli.plugin.next_step import way_back
 from rollback_operator.cli.plugin.page import TextPage
 from rollback_operator.cli.plugin.record import Record, decided, repeated
 from rollback_operator.model import commands, stop
@@ -75,9 +76,9 @@ async def _ended(asked: CommandContext, rollback: Record) -> str:
     judged = plan.text("fromRevision.release")
     if running and judged and running != judged:
         return f"{ended}, and another release runs now: nothing is left to decide"
-    undo = commands.undo(plan.text("policyRef.name"), rollback.namespace)
+    undo = "" if isinstance(policy, Failure) else way_back(policy)
     undo = repeated(rollback) if rollback.part("status.plan").raw else undo
-    return f"{ended}: there is nothing to decide.\nTo roll back: {undo}"
+    return f"{ended}: there is nothing to decide." + (f"\nTo roll back: {undo}" if undo else "")
 
 
 def _expect_question(rollback: Record, digest: str, wanted: str) -> None:

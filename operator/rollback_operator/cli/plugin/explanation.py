@@ -32,7 +32,7 @@ POLICY_KNOWN = frozenset(
         "observedGeneration", "conditions", "revision", "lastKnownGood", "verdict", "severity",
         "revisions", "lastRollback", "hold", "investigation", "quarantine", "summary",
         "evaluation", "deployment", "watchedSince", "watchedUntil", "recentRollbacks",
-        "earlierTargets", "notifications", "probes", "notRecovered",
+        "earlierTargets", "notifications", "probes", "notRecovered", "missingMetrics",
     }
 )  # fmt: skip
 

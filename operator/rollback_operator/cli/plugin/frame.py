@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli.plugin.page import age, clock, colour_of, span
 from rollback_operator.cli.plugin.record import Record, decided, remedy_text, shown, summary_of
 from rollback_operator.judge.explain import ratio
@@ -299,4 +300,4 @@ def _word(text: str) -> Text:
 
 
 def _line(text: str) -> str:
-    return " ".join(shown(text).split())
+    return one_line(shown(text))

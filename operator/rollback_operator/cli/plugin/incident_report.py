@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli.plugin.explanation import evidence, facts
 from rollback_operator.cli.plugin.next_step import steps_after
 from rollback_operator.cli.plugin.page import clock
@@ -113,7 +114,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Keep text from outside from being read as Markdown or HTML."""
-    flat = " ".join(text.split())
+    flat = one_line(text)
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`")):
         flat = flat.replace(sign, name)
     return flat

@@ -1,13 +1,15 @@
 """What a person reads first of a policy or a rollback: the status, its cause, the next action."""
 
+from datetime import timedelta
+
 from rollback_operator.api.reasons import IDLE
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli.plugin.page import TextPage, clock
 from rollback_operator.cli.plugin.record import (
     Record,
     cause_of,
     decided,
     failed_share,
-    one_line,
     repeated,
     summary_of,
 )
@@ -36,7 +38,7 @@ _NEXT = {
 """Next action by the summary of a policy."""
 _NEXT_BY_REASON = {
     "EnvironmentPreventsPods": "fix the cause that prevents the new pods from starting, or roll "
-    "back: " + commands.undo("{name}", "{namespace}", "last-known-good"),
+    "back: {undo}",
     "PodFailing": "correct the release, or wait: the matrix decides about a rollout that stays "
     "stuck",
     "InvalidImageName": "correct the image name in the pod template, or roll back: {undo}",
@@ -87,8 +89,8 @@ def next_action(rollback: Record) -> str:
     """Describe what a person does next about a rollback."""
     outcome, spec = rollback.text("status.outcome"), decided(rollback)
     if outcome == "Rejected" and spec.text("requestedBy"):
-        again = repeated(rollback)
-        return f"the request was rejected and nothing was changed. To repeat it: {again}"
+        again = f". To repeat it: {repeated(rollback)}" if repeated(rollback) else ""
+        return f"the request was rejected and nothing was changed{again}"
     if outcome:
         return "\n".join(steps_after(rollback))
     if rollback.text("status.step") != "AwaitingApproval":
@@ -179,14 +181,14 @@ def next_policy_action(policy: Record) -> str:
         namespace=policy.namespace,
         target=target,
         missing=missing(policy),
-        undo=_undo(policy),
+        undo=way_back(policy),
     )
     recovered = policy.condition("Recovered")
     if _is_refused(recovered) and summary not in IDLE_SUMMARIES:
         return f"{recovered.text('reason')}: {one_line(recovered.text('message'))}"
     if known_bad(policy):
         after = "; then remove the release at its source" if came_back(policy) else ""
-        return f"to roll it back now: {_undo(policy)}{after}"
+        return f"to roll it back now: {way_back(policy)}{after}"
     if action.startswith(_WITHOUT_ACTION) and (warned := _warning(policy)):
         return f"{warned.text('reason')}: {one_line(warned.text('message'))}"
     is_another = recovered.text("reason") == "NotRolledBack" and last.text("outcome") != "Observed"
@@ -204,11 +206,16 @@ def _fails_half(policy: Record) -> bool:
     return bool(others) and _entry(policy, release).text("reason").startswith(FAILS)
 
 
-def _undo(policy: Record) -> str:
-    """Return the command that rolls back; without a target, the command that Healthy names."""
+def way_back(policy: Record) -> str:
+    """Return the command that rolls back; without a target, the command that Healthy names.
+
+    A target that failed when it last served is none. If neither is known, it is how to choose: the
+    status may list revisions that are deleted.
+    """
     usual = commands.undo(policy.name, policy.namespace)
-    target = policy.part("status.lastKnownGood")
-    if target.raw and _entry(policy, target.text("release")).text("reason") != LAST_FAILED:
+    good, running = policy.part("status.lastKnownGood"), policy.part("status.revision")
+    is_other = good.raw and (not running.raw or good.text("release") != running.text("release"))
+    if is_other and _entry(policy, good.text("release")).text("reason") != LAST_FAILED:
         return usual
     text = policy.condition("Healthy").text("message").partition("; an earlier finding")[0]
     trust = commands.trust(policy.name, policy.namespace, 0)
@@ -216,16 +223,9 @@ def _undo(policy: Record) -> str:
         option, end, _ = text.rpartition(begin)[2].partition("--reason TEXT")
         if begin in text and end:
             return f"{begin}{option}{end}"
-    running = policy.text("status.revision.release")
-    rows = policy.rows("status.revisions")
-    open_ = [row for row in rows if row.text("release") != running and _is_open(row)]
-    number = open_[0].text("number") if open_ else ""
-    return commands.undo(policy.name, policy.namespace, number)
-
-
-def _is_open(row: Record) -> bool:
-    """Report whether a person may choose a revision: it is not known Bad, nor in quarantine."""
-    return row.text("health") == "Unknown" and not row.text("quarantinedBy")
+    target = policy.text("spec.targetRef.name")
+    listed = f"kubectl rollout history deployment/{target} -n {policy.namespace}"
+    return f"choose a revision, the status names no target: {listed}"
 
 
 def _manual(policy: Record, recovered: Record) -> str:
@@ -233,7 +233,7 @@ def _manual(policy: Record, recovered: Record) -> str:
     usual = commands.undo(policy.name, policy.namespace)
     verb, reason, _ = usual.partition(" --reason")
     option, end, _ = recovered.text("message").partition(verb)[2].partition(reason)
-    return usual.replace(reason, f"{option}{reason}") if end else _undo(policy)
+    return usual.replace(reason, f"{option}{reason}") if end else way_back(policy)
 
 
 def _fault_of(policy: Record) -> str:
@@ -309,10 +309,23 @@ def known_bad(policy: Record) -> str:
         now = f"and runs again ({by}{clock(running.time('since'))})"
     if is_found_bad:
         return f"{release} {then} {now}; it is not judged now: {missing(policy)}"
-    why = " ".join(healthy.text("message").split()).partition("Not rolled back: ")[2]
-    _, dot, until = why.partition(". It is ")
-    stays = f"It is {until}" if dot else f"Not rolled back: {why}"
-    return f"{release} {then} {now}" + (f". {stays}" if why else "")
+    is_cooling = healthy.text("reason") == "CooldownActive"
+    stays = _until_cooldown(policy, finding.text("rollback")) if is_cooling else ""
+    why = one_line(healthy.text("message")).partition("Not rolled back: ")[2]
+    stays = stays or (f"Not rolled back: {why}" if why else "")
+    return f"{release} {then} {now}" + (f". {stays}" if stays else "")
+
+
+def _until_cooldown(policy: Record, rollback: str) -> str:
+    """State until when a release that is back is not rolled back again; empty: not known."""
+    ends = {
+        row.text("name"): row.time("finishedTime") for row in policy.rows("status.recentRollbacks")
+    }
+    end, seconds = ends.get(rollback), policy.number("spec.safety.cooldownSeconds")
+    if end is None or not seconds:
+        return ""
+    until = clock(end + timedelta(seconds=seconds))
+    return f"It is not rolled back automatically again before {until}: remove it at its source"
 
 
 def missing(policy: Record) -> str:

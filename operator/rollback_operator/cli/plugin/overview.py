@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from rollback_operator.api.shape import one_line
 from rollback_operator.cli.plugin.next_step import (
     IDLE_SUMMARIES,
     JUDGED,
@@ -20,7 +21,6 @@ from rollback_operator.cli.plugin.record import (
     cause_of,
     decided,
     decided_time,
-    one_line,
     progress_text,
     remedy_text,
     requester,

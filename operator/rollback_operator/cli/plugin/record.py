@@ -106,12 +106,12 @@ def decided(rollback: Record) -> Record:
 
 
 def repeated(rollback: Record) -> str:
-    """Return the command that requests the remedy of a rollback again."""
+    """Return the command that requests the remedy of a rollback again; empty: it is not known."""
     policy = decided(rollback).text("policyRef.name")
     try:
         remedy = Remedy.model_validate(rollback.part("spec.remedy").raw)
     except ValidationError:  # of a newer operator
-        return commands.undo(policy, rollback.namespace)
+        return ""
     return commands.request(policy, rollback.namespace, commands.option(remedy))
 
 
@@ -199,8 +199,3 @@ def revision(ref: Record) -> str:
         return ""
     health = f" ({ref.text('health')})" if ref.text("health") else ""
     return f"revision {ref.text('number')}{health}: {', '.join(ref.words('images'))}"
-
-
-def one_line(text: str) -> str:
-    """Join the lines of a text."""
-    return " ".join(text.split())

@@ -111,10 +111,12 @@ class Checker:
             made = await self.check(rollback, workload, watch)
         else:
             made = known.checklist
-        unprotected = await self._protection_fault(rollback)
+        fault = await self._protection_fault(rollback)
+        unprotected, unread = ("", fault.message) if isinstance(fault, Missing) else (fault, "")
         cold = self._freeze_reason(rollback, self.clock())
         granted = self.terms(rollback)
-        return ApprovalFacts(made, workload.deployment, unprotected, self.clock(), granted, cold)
+        now = self.clock()
+        return ApprovalFacts(made, workload.deployment, unprotected, now, granted, unread, cold)
 
     def terms(self, rollback: Rollback) -> ApprovalSpec:
         """Give until when a person is asked, and what follows then."""
@@ -133,14 +135,14 @@ class Checker:
         """Drop the checklist of a Rollback that is over."""
         self.kept.pop(rollback.metadata.uid, None)
 
-    async def _protection_fault(self, rollback: Rollback) -> str:
+    async def _protection_fault(self, rollback: Rollback) -> str | Missing:
         """Give the reason why decisions do not count; before a decision, as of the checklist."""
         kept, is_decided = self.kept[rollback.metadata.uid], rollback.spec.approval is not None
         if kept.unprotected is not None and not is_decided:
             return kept.unprotected
         (answer,) = await _read_within([self.surroundings.approvals_unprotected()], self.seconds)
         if isinstance(answer, Missing):
-            return answer.message if is_decided else ""  # reported once it is known
+            return answer if is_decided else ""  # reported once it is known
         self.kept[rollback.metadata.uid] = replace(kept, unprotected=answer)
         return answer
 

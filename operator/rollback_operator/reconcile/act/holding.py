@@ -6,7 +6,7 @@ do. The record is closed first: a pause that is off while the record is open was
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -19,11 +19,13 @@ from rollback_operator.api.v1alpha1 import (
 )
 from rollback_operator.decide import holds
 from rollback_operator.decide.hold_end import HoldEnd
+from rollback_operator.model.context import Case
 from rollback_operator.model.workload import Deployment
 from rollback_operator.ports.cluster import Workloads
 from rollback_operator.ports.failure import Failure, FailureKind
 from rollback_operator.ports.store import Store
 from rollback_operator.reconcile.act.recording import PostedOnce
+from rollback_operator.releases import way_back
 from rollback_operator.releases.ledger import with_entry
 from rollback_operator.remedies.refusals import refused_by
 from rollback_operator.report import events, rollout_hold
@@ -74,26 +76,25 @@ class Holder:
 
     async def settle(
         self,
-        policy: RollbackPolicy,
+        case: Case,
         wanted: Hold | None,
         deployment: Deployment | None,
-        ledger: Sequence[LedgerEntry],
     ) -> Settled:
         """Make record and Deployment what is wanted; nothing is written where they are.
 
         Args:
-            policy: as it is stored.
+            case: the policy as it is stored, and what is known of each release.
             wanted: the hold as it is to be on record.
             deployment: the policy's target as it was read; None: it is gone, or not ours to touch.
-            ledger: what is known of each release, that which is held included.
         """
+        policy = case.policy
         stands = Settled(policy, deployment)
         if wanted is None or not wanted.is_open:
             return await self._end_hold(stands, wanted)
         if wanted == policy.status.hold and wanted.paused_time is not None:
             return stands
-        held = next((entry for entry in ledger if entry.digest == wanted.digest), None)
-        return await self._hold(stands, wanted, held)
+        held = next((entry for entry in case.ledger if entry.digest == wanted.digest), None)
+        return await self._hold(stands, wanted, held, way_back.of_case(case))
 
     async def end(
         self, policy: RollbackPolicy, end: HoldEnd, deployment: Deployment | None
@@ -104,7 +105,9 @@ class Holder:
             known = holds.let_go(known, end, self.clock())
         return await self._end_hold(Settled(policy, deployment), known)
 
-    async def _hold(self, stands: Settled, wanted: Hold, held: LedgerEntry | None) -> Settled:
+    async def _hold(
+        self, stands: Settled, wanted: Hold, held: LedgerEntry | None, back: str
+    ) -> Settled:
         if HOLD_FINALIZER not in stands.policy.metadata.finalizers:
             stands = self._remember_written(
                 stands, await self.store.guard(stands.policy, HOLD_FINALIZER)
@@ -125,7 +128,7 @@ class Holder:
         self.rests.pop(mark, None)
         _log.info("%s: %s is held: %s", policy.metadata.name, wanted.deployment, wanted.message)
         # Before it is recorded as done: a leader that finds it open posts it again.
-        await self.once.post(policy, events.held(policy, wanted), _mark(wanted))
+        await self.once.post(policy, events.held(wanted, back), _mark(wanted))
         noted = wanted.model_copy(update={"paused_time": self.clock()})
         return await self._record(replace(stands, deployment=paused), noted, held)
 

@@ -42,7 +42,7 @@ class ApiConfigurations:
         if reference.kind == "ConfigMap":
             raw = await self._read(namespace, reference)
             return raw if isinstance(raw, Failure | ConfigState) else config_state_of(raw)
-        key = await asyncio.to_thread(self._read_key)
+        key = self._read_key()
         if isinstance(key, Failure):
             return key  # the content is not even read
         raw = await self._read(namespace, reference)
@@ -67,7 +67,10 @@ class ApiConfigurations:
         return ConfigState("") if raw.kind is FailureKind.GONE else raw
 
     def _read_key(self) -> bytes | Failure:
-        """Read the key of digests anew: a mounted Secret may have changed."""
+        """Read the key of digests anew: a mounted Secret may have changed.
+
+        Not in a thread: the file is in memory, and threads may be occupied.
+        """
         if self._key_file is None:
             return Failure(FailureKind.REJECTED, "set the chart value secretDigestKey")
         try:
