@@ -19,6 +19,7 @@ PATIENCE = 4
 """How many times as long is waited as an idle machine may take: none of it says how fast it is."""
 ERROR = 400
 TOO_EARLY = 429
+TIMED_OUT = 504
 """Said while the server has not read its storage yet, too."""
 
 Object = dict[str, Any]
@@ -95,7 +96,8 @@ class Api:
     def _call(self, method: str, path: str, **options: Any) -> Object:
         url, deadline = f"{self.server}{path}", time.monotonic() + TIMEOUT_SECONDS
         answer = self._session.request(method, url, timeout=TIMEOUT_SECONDS, **options)
-        while answer.status_code == TOO_EARLY and time.monotonic() < deadline:
+        again = (TOO_EARLY, TIMED_OUT) if method == "GET" else (TOO_EARLY,)
+        while answer.status_code in again and time.monotonic() < deadline:
             time.sleep(0.2)
             answer = self._session.request(method, url, timeout=TIMEOUT_SECONDS, **options)
         if answer.status_code >= ERROR:
