@@ -46,7 +46,7 @@ class RouteControl:
     requests: float
     errors: float
     worst_minute: float
-    """Highest error rate in `worst`, which some minute reached at least; 0 if there is none."""
+    """Highest error rate of the shortest span in `worst`; 0 if there is none."""
     worst: tuple[tuple[float, float], ...] = ()
     """(seconds, highest error rate over a span of that length), spans with enough requests only."""
     worst_earlier: float = 0.0
@@ -230,7 +230,7 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
         requests=requests,
         # Both are read apart, and increase() extrapolates each: more could fail than was requested.
         errors=min(requests, sum(errors.values())),
-        worst_minute=max((rate for _, rate in worst), default=0.0),
+        worst_minute=worst[0][1] if worst else 0.0,
         worst=worst,
         worst_earlier=next((rate for rate in before if rate is not None), 0.0),
         last=_sum(minutes, errors, end, 2),
