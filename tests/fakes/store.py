@@ -58,8 +58,12 @@ class FakeStore(Failures):
         """Let a person put a decision into a Rollback's spec; None: its time is not recorded."""
         known = self.rollbacks[rollback.metadata.name]
         spec = known.spec.model_copy(update={"approval": approval})
-        decided = known.model_copy(update={"spec": spec, "decision_time": time})
-        self.rollbacks[known.metadata.name] = self._stored(decided)
+        raw = known.model_copy(update={"spec": spec, "decision_time": None})
+        owned = {"f:spec": {"f:approval": {"f:planDigest": {}}}}
+        written = raw.model_dump(by_alias=True, mode="json", exclude_none=True)
+        if time is not None:
+            written["metadata"]["managedFields"] = [{"time": time.isoformat(), "fieldsV1": owned}]
+        self.rollbacks[known.metadata.name] = self._stored(Rollback.model_validate(written))
 
     def hold(self, *resources: RollbackPolicy | Rollback | RollbackRequest) -> None:
         """Put objects in as if they had been there before."""

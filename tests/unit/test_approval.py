@@ -562,6 +562,8 @@ BY_PERSON = {"f:spec": {"f:approval": {"f:by": {}, "f:planDigest": {}}}}
         pytest.param([({"f:metadata": {"f:finalizers": {}}}, 10)], None, id="nobody decided"),
         pytest.param([(None, 10)], None, id="no fields"),
         pytest.param([], None, id="no entries"),
+        pytest.param([(BY_PERSON, -9999999)], None, id="before the rollback was made"),
+        pytest.param([(BY_PERSON, -9999999), (BY_PERSON, 30)], 30, id="... but stored since, too"),
     ],
 )
 def test_when_a_decision_was_made_is_read_from_the_owners_of_its_fields(

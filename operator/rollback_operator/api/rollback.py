@@ -338,17 +338,24 @@ def _decision_time(raw: Any) -> str | None:
 
     A new decision changes the digest, so the entry that owns the digest has the time of the
     decision. The API server renews the time of an entry when its manager changes any other field
-    too: then the decision is older.
+    too: then the decision is older. A time from before the object was made is not the API server's:
+    a person who changes an object may write the times of its managers.
     """
     metadata = raw.get("metadata") if isinstance(raw, dict) else None
-    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    known = metadata if isinstance(metadata, dict) else {}
+    made = str(known.get("creationTimestamp") or "")
     times = [
         str(entry["time"])
-        for entry in entries or ()
+        for entry in known.get("managedFields") or ()
         if entry.get("time") and not entry.get("subresource") and _owns_decision(entry)
     ]
     # More than one owner: each later owner stored the same value again. Times are in UTC.
-    return min(times, default=None)
+    return min((time for time in times if _second(time) >= _second(made)), default=None)
+
+
+def _second(time: str) -> str:
+    """Return the part of a time in UTC that is the same in all notations; these are in order."""
+    return time[:19].replace(" ", "T")
 
 
 def _owns_decision(entry: dict[str, Any]) -> bool:

@@ -212,17 +212,14 @@ def _is_late(rollback: Rollback, now: datetime) -> bool:
     """Return whether an approval was made after the deadline.
 
     An approval that is read by the deadline was made by then, and so was an approval whose time is
-    recorded as such, although the operator reads it later. A time before the rollback's own is not
-    the API server's: a person who changes an object may write the times of its managers. A
-    rejection is never late: it is always intended.
+    recorded as such, although the operator reads it later. A rejection is never late: it is always
+    intended.
     """
     approval = rollback.spec.approval
     if approval is None or approval.decision is ApprovalDecision.REJECT:
         return False
     deadline = rollback.status.approval_deadline_time
-    made, since = rollback.decision_time, rollback.metadata.creation_timestamp
-    if made is not None and since is not None and made < since:
-        made = None
+    made = rollback.decision_time
     return _is_over(rollback, now) and (made is None or deadline is None or made > deadline)
 
 
