@@ -219,7 +219,7 @@ def _route(minutes: Mapping[float, float], errors: Mapping[float, float]) -> Rou
     worst: tuple[tuple[float, float], ...] = tuple(
         (length * MINUTE_SECONDS, rate) for length, rate in spans if rate is not None
     )
-    if not worst or _has_sparse_quarter(minutes):
+    if not worst or (any(errors.values()) and _has_sparse_quarter(minutes)):
         worst += _stretched(minutes, errors)
     newest = max(minutes, default=0.0)
     earlier = {at: amount for at, amount in minutes.items() if at < newest}
