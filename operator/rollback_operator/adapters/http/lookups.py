@@ -20,8 +20,6 @@ LOOKUPS, EACH_NAMESPACE = 64, 4
 RESOLVE_SECONDS = 3.0
 """Longest wait of a caller, for a free thread and for the answer."""
 ANSWER_KEPT_SECONDS = 5.0
-OPERATOR = ""
-"""The share of the operator's own lookups: no namespace has this name."""
 
 Answer = Sequence[str]
 """IP addresses."""
