@@ -68,7 +68,7 @@ async def undo(asked: CommandContext) -> Answer:
     plan = await _plan(asked, policy, request, workload)
     warning = _warning(policy, plan, workload)
     if asked.given["dry_run"]:
-        return await _rehearse(asked, policy, request, (plan, warning))
+        return await _rehearse(asked, policy, request, plan, warning)
     written = needed(await asked.cluster.create(ROLLBACKS, request))
     if asked.given["wait"]:
         if warning:
@@ -125,10 +125,9 @@ def _request(asked: CommandContext, policy: Record, user: str, seen: dict[str, o
 
 
 async def _rehearse(
-    asked: CommandContext, policy: Record, request: Record, planned_with: tuple[RollbackSpec, str]
+    asked: CommandContext, policy: Record, request: Record, plan: RollbackSpec, warning: str
 ) -> Answer:
     """Show the plan with its warning, and the change of the pod template."""
-    plan, warning = planned_with
     needed(await asked.cluster.rehearse(ROLLBACKS, request))
     old = needed(
         await asked.cluster.template("deployments", policy.namespace, plan.target_ref.name)
@@ -137,7 +136,7 @@ async def _rehearse(
     planned = plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json")
     return asked.shown(
         Record({**request.raw, "status": {"plan": planned}}),
-        lambda page: _draw(page, policy, (plan, warning), list(_difference(old, new))),
+        lambda page: _draw(page, policy, plan, warning, list(_difference(old, new))),
     )
 
 
@@ -255,9 +254,8 @@ def _afterwards(policy: Record, plan: RollbackSpec) -> str:
 
 
 def _draw(
-    page: TextPage, policy: Record, planned_with: tuple[RollbackSpec, str], difference: list[str]
+    page: TextPage, policy: Record, plan: RollbackSpec, warning: str, difference: list[str]
 ) -> None:
-    plan, warning = planned_with
     planned = Record(plan.plan.model_dump(by_alias=True, exclude_none=True, mode="json"))
     page.head("Plan (dry run: nothing was changed)")
     remedy = plan.remedy
