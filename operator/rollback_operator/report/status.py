@@ -112,9 +112,8 @@ def next_status(
     verdict, severity = _verdict(old, seen)
     made = [seen.ready, *_sources(seen, now)]
     revision = _revision(old, seen)
-    made += [_healthy(old, seen, verdict, now), rollout_hold.condition_of(old, revision)]
     recovered = _recovered(old, seen)
-    made.append(recovered)
+    made += [_healthy(old, seen, verdict, now), rollout_hold.condition_of(old, revision), recovered]
     kept = _quarantine(old, seen, now)
     made.append(quarantine.condition(kept, revision, _images(seen, revision), seen.of_target, now))
     was_trusted = conditions.find(old.conditions, ConditionType.TRUSTED) is not None
@@ -395,5 +394,6 @@ def _last_known_good(old: RollbackPolicyStatus, seen: StatusInputs) -> Revision 
     if current is not None and _health(old, seen) in (Health.GOOD, Health.ASSUMED):
         return revision_of(current, None)
     good = last_known_good(seen.ledger, seen.workload)
-    is_unknown = good is None or health_of(seen.ledger, good.template.release) is None
-    return None if good is None or is_unknown else revision_of(good, None)
+    if good is None or health_of(seen.ledger, good.template.release) is None:
+        return None
+    return revision_of(good, None)
