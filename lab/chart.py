@@ -46,6 +46,10 @@ def crds() -> Iterator[dict[str, Any]]:
         yield from _documents(path.read_text())
 
 
+def crd_names() -> list[str]:
+    return [definition["metadata"]["name"] for definition in crds()]
+
+
 def namespace(name: str) -> dict[str, Any]:
     """The release's namespace; bare, so that one which is there stays as it is."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -101,7 +101,7 @@ class Server:
         namespaces = [chart.namespace(one) for one in (HOME, NAMESPACE, "victim", "neighbour")]
         objects = [*chart.crds(), *namespaces, *kept]
         cluster.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        wait_for_crds(cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
+        wait_for_crds(cluster.kubectl, chart.crd_names())
         base = {"targetRef": {"name": "shop"}, "mode": "Observe"}
         made = {"metadata": {"name": POLICY}, "spec": base}
         head = {"apiVersion": "rollback.tickettoken.io/v1alpha1", "kind": "RollbackPolicy"}

@@ -154,7 +154,7 @@ class HostileStand:
         }
         objects = [*chart.crds(), *namespaces, *kept, binding]
         self.cluster.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        wait_for_crds(self.cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
+        wait_for_crds(self.cluster.kubectl, chart.crd_names())
         # Roles are aggregated, and admission policies taken in, a moment later.
         eventually(lambda: self._may("rollbackpolicies"), "the tenant may write policies")
         eventually(self._bites, "the admission policies bite")

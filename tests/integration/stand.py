@@ -121,7 +121,7 @@ class Stand:
     def _install(self) -> None:
         wide = [*chart.crds(), chart.namespace(HOME), *rights(HOME), *_fences()]
         self.cluster.kubectl("apply", "-f", "-", input=chart.stream(wide))
-        wait_for_crds(self.cluster.kubectl, (one["metadata"]["name"] for one in chart.crds()))
+        wait_for_crds(self.cluster.kubectl, chart.crd_names())
 
 
 def _narrow(namespace: str) -> list[Mapping[str, Any]]:

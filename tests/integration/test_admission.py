@@ -108,7 +108,7 @@ def cluster() -> Iterator[ControlPlane]:
         rendered = chart.rendered(VALUES, name="rollback-operator", namespace="operators")
         objects = [*chart.crds(), chart.namespace("operators"), *rendered]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        wait_for_crds(found.kubectl, (one["metadata"]["name"] for one in chart.crds()))
+        wait_for_crds(found.kubectl, chart.crd_names())
         found.kubectl("apply", "-f", "-", input=chart.stream(_roles()))
         yield found
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab import chart
 from lab.access import wait_for_crds
 from lab.control_plane import ControlPlane
 from rollback_operator.api.checklist import (
@@ -75,8 +76,7 @@ PATHS = {"RollbackPolicy": policies, "Rollback": rollbacks}
 def cluster() -> Iterator[ControlPlane]:
     with ControlPlane() as found:
         found.kubectl("apply", "-f", str(ROOT / "deploy" / "crds"))
-        kinds = ("rollbackpolicies", "rollbacks")
-        wait_for_crds(found.kubectl, (f"{kind}.rollback.tickettoken.io" for kind in kinds))
+        wait_for_crds(found.kubectl, chart.crd_names())
         found.kubectl("create", "namespace", NAMESPACE)
         yield found
 

@@ -75,7 +75,7 @@ def cluster() -> Iterator[ControlPlane]:
         rendered = chart.rendered(values, name=ACCOUNT, namespace=HOME)
         objects = [*chart.crds(), *namespaces, *rendered, *_accounts()]
         found.kubectl("apply", "-f", "-", input=chart.stream(objects))
-        wait_for_crds(found.kubectl, (one["metadata"]["name"] for one in chart.crds()))
+        wait_for_crds(found.kubectl, chart.crd_names())
         yield found
 
 
