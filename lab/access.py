@@ -55,12 +55,13 @@ class Access:
 def wait_for_crds(kubectl: Callable[..., str], names: Iterable[str]) -> None:
     """Wait until the API server serves the resources of these CustomResourceDefinitions.
 
-    `kubectl wait` fails where a definition is so new that its status has no conditions.
+    `kubectl wait` fails where a definition is so new that its status has no conditions. Discovery,
+    by which kubectl knows short names, follows a moment later.
     """
     end = time.monotonic() + CRD_SECONDS
     missing = set(names)
     while True:
-        missing = {name for name in missing if not _is_established(kubectl, name)}
+        missing = {name for name in missing if not _is_served(kubectl, name)}
         if not missing:
             return
         if time.monotonic() > end:
@@ -68,12 +69,16 @@ def wait_for_crds(kubectl: Callable[..., str], names: Iterable[str]) -> None:
         time.sleep(0.1)
 
 
-def _is_established(kubectl: Callable[..., str], name: str) -> bool:
+def _is_served(kubectl: Callable[..., str], name: str) -> bool:
     found = json.loads(kubectl("get", f"crd/{name}", "--output=json"))
-    return any(
+    is_established = any(
         condition["type"] == "Established" and condition["status"] == "True"
         for condition in found.get("status", {}).get("conditions") or ()
     )
+    if not is_established:
+        return False
+    group = f"--api-group={name.partition('.')[2]}"
+    return name in kubectl("api-resources", group, "--output=name").split()
 
 
 def run_kubectl(
