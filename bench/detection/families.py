@@ -16,7 +16,7 @@ from itertools import count
 from bench.detection import further
 from bench.detection.scenario import BOTH_FAIL, Confounder, Fault, Rollout, Scenario
 
-REPORTED = 2_000_000
+REPORTED = 3_000_000
 FIXED = 500_000
 """Where the seeds of the subset that runs with the unit tests begin."""
 _APART = (Confounder.NONE, Confounder.IDLE)
